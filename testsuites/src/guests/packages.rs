@@ -1,0 +1,102 @@
+//! Debian's packages, by Debian's own tools: `apt-get download` and `dpkg-deb`.
+
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A fetched package.
+#[derive(Debug)]
+pub(super) struct Package {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) file: PathBuf,
+}
+
+/// The image package that the meta package `meta` stands for now.
+pub(super) fn kernel_of(meta: &str) -> Result<String> {
+    if let Some(name) = depends_on_image(meta)? {
+        return Ok(name);
+    }
+    update()?;
+    depends_on_image(meta)?.with_context(|| format!("Debian's lists know no kernel for {meta}"))
+}
+
+/// The first dependency of `meta` that is a kernel image.
+fn depends_on_image(meta: &str) -> Result<Option<String>> {
+    let out = tool("apt-cache", &["depends", meta], Path::new("."))?;
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let name = |line: &str| {
+        let name = line.trim().strip_prefix("Depends: ")?;
+        name.starts_with("linux-image-").then(|| name.to_owned())
+    };
+    Ok(text.lines().find_map(name))
+}
+
+/// Downloads `name` into `dir`, if the version that the lists offer is not there yet.
+pub(super) fn fetch(name: &str, dir: &Path) -> Result<Package> {
+    fs::create_dir_all(dir)?;
+    let version = match candidate(name)? {
+        Some(version) => version,
+        None => {
+            update()?;
+            candidate(name)?.with_context(|| format!("Debian's lists know no package {name}"))?
+        }
+    };
+    let file = dir.join(format!("{name}_{}_amd64.deb", version.replace(':', "%3a")));
+    if !file.is_file() {
+        download(name, &version, dir, &file)?;
+    }
+    Ok(Package { name: name.to_owned(), version, file })
+}
+
+/// The download goes through a folder of its own, so that a half-fetched file is never taken.
+fn download(name: &str, version: &str, dir: &Path, file: &Path) -> Result<()> {
+    let tmp = dir.join(format!("tmp.{}", std::process::id()));
+    fs::create_dir_all(&tmp)?;
+    let out = tool("apt-get", &["-q", "download", &format!("{name}={version}")], &tmp)?;
+    let deb = fs::read_dir(&tmp)?.filter_map(|e| Some(e.ok()?.path())).next();
+    let moved = match deb {
+        Some(deb) if out.status.success() => fs::rename(deb, file).map_err(Into::into),
+        _ => Err(failed(&format!("apt-get download {name}"), &out)),
+    };
+    fs::remove_dir_all(&tmp)?;
+    moved
+}
+
+/// The version that `apt-get` would take.
+fn candidate(name: &str) -> Result<Option<String>> {
+    let out = tool("apt-cache", &["policy", name], Path::new("."))?;
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let found = text.lines().find_map(|l| l.trim().strip_prefix("Candidate: "));
+    Ok(found.filter(|v| *v != "(none)").map(str::to_owned))
+}
+
+/// Fetches the package lists, which a fresh machine or container does not have.
+fn update() -> Result<()> {
+    let out = tool("apt-get", &["-q", "update"], Path::new("."))?;
+    if out.status.success() { Ok(()) } else { Err(failed("apt-get update", &out)) }
+}
+
+/// Unpacks `package` into `dir`.
+pub(super) fn unpack(package: &Package, dir: &Path) -> Result<()> {
+    let [file, to] = [package.file.to_string_lossy(), dir.to_string_lossy()];
+    let out = tool("dpkg-deb", &["-x", &file, &to], Path::new("."))?;
+    if out.status.success() { Ok(()) } else { Err(failed("dpkg-deb -x", &out)) }
+}
+
+/// Runs a program of Debian's in `dir`.
+fn tool(program: &str, words: &[&str], dir: &Path) -> Result<Output> {
+    let out = Command::new(program).args(words).current_dir(dir).env("LC_ALL", "C").output();
+    out.with_context(|| format!("{program} is needed: the guests are Debian's packages"))
+}
+
+/// The error of a program that ran and failed: its last line says why.
+fn failed(what: &str, out: &Output) -> anyhow::Error {
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    let why = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("it said nothing");
+    match out.status.code() {
+        Some(code) => anyhow::anyhow!("{what} failed with status {code}: {why}"),
+        None => anyhow::anyhow!("{what} was killed: {why}"),
+    }
+}

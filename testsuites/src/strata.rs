@@ -1,0 +1,1 @@
+//! Runs the `strata` command as a user would.
