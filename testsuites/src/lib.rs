@@ -1,7 +1,8 @@
 //! What the tests of the whole machine share.
 //!
 //! Reading order: [`guests`] builds the operating systems that the tests boot, from Debian's
-//! packages; [`strata`] runs the `strata` command and reads what it said.
+//! packages; [`strata`] runs the `strata` command and reads what it said; [`tidy`] holds the rules
+//! about the source.
 //!
 //! Invariants: nothing here is part of the emulator, so the host's clock, files and processes may
 //! be used; a guest is built once and then only read; where something cannot be had (no network,
@@ -9,3 +10,4 @@
 
 pub mod guests;
 pub mod strata;
+pub mod tidy;

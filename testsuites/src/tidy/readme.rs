@@ -1,0 +1,81 @@
+//! The README's commands exist: packages, targets, files and flags are looked up.
+
+use super::{CRATES, Tree};
+
+/// The commands of the README's code blocks that name something that is not there.
+pub fn commands(tree: &Tree) -> Vec<String> {
+    let flags: String = tree.rust("frontend/src/").map(|(_, text)| text).collect();
+    let mut wrong = Vec::new();
+    for line in blocks(tree.text("README.md")) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        wrong
+            .extend(command(tree, &flags, &words).map(|why| format!("README.md: `{line}`: {why}")));
+    }
+    wrong
+}
+
+/// The lines of the blocks marked `sh`, without comments and with continued lines joined.
+fn blocks(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut inside = false;
+    for line in text.replace("\\\n", " ").lines() {
+        match line.trim() {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            line if inside => lines.push(line.split(" #").next().unwrap_or(line).trim().to_owned()),
+            _ => {}
+        }
+    }
+    lines.retain(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+}
+
+/// Why the command `words` cannot be right.
+fn command(tree: &Tree, flags: &str, words: &[&str]) -> Option<String> {
+    let program = *words.first()?;
+    match program {
+        "cargo" => cargo(tree, words).or_else(|| {
+            let at = words.iter().position(|w| *w == "--")?;
+            unknown_flag(flags, &words[at + 1..])
+        }),
+        "strata" | "target/release/strata" => unknown_flag(flags, &words[1..]),
+        path if path.contains('/') && !path.starts_with('/') && !tree.0.contains_key(path) => {
+            Some(format!("there is no {path}"))
+        }
+        _ => None,
+    }
+}
+
+/// A package or a test target that is not there.
+fn cargo(tree: &Tree, words: &[&str]) -> Option<String> {
+    let after = |flag: &str| {
+        let at = words.iter().position(|w| *w == flag)?;
+        words.get(at + 1).copied()
+    };
+    if let Some(package) = after("-p")
+        && CRATES.iter().all(|(name, _)| *name != package)
+    {
+        return Some(format!("there is no package {package}"));
+    }
+    let package = after("-p").unwrap_or("frontend");
+    let missing = |flag: &str, folder: &str| {
+        let name = after(flag)?;
+        let file = format!("{package}/{folder}/{name}.rs");
+        (!tree.0.contains_key(&file)).then(|| format!("there is no {file}"))
+    };
+    missing("--test", "tests").or_else(|| missing("--bin", "src/bin"))
+}
+
+/// A flag or verb of `strata` that its source does not know, between quotes or as a field.
+fn unknown_flag(source: &str, words: &[&str]) -> Option<String> {
+    let name = |word: &str| {
+        let name = word.trim_start_matches('-');
+        word.starts_with('-').then(|| name.split('=').next().unwrap_or(name).to_owned())
+    };
+    let known = |name: &String| {
+        ["\"", "\"-", "\"--"].iter().any(|before| source.contains(&format!("{before}{name}\"")))
+            || source.contains(&format!("{}:", name.replace('-', "_")))
+    };
+    let unknown = words.iter().filter_map(|w| name(w)).find(|name| !known(name))?;
+    Some(format!("strata has no flag {unknown}"))
+}

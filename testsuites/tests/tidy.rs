@@ -1,0 +1,163 @@
+//! The house rules that a machine can check, applied to this repository; and for each rule a
+//! small repository that breaks it.
+
+use std::path::Path;
+use testsuites::tidy::{self, Tree};
+
+type Rule = fn(&Tree) -> Vec<String>;
+
+/// The repository obeys `rule`.
+#[track_caller]
+fn obeyed(rule: Rule) {
+    let tree = Tree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..")).unwrap();
+    assert!(tree.0.contains_key("testsuites/tests/tidy.rs"), "not the repository's root");
+    let wrong = rule(&tree);
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+/// A repository of `files` gets exactly the complaints `expect` from `rule`.
+#[track_caller]
+fn check(rule: Rule, files: &[(&str, &str)], expect: &[&str]) {
+    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    assert_eq!(rule(&Tree(files.collect())), expect);
+}
+
+#[test]
+fn root() {
+    obeyed(tidy::root);
+    let fine = [("Cargo.toml", ""), ("LICENSE-MIT", ""), (".ci/run", ""), ("cpu/x", "")];
+    check(tidy::root, &fine, &[]);
+    check(tidy::root, &[("notes.txt", "")], &["notes.txt: does not belong in the root"]);
+    check(tidy::root, &[("a/x", ""), ("a/y", "")], &["a: does not belong in the root"]);
+}
+
+#[test]
+fn headers() {
+    obeyed(tidy::headers);
+    check(tidy::headers, &[("cpu/src/a.rs", "//! A.\n"), ("a.md", "")], &[]);
+    let wrong = "cpu/src/a.rs: begins without a `//!` header";
+    check(tidy::headers, &[("cpu/src/a.rs", "use b;\n")], &[wrong]);
+    check(tidy::headers, &[("cpu/src/a.rs", "")], &[wrong]);
+}
+
+#[test]
+fn sizes() {
+    obeyed(tidy::sizes);
+    let long = "//! Long.\n".to_owned() + &"\n".repeat(600);
+    check(tidy::sizes, &[("a.rs", &long)], &["a.rs: 601 lines, 600 at most"]);
+    check(tidy::sizes, &[("a.rs", &long.replace("Long.", "tidy: table"))], &[]);
+    let below = long + "// tidy: table\n";
+    check(tidy::sizes, &[("a.rs", &below)], &["a.rs: 602 lines, 600 at most"]);
+}
+
+#[test]
+fn manifests() {
+    obeyed(tidy::manifests);
+    let lints = "[lints]\nworkspace = true\n";
+    let files = |cpu: &str| {
+        let all = tidy::CRATES.map(|(name, _)| (format!("{name}/Cargo.toml"), lints.to_owned()));
+        let mut tree = Tree(all.into());
+        tree.0.insert("cpu/Cargo.toml".into(), cpu.into());
+        tree
+    };
+    let check = |cpu: &str, expect: &[&str]| assert_eq!(tidy::manifests(&files(cpu)), expect);
+    check(&format!("{lints}[dependencies]\nmmu.workspace = true\nserde = \"1\"\n"), &[]);
+    let wrong = "cpu/Cargo.toml: cpu may not depend on platform";
+    check(&format!("{lints}[dependencies]\nplatform.workspace = true\n"), &[wrong]);
+    check(&format!("{lints}[dev-dependencies]\nplatform = {{ path = \"..\" }}\n"), &[wrong]);
+    check("", &["cpu/Cargo.toml: does not take the workspace's lints"]);
+}
+
+#[test]
+fn orphans() {
+    obeyed(tidy::orphans);
+    let wrong = |path: &str| format!("{path}: neither a module nor a target: nothing compiles it");
+    let tree = [
+        (
+            "cpu/src/lib.rs",
+            "mod a;\npub mod b;\npub(crate) mod c;\n#[path = \"../x/d.rs\"]\nmod d;",
+        ),
+        ("cpu/src/a.rs", "mod inner;"),
+        ("cpu/src/a/inner.rs", ""),
+        ("cpu/src/b/mod.rs", "mod sibling;"),
+        ("cpu/src/b/sibling.rs", ""),
+        ("cpu/src/c.rs", "// mod no;"),
+        ("cpu/x/d.rs", ""),
+        ("cpu/tests/t.rs", ""),
+        ("cpu/Cargo.toml", "[[bin]]\npath = \"src/programs/p.rs\""),
+        ("cpu/src/programs/p.rs", ""),
+    ];
+    check(tidy::orphans, &tree, &[]);
+    for path in ["cpu/src/no.rs", "cpu/src/inner.rs", "cpu/tests/t/no.rs", "other/src/lib.rs"] {
+        let more = [&tree[..], &[(path, "")]].concat();
+        check(tidy::orphans, &more, &[&wrong(path)]);
+    }
+}
+
+#[test]
+fn clocks() {
+    obeyed(tidy::clocks);
+    let check = |path, text, expect: &[&str]| check(tidy::clocks, &[(path, text)], expect);
+    check("cpu/src/a.rs", "use std::time::Duration;", &["cpu/src/a.rs:1: names std::time"]);
+    check("mmu/src/a.rs", "\nlet m: HashMap<u8, u8>;", &["mmu/src/a.rs:2: names HashMap"]);
+    check("platform/src/a.rs", "std::env::args()", &["platform/src/a.rs:1: names std::env"]);
+    check("cpu/src/a.rs", "// std::time is not for us\nmy_std::time();\nFixedHashMap", &[]);
+    check("cpu/src/a.rs", "#[cfg(test)]\nmod tests { use std::fs; }", &[]);
+    check("frontend/src/a.rs", "use std::time::Instant;", &[]);
+}
+
+#[test]
+fn machine_alone_names_cpu() {
+    obeyed(tidy::machine_alone_names_cpu);
+    let check = |path, text, expect: &[&str]| {
+        check(tidy::machine_alone_names_cpu, &[(path, text)], expect);
+    };
+    check("platform/src/board.rs", "use cpu::Bus;", &["platform/src/board.rs:1: names cpu"]);
+    check("platform/src/machine.rs", "use cpu::Bus;", &[]);
+    check("platform/src/machine/run.rs", "use cpu::Bus;", &[]);
+    check("platform/src/board.rs", "use crate::cpu::Bus;", &[]);
+}
+
+#[test]
+fn devices() {
+    obeyed(tidy::devices);
+    let tree = |pit: &'static str| {
+        [
+            ("platform/src/pic.rs", "impl PortDevice for Pic {}"),
+            ("platform/src/pit.rs", pit),
+            ("platform/src/board.rs", "use crate::pic::Pic;"),
+        ]
+    };
+    check(tidy::devices, &tree("impl PortDevice for Pit {}\nuse crate::time::Icount;"), &[]);
+    let wrong = ["platform/src/pit.rs:2: a device names pic"];
+    check(tidy::devices, &tree("impl PortDevice for Pit {}\nuse crate::pic::Pic;"), &wrong);
+    check(tidy::devices, &tree("impl PortDevice for Pit {}\nuse super::pic;"), &wrong);
+    let wrong = ["platform/src/pit.rs:1: a device names board"];
+    check(tidy::devices, &tree("use crate::board::B; impl MmioDevice for Pit {}"), &wrong);
+}
+
+#[test]
+fn readme_commands() {
+    obeyed(tidy::commands);
+    let check = |line: &str, why: &str| {
+        let readme = format!("text\n```sh\n{line}   # a comment\n```\nstrata --not-in-a-block\n");
+        let files = [
+            ("README.md", readme.as_str()),
+            (".ci/run", ""),
+            ("frontend/src/main.rs", "\"host\" \"smp\" limit_seconds: u64"),
+            ("testsuites/tests/tidy.rs", ""),
+        ];
+        let line = line.replace("\\\n", " ");
+        let expect = format!("README.md: `{line}`: {why}");
+        let expect: &[&str] = if why.is_empty() { &[] } else { &[&expect] };
+        check(tidy::commands, &files, expect);
+    };
+    check(".ci/run", "");
+    check(".ci/walk", "there is no .ci/walk");
+    check("cargo test -p testsuites --test tidy", "");
+    check("cargo test -p testsuites --test other", "there is no testsuites/tests/other.rs");
+    check("cargo test -p others", "there is no package others");
+    check("strata run -smp 2 --limit-seconds 3", "");
+    check("strata run \\\n-cpus 2", "strata has no flag cpus");
+    check("cargo run --release -- run --slow", "strata has no flag slow");
+}
