@@ -1,1 +1,30 @@
-//! mmu.
+//! Memory of the emulated machine: RAM, page walks, EPT, shadow pages, TLB. Names no other crate.
+//!
+//! Reading order: [`addr`], [`ram`], [`regime`] (what a translation depends on), `paging` and
+//! `ept` (how entries are read), `walk` (the one architectural walk), `tlb`, [`mmu`].
+//!
+//! Invariants:
+//! - Every cached translation of guest paging agrees with the paging structures in memory: the
+//!   frames it was built from are of kind [`Kind::Table`], which no TLB entry makes writable, and
+//!   a store to one calls [`Mmu::note_store`]. So CR3 loads, INVLPG and VM transitions flush nothing.
+//! - EPT structures are not tracked: guest-physical mappings stay until [`Mmu::flush_ept`].
+//! - A fault is always decided by the walk that reads memory, never from a cache.
+//! - Nothing here depends on the host: no clock, no address, no hash order.
+
+pub mod addr;
+mod ept;
+mod kinds;
+pub mod mmu;
+mod paging;
+pub mod ram;
+pub mod regime;
+mod tlb;
+mod walk;
+
+pub use addr::{GuestPhys, HostPhys, Linear};
+pub use kinds::{Kind, Kinds};
+pub use mmu::{Bank, Limits, Mmu, Stats};
+pub use paging::pdptes_valid;
+pub use ram::{Ram, RamError};
+pub use regime::{Access, AccessKind, Eptp, Fault, Mode, Regime, View};
+pub use tlb::{TLB_BAD, TLB_ENTRIES, TlbEntry};

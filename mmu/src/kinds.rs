@@ -1,0 +1,57 @@
+//! What frames are used for: three bitmaps, and a few words per frame.
+
+use bitvec::vec::BitVec;
+
+/// A use of a frame that keeps the TLB from making it writable, or from holding it at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Decoded code is cached: never matches for writes.
+    Code = 0,
+    /// A paging structure from which translations are cached: never matches for writes.
+    Table = 1,
+    /// Every access goes to the slow path: the APIC-access page, watched pages.
+    Trap = 2,
+}
+
+/// All kinds of one frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Kinds {
+    /// [`Kind::Code`].
+    pub code: bool,
+    /// [`Kind::Table`].
+    pub table: bool,
+    /// [`Kind::Trap`].
+    pub trap: bool,
+}
+
+/// The three bitmaps, by frame number.
+pub(crate) struct KindMap([BitVec<u64>; 3]);
+
+impl KindMap {
+    pub(crate) fn new(frames: usize) -> KindMap {
+        KindMap(core::array::from_fn(|_| BitVec::repeat(false, frames)))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, frame: usize, k: Kind) -> bool {
+        self.0[k as usize][frame]
+    }
+
+    #[inline]
+    pub(crate) fn all(&self, frame: usize) -> Kinds {
+        Kinds {
+            code: self.get(frame, Kind::Code),
+            table: self.get(frame, Kind::Table),
+            trap: self.get(frame, Kind::Trap),
+        }
+    }
+
+    /// Returns what it was.
+    pub(crate) fn set(&mut self, frame: usize, k: Kind, on: bool) -> bool {
+        self.0[k as usize].replace(frame, on)
+    }
+
+    pub(crate) fn clear(&mut self, k: Kind) {
+        self.0[k as usize].fill(false);
+    }
+}

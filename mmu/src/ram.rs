@@ -1,0 +1,187 @@
+//! RAM: one anonymous map, and the only place that turns a physical address into a host address.
+#![expect(unsafe_code, reason = "reads and writes the map through raw pointers")]
+
+use crate::addr::HostPhys;
+use core::ptr;
+use memmap2::{MmapMut, MmapRaw};
+
+/// RAM below this address; what is larger continues at 4 GiB.
+pub const LOW_MAX: u64 = 3 << 30;
+/// Where RAM continues.
+pub const HIGH_BASE: u64 = 4 << 30;
+/// The VGA window: no RAM, though the map has bytes for it.
+const HOLE: core::ops::Range<u64> = 0xA_0000..0xC_0000;
+/// Frame numbers are kept in 32 bits.
+const SIZE_MAX: u64 = 1 << 42;
+
+/// Why RAM could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RamError {
+    /// Not a multiple of 4 KiB, or out of range.
+    #[error("memory size {0} is not a multiple of 4096 from 1 MiB to 4 TiB")]
+    Size(u64),
+    /// The host refused the map.
+    #[error("cannot map {0} bytes of memory: {1}")]
+    Map(u64, std::io::Error),
+}
+
+/// The memory of the machine: `[0, size)` without the VGA window, the part over 3 GiB at 4 GiB.
+pub struct Ram {
+    map: MmapRaw,
+    size: u64,
+    low: u64,
+}
+
+impl Ram {
+    /// `size` bytes of zeros; a multiple of 4096, at least 1 MiB.
+    pub fn new(size: u64) -> Result<Ram, RamError> {
+        if !size.is_multiple_of(4096) || !(1 << 20..=SIZE_MAX).contains(&size) {
+            return Err(RamError::Size(size));
+        }
+        let map = MmapMut::map_anon(size as usize).map_err(|e| RamError::Map(size, e))?;
+        let map = MmapRaw::from(map);
+        // Large host pages only make it faster; a host without them is as good.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise(memmap2::Advice::HugePage);
+        Ok(Ram { map, size, low: size.min(LOW_MAX) })
+    }
+
+    /// Bytes in all, the VGA window included.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// End of the part that begins at 0.
+    #[must_use]
+    pub fn below_4g(&self) -> u64 {
+        self.low
+    }
+
+    /// Length of the part that begins at 4 GiB.
+    #[must_use]
+    pub fn above_4g(&self) -> u64 {
+        self.size - self.low
+    }
+
+    /// Frames in the map: frame numbers are below this.
+    pub(crate) fn frames(&self) -> usize {
+        (self.size >> 12) as usize
+    }
+
+    /// The number of the 4 KiB frame that holds `p`: dense, in map order. None outside RAM.
+    #[inline]
+    pub(crate) fn frame(&self, p: HostPhys) -> Option<usize> {
+        if p.0 < self.low {
+            return (!HOLE.contains(&p.0)).then_some((p.0 >> 12) as usize);
+        }
+        let high = p.0.wrapping_sub(HIGH_BASE);
+        (p.0 >= HIGH_BASE && high < self.size - self.low)
+            .then_some(((self.low + high) >> 12) as usize)
+    }
+
+    /// Whether `p` is RAM.
+    #[must_use]
+    pub fn is_ram(&self, p: HostPhys) -> bool {
+        self.frame(p).is_some()
+    }
+
+    /// The host address of the frame that holds `p`; None outside RAM.
+    #[must_use]
+    #[inline]
+    pub fn page_ptr(&self, p: HostPhys) -> Option<*mut u8> {
+        self.frame(p).map(|f| self.frame_ptr(f))
+    }
+
+    /// The host address of a frame of this RAM.
+    #[inline]
+    pub(crate) fn frame_ptr(&self, frame: usize) -> *mut u8 {
+        assert!(frame < self.frames());
+        // SAFETY: the map holds `frames()` frames.
+        unsafe { self.map.as_mut_ptr().add(frame << 12) }
+    }
+
+    /// The paging-structure entry of `N` bytes at `p`, which does not cross a page.
+    /// All ones outside RAM, as from a bus where nobody answers.
+    #[inline]
+    pub(crate) fn entry(&self, p: HostPhys, bytes: u64) -> u64 {
+        debug_assert!(p.0.is_multiple_of(bytes));
+        let Some(page) = self.page_ptr(p) else { return u64::MAX >> (64 - 8 * bytes) };
+        // SAFETY: `offset + bytes <= 4096`, for `p` is aligned to `bytes`; the frame is in the map.
+        unsafe {
+            let at = page.add(p.offset() as usize);
+            if bytes == 4 { u64::from(at.cast::<u32>().read()) } else { at.cast::<u64>().read() }
+        }
+    }
+
+    /// Replaces the entry at `p`; dropped outside RAM.
+    #[inline]
+    pub(crate) fn set_entry(&mut self, p: HostPhys, bytes: u64, value: u64) {
+        debug_assert!(p.0.is_multiple_of(bytes));
+        let Some(page) = self.page_ptr(p) else { return };
+        // SAFETY: as in `entry`.
+        unsafe {
+            let at = page.add(p.offset() as usize);
+            if bytes == 4 {
+                at.cast::<u32>().write(value as u32)
+            } else {
+                at.cast::<u64>().write(value)
+            }
+        }
+    }
+
+    /// Whether all of `[p, p + len)` is RAM.
+    fn holds(&self, p: HostPhys, len: usize) -> bool {
+        let Some(last) = p.0.checked_add((len as u64).saturating_sub(1)) else { return false };
+        (p.0 >> 12..=last >> 12).all(|f| self.is_ram(HostPhys(f << 12)))
+    }
+
+    /// Fills `buf` from `p`. False, and nothing done, unless all of it is RAM.
+    #[must_use]
+    pub fn read(&self, p: HostPhys, buf: &mut [u8]) -> bool {
+        if !self.holds(p, buf.len()) {
+            return false;
+        }
+        for (at, part) in pieces(p, buf.len()) {
+            let Some(page) = self.page_ptr(at) else { return false };
+            let to = &mut buf[part];
+            // SAFETY: a piece lies in one frame, and `buf` is not part of the map.
+            unsafe {
+                ptr::copy_nonoverlapping(page.add(at.offset() as usize), to.as_mut_ptr(), to.len());
+            }
+        }
+        true
+    }
+
+    /// Stores `buf` at `p`. False, and nothing done, unless all of it is RAM.
+    /// Bare bytes: the caller tells the MMU ([`crate::Mmu::write_slice`] does).
+    #[must_use]
+    pub fn write(&mut self, p: HostPhys, buf: &[u8]) -> bool {
+        if !self.holds(p, buf.len()) {
+            return false;
+        }
+        for (at, part) in pieces(p, buf.len()) {
+            let Some(page) = self.page_ptr(at) else { return false };
+            let from = &buf[part];
+            // SAFETY: a piece lies in one frame, and `buf` is not part of the map.
+            unsafe {
+                ptr::copy_nonoverlapping(from.as_ptr(), page.add(at.offset() as usize), from.len());
+            }
+        }
+        true
+    }
+}
+
+/// `[p, p + len)` cut at page boundaries: each piece's address and its range in the buffer.
+pub(crate) fn pieces(
+    p: HostPhys,
+    len: usize,
+) -> impl Iterator<Item = (HostPhys, core::ops::Range<usize>)> {
+    let mut done = 0;
+    core::iter::from_fn(move || {
+        let at = HostPhys(p.0.wrapping_add(done as u64));
+        let n = (len - done).min(4096 - at.offset() as usize);
+        done += n;
+        (n > 0).then_some((at, done - n..done))
+    })
+}

@@ -1,0 +1,128 @@
+//! The architectural walk: reads every entry from memory, decides every fault, sets the accessed
+//! and dirty flags. SDM vol. 3, "4-Level Paging and 5-Level Paging" and its neighbours.
+
+use crate::addr::{GuestPhys, HostPhys};
+use crate::ept::Purpose;
+use crate::mmu::Mmu;
+use crate::paging::{A, D, Entry, Rights, bits};
+use crate::regime::{Access, AccessKind, Fault, Mode, Regime};
+
+/// One entry used.
+#[derive(Clone, Copy)]
+pub(crate) struct Step {
+    #[expect(dead_code, reason = "for shadow pages, which come next")]
+    pub(crate) level: u8,
+    /// Where the entry is, before and after EPT.
+    gpa: GuestPhys,
+    pub(crate) at: HostPhys,
+    pub(crate) value: u64,
+}
+
+/// A walk that found a page and the right to access it.
+pub(crate) struct Walk {
+    steps: [Step; 5],
+    len: usize,
+    /// The page's address, of the size that was mapped, plus the offset: the translation.
+    pub(crate) gpa: GuestPhys,
+    pub(crate) rights: Rights,
+    pub(crate) dirty: bool,
+}
+
+impl Walk {
+    fn new() -> Walk {
+        let none = Step { level: 0, gpa: GuestPhys(0), at: HostPhys(0), value: 0 };
+        Walk { steps: [none; 5], len: 0, gpa: GuestPhys(0), rights: Rights::ALL, dirty: true }
+    }
+
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps[..self.len]
+    }
+
+    fn push(&mut self, s: Step) {
+        self.steps[self.len] = s;
+        self.len += 1;
+    }
+}
+
+impl Mmu {
+    /// Walks guest paging for `a` at `la`, with all its effects on the paging structures.
+    /// The final guest-physical address is not translated by EPT yet.
+    pub(crate) fn walk(&mut self, r: &Regime, la: u64, a: Access) -> Result<Walk, Fault> {
+        self.stats.walks += 1;
+        let mut w = self.walk_tables(r, la, a)?;
+        if !r.permits(w.rights, a) {
+            return Err(r.page_fault(a, true, false));
+        }
+        self.mark(r, la, &mut w, a.kind == AccessKind::Write)?;
+        Ok(w)
+    }
+
+    /// Reads the entries down to the leaf.
+    fn walk_tables(&mut self, r: &Regime, la: u64, a: Access) -> Result<Walk, Fault> {
+        let mut w = Walk::new();
+        let mut table = first_table(r, la).ok_or_else(|| r.page_fault(a, false, false))?;
+        for level in (1..=r.top()).rev() {
+            let gpa = GuestPhys(table | r.entry_offset(la, level));
+            let at = self.table_entry(r, gpa, false, la)?;
+            let value = self.ram.entry(at, r.entry_bytes());
+            w.push(Step { level, gpa, at, value });
+            match r.decode(level, value) {
+                Entry::NotPresent => return Err(r.page_fault(a, false, false)),
+                Entry::Reserved => return Err(r.page_fault(a, true, true)),
+                Entry::Table { gpa, rights } => {
+                    table = gpa;
+                    w.rights = w.rights.and(rights);
+                }
+                Entry::Leaf { gpa, shift, rights } => {
+                    w.gpa = GuestPhys(gpa | la & bits(0, shift - 1));
+                    w.rights = w.rights.and(rights);
+                    break;
+                }
+            }
+        }
+        Ok(w)
+    }
+
+    /// Where the entry at `gpa` is; for setting its flags if `update`.
+    #[inline]
+    fn table_entry(
+        &mut self,
+        r: &Regime,
+        gpa: GuestPhys,
+        update: bool,
+        la: u64,
+    ) -> Result<HostPhys, Fault> {
+        let Some(eptp) = r.ept else { return Ok(HostPhys(gpa.0)) };
+        let m = self.ept(r, eptp, gpa, Purpose::table(eptp, update, la))?;
+        Ok(HostPhys(m.page | gpa.offset()))
+    }
+
+    /// Sets the accessed flags, and the dirty flag of the leaf if `write`.
+    fn mark(&mut self, r: &Regime, la: u64, w: &mut Walk, write: bool) -> Result<(), Fault> {
+        for i in 0..w.len {
+            let s = w.steps[i];
+            let leaf = i + 1 == w.len;
+            let new = s.value | A | if leaf && write { D } else { 0 };
+            if new != s.value {
+                let at = self.table_entry(r, s.gpa, true, la)?;
+                self.ram.set_entry(at, r.entry_bytes(), new);
+                self.wrote_entry(at, r.entry_bytes());
+                w.steps[i].value = new;
+            }
+            w.dirty = new & D != 0;
+        }
+        Ok(())
+    }
+}
+
+/// The table where the walk begins; None if its PDPTE register is not present.
+fn first_table(r: &Regime, la: u64) -> Option<u64> {
+    match r.mode {
+        Mode::Pae => {
+            let e = r.pdpte[(la >> 30 & 3) as usize];
+            (e & 1 != 0).then_some(e & bits(12, 51))
+        }
+        Mode::Bits32 { .. } => Some(r.root & bits(12, 31)),
+        _ => Some(r.root & bits(12, 51)),
+    }
+}
