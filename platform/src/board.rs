@@ -1,0 +1,397 @@
+//! The board: which device answers at which address, and which line leads to which input.
+//!
+//! After every access and at every deadline the board samples the devices' output levels and hands
+//! them to the interrupt controllers, so that their outputs are always up to date.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    device::{PortDevice, Timed, all_ones},
+    devices::{
+        acpi_pm::AcpiPm,
+        i8042::I8042,
+        misc::{ControlPortA, DebugConsole, DebugExit, PostCode, ResetControl},
+        pic::PicPair,
+        pit::Pit,
+        rtc::{self, Rtc},
+        uart::Uart,
+    },
+    time::{Icount, Rate},
+};
+
+/// Base port of the ACPI register block.
+pub const PM_BASE: u16 = 0xb000;
+/// The system control interrupt's line.
+pub const SCI_IRQ: u8 = 9;
+/// Ports and interrupt lines of COM1 and COM2.
+pub const COM: [(u16, u8); 2] = [(0x3f8, 4), (0x2f8, 3)];
+/// How many unclaimed accesses are remembered.
+const UNCLAIMED_LIMIT: usize = 1024;
+
+/// Names a device of the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Id {
+    AcpiPm,
+    Com1,
+    Com2,
+    ControlPortA,
+    DebugConsole,
+    DebugExit,
+    I8042,
+    Pic,
+    Pit,
+    PostCode,
+    ResetControl,
+    Rtc,
+}
+
+/// A range of ports: `length` ports from `base` are the device's offsets from `offset`, in accesses
+/// of up to `width` bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct PortRow {
+    base: u16,
+    length: u16,
+    width: u8,
+    device: Id,
+    offset: u16,
+}
+
+#[rustfmt::skip]
+const PORTS: &[PortRow] = &[
+    row(COM[0].0, 8, 1, Id::Com1,         0),
+    row(COM[1].0, 8, 1, Id::Com2,         0),
+    row(0x020,    2, 1, Id::Pic,          0),
+    row(0x0a0,    2, 1, Id::Pic,          2),
+    row(0x4d0,    2, 1, Id::Pic,          4),
+    row(0x040,    4, 1, Id::Pit,          0),
+    row(0x061,    1, 1, Id::Pit,          4),
+    row(0x070,    2, 1, Id::Rtc,          0),
+    row(0x060,    1, 1, Id::I8042,        0),
+    row(0x064,    1, 1, Id::I8042,        4),
+    row(0x080,    1, 1, Id::PostCode,     0),
+    row(0x092,    1, 1, Id::ControlPortA, 0),
+    row(0x0e9,    1, 1, Id::DebugConsole, 0),
+    row(0xcf9,    1, 1, Id::ResetControl, 0),
+    row(PM_BASE, 12, 4, Id::AcpiPm,       0),
+];
+
+const fn row(base: u16, length: u16, width: u8, device: Id, offset: u16) -> PortRow {
+    PortRow { base, length, width, device, offset }
+}
+
+impl PortRow {
+    fn claims(&self, port: u16, size: u8) -> bool {
+        port.checked_sub(self.base).is_some_and(|at| {
+            size <= self.width
+                && at.is_multiple_of(size.into())
+                && u32::from(at) + u32::from(size) <= u32::from(self.length)
+        })
+    }
+}
+
+/// What the board is built from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoardConfig {
+    /// The machine's nominal speed.
+    pub rate: Rate,
+    /// What the clock shows at power-on: seconds since 1970, UTC.
+    pub start: u64,
+    /// Bytes of memory below 4 GiB.
+    pub low_memory: u64,
+    /// Bytes of memory above 4 GiB.
+    pub high_memory: u64,
+    /// Processors, as CMOS byte 5Fh tells firmware.
+    pub processors: u8,
+    /// `isa-debug-exit`: first port and number of ports.
+    pub debug_exit: Option<(u16, u16)>,
+}
+
+impl Default for BoardConfig {
+    fn default() -> Self {
+        Self {
+            rate: Rate::default(),
+            start: rtc::DEFAULT_START,
+            low_memory: 128 << 20,
+            high_memory: 0,
+            processors: 1,
+            debug_exit: None,
+        }
+    }
+}
+
+/// An address space of the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Space {
+    /// `IN` and `OUT`.
+    Port,
+    /// Physical memory.
+    Memory,
+}
+
+/// An access that no device claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unclaimed {
+    /// Where.
+    pub space: Space,
+    /// The first byte's address.
+    pub address: u64,
+    /// A write, not a read.
+    pub write: bool,
+}
+
+/// The devices and their wiring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Board {
+    rate: Rate,
+    now: Icount,
+    next: Option<Icount>,
+    debug_exit_row: Option<PortRow>,
+    acpi_pm: AcpiPm,
+    com: [Uart; 2],
+    control_port_a: ControlPortA,
+    debug_console: DebugConsole,
+    debug_exit: DebugExit,
+    i8042: I8042,
+    pic: PicPair,
+    pit: Pit,
+    post_code: PostCode,
+    reset_control: ResetControl,
+    rtc: Rtc,
+    unclaimed: BTreeSet<Unclaimed>,
+}
+
+impl Board {
+    /// The board at power-on.
+    #[must_use]
+    pub fn new(config: &BoardConfig) -> Self {
+        let rate = config.rate;
+        let mut rtc = Rtc::new(rate, config.start);
+        rtc.preset_memory(config.low_memory, config.high_memory);
+        rtc.preset(0x5f, config.processors.saturating_sub(1));
+        let mut board = Self {
+            rate,
+            now: Icount(0),
+            next: None,
+            debug_exit_row: config.debug_exit.map(|(base, length)| debug_exit_row(base, length)),
+            acpi_pm: AcpiPm::new(rate),
+            com: [Uart::new(rate), Uart::new(rate)],
+            control_port_a: ControlPortA::default(),
+            debug_console: DebugConsole::default(),
+            debug_exit: DebugExit::default(),
+            i8042: I8042::default(),
+            pic: PicPair::new(),
+            pit: Pit::new(rate),
+            post_code: PostCode::default(),
+            reset_control: ResetControl::default(),
+            rtc,
+            unclaimed: BTreeSet::new(),
+        };
+        board.settle();
+        board
+    }
+
+    /// `IN`: reads `size` (1, 2 or 4) bytes from `port`; all-ones where nobody answers.
+    pub fn port_read(&mut self, port: u16, size: u8, now: Icount) -> u32 {
+        self.advance(now);
+        let value = self.read_part(port, size);
+        self.settle();
+        value
+    }
+
+    /// `OUT`: writes the low `size` (1, 2 or 4) bytes of `value` to `port`.
+    pub fn port_write(&mut self, port: u16, size: u8, value: u32, now: Icount) {
+        self.advance(now);
+        self.write_part(port, size, value);
+        self.settle();
+    }
+
+    /// Reads memory space: `size` is 1, 2, 4 or 8.
+    pub fn mmio_read(&mut self, address: u64, size: u8, now: Icount) -> u64 {
+        self.advance(now);
+        self.note(Space::Memory, address, false);
+        all_ones(size)
+    }
+
+    /// Writes memory space: `size` is 1, 2, 4 or 8.
+    pub fn mmio_write(&mut self, address: u64, _size: u8, _value: u64, now: Icount) {
+        self.advance(now);
+        self.note(Space::Memory, address, true);
+    }
+
+    /// The first instant at which an output may change by itself.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Icount> {
+        self.next
+    }
+
+    /// Brings every device to `now`, one deadline after the other.
+    pub fn advance(&mut self, now: Icount) {
+        while let Some(due) = self.next.filter(|&due| due <= now) {
+            self.step_to(due);
+        }
+        if now > self.now {
+            self.now = now;
+            self.timed().into_iter().for_each(|device| device.advance(now));
+        }
+    }
+
+    /// The level of the interrupt controllers' INTR, wired to LINT0 of the processors.
+    #[must_use]
+    pub fn intr_output(&self) -> bool {
+        self.pic.intr()
+    }
+
+    /// INTA: the vector of the interrupt that INTR announces.
+    pub fn acknowledge(&mut self) -> u8 {
+        self.pic.acknowledge()
+    }
+
+    /// The guest has switched the machine off.
+    #[must_use]
+    pub fn power_off(&self) -> bool {
+        self.acpi_pm.power_off()
+    }
+
+    /// The guest has asked for a reset.
+    #[must_use]
+    pub fn reset(&self) -> bool {
+        self.reset_control.reset() || self.control_port_a.reset() || self.i8042.reset()
+    }
+
+    /// The exit status that the guest asked for through `isa-debug-exit`.
+    #[must_use]
+    pub fn debug_exit(&self) -> Option<u32> {
+        self.debug_exit.status()
+    }
+
+    /// What serial port `index` (0 or 1) has sent since the last call.
+    pub fn take_serial_output(&mut self, index: usize) -> Vec<u8> {
+        self.com.get_mut(index).map(Uart::take_output).unwrap_or_default()
+    }
+
+    /// What was written to the debug console since the last call.
+    pub fn take_debug_output(&mut self) -> Vec<u8> {
+        self.debug_console.take_output()
+    }
+
+    /// Queues input for serial port `index` (0 or 1) at `now`.
+    pub fn push_serial_input(&mut self, index: usize, bytes: &[u8], now: Icount) {
+        self.advance(now);
+        if let Some(port) = self.com.get_mut(index) {
+            port.push_input(bytes, now);
+        }
+        self.settle();
+    }
+
+    /// Presses the power button at `now`.
+    pub fn press_power_button(&mut self, now: Icount) {
+        self.advance(now);
+        self.acpi_pm.press_power_button();
+        self.settle();
+    }
+
+    /// The accesses that no device claimed, each once; at most the first 1024 places.
+    #[must_use]
+    pub fn unclaimed(&self) -> &BTreeSet<Unclaimed> {
+        &self.unclaimed
+    }
+
+    fn step_to(&mut self, due: Icount) {
+        self.now = self.now.max(due);
+        self.settle();
+    }
+
+    fn timed(&mut self) -> [&mut dyn Timed; 5] {
+        let [com1, com2] = &mut self.com;
+        [&mut self.acpi_pm, com1, com2, &mut self.pit, &mut self.rtc]
+    }
+
+    /// Samples the outputs and looks up the next deadline.
+    fn settle(&mut self) {
+        let now = self.now;
+        // An access may have moved a deadline to before `now`.
+        self.timed().into_iter().for_each(|device| device.advance(now));
+        self.pic.set_lines(self.lines());
+        let deadlines = self.timed().into_iter().filter_map(|device| device.deadline(now)).min();
+        // At the end of time nothing comes any more.
+        self.next = deadlines.filter(|&due| due > now);
+    }
+
+    /// The levels of the sixteen ISA interrupt lines.
+    fn lines(&self) -> u16 {
+        let line = |irq: u8, level: bool| u16::from(level) << irq;
+        line(0, self.pit.irq(self.now))
+            | line(1, self.i8042.keyboard_irq())
+            | line(COM[0].1, self.com[0].irq())
+            | line(COM[1].1, self.com[1].irq())
+            | line(8, self.rtc.irq())
+            | line(SCI_IRQ, self.acpi_pm.sci())
+    }
+
+    fn port_device(&mut self, id: Id) -> &mut dyn PortDevice {
+        match id {
+            Id::AcpiPm => &mut self.acpi_pm,
+            Id::Com1 => &mut self.com[0],
+            Id::Com2 => &mut self.com[1],
+            Id::ControlPortA => &mut self.control_port_a,
+            Id::DebugConsole => &mut self.debug_console,
+            Id::DebugExit => &mut self.debug_exit,
+            Id::I8042 => &mut self.i8042,
+            Id::Pic => &mut self.pic,
+            Id::Pit => &mut self.pit,
+            Id::PostCode => &mut self.post_code,
+            Id::ResetControl => &mut self.reset_control,
+            Id::Rtc => &mut self.rtc,
+        }
+    }
+
+    fn row(&self, port: u16, size: u8) -> Option<PortRow> {
+        let rows = self.debug_exit_row.iter().chain(PORTS);
+        rows.copied().find(|row| row.claims(port, size))
+    }
+
+    /// An access that no device takes whole is made in halves.
+    fn read_part(&mut self, port: u16, size: u8) -> u32 {
+        let now = self.now;
+        if let Some(row) = self.row(port, size) {
+            let value =
+                self.port_device(row.device).read(row.offset + (port - row.base), size, now);
+            return value & all_ones(size) as u32;
+        }
+        if size <= 1 {
+            self.note(Space::Port, port.into(), false);
+            return 0xff;
+        }
+        let half = size / 2;
+        let low = self.read_part(port, half);
+        low | self.read_part(port.wrapping_add(half.into()), half) << (u32::from(half) * 8)
+    }
+
+    fn write_part(&mut self, port: u16, size: u8, value: u32) {
+        let now = self.now;
+        if let Some(row) = self.row(port, size) {
+            let value = value & all_ones(size) as u32;
+            self.port_device(row.device).write(row.offset + (port - row.base), size, value, now);
+            return;
+        }
+        if size <= 1 {
+            self.note(Space::Port, port.into(), true);
+            return;
+        }
+        let half = size / 2;
+        self.write_part(port, half, value);
+        self.write_part(port.wrapping_add(half.into()), half, value >> (u32::from(half) * 8));
+    }
+
+    fn note(&mut self, space: Space, address: u64, write: bool) {
+        if self.unclaimed.len() < UNCLAIMED_LIMIT {
+            self.unclaimed.insert(Unclaimed { space, address, write });
+        }
+    }
+}
+
+fn debug_exit_row(base: u16, length: u16) -> PortRow {
+    row(base, length, 4, Id::DebugExit, 0)
+}

@@ -1,0 +1,9 @@
+//! The devices of the PC, one a file.
+
+pub mod acpi_pm;
+pub mod i8042;
+pub mod misc;
+pub mod pic;
+pub mod pit;
+pub mod rtc;
+pub mod uart;
