@@ -1,0 +1,60 @@
+//! The hypervisor's own console: COM1, and the debug port E9h where there is one.
+
+use core::fmt::{self, Write};
+use hypervisor::bare::cpu::{inb, outb};
+
+const COM1: u16 = 0x3F8;
+const DEBUG: u16 = 0xE9;
+
+/// Sets COM1 to 115200 baud, 8N1, FIFOs on, no interrupts.
+pub(crate) fn init() {
+    for (offset, value) in [(1, 0), (3, 0x80), (0, 1), (1, 0), (3, 3), (2, 7), (4, 3)] {
+        outb(COM1 + offset, value);
+    }
+}
+
+fn put(byte: u8) {
+    // LSR: all-ones means that there is no UART, bit 5 that it takes a byte.
+    while inb(COM1 + 5) & 0x20 == 0 {}
+    outb(COM1, byte);
+    if inb(DEBUG) == DEBUG as u8 {
+        outb(DEBUG, byte);
+    }
+}
+
+struct Console;
+
+impl Write for Console {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for byte in text.bytes() {
+            if byte == b'\n' {
+                put(b'\r');
+            }
+            put(byte);
+        }
+        Ok(())
+    }
+}
+
+/// Prints formatted text as it is.
+pub(crate) fn print(args: fmt::Arguments) {
+    // The console takes everything; there is no error to report and nowhere to report it.
+    let _ = Console.write_fmt(args);
+}
+
+/// Prints one line of the hypervisor's own.
+macro_rules! say {
+    ($($arg:tt)*) => {
+        $crate::console::print(format_args!("(hv) {}\n", format_args!($($arg)*)))
+    };
+}
+pub(crate) use say;
+
+/// Says why the hypervisor cannot go on, and stops.
+macro_rules! die {
+    ($($arg:tt)*) => {{
+        $crate::console::say!($($arg)*);
+        $crate::power::off()
+    }};
+}
+pub(crate) use die;

@@ -1,0 +1,284 @@
+//! Extended page tables of one domain: its physical-to-machine map, in the processor's own format.
+//! SDM vol. 3, "The Extended Page Table Mechanism (EPT)".
+//!
+//! A leaf's ignored bits 57:52 hold what kind of page it is, for the hypervisor's own use.
+
+use crate::phys::Physical;
+
+/// Readable.
+pub const READ: u64 = 1;
+/// Writable.
+pub const WRITE: u64 = 2;
+/// Executable.
+pub const EXECUTE: u64 = 4;
+/// All rights.
+pub const ALL: u64 = READ | WRITE | EXECUTE;
+/// Memory type write-back, at a leaf.
+pub const WRITE_BACK: u64 = 6 << 3;
+/// Memory type uncacheable, at a leaf.
+pub const UNCACHED: u64 = 0;
+
+const LARGE: u64 = 1 << 7;
+const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
+const KIND_SHIFT: u32 = 52;
+const KIND_MASK: u64 = 0x3F;
+
+/// Frame numbers at and above this have no translation: four levels reach 48 address bits.
+pub const GFN_END: u64 = 1 << 36;
+
+/// A leaf: where a guest frame leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// The machine frame.
+    pub mfn: u64,
+    /// Rights and memory type.
+    pub flags: u64,
+    /// The hypervisor's own note.
+    pub kind: u8,
+}
+
+/// There was no memory for a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMemory;
+
+/// The tables of one domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ept {
+    root: u64,
+}
+
+/// Gives the address of a zeroed 4-KiB frame for a table.
+pub type NewTable<'a> = &'a mut dyn FnMut() -> Option<u64>;
+
+fn slot(table: u64, gfn: u64, level: u32) -> u64 {
+    table + (gfn >> (9 * level) & 511) * 8
+}
+
+fn leaf_entry(leaf: Leaf, large: bool) -> u64 {
+    let size = if large { LARGE } else { 0 };
+    leaf.mfn << 12 | leaf.flags | size | (u64::from(leaf.kind) & KIND_MASK) << KIND_SHIFT
+}
+
+impl Ept {
+    /// Empty tables.
+    pub fn new(new_table: NewTable) -> Result<Self, NoMemory> {
+        new_table().map(|root| Self { root }).ok_or(NoMemory)
+    }
+
+    /// The value of the EPT-pointer field: write-back, four levels.
+    pub fn pointer(self) -> u64 {
+        self.root | 3 << 3 | 6
+    }
+
+    /// Maps one frame; `gfn` is below [`GFN_END`].
+    pub fn map(
+        self,
+        memory: &mut impl Physical,
+        new_table: NewTable,
+        gfn: u64,
+        leaf: Leaf,
+    ) -> Result<(), NoMemory> {
+        let table = self.descend(memory, new_table, gfn, 0)?;
+        memory.write_u64(slot(table, gfn, 0), leaf_entry(leaf, false));
+        Ok(())
+    }
+
+    /// Maps 512 frames with one entry: `gfn` and `leaf.mfn` are multiples of 512 and no frame of
+    /// the range is mapped yet.
+    pub fn map_large(
+        self,
+        memory: &mut impl Physical,
+        new_table: NewTable,
+        gfn: u64,
+        leaf: Leaf,
+    ) -> Result<(), NoMemory> {
+        let table = self.descend(memory, new_table, gfn, 1)?;
+        memory.write_u64(slot(table, gfn, 1), leaf_entry(leaf, true));
+        Ok(())
+    }
+
+    /// Makes a frame lead nowhere.
+    pub fn unmap(
+        self,
+        memory: &mut impl Physical,
+        new_table: NewTable,
+        gfn: u64,
+    ) -> Result<(), NoMemory> {
+        if self.lookup(memory, gfn).is_some() {
+            let table = self.descend(memory, new_table, gfn, 0)?;
+            memory.write_u64(slot(table, gfn, 0), 0);
+        }
+        Ok(())
+    }
+
+    /// Where a frame leads.
+    pub fn lookup(self, memory: &impl Physical, gfn: u64) -> Option<Leaf> {
+        if gfn >= GFN_END {
+            return None;
+        }
+        let mut table = self.root;
+        for level in (0..4).rev() {
+            let entry = memory.read_u64(slot(table, gfn, level));
+            if entry & ALL == 0 {
+                return None;
+            }
+            if level == 0 || entry & LARGE != 0 {
+                let below = gfn & ((1 << (9 * level)) - 1);
+                return Some(Leaf {
+                    mfn: ((entry & ADDRESS) >> 12) + below,
+                    flags: entry & 0x3F,
+                    kind: (entry >> KIND_SHIFT & KIND_MASK) as u8,
+                });
+            }
+            table = entry & ADDRESS;
+        }
+        None
+    }
+
+    /// Calls `free` with the address of every table, the root last.
+    pub fn tables(self, memory: &impl Physical, free: &mut dyn FnMut(u64)) {
+        visit(memory, self.root, 3, free);
+    }
+
+    /// The table of `level` that holds the entry for `gfn`, made where it is missing.
+    fn descend(
+        self,
+        memory: &mut impl Physical,
+        new_table: NewTable,
+        gfn: u64,
+        level: u32,
+    ) -> Result<u64, NoMemory> {
+        let mut table = self.root;
+        for above in (level + 1..4).rev() {
+            let at = slot(table, gfn, above);
+            let entry = memory.read_u64(at);
+            table = if entry & ALL == 0 {
+                let new = new_table().ok_or(NoMemory)?;
+                memory.write_u64(at, new | ALL);
+                new
+            } else if entry & LARGE != 0 {
+                split(memory, new_table, at, entry)?
+            } else {
+                entry & ADDRESS
+            };
+        }
+        Ok(table)
+    }
+}
+
+/// Replaces a 2-MiB leaf by a table of 512 leaves that mean the same.
+fn split(
+    memory: &mut impl Physical,
+    new_table: NewTable,
+    at: u64,
+    entry: u64,
+) -> Result<u64, NoMemory> {
+    let table = new_table().ok_or(NoMemory)?;
+    for i in 0..512 {
+        memory.write_u64(table + 8 * i, (entry & !LARGE) + (i << 12));
+    }
+    memory.write_u64(at, table | ALL);
+    Ok(table)
+}
+
+fn visit(memory: &impl Physical, table: u64, level: u32, free: &mut dyn FnMut(u64)) {
+    for i in 0..512 {
+        let entry = memory.read_u64(table + 8 * i);
+        if level > 0 && entry & ALL != 0 && entry & LARGE == 0 {
+            visit(memory, entry & ADDRESS, level - 1, free);
+        }
+    }
+    free(table);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phys::TestMemory;
+
+    /// Tables in 64 frames of test memory.
+    struct Fixture {
+        memory: TestMemory,
+        next: u64,
+        ept: Ept,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let mut next = 0x1000;
+            let ept = Ept::new(&mut || take(&mut next)).expect("memory");
+            Self { memory: TestMemory(vec![0; 64 << 12]), next, ept }
+        }
+
+        fn map(&mut self, gfn: u64, leaf: Leaf) {
+            let next = &mut self.next;
+            self.ept.map(&mut self.memory, &mut || take(next), gfn, leaf).expect("memory");
+        }
+
+        fn map_large(&mut self, gfn: u64, leaf: Leaf) {
+            let next = &mut self.next;
+            self.ept.map_large(&mut self.memory, &mut || take(next), gfn, leaf).expect("memory");
+        }
+
+        #[track_caller]
+        fn check(&self, gfn: u64, expected: Option<Leaf>) {
+            assert_eq!(self.ept.lookup(&self.memory, gfn), expected);
+        }
+    }
+
+    fn take(next: &mut u64) -> Option<u64> {
+        let at = *next;
+        *next += 0x1000;
+        (at < 64 << 12).then_some(at)
+    }
+
+    fn leaf(mfn: u64) -> Leaf {
+        Leaf { mfn, flags: ALL | WRITE_BACK, kind: 5 }
+    }
+
+    #[test]
+    fn frames_lead_where_they_were_mapped() {
+        let mut f = Fixture::new();
+        f.check(0, None);
+        f.map(0x12345, leaf(0x777));
+        f.map_large(0x1000, leaf(0x8000));
+        f.check(0x12345, Some(leaf(0x777)));
+        f.check(0x12346, None);
+        f.check(0x11FF, Some(leaf(0x81FF)));
+        f.check(GFN_END, None);
+        f.check(u64::MAX, None);
+    }
+
+    #[test]
+    fn a_large_page_is_split_when_one_frame_changes() {
+        let mut f = Fixture::new();
+        f.map_large(0x200, leaf(0x400));
+        let next = &mut f.next;
+        f.ept.unmap(&mut f.memory, &mut || take(next), 0x205).expect("memory");
+        f.map(0x206, leaf(9));
+        f.check(0x204, Some(leaf(0x404)));
+        f.check(0x205, None);
+        f.check(0x206, Some(leaf(9)));
+        f.check(0x3FF, Some(leaf(0x5FF)));
+    }
+
+    #[test]
+    fn every_table_is_given_back_once() {
+        let mut f = Fixture::new();
+        f.map(1, leaf(1));
+        f.map(1 << 27, leaf(2));
+        f.map_large(0x4000, leaf(0x600));
+        let mut tables = Vec::new();
+        f.ept.tables(&f.memory, &mut |t| tables.push(t));
+        tables.sort_unstable();
+        let expected: Vec<u64> = (1..f.next >> 12).map(|i| i << 12).collect();
+        assert_eq!(tables, expected);
+    }
+
+    #[test]
+    fn running_out_of_memory_is_an_error() {
+        let mut f = Fixture::new();
+        let result = f.ept.map(&mut f.memory, &mut || None, 0, leaf(1));
+        assert_eq!(result, Err(NoMemory));
+    }
+}

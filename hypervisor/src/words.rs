@@ -1,0 +1,131 @@
+//! The words on a module's command line, which describe the domains.
+//!
+//! ```text
+//! kernel name=web memory=256M vcpus=1 -- console=ttyS0 quiet
+//! initrd
+//! ```
+//! A `kernel` module starts a new domain, the first of them dom0; what follows ` -- ` is the
+//! guest's own command line. An `initrd` module belongs to the domain before it. A first word that
+//! is neither is taken for the file's name, which some loaders put there.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+/// Memory of a domain that does not say.
+pub const DEFAULT_MEMORY: u64 = 128 << 20;
+/// Most virtual processors of a domain: those whose state fits the shared info page.
+pub const MOST_VCPUS: u32 = 32;
+
+/// What a module is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// A kernel, and with it a domain.
+    Kernel(DomainWords),
+    /// The initial RAM disk of the domain before it.
+    Initrd,
+}
+
+/// The description of one domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DomainWords {
+    /// Its name, for people; empty when not given.
+    pub name: String,
+    /// Its memory in bytes, a multiple of 4 KiB.
+    pub memory: u64,
+    /// Its number of virtual processors.
+    pub vcpus: u32,
+    /// The guest's command line.
+    pub cmdline: String,
+}
+
+/// Reads the words of one module. The error says what was found and what is accepted.
+pub fn parse(line: &str) -> Result<Words, String> {
+    let (ours, cmdline) = match line.split_once(" --") {
+        Some((ours, guest)) => (ours, guest.trim()),
+        None => (line, ""),
+    };
+    let mut words = ours.split_ascii_whitespace().peekable();
+    if words.peek().is_some_and(|w| !matches!(*w, "kernel" | "initrd")) {
+        words.next();
+    }
+    match words.next() {
+        Some("initrd") => Ok(Words::Initrd),
+        Some("kernel") => domain(words, cmdline).map(Words::Kernel),
+        _ => Err(format!("module words '{line}': accepted is 'kernel …' or 'initrd'")),
+    }
+}
+
+fn domain<'a>(words: impl Iterator<Item = &'a str>, cmdline: &str) -> Result<DomainWords, String> {
+    let mut domain = DomainWords {
+        name: String::new(),
+        memory: DEFAULT_MEMORY,
+        vcpus: 1,
+        cmdline: cmdline.to_string(),
+    };
+    for word in words {
+        match word.split_once('=') {
+            Some(("name", name)) => domain.name = name.to_string(),
+            Some(("memory", size)) => domain.memory = memory(size)?,
+            Some(("vcpus", count)) => domain.vcpus = vcpus(count)?,
+            _ => return Err(format!("word '{word}': accepted are name=, memory=, vcpus=")),
+        }
+    }
+    Ok(domain)
+}
+
+fn memory(size: &str) -> Result<u64, String> {
+    let error = || format!("memory={size}: accepted is a number with K, M or G, from 1M to 1024G");
+    let (digits, shift) = match size.as_bytes().last() {
+        Some(b'K' | b'k') => (&size[..size.len() - 1], 10),
+        Some(b'M' | b'm') => (&size[..size.len() - 1], 20),
+        Some(b'G' | b'g') => (&size[..size.len() - 1], 30),
+        _ => (size, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| error())?;
+    let bytes = number.checked_mul(1 << shift).ok_or_else(error)?;
+    if (1 << 20..=1 << 40).contains(&bytes) { Ok(bytes & !0xFFF) } else { Err(error()) }
+}
+
+fn vcpus(count: &str) -> Result<u32, String> {
+    match count.parse() {
+        Ok(n) if (1..=MOST_VCPUS).contains(&n) => Ok(n),
+        _ => Err(format!("vcpus={count}: accepted is 1 to {MOST_VCPUS}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, name: &str, memory: u64, vcpus: u32, cmdline: &str) {
+        let (name, cmdline) = (name.to_string(), cmdline.to_string());
+        assert_eq!(parse(line), Ok(Words::Kernel(DomainWords { name, memory, vcpus, cmdline })));
+    }
+
+    #[track_caller]
+    fn check_error(line: &str, found: &str) {
+        let error = parse(line).expect_err("an error");
+        assert!(error.contains(found), "{error}");
+    }
+
+    #[test]
+    fn domains() {
+        check("kernel name=a memory=256M vcpus=2 -- x=y  z", "a", 256 << 20, 2, "x=y  z");
+        check("/boot/k kernel memory=1G", "", 1 << 30, 1, "");
+        check("kernel", "", DEFAULT_MEMORY, 1, "");
+        check("kernel name=a --", "a", DEFAULT_MEMORY, 1, "");
+        assert_eq!(parse("initrd"), Ok(Words::Initrd));
+        assert_eq!(parse("/boot/i initrd"), Ok(Words::Initrd));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        check_error("", "accepted is");
+        check_error("a b", "'a b'");
+        check_error("kernel memory=12Q", "memory=12Q");
+        check_error("kernel memory=99999999999999999G", "from 1M");
+        check_error("kernel vcpus=33", "1 to 32");
+        check_error("kernel size=3", "'size=3'");
+    }
+}
