@@ -1,0 +1,311 @@
+//! The command line. `strata run` takes QEMU's names, which have one dash: they are turned into
+//! clap's form first. What clap has to say comes out as one line.
+
+use crate::status::Failure;
+use crate::values::{self, DebugExit, Serial};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A PC in software, with a hypervisor on board: without a verb, the hypervisor and its embedded
+/// guests run on the emulated machine.
+#[derive(Debug, Parser)]
+#[command(name = "strata", version, after_help = AFTER)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
+}
+
+const AFTER: &str = "\
+Exit status: 0 the guest powered off (or reset, under -no-reboot); 2 bad input, nothing started;
+118 all processors halt for ever; 120 triple fault; 122 the emulator failed; 124 a limit was
+reached; 130 Ctrl-C; odd: the guest wrote (status - 1) / 2 to isa-debug-exit.";
+
+/// What ends a run from outside.
+#[derive(Debug, Default, Clone, clap::Args)]
+pub(crate) struct Limits {
+    /// End after N instructions
+    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit_instructions: Option<u64>,
+    /// End after S seconds of the host's clock
+    #[arg(long, value_name = "S", global = true, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit_seconds: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run a bare machine, with QEMU's names for the flags
+    Run(Run),
+    /// Run the hypervisor with the domains described
+    Host(Host),
+    /// Write a bootable image of the hypervisor and its embedded guests (for other machines)
+    Image(Image),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// Kernel: bzImage, ELF with a PVH note, or multiboot 1 or 2
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kernel: PathBuf,
+    /// Initial RAM disk, or multiboot modules: "FILE WORDS,FILE WORDS"
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Option<OsString>,
+    /// Kernel command line
+    #[arg(long, value_name = "WORDS", default_value = "")]
+    pub(crate) append: String,
+    /// Memory, in MiB without a suffix
+    #[arg(long = "m", value_name = "SIZE", default_value = "128", value_parser = values::memory)]
+    pub(crate) memory: u64,
+    /// Number of processors
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::processors)]
+    pub(crate) smp: u32,
+    /// Processor model
+    #[arg(long, value_name = "MODEL", default_value = "default")]
+    pub(crate) cpu: String,
+    /// COM1, and COM2 when repeated: stdio, file:NAME or null [default: stdio]
+    #[arg(long, value_name = "WHERE", value_parser = values::serial)]
+    pub(crate) serial: Vec<Serial>,
+    /// There is no display yet
+    #[arg(long, value_name = "KIND", default_value = "none", value_parser = ["none"])]
+    pub(crate) display: String,
+    /// End instead of starting again when the guest resets the machine
+    #[arg(long)]
+    pub(crate) no_reboot: bool,
+    /// isa-debug-exit,iobase=PORT,iosize=N
+    #[arg(long, value_name = "DEVICE", value_parser = values::device)]
+    pub(crate) device: Option<DebugExit>,
+    #[command(flatten)]
+    pub(crate) trace: Trace,
+}
+
+/// What to write down while running.
+#[derive(Debug, Default, Clone, clap::Args)]
+pub(crate) struct Trace {
+    /// What to trace: int, exec, in_asm, vmexit
+    #[arg(long = "d", value_name = "ITEMS", value_delimiter = ',',
+          value_parser = ["int", "exec", "in_asm", "vmexit"])]
+    pub(crate) items: Vec<String>,
+    /// Where the trace goes [default: stderr]
+    #[arg(long = "D", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Host {
+    /// The privileged domain: kernel=,initrd=,memory=,vcpus=,append= (without a kernel: the
+    /// embedded one)
+    #[arg(long, value_name = "WORDS", conflicts_with = "config")]
+    pub(crate) dom0: Option<String>,
+    /// A further domain: name= and the words of --dom0; may be repeated
+    #[arg(long, value_name = "WORDS", conflicts_with = "config")]
+    pub(crate) domu: Vec<String>,
+    /// A TOML file with the table [dom0] and the tables [[domu]] of the same words
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// End when the last domU has ended, whatever dom0 does
+    #[arg(long)]
+    pub(crate) until_domus_end: bool,
+    /// The machine's memory [default: what the domains need]
+    #[arg(long, value_name = "SIZE", value_parser = values::memory)]
+    pub(crate) memory: Option<u64>,
+    #[command(flatten)]
+    pub(crate) trace: Trace,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Image {
+    /// The image to write
+    #[arg(value_name = "OUT.iso")]
+    pub(crate) out: PathBuf,
+}
+
+/// QEMU's names, and whether a value follows.
+const QEMU: [(&str, bool); 12] = [
+    ("kernel", true),
+    ("initrd", true),
+    ("append", true),
+    ("m", true),
+    ("smp", true),
+    ("cpu", true),
+    ("serial", true),
+    ("display", true),
+    ("no-reboot", false),
+    ("device", true),
+    ("d", true),
+    ("D", true),
+];
+
+/// Turns `-name value` into `--name=value` for QEMU's names, after the verb.
+fn normalise(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args = args.into_iter();
+    let mut out: Vec<OsString> = args.by_ref().take(2).collect();
+    while let Some(arg) = args.next() {
+        let name = arg.to_str().and_then(|a| a.strip_prefix('-'));
+        let name = name.map(|n| n.strip_prefix('-').unwrap_or(n));
+        match name.and_then(|n| QEMU.iter().find(|(known, _)| *known == n)) {
+            None => out.push(arg),
+            Some((name, value)) => {
+                let mut long = OsString::from(format!("--{name}"));
+                if let Some(next) = value.then(|| args.next()).flatten() {
+                    long.push("=");
+                    long.push(next);
+                }
+                out.push(long);
+            }
+        }
+    }
+    out
+}
+
+/// Reads the command line. `Err` is a failure, or the text that was asked for (help, version).
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Asked> {
+    Args::try_parse_from(normalise(args)).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Asked::Text(error.to_string()),
+        _ => Asked::Failure(one_line(&error)),
+    })
+}
+
+/// Why there is nothing to run.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    Text(String),
+    Failure(Failure),
+}
+
+/// The first paragraph of clap's message; where a word was unknown, the known ones.
+fn one_line(error: &clap::Error) -> Failure {
+    let text = error.to_string();
+    let first: Vec<&str> = text.lines().take_while(|line| !line.is_empty()).collect();
+    let text = first.join(" ");
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let hint = match error.kind() {
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => accepted(error),
+        _ => String::new(),
+    };
+    Failure::usage("strata", qemu_names(text) + &hint)
+}
+
+/// `; accepted are …`: the flags of the verb that complains, by the usage line of its message.
+fn accepted(error: &clap::Error) -> String {
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let command = Args::command();
+    let verb =
+        command.get_subcommands().find(|v| usage.contains(&format!("strata {}", v.get_name())));
+    let mut names: Vec<String> = match verb {
+        Some(verb) => {
+            verb.get_arguments().filter_map(|a| a.get_long()).map(|n| format!("--{n}")).collect()
+        }
+        None => command.get_subcommands().map(|v| v.get_name().to_owned()).collect(),
+    };
+    names.extend(["--limit-instructions", "--limit-seconds"].map(str::to_owned));
+    format!("; accepted are {}", qemu_names(&names.join(", ")))
+}
+
+/// QEMU's names with one dash, as the user knows them.
+fn qemu_names(text: &str) -> String {
+    let one = |word: &str| {
+        let bare = word.trim_start_matches('\'').strip_prefix("--")?;
+        let end = bare.find(|c: char| !c.is_alphanumeric() && c != '-').unwrap_or(bare.len());
+        let known = QEMU.iter().any(|(name, _)| *name == &bare[..end]);
+        known.then(|| word.replacen("--", "-", 1))
+    };
+    let words = text.split(' ').map(|word| one(word).unwrap_or_else(|| word.to_owned()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<OsString> {
+        std::iter::once("strata").chain(text.split_whitespace()).map(OsString::from).collect()
+    }
+
+    fn run(text: &str) -> Run {
+        match parse(words(text)).unwrap().verb {
+            Some(Verb::Run(run)) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn check_error(text: &str, expect: &str) {
+        match parse(words(text)) {
+            Err(Asked::Failure(failure)) => assert_eq!(failure.text, format!("strata: {expect}")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn clap_agrees_with_itself() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn qemu_flags() {
+        let run = run("run -m 512 -kernel K -initrd I -append -x=1 -serial stdio -serial file:F \
+                       -display none -no-reboot -smp cpus=2 -device isa-debug-exit,iobase=0xf4 \
+                       -d int,vmexit -D T --limit-seconds 3");
+        assert_eq!((run.memory, run.smp, run.no_reboot), (512 << 20, 2, true));
+        assert_eq!((run.append.as_str(), run.kernel), ("-x=1", "K".into()));
+        assert_eq!(run.serial, [Serial::Stdio, Serial::File("F".into())]);
+        assert_eq!(run.device, Some(DebugExit { base: 0xF4, size: 2 }));
+        assert_eq!(
+            (run.trace.items.join("+"), run.trace.file),
+            ("int+vmexit".into(), Some("T".into()))
+        );
+    }
+
+    #[test]
+    fn host_and_main_job() {
+        let args = parse(words("--limit-instructions 5")).unwrap();
+        assert!(args.verb.is_none());
+        assert_eq!(args.limits.limit_instructions, Some(5));
+        let args = parse(words("host --domu name=a --domu name=b --until-domus-end")).unwrap();
+        let Some(Verb::Host(host)) = args.verb else { panic!() };
+        assert_eq!((host.domu.len(), host.until_domus_end), (2, true));
+    }
+
+    #[test]
+    fn errors_have_one_line() {
+        check_error("run", "the following required arguments were not provided: -kernel <FILE>");
+        check_error(
+            "run -kernel K -m lots",
+            "invalid value 'lots' for '-m <SIZE>': accepted is a number above 0 with an optional \
+             K, M, G or T",
+        );
+        check_error(
+            "run -kernel K -display sdl",
+            "invalid value 'sdl' for '-display <KIND>' [possible values: none]",
+        );
+        check_error(
+            "run -kernel K -d cpu",
+            "invalid value 'cpu' for '-d <ITEMS>' [possible values: int, exec, in_asm, vmexit]",
+        );
+        check_error(
+            "run -kernel",
+            "a value is required for '-kernel <FILE>' but none was supplied",
+        );
+        check_error(
+            "walk",
+            "unrecognized subcommand 'walk'; accepted are run, host, image, \
+             --limit-instructions, --limit-seconds",
+        );
+        check_error(
+            "host --vga",
+            "unexpected argument '--vga' found; accepted are --dom0, --domu, --config, \
+             --until-domus-end, --memory, -d, -D, --limit-instructions, --limit-seconds",
+        );
+        check_error(
+            "host --config F --dom0 kernel=K",
+            "the argument '--config <FILE>' cannot be used with '--dom0 <WORDS>'",
+        );
+        check_error(
+            "--limit-seconds 0",
+            "invalid value '0' for '--limit-seconds <S>': 0 is not in 1..18446744073709551615",
+        );
+    }
+}

@@ -1,0 +1,281 @@
+//! Domains as the user describes them: by words on the command line, or by a TOML file with the
+//! same words.
+
+use crate::status::{Failure, one_line};
+use crate::values;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A domain's memory where the user does not say, by whose kernel it is.
+const MEMORY: u64 = 128 << 20;
+
+/// The words that describe a domain.
+const WORDS: &str = "name=, kernel=, initrd=, memory=, vcpus= and append=";
+
+/// One domain. Without a kernel it is the embedded guest of its kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Domain {
+    pub(crate) name: String,
+    pub(crate) kernel: Option<PathBuf>,
+    pub(crate) initrd: Option<PathBuf>,
+    pub(crate) memory: u64,
+    pub(crate) vcpus: u32,
+    pub(crate) append: String,
+}
+
+impl Domain {
+    /// The embedded guest under `name`.
+    pub(crate) fn embedded(name: &str) -> Self {
+        let append = String::new();
+        Self { name: name.into(), kernel: None, initrd: None, memory: MEMORY, vcpus: 1, append }
+    }
+
+    /// The words of `--dom0` or `--domu`; `flag` is for messages.
+    pub(crate) fn parse(flag: &str, text: &str, name: &str) -> Result<Self, Failure> {
+        let mut domain = Self::embedded(name);
+        let mut seen = BTreeSet::new();
+        for (key, value) in values::words(text).map_err(|why| Failure::usage(flag, why))? {
+            if !seen.insert(key.clone()) {
+                return Err(Failure::usage(flag, format!("{key}= is given twice")));
+            }
+            let what = format!("{flag}: {key}={value}");
+            domain.set(&key, value).map_err(|why| Failure::usage(what, why))?;
+        }
+        domain.check(flag)
+    }
+
+    /// Sets one word.
+    fn set(&mut self, key: &str, value: String) -> Result<(), String> {
+        match key {
+            "name" => self.name = name(value)?,
+            "kernel" => self.kernel = Some(file(value)?),
+            "initrd" => self.initrd = Some(file(value)?),
+            "memory" => self.memory = values::memory(&value)?,
+            "vcpus" => self.vcpus = values::processors(&value)?,
+            "append" => self.append = append(value)?,
+            _ => return Err(format!("accepted are {WORDS}")),
+        }
+        Ok(())
+    }
+
+    fn check(self, flag: &str) -> Result<Self, Failure> {
+        if self.initrd.is_some() && self.kernel.is_none() {
+            return Err(Failure::usage(
+                flag,
+                "initrd= without kernel=: the embedded guest has none",
+            ));
+        }
+        Ok(self)
+    }
+}
+
+/// Names go in front of console lines and into the hypervisor's words.
+fn name(text: String) -> Result<String, String> {
+    let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=32).contains(&text.len()) && text.chars().all(fine) {
+        return Ok(text);
+    }
+    Err("accepted are 1 to 32 letters, digits, '-', '_' and '.'".into())
+}
+
+fn file(text: String) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("accepted is the name of a file".into()) } else { Ok(text.into()) }
+}
+
+fn append(text: String) -> Result<String, String> {
+    if text.len() > 2048 || text.chars().any(|c| c.is_control()) {
+        return Err("accepted are at most 2048 printable characters".into());
+    }
+    Ok(text)
+}
+
+/// All domains of a host: dom0 first.
+///
+/// # Errors
+/// Two domains of one name, or a mistake in one's words.
+pub(crate) fn list(dom0: Option<&str>, domus: &[String]) -> Result<Vec<Domain>, Failure> {
+    let mut domains = vec![Domain::parse("--dom0", dom0.unwrap_or_default(), "dom0")?];
+    for (n, words) in domus.iter().enumerate() {
+        domains.push(Domain::parse("--domu", words, &format!("domu{}", n + 1))?);
+    }
+    unique("--domu", domains)
+}
+
+/// Refuses two domains of one name.
+fn unique(what: &str, domains: Vec<Domain>) -> Result<Vec<Domain>, Failure> {
+    let mut names = BTreeSet::from(["hv"]);
+    for domain in &domains {
+        if !names.insert(&domain.name) {
+            let why = format!("name={}: taken; accepted is a name of its own", domain.name);
+            return Err(Failure::usage(what, why));
+        }
+    }
+    Ok(domains)
+}
+
+/// The TOML file: the table `[dom0]` and the array of tables `[[domu]]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    dom0: Option<Words>,
+    #[serde(default)]
+    domu: Vec<Words>,
+}
+
+/// The same words as on the command line; numbers may be numbers.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Words {
+    name: Option<String>,
+    kernel: Option<String>,
+    initrd: Option<String>,
+    memory: Option<Number>,
+    vcpus: Option<Number>,
+    append: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Number(u64),
+    Text(String),
+}
+
+impl Words {
+    fn domain(self, place: &str, default: &str) -> Result<Domain, Failure> {
+        let Self { name, kernel, initrd, memory, vcpus, append } = self;
+        let number = |n: Option<Number>| {
+            n.map(|n| match n {
+                Number::Number(n) => n.to_string(),
+                Number::Text(text) => text,
+            })
+        };
+        let words = [
+            ("name", name),
+            ("kernel", kernel),
+            ("initrd", initrd),
+            ("memory", number(memory)),
+            ("vcpus", number(vcpus)),
+            ("append", append),
+        ];
+        let mut domain = Domain::embedded(default);
+        for (key, value) in words {
+            let Some(value) = value else { continue };
+            let what = format!("{place}: {key} = {value}");
+            domain.set(key, value).map_err(|why| Failure::usage(what, why))?;
+        }
+        domain.check(place)
+    }
+}
+
+/// Reads the domains from a TOML file; its file names count from the file's own folder.
+pub(crate) fn read(path: &Path) -> Result<Vec<Domain>, Failure> {
+    let shown = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|e| Failure::usage(&shown, e))?;
+    let mut domains = from_toml(&shown, &text)?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    for domain in &mut domains {
+        for file in [&mut domain.kernel, &mut domain.initrd].into_iter().flatten() {
+            *file = folder.join(&*file);
+        }
+    }
+    Ok(domains)
+}
+
+fn from_toml(shown: &str, text: &str) -> Result<Vec<Domain>, Failure> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |s| text[..s.start].matches('\n').count() + 1);
+        let why = one_line(error.message());
+        Failure::usage(
+            format!("{shown}:{line}"),
+            format!("{why}; accepted are [dom0] and [[domu]] with {WORDS}"),
+        )
+    })?;
+    let none =
+        Words { name: None, kernel: None, initrd: None, memory: None, vcpus: None, append: None };
+    let mut domains = vec![file.dom0.unwrap_or(none).domain(&format!("{shown}: [dom0]"), "dom0")?];
+    for (n, words) in file.domu.into_iter().enumerate() {
+        let place = format!("{shown}: [[domu]] {}", n + 1);
+        domains.push(words.domain(&place, &format!("domu{}", n + 1))?);
+    }
+    unique(shown, domains)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `name kernel initrd memory vcpus append` of each domain, or the failure.
+    fn show(found: Result<Vec<Domain>, Failure>) -> String {
+        let file = |f: &Option<PathBuf>| f.as_ref().map_or("-".into(), |f| f.display().to_string());
+        let line = |d: &Domain| {
+            let [kernel, initrd] = [file(&d.kernel), file(&d.initrd)];
+            format!("{} {kernel} {initrd} {}M {} '{}'", d.name, d.memory >> 20, d.vcpus, d.append)
+        };
+        match found {
+            Ok(domains) => domains.iter().map(line).collect::<Vec<_>>().join("; "),
+            Err(failure) => failure.text,
+        }
+    }
+
+    #[track_caller]
+    fn check(dom0: &str, domus: &[&str], expect: &str) {
+        let domus: Vec<String> = domus.iter().map(|d| (*d).to_owned()).collect();
+        assert_eq!(show(list(Some(dom0), &domus)), expect);
+    }
+
+    #[track_caller]
+    fn check_toml(text: &str, expect: &str) {
+        assert_eq!(show(from_toml("f.toml", text)), expect);
+    }
+
+    #[test]
+    fn words() {
+        check("", &[], "dom0 - - 128M 1 ''");
+        check(
+            "kernel=k,initrd=i,memory=512M,append=console=hvc0 hold",
+            &["name=a,kernel=k,vcpus=2,append=\"a=b,c\"", "kernel=k2,append=x,,y"],
+            "dom0 k i 512M 1 'console=hvc0 hold'; a k - 128M 2 'a=b,c'; domu2 k2 - 128M 1 'x,y'",
+        );
+    }
+
+    #[test]
+    fn wrong_words() {
+        check("kernel", &[], "--dom0: 'kernel' is not of the form key=value");
+        check("initrd=i", &[], "--dom0: initrd= without kernel=: the embedded guest has none");
+        check("kernel=", &[], "--dom0: kernel=: accepted is the name of a file");
+        check("memory=1M,memory=2M", &[], "--dom0: memory= is given twice");
+        let accepted = "accepted is a number above 0 with an optional K, M, G or T";
+        check("", &["memory=lots"], &format!("--domu: memory=lots: {accepted}"));
+        check("", &["vcpus=0"], "--domu: vcpus=0: accepted is 1 to 32");
+        check("", &["cpus=1"], &format!("--domu: cpus=1: accepted are {WORDS}"));
+        let accepted = "accepted are 1 to 32 letters, digits, '-', '_' and '.'";
+        check("", &["name=a b"], &format!("--domu: name=a b: {accepted}"));
+        let taken = "taken; accepted is a name of its own";
+        check("", &["name=a", "name=a"], &format!("--domu: name=a: {taken}"));
+        check("", &["name=dom0"], &format!("--domu: name=dom0: {taken}"));
+        check("", &["name=hv"], &format!("--domu: name=hv: {taken}"));
+    }
+
+    #[test]
+    fn toml() {
+        check_toml("", "dom0 - - 128M 1 ''");
+        check_toml(
+            "[dom0]\nkernel = 'k'\nmemory = 512\n[[domu]]\nname = 'a'\nmemory = '1G'\nvcpus = 2\n",
+            "dom0 k - 512M 1 ''; a - - 1024M 2 ''",
+        );
+        let accepted = format!("accepted are [dom0] and [[domu]] with {WORDS}");
+        check_toml(
+            "[dom0]\nkernels = 'k'",
+            &format!(
+                "f.toml:2: unknown field `kernels`, expected one of `name`, `kernel`, `initrd`, \
+                 `memory`, `vcpus`, `append`; {accepted}"
+            ),
+        );
+        check_toml("[[domu]]\nvcpus = 99", "f.toml: [[domu]] 1: vcpus = 99: accepted is 1 to 32");
+        let found = show(from_toml("f.toml", "[dom0\n"));
+        assert!(found.starts_with("f.toml:1: ") && found.ends_with(&accepted), "{found}");
+    }
+}

@@ -1,0 +1,211 @@
+//! The values of flags: sizes, counts, consoles, and QEMU's `key=value,key=value` words.
+
+use std::path::PathBuf;
+
+/// An error's text: what is accepted.
+type Parsed<T> = Result<T, String>;
+
+/// A size in bytes, whose number without a suffix counts in `unit`s. `size=` may stand before it.
+fn size(text: &str, unit: u32) -> Parsed<u64> {
+    let accepted = || "accepted is a number above 0 with an optional K, M, G or T".to_owned();
+    let number = text.strip_prefix("size=").unwrap_or(text);
+    let (digits, shift) = match number.chars().last().map(|c| c.to_ascii_uppercase()) {
+        Some('B') => (&number[..number.len() - 1], 0),
+        Some('K') => (&number[..number.len() - 1], 10),
+        Some('M') => (&number[..number.len() - 1], 20),
+        Some('G') => (&number[..number.len() - 1], 30),
+        Some('T') => (&number[..number.len() - 1], 40),
+        _ => (number, unit),
+    };
+    let count: u64 = digits.parse().map_err(|_| accepted())?;
+    count.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(accepted)
+}
+
+/// The machine's memory: MiB without a suffix; whole MiB, from 1 MiB to 1 TiB.
+pub(crate) fn memory(text: &str) -> Parsed<u64> {
+    let bytes = size(text, 20)?;
+    if !bytes.is_multiple_of(1 << 20) || bytes > 1 << 40 {
+        return Err("accepted are whole MiB, from 1M to 1T".into());
+    }
+    Ok(bytes)
+}
+
+/// The number of virtual processors: `2`, or `cpus=2`.
+pub(crate) fn processors(text: &str) -> Parsed<u32> {
+    let number = text.strip_prefix("cpus=").unwrap_or(text);
+    match number.parse() {
+        Ok(count @ 1..=32) => Ok(count),
+        _ => Err("accepted is 1 to 32".into()),
+    }
+}
+
+/// Where a serial port's output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Serial {
+    /// The terminal, input included.
+    Stdio,
+    /// A file, created anew.
+    File(PathBuf),
+    /// Nowhere.
+    Null,
+}
+
+/// `stdio`, `file:F` or `null`.
+pub(crate) fn serial(text: &str) -> Parsed<Serial> {
+    match text {
+        "stdio" | "mon:stdio" => Ok(Serial::Stdio),
+        "null" | "none" => Ok(Serial::Null),
+        _ => match text.strip_prefix("file:") {
+            Some(name) if !name.is_empty() => Ok(Serial::File(name.into())),
+            _ => Err("accepted are stdio, file:NAME and null".into()),
+        },
+    }
+}
+
+/// The ports of `isa-debug-exit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DebugExit {
+    pub(crate) base: u16,
+    pub(crate) size: u16,
+}
+
+/// `isa-debug-exit,iobase=,iosize=`, with QEMU's defaults.
+pub(crate) fn device(text: &str) -> Parsed<DebugExit> {
+    let accepted = "accepted is isa-debug-exit,iobase=PORT,iosize=1|2|4";
+    let (name, rest) = text.split_once(',').unwrap_or((text, ""));
+    if name != "isa-debug-exit" {
+        return Err(accepted.into());
+    }
+    let mut device = DebugExit { base: 0x501, size: 2 };
+    for (key, value) in words(rest)? {
+        let number = number(&value).ok_or(accepted)?;
+        match (key.as_str(), number) {
+            ("iobase", port) => device.base = port,
+            ("iosize", size @ (1 | 2 | 4)) => device.size = size,
+            _ => return Err(accepted.into()),
+        }
+    }
+    Ok(device)
+}
+
+/// A port number, decimal or with `0x`.
+fn number(text: &str) -> Option<u16> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u16::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// Splits `key=value,key=value`. A comma inside a value is doubled, or the value stands in
+/// quotes. Empty text has no words.
+pub(crate) fn words(text: &str) -> Parsed<Vec<(String, String)>> {
+    let mut words = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(['=', ',']).unwrap_or(rest.len());
+        let Some(after) = rest[end..].strip_prefix('=') else {
+            return Err(format!("'{}' is not of the form key=value", &rest[..end]));
+        };
+        let (value, left) = value(after)?;
+        words.push((rest[..end].to_owned(), value));
+        rest = left;
+    }
+    Ok(words)
+}
+
+/// One value, and what follows its comma.
+fn value(text: &str) -> Parsed<(String, &str)> {
+    if let Some(quoted) = text.strip_prefix('"') {
+        let (value, rest) =
+            quoted.split_once('"').ok_or_else(|| format!("no closing quote after '{quoted}'"))?;
+        return match rest.strip_prefix(',') {
+            Some(rest) => Ok((value.to_owned(), rest)),
+            None if rest.is_empty() => Ok((value.to_owned(), rest)),
+            None => Err(format!("'{rest}' follows a closing quote, where a comma is accepted")),
+        };
+    }
+    let mut value = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(',') {
+        value.push_str(before);
+        match after.strip_prefix(',') {
+            Some(after) => {
+                value.push(',');
+                rest = after;
+            }
+            None => return Ok((value, after)),
+        }
+    }
+    value.push_str(rest);
+    Ok((value, ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check<T: std::fmt::Debug>(found: Parsed<T>, expect: &str) {
+        assert_eq!(found.map_or_else(|e| e, |v| format!("{v:?}")), expect);
+    }
+
+    #[test]
+    fn memories() {
+        check(memory("512"), "536870912");
+        check(memory("512M"), "536870912");
+        check(memory("size=1g"), "1073741824");
+        check(memory("2048K"), "2097152");
+        let number = "accepted is a number above 0 with an optional K, M, G or T";
+        for text in ["", "M", "0", "-1", "1.5G", "12Q", "99999999999999T", "é"] {
+            check(memory(text), number);
+        }
+        check(memory("1K"), "accepted are whole MiB, from 1M to 1T");
+        check(memory("2T"), "accepted are whole MiB, from 1M to 1T");
+    }
+
+    #[test]
+    fn counts() {
+        check(processors("1"), "1");
+        check(processors("cpus=4"), "4");
+        for text in ["0", "33", "", "two", "2,sockets=2"] {
+            check(processors(text), "accepted is 1 to 32");
+        }
+    }
+
+    #[test]
+    fn serials() {
+        check(serial("stdio"), "Stdio");
+        check(serial("null"), "Null");
+        check(serial("file:a:b"), "File(\"a:b\")");
+        for text in ["", "file:", "tcp::4444"] {
+            check(serial(text), "accepted are stdio, file:NAME and null");
+        }
+    }
+
+    #[test]
+    fn devices() {
+        check(device("isa-debug-exit"), "DebugExit { base: 1281, size: 2 }");
+        check(device("isa-debug-exit,iobase=0xf4,iosize=0x4"), "DebugExit { base: 244, size: 4 }");
+        let accepted = "accepted is isa-debug-exit,iobase=PORT,iosize=1|2|4";
+        for text in ["e1000", "", "isa-debug-exit,iosize=3", "isa-debug-exit,iobase=0x10000"] {
+            check(device(text), accepted);
+        }
+        check(device("isa-debug-exit,iobase"), "'iobase' is not of the form key=value");
+    }
+
+    #[test]
+    fn word_lists() {
+        check(words(""), "[]");
+        check(words("a=b"), r#"[("a", "b")]"#);
+        check(words("a=,b=c=d"), r#"[("a", ""), ("b", "c=d")]"#);
+        check(words("a=x,,y,b=,,"), r#"[("a", "x,y"), ("b", ",")]"#);
+        check(words("a=x,,,b=1"), r#"[("a", "x,"), ("b", "1")]"#);
+        check(words(r#"a="x,y z",b=1"#), r#"[("a", "x,y z"), ("b", "1")]"#);
+        check(words(r#"a="x,,y""#), r#"[("a", "x,,y")]"#);
+        check(words(r#"a=x"y"#), r#"[("a", "x\"y")]"#);
+        check(words("a"), "'a' is not of the form key=value");
+        check(words("a=1,b,c=2"), "'b' is not of the form key=value");
+        check(words(r#"a="x,b=1"#), "no closing quote after 'x,b=1'");
+        check(words(r#"a="x"y,b=1"#), "'y,b=1' follows a closing quote, where a comma is accepted");
+    }
+}
