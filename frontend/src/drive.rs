@@ -1,0 +1,190 @@
+//! Runs a machine in slices: between two of them serial bytes move, and the limits and Ctrl-C
+//! are looked at. How a run is sliced does not change what the machine does.
+
+use crate::args::Limits;
+use crate::console::Consoles;
+use crate::status::{Failure, Status};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Instructions between two looks at the host: some tens of milliseconds.
+const SLICE: u64 = 4_000_000;
+
+/// Why a slice ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Its instructions are used up.
+    Budget,
+    /// The machine ended the run.
+    End(Status),
+    /// The guest reset the machine.
+    Reset,
+    /// Without input nothing can ever happen.
+    Idle,
+}
+
+/// What this module needs of a machine.
+pub(crate) trait Engine {
+    /// Runs at most `instructions`.
+    fn run(&mut self, instructions: u64) -> Stop;
+    /// Starts again after a reset.
+    fn restart(&mut self) -> Result<(), Failure>;
+    /// Instructions retired since power-on.
+    fn retired(&self) -> u64;
+    /// Takes what serial port `port` has sent.
+    fn sent(&mut self, port: usize) -> Vec<u8>;
+    /// Gives bytes to serial port `port`.
+    fn receive(&mut self, port: usize, bytes: &[u8]);
+}
+
+/// What decides about the end of a run, besides the machine.
+pub(crate) struct Ending<'a> {
+    pub(crate) limits: &'a Limits,
+    pub(crate) no_reboot: bool,
+    /// Set by Ctrl-C.
+    pub(crate) interrupted: &'a AtomicBool,
+}
+
+/// Runs `engine` to its end.
+pub(crate) fn drive(
+    engine: &mut dyn Engine,
+    consoles: &mut Consoles,
+    ending: &Ending<'_>,
+) -> Result<Status, Failure> {
+    let started = Instant::now();
+    let limit = ending.limits.limit_instructions.unwrap_or(u64::MAX);
+    loop {
+        if let Some(status) = outside(ending, started) {
+            return Ok(status);
+        }
+        let left = limit.saturating_sub(engine.retired());
+        if left == 0 {
+            return Ok(Status::Limit);
+        }
+        let stop = engine.run(left.min(SLICE));
+        for port in 0..consoles.count() {
+            consoles.write(port, &engine.sent(port))?;
+        }
+        if let Some(status) = after(stop, engine, consoles, ending.no_reboot)? {
+            return Ok(status);
+        }
+        if let Some((port, bytes)) = consoles.typed() {
+            engine.receive(port, &bytes);
+        }
+    }
+}
+
+/// Ctrl-C and the limit of seconds.
+fn outside(ending: &Ending<'_>, started: Instant) -> Option<Status> {
+    let late = |seconds| started.elapsed() >= Duration::from_secs(seconds);
+    if ending.interrupted.load(Ordering::Relaxed) {
+        Some(Status::Interrupted)
+    } else {
+        ending.limits.limit_seconds.is_some_and(late).then_some(Status::Limit)
+    }
+}
+
+/// What follows from a slice's end: a status ends the run.
+fn after(
+    stop: Stop,
+    engine: &mut dyn Engine,
+    consoles: &mut Consoles,
+    no_reboot: bool,
+) -> Result<Option<Status>, Failure> {
+    match stop {
+        Stop::Budget => Ok(None),
+        Stop::End(status) => Ok(Some(status)),
+        Stop::Reset if no_reboot => Ok(Some(Status::Success)),
+        Stop::Reset => engine.restart().map(|()| None),
+        Stop::Idle => match consoles.wait() {
+            None => Ok(Some(Status::Halted)),
+            Some(None) => Ok(None),
+            Some(Some((port, bytes))) => {
+                engine.receive(port, &bytes);
+                Ok(None)
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::Serial;
+
+    /// A machine that ends its slices by a script and counts.
+    #[derive(Default)]
+    struct Script {
+        stops: Vec<(u64, Stop)>,
+        retired: u64,
+        restarts: u32,
+    }
+
+    impl Engine for Script {
+        fn run(&mut self, instructions: u64) -> Stop {
+            let (used, stop) = match self.stops.first().copied() {
+                Some((at, stop)) if at <= self.retired + instructions => {
+                    self.stops.remove(0);
+                    (at - self.retired, stop)
+                }
+                _ => (instructions, Stop::Budget),
+            };
+            self.retired += used;
+            stop
+        }
+
+        fn restart(&mut self) -> Result<(), Failure> {
+            self.restarts += 1;
+            Ok(())
+        }
+
+        fn retired(&self) -> u64 {
+            self.retired
+        }
+
+        fn sent(&mut self, _: usize) -> Vec<u8> {
+            Vec::new()
+        }
+
+        fn receive(&mut self, _: usize, _: &[u8]) {}
+    }
+
+    /// Runs the script and tells `status retired restarts`.
+    #[track_caller]
+    fn check(stops: &[(u64, Stop)], limit: Option<u64>, no_reboot: bool, expect: &str) {
+        let mut engine = Script { stops: stops.to_vec(), ..Script::default() };
+        let limits = Limits { limit_instructions: limit, limit_seconds: None };
+        let ending = Ending { limits: &limits, no_reboot, interrupted: &AtomicBool::new(false) };
+        let mut consoles = Consoles::open(&[Serial::Null]).unwrap();
+        let status = drive(&mut engine, &mut consoles, &ending).unwrap();
+        assert_eq!(format!("{status:?} {} {}", engine.retired, engine.restarts), expect);
+    }
+
+    #[test]
+    fn ends() {
+        let off = Stop::End(Status::Success);
+        check(&[(10, off)], None, false, "Success 10 0");
+        check(&[(3 * SLICE + 1, off)], None, false, "Success 12000001 0");
+        check(&[(20, Stop::Reset), (50, off)], None, false, "Success 50 1");
+        check(&[(20, Stop::Reset), (50, off)], None, true, "Success 20 0");
+        check(&[(7, Stop::End(Status::DebugExit(3)))], None, true, "DebugExit(3) 7 0");
+        check(&[(7, Stop::Idle)], None, true, "Halted 7 0");
+    }
+
+    #[test]
+    fn limits() {
+        check(&[], Some(1), false, "Limit 1 0");
+        check(&[], Some(SLICE + 7), false, "Limit 4000007 0");
+        check(&[(9, Stop::End(Status::Success))], Some(9), false, "Success 9 0");
+    }
+
+    #[test]
+    fn interrupted() {
+        let limits = Limits::default();
+        let ending =
+            Ending { limits: &limits, no_reboot: false, interrupted: &AtomicBool::new(true) };
+        let mut consoles = Consoles::open(&[]).unwrap();
+        let status = drive(&mut Script::default(), &mut consoles, &ending).unwrap();
+        assert_eq!(status, Status::Interrupted);
+    }
+}

@@ -1,0 +1,189 @@
+//! Files that the user names: read whole, and looked at before anything starts.
+
+use crate::status::Failure;
+use platform::boot::{self, BootFile, BootRequest, GuestMemory, MemoryError};
+use platform::memory_map::MemoryMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+/// The first bytes of the formats that Linux unpacks as its initramfs.
+const INITRAMFS: [(&str, &[u8]); 9] = [
+    ("cpio", b"070701"),
+    ("cpio", b"070702"),
+    ("gzip", b"\x1F\x8B"),
+    ("bzip2", b"BZh"),
+    ("lzma", b"\x5D\0\0"),
+    ("xz", b"\xFD7zXZ\0"),
+    ("lzo", b"\x89LZO"),
+    ("lz4", b"\x02\x21\x4C\x18"),
+    ("zstd", b"\x28\xB5\x2F\xFD"),
+];
+
+/// A file's content. `flag` is the flag that named it.
+pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+    let what = format!("{flag} {}", path.display());
+    let wrong = |found: String| {
+        Failure::usage(&what, format!("{found}; accepted is a readable file that is not empty"))
+    };
+    let meta = fs::metadata(path).map_err(|e| wrong(e.to_string()))?;
+    if !meta.is_file() {
+        return Err(wrong("not a regular file".into()));
+    }
+    let bytes = fs::read(path).map_err(|e| wrong(e.to_string()))?;
+    if bytes.is_empty() { Err(wrong("an empty file".into())) } else { Ok(bytes) }
+}
+
+/// Refuses a kernel that no loader takes, or that does not fit into `memory` bytes.
+pub(crate) fn check_kernel(name: &str, bytes: &[u8], memory: u64) -> Result<(), Failure> {
+    let map = MemoryMap::new(memory);
+    let kernel = BootFile { name, bytes };
+    let request = BootRequest { kernel, modules: &[], cmdline: "", map, rsdp: 0 };
+    let loaded = boot::load(&request, &mut Nowhere(map));
+    loaded.map(drop).map_err(|error| Failure::usage(name, error))
+}
+
+/// Memory that takes every write within its ranges and keeps nothing.
+struct Nowhere(MemoryMap);
+
+impl GuestMemory for Nowhere {
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), MemoryError> {
+        let length = bytes.len() as u64;
+        match address.checked_add(length) {
+            Some(end) if end <= self.0.low => Ok(()),
+            _ => Err(MemoryError { address, length }),
+        }
+    }
+}
+
+/// Refuses an initramfs that Linux would not unpack: unknown, truncated or damaged. Only gzip and
+/// plain archives are looked into.
+pub(crate) fn check_initramfs(name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    let start = bytes.iter().position(|b| *b != 0).unwrap_or(bytes.len());
+    let bytes = &bytes[start..];
+    let kind = INITRAMFS.iter().find(|(_, magic)| bytes.starts_with(magic));
+    let checked = match kind {
+        Some(("gzip", _)) => gunzip(bytes).and_then(|plain| check_cpio(&plain)),
+        Some(("cpio", _)) => check_cpio(bytes),
+        Some(_) => Ok(()),
+        None => Err(format!("begins with {:02x?}", &bytes[..bytes.len().min(6)])),
+    };
+    let accepted = "accepted are cpio archives (newc), plain or packed by gzip, bzip2, lzma, xz, \
+                    lzo, lz4 or zstd";
+    checked.map_err(|found| Failure::usage(name, format!("not an initramfs: {found}; {accepted}")))
+}
+
+fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    const LIMIT: u64 = 4 << 30;
+    let mut plain = Vec::new();
+    let mut unpacker = flate2::read::GzDecoder::new(bytes).take(LIMIT);
+    unpacker.read_to_end(&mut plain).map_err(|e| format!("gzip: {e}"))?;
+    Ok(plain)
+}
+
+/// Walks a newc archive to its trailer. The header's fields are eight hexadecimal digits each:
+/// the content's size is the seventh after the magic, the name's size the twelfth.
+fn check_cpio(bytes: &[u8]) -> Result<(), String> {
+    const HEADER: usize = 110;
+    let mut at = 0usize;
+    loop {
+        let truncated = || format!("cpio: truncated at offset {at:#x}");
+        let header = bytes.get(at..at.saturating_add(HEADER)).ok_or_else(truncated)?;
+        if !header.starts_with(b"07070") {
+            return Err(format!("cpio: no header at offset {at:#x}"));
+        }
+        let field = |from: usize| {
+            let digits = std::str::from_utf8(&header[from..from + 8]).ok();
+            digits.and_then(|d| usize::from_str_radix(d, 16).ok())
+        };
+        let bad = || format!("cpio: a size at offset {at:#x} is no number");
+        let (size, named) = (field(54).ok_or_else(bad)?, field(94).ok_or_else(bad)?);
+        let name = bytes.get(at + HEADER..at + HEADER + named).ok_or_else(truncated)?;
+        if name == b"TRAILER!!!\0" {
+            return Ok(());
+        }
+        let content = (at + HEADER + named).next_multiple_of(4);
+        at = content.saturating_add(size).next_multiple_of(4);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    /// An archive of one file.
+    fn archive() -> Vec<u8> {
+        let entry = |name: &str, content: &str| {
+            let (size, named) = (content.len(), name.len() + 1);
+            let zeros = "0".repeat(8);
+            let header = format!(
+                "070701{}{size:08X}{}{named:08X}{zeros}{name}\0",
+                zeros.repeat(6),
+                zeros.repeat(4)
+            );
+            let mut bytes = header.into_bytes();
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes.extend(content.as_bytes());
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            bytes
+        };
+        [entry("init", "#!x"), entry("TRAILER!!!", "")].concat()
+    }
+
+    fn packed(plain: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(plain).unwrap();
+        out.finish().unwrap()
+    }
+
+    #[track_caller]
+    fn check(bytes: &[u8], expect: &str) {
+        let found = check_initramfs("I", bytes).map_or_else(|f| f.text, |()| "fine".into());
+        match expect {
+            "fine" => assert_eq!(found, "fine"),
+            why => {
+                assert!(found.starts_with(&format!("I: not an initramfs: {why}; acc")), "{found}")
+            }
+        }
+    }
+
+    #[test]
+    fn initramfs() {
+        let plain = archive();
+        check(&plain, "fine");
+        check(&[&[0; 4], &plain[..]].concat(), "fine");
+        check(&packed(&plain), "fine");
+        check(b"\xFD7zXZ\0...", "fine");
+        check(&packed(&plain)[..40], "gzip: incomplete deflate stream");
+        check(&packed(b"hello"), "cpio: truncated at offset 0x0");
+        check(&plain[..120], "cpio: truncated at offset 0x78");
+        check(&plain[..130], "cpio: truncated at offset 0x78");
+        check(&plain[..112], "cpio: truncated at offset 0x0");
+        check(b"MZ\x90\0", "begins with [4d, 5a, 90, 00]");
+        check(b"", "begins with []");
+        let mut huge = plain.clone();
+        huge[54..62].copy_from_slice(b"FFFFFFFF");
+        check(&huge, "cpio: truncated at offset 0x100000074");
+        huge[54..62].copy_from_slice(b"notahex!");
+        check(&huge, "cpio: a size at offset 0x0 is no number");
+    }
+
+    #[test]
+    fn kernels() {
+        let text = check_kernel("K", b"MZ plain text", 64 << 20).unwrap_err().text;
+        assert!(text.contains("K: not a bootable image: begins with 4d 5a"), "{text}");
+    }
+
+    #[test]
+    fn unreadable_files() {
+        let accepted = "accepted is a readable file that is not empty";
+        let check = |path: &str, found: &str| {
+            let failure = read("-kernel", Path::new(path)).unwrap_err();
+            assert_eq!(failure.text, format!("-kernel {path}: {found}; {accepted}"));
+        };
+        check("/no/such", "No such file or directory (os error 2)");
+        check("/", "not a regular file");
+        check("/dev/zero", "not a regular file");
+    }
+}
