@@ -185,7 +185,7 @@ fn one_line(error: &clap::Error) -> Failure {
         ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand => accepted(error),
         _ => String::new(),
     };
-    Failure::usage("strata", qemu_names(text) + &hint)
+    Failure::input(qemu_names(text) + &hint)
 }
 
 /// `; accepted are …`: the flags of the verb that complains, by the usage line of its message.
@@ -234,7 +234,7 @@ mod tests {
     #[track_caller]
     fn check_error(text: &str, expect: &str) {
         match parse(words(text)) {
-            Err(Asked::Failure(failure)) => assert_eq!(failure.text, format!("strata: {expect}")),
+            Err(Asked::Failure(failure)) => assert_eq!(failure.text, expect),
             other => panic!("{other:?}"),
         }
     }

@@ -1,7 +1,7 @@
 //! Files that the user names: read whole, and looked at before anything starts.
 
 use crate::status::Failure;
-use platform::boot::{self, BootFile, BootRequest, GuestMemory, MemoryError};
+use platform::boot::{self, BootFile, BootRequest, Format, GuestMemory, MemoryError};
 use platform::memory_map::MemoryMap;
 use std::fs;
 use std::io::Read;
@@ -34,13 +34,21 @@ pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     if bytes.is_empty() { Err(wrong("an empty file".into())) } else { Ok(bytes) }
 }
 
-/// Refuses a kernel that no loader takes, or that does not fit into `memory` bytes.
-pub(crate) fn check_kernel(name: &str, bytes: &[u8], memory: u64) -> Result<(), Failure> {
+/// Refuses a domain's kernel that is no ELF file with a PVH note, is truncated, or does not fit
+/// into `memory` bytes.
+pub(crate) fn check_pvh(name: &str, bytes: &[u8], memory: u64) -> Result<(), Failure> {
+    if boot::recognise(bytes) != Some(Format::Pvh) {
+        let found = &bytes[..bytes.len().min(8)];
+        let why = format!(
+            "not a kernel for a domain: begins with {found:02x?}; accepted is ELF with a PVH note"
+        );
+        return Err(Failure::usage(name, why));
+    }
     let map = MemoryMap::new(memory);
     let kernel = BootFile { name, bytes };
     let request = BootRequest { kernel, modules: &[], cmdline: "", map, rsdp: 0 };
     let loaded = boot::load(&request, &mut Nowhere(map));
-    loaded.map(drop).map_err(|error| Failure::usage(name, error))
+    loaded.map(drop).map_err(Failure::input)
 }
 
 /// Memory that takes every write within its ranges and keeps nothing.
@@ -171,8 +179,14 @@ mod tests {
 
     #[test]
     fn kernels() {
-        let text = check_kernel("K", b"MZ plain text", 64 << 20).unwrap_err().text;
-        assert!(text.contains("K: not a bootable image: begins with 4d 5a"), "{text}");
+        let check = |bytes: &[u8], expect: &str| {
+            let text = check_pvh("K", bytes, 64 << 20).unwrap_err().text;
+            assert!(text.starts_with(expect), "{text}");
+        };
+        check(b"MZ", "K: not a kernel for a domain: begins with [4d, 5a]; accepted is ELF");
+        let fine = crate::launch::HYPERVISOR;
+        check_pvh("K", fine, 64 << 20).unwrap();
+        check(&fine[..fine.len() / 2], "K: truncated: ");
     }
 
     #[test]

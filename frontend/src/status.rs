@@ -50,7 +50,12 @@ pub(crate) struct Failure {
 impl Failure {
     /// Bad input: `what` is the flag or file, `why` says what was found and what is accepted.
     pub(crate) fn usage(what: impl Display, why: impl Display) -> Self {
-        Self { status: Status::Usage, text: one_line(&format!("{what}: {why}")) }
+        Self::input(format_args!("{what}: {why}"))
+    }
+
+    /// Bad input, where `text` already names it.
+    pub(crate) fn input(text: impl Display) -> Self {
+        Self { status: Status::Usage, text: one_line(&text.to_string()) }
     }
 
     /// The emulator's own failure.

@@ -113,6 +113,12 @@ pub(crate) fn words(text: &str) -> Parsed<Vec<(String, String)>> {
     Ok(words)
 }
 
+/// Splits a list at its commas; a doubled comma is one of the text.
+pub(crate) fn list(text: &str) -> Vec<String> {
+    let plain = text.replace(",,", "\0");
+    plain.split(',').map(|part| part.replace('\0', ",")).collect()
+}
+
 /// One value, and what follows its comma.
 fn value(text: &str) -> Parsed<(String, &str)> {
     if let Some(quoted) = text.strip_prefix('"') {
@@ -191,6 +197,12 @@ mod tests {
             check(device(text), accepted);
         }
         check(device("isa-debug-exit,iobase"), "'iobase' is not of the form key=value");
+    }
+
+    #[test]
+    fn lists() {
+        assert_eq!(list("a b=1,c"), ["a b=1", "c"]);
+        assert_eq!(list("a,,b,c"), ["a,b", "c"]);
     }
 
     #[test]

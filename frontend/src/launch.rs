@@ -1,0 +1,207 @@
+//! From what was asked to everything a machine needs to start, read and checked.
+
+use crate::args::{Host, Run, Trace};
+use crate::domain::{self, Domain};
+use crate::files;
+use crate::status::Failure;
+use crate::values::{self, DebugExit, Serial};
+use platform::boot::{self, Format};
+
+/// The bundled hypervisor and its embedded guests, built by build.rs.
+pub(crate) const HYPERVISOR: &[u8] = include_bytes!(env!("STRATA_HYPERVISOR_ELF"));
+pub(crate) const DOM0: &[u8] = include_bytes!(env!("STRATA_DOM0_ELF"));
+pub(crate) const DOMU: &[u8] = include_bytes!(env!("STRATA_DOMU_ELF"));
+
+/// Memory for the hypervisor itself.
+const HYPERVISOR_MEMORY: u64 = 96 << 20;
+
+/// A file to be loaded, with the words that go with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Blob {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) words: String,
+}
+
+/// A machine to be started.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    pub(crate) memory: u64,
+    pub(crate) vcpus: u32,
+    pub(crate) cpu: String,
+    pub(crate) kernel: Blob,
+    pub(crate) modules: Vec<Blob>,
+    pub(crate) debug_exit: Option<DebugExit>,
+    pub(crate) no_reboot: bool,
+    pub(crate) serials: Vec<Serial>,
+    pub(crate) trace: Trace,
+    /// The domains on the machine, in the hypervisor's order; none on a bare machine.
+    pub(crate) domains: Vec<String>,
+}
+
+/// The main job: the embedded dom0 and two embedded domUs.
+pub(crate) fn main_job() -> Result<Launch, Failure> {
+    let domains = ["dom0", "a", "b"].map(Domain::embedded).to_vec();
+    on_hypervisor(domains, &Host::default())
+}
+
+/// `strata host`.
+pub(crate) fn host(host: &Host) -> Result<Launch, Failure> {
+    let domains = match &host.config {
+        Some(path) => domain::read(path)?,
+        None => domain::list(host.dom0.as_deref(), &host.domu)?,
+    };
+    on_hypervisor(domains, host)
+}
+
+/// The hypervisor with `domains` as its modules.
+fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
+    let mut modules = Vec::new();
+    for (n, domain) in domains.iter().enumerate() {
+        modules.extend(domain_modules(domain, if n == 0 { DOM0 } else { DOMU })?);
+    }
+    let files: u64 = modules.iter().map(|m| m.bytes.len() as u64).sum();
+    let asked: u64 = domains.iter().map(|d| d.memory).sum();
+    let needed = (HYPERVISOR_MEMORY + files + asked).next_multiple_of(1 << 20);
+    let memory = match host.memory {
+        Some(memory) if memory < needed => {
+            let [memory, needed] = [memory >> 20, needed >> 20];
+            let why = format!("{memory}M; accepted is at least {needed}M for these domains");
+            return Err(Failure::usage("--memory", why));
+        }
+        chosen => chosen.unwrap_or(needed),
+    };
+    let words = if host.until_domus_end { "until-domus-end" } else { "" };
+    Ok(Launch {
+        memory,
+        vcpus: 1,
+        cpu: "default".into(),
+        kernel: Blob {
+            name: "the bundled hypervisor".into(),
+            bytes: HYPERVISOR.to_vec(),
+            words: words.into(),
+        },
+        modules,
+        debug_exit: None,
+        no_reboot: true,
+        serials: vec![Serial::Stdio],
+        trace: host.trace.clone(),
+        domains: domains.into_iter().map(|d| d.name).collect(),
+    })
+}
+
+/// A domain's kernel and initramfs as the hypervisor's modules.
+fn domain_modules(domain: &Domain, embedded: &[u8]) -> Result<Vec<Blob>, Failure> {
+    let Domain { name, kernel, initrd, memory, vcpus, append } = domain;
+    let words = format!("kernel name={name} memory={}M vcpus={vcpus} -- {append}", memory >> 20);
+    let Some(path) = kernel else {
+        let name = format!("the embedded guest of {name}");
+        return Ok(vec![Blob { name, bytes: embedded.to_vec(), words }]);
+    };
+    let bytes = files::read("kernel", path)?;
+    let shown = path.display().to_string();
+    files::check_pvh(&shown, &bytes, *memory)?;
+    let mut modules = vec![Blob { name: shown, bytes, words }];
+    if let Some(path) = initrd {
+        let bytes = files::read("initrd", path)?;
+        let shown = path.display().to_string();
+        files::check_initramfs(&shown, &bytes)?;
+        modules.push(Blob { name: shown, bytes, words: "initrd".into() });
+    }
+    Ok(modules)
+}
+
+/// `strata run`.
+pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
+    let bytes = files::read("-kernel", &run.kernel)?;
+    let name = run.kernel.display().to_string();
+    let modules = match &run.initrd {
+        Some(initrd) => modules(&initrd.to_string_lossy(), &bytes)?,
+        None => Vec::new(),
+    };
+    let no_serial = run.serial.is_empty();
+    Ok(Launch {
+        memory: run.memory,
+        vcpus: run.smp,
+        cpu: run.cpu,
+        kernel: Blob { name, bytes, words: run.append },
+        modules,
+        debug_exit: run.device,
+        no_reboot: run.no_reboot,
+        serials: if no_serial { vec![Serial::Stdio] } else { run.serial },
+        trace: run.trace,
+        domains: Vec::new(),
+    })
+}
+
+/// The files of `-initrd`: one for Linux and other PVH kernels, a list of `FILE WORDS` between
+/// commas for multiboot.
+fn modules(text: &str, kernel: &[u8]) -> Result<Vec<Blob>, Failure> {
+    match boot::recognise(kernel) {
+        None | Some(Format::Linux | Format::Pvh) => {
+            let bytes = files::read("-initrd", text.as_ref())?;
+            if is_linux(kernel) {
+                files::check_initramfs(text, &bytes)?;
+            }
+            Ok(vec![Blob { name: text.into(), bytes, words: String::new() }])
+        }
+        #[expect(unreachable_patterns, reason = "multiboot is on its way")]
+        Some(_) => values::list(text).iter().map(|module| multiboot_module(module)).collect(),
+    }
+}
+
+/// `FILE WORDS`: the words that a multiboot module gets begin with the file's name.
+fn multiboot_module(text: &str) -> Result<Blob, Failure> {
+    let name = text.split(' ').next().unwrap_or(text);
+    let bytes = files::read("-initrd", name.as_ref())?;
+    Ok(Blob { name: name.into(), bytes, words: text.into() })
+}
+
+/// Whether a kernel is Linux, by its banner or its boot protocol.
+fn is_linux(kernel: &[u8]) -> bool {
+    const BANNER: &[u8] = b"Linux version ";
+    boot::recognise(kernel) == Some(Format::Linux)
+        || kernel.windows(BANNER.len()).any(|window| window == BANNER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(launch: &Launch) -> Vec<&str> {
+        launch.modules.iter().map(|m| m.words.as_str()).collect()
+    }
+
+    #[test]
+    fn the_main_job() {
+        let launch = main_job().unwrap();
+        assert_eq!(
+            words(&launch),
+            [
+                "kernel name=dom0 memory=128M vcpus=1 -- ",
+                "kernel name=a memory=128M vcpus=1 -- ",
+                "kernel name=b memory=128M vcpus=1 -- "
+            ]
+        );
+        assert!(launch.memory > 3 * (128 << 20) + HYPERVISOR_MEMORY);
+        assert_eq!(launch.domains, ["dom0", "a", "b"]);
+    }
+
+    #[track_caller]
+    fn check_host(host_words: &Host, expect: &str) {
+        let failure = host(host_words).unwrap_err();
+        assert!(failure.text.starts_with(expect), "{}", failure.text);
+    }
+
+    #[test]
+    fn wrong_hosts() {
+        let host = |dom0: &str| Host { dom0: Some(dom0.into()), ..Host::default() };
+        check_host(&host("kernel=/no/such"), "kernel /no/such: No such file");
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        check_host(&host(&format!("kernel={manifest}")), &format!("{manifest}: not a kernel for"));
+        let config = Some("/no/such.toml".into());
+        check_host(&Host { config, ..Host::default() }, "/no/such.toml: No such file");
+        let memory = Some(1 << 20);
+        check_host(&Host { memory, ..Host::default() }, "--memory: 1M; accepted is at least 22");
+    }
+}
