@@ -1,1 +1,37 @@
-//! cpu.
+//! The processor: decode, execute, events, VMX.
+//!
+//! Reading order: [`state`] (what a processor is), [`op`] and [`dispatch`] (how an operation runs),
+//! [`mem`] and [`access`] (how it reaches memory), [`isa`] (the instruction tables), [`decode`] and
+//! [`block`] (how code becomes operations), [`run`] (the outer loop), [`events`], [`vmx`].
+//!
+//! Invariants: a handler that fails has changed nothing architectural; the state after `n` retired
+//! instructions depends on the state before and on what the [`bus::Bus`] answers, not on dispatch mode,
+//! block length, fusion or cache sizes.
+#![allow(unsafe_op_in_unsafe_fn)]
+
+pub mod access;
+pub mod apic;
+pub mod block;
+pub mod bus;
+pub mod control;
+pub mod decode;
+pub mod dispatch;
+pub mod events;
+pub mod flags;
+pub mod fpu;
+pub mod isa;
+pub mod mem;
+pub mod model;
+pub mod op;
+pub mod operand;
+pub mod plain;
+pub mod reset;
+pub mod run;
+pub mod state;
+pub mod trap;
+pub mod vmx;
+pub mod word;
+
+pub use block::CodeCache;
+pub use run::Stop;
+pub use state::{CodeMode, Cpu};

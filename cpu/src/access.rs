@@ -1,0 +1,358 @@
+//! Memory accesses off the fast path: translation, page crossing, devices, self-modifying code.
+#![expect(unsafe_code, reason = "the environment of a run is reached through raw pointers")]
+
+use crate::block::CodeCache;
+use crate::bus::Bus;
+use crate::flags;
+use crate::op::kind;
+use crate::state::{Cpu, ar, seg};
+use crate::trap::{Exception, Trap, vector};
+use crate::word::Word;
+use mmu::{Access, AccessKind, Fault, HostPhys, Linear, Mmu};
+
+const PAGE: u64 = 4096;
+
+impl Cpu {
+    /// Memory.
+    #[inline(always)]
+    pub fn mmu(&mut self) -> &mut Mmu {
+        debug_assert!(!self.env.mmu.is_null());
+        // SAFETY: see [`crate::state::Env`]; nothing holds another reference across a call.
+        unsafe { &mut *self.env.mmu }
+    }
+
+    /// Decoded code.
+    #[inline(always)]
+    pub(crate) fn code(&mut self) -> &mut CodeCache {
+        debug_assert!(!self.env.code.is_null());
+        // SAFETY: as `mmu`.
+        unsafe { &mut *self.env.code }
+    }
+
+    /// The machine. Marks that the run has to end after this instruction, so that the machine can
+    /// sample its lines.
+    pub fn bus(&mut self) -> &mut dyn Bus {
+        self.leave = true;
+        self.io = true;
+        let bus = self.env.bus.expect("a run has a bus");
+        // SAFETY: as `mmu`.
+        unsafe { &mut *bus }
+    }
+
+    /// The segment of the running operation's memory operand.
+    pub(crate) fn op_segment(&self) -> usize {
+        // SAFETY: `op` is set by the cold twins before any access.
+        (unsafe { (*self.op).k } >> kind::SEG_SHIFT) as usize
+    }
+
+    /// RIP of the running instruction. Valid in plain instructions and slow paths.
+    pub fn current_rip(&self) -> u64 {
+        // SAFETY: as `op_segment`.
+        self.rip_at(unsafe { (*self.op).po })
+    }
+
+    /// RIP of the instruction after the running one.
+    pub fn next_rip(&self) -> u64 {
+        // SAFETY: as `op_segment`.
+        unsafe { self.rip_at((*self.op).po + (*self.op).len as u16) }
+    }
+
+    pub(crate) fn rip_at(&self, po: u16) -> u64 {
+        let linear = self.vbase.wrapping_add(po as u64);
+        if self.is_64() {
+            return linear;
+        }
+        let rip = linear.wrapping_sub(self.seg_base[seg::CS]) as u32 as u64;
+        if self.mode == crate::CodeMode::Bits16 { rip & 0xffff } else { rip }
+    }
+
+    pub(crate) fn set_rip_at(&mut self, po: u16) {
+        self.rip = self.rip_at(po);
+    }
+
+    /// The fault of an access through segment `s` that the segment or the address form forbids.
+    pub fn segment_fault(s: usize) -> Trap {
+        if s == seg::SS { Trap::SS0 } else { Trap::GP0 }
+    }
+
+    fn access(&self, kind: AccessKind) -> Access {
+        let ac = self.rflags_system & flags::AC != 0;
+        Access { kind, user: self.sys.cpl == 3, ac, implicit: false }
+    }
+
+    /// Whether `la` is canonical for the paging mode.
+    pub fn canonical(&self, la: u64) -> bool {
+        let bits = if self.sys.cr4 & crate::control::CR4_LA57 != 0 { 57 } else { 48 };
+        let up = 64 - bits;
+        ((la << up) as i64 >> up) as u64 == la
+    }
+
+    /// Offset `off` in segment `s` to a linear address, for an access of `size` bytes: limit, type and
+    /// canonical checks. SDM vol. 3, "Limit Checking" and "Type Checking".
+    pub fn linear(&self, s: usize, off: u64, size: usize, write: bool) -> Result<u64, Trap> {
+        if self.is_64() {
+            let base = if s >= seg::FS { self.seg_base[s] } else { 0 };
+            let la = off.wrapping_add(base);
+            let last = la.wrapping_add(size as u64 - 1);
+            if !self.canonical(la) || !self.canonical(last) {
+                return Err(Self::segment_fault(s));
+            }
+            return Ok(la);
+        }
+        let g = &self.sys.seg[s];
+        let off = off as u32;
+        let last = off.wrapping_add(size as u32 - 1);
+        let protected = self.sys.cr0 & 1 != 0 && self.rflags_system & flags::VM == 0;
+        let typed = if !protected {
+            true
+        } else if g.unusable() {
+            false
+        } else if write {
+            g.ar & (ar::CODE | ar::RW) == ar::RW
+        } else {
+            g.ar & (ar::CODE | ar::RW) != ar::CODE
+        };
+        let inside = if g.ar & (ar::CODE | ar::DC) == ar::DC && protected {
+            let top = if g.has(ar::DB) { u32::MAX } else { 0xffff };
+            off > g.limit && last <= top && last >= off
+        } else {
+            last <= g.limit && last >= off
+        };
+        if !typed || !inside {
+            return Err(Self::segment_fault(s));
+        }
+        Ok(g.base.wrapping_add(off as u64) as u32 as u64)
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn segmented(&mut self, s: u8, off: u64, size: usize, write: bool) -> Option<u64> {
+        self.linear(s as usize, off, size, write).map_err(|t| self.trap = Some(t)).ok()
+    }
+
+    /// Translates for an access that starts at `la` and stays in its page; fills the TLB.
+    pub(crate) fn translate(&mut self, la: u64, kind: AccessKind) -> Result<HostPhys, Trap> {
+        let (regime, bank, view) = (self.regime, self.bank, self.view);
+        let a = self.access(kind);
+        let r = self.mmu().fill(&regime, bank, view, Linear(la), a);
+        r.map_err(|f| self.translation_trap(f, la))
+    }
+
+    /// As `translate`, for accesses that the processor makes itself with supervisor rights: descriptor
+    /// tables, TSS.
+    pub(crate) fn translate_implicit(
+        &mut self,
+        la: u64,
+        kind: AccessKind,
+    ) -> Result<HostPhys, Trap> {
+        let regime = self.regime;
+        let a = Access { kind, user: false, ac: false, implicit: true };
+        let r = self.mmu().translate(&regime, Linear(la), a);
+        r.map_err(|f| self.translation_trap(f, la))
+    }
+
+    /// The trap of a failed translation.
+    pub(crate) fn translation_trap(&mut self, f: Fault, la: u64) -> Trap {
+        match f {
+            Fault::Page { code } => {
+                Trap::Fault(Exception { vector: vector::PF, error: Some(code), address: la })
+            }
+            Fault::EptViolation { gpa, qualification, linear } => {
+                self.ept_violation(gpa, qualification, linear)
+            }
+            Fault::EptMisconfig { gpa } => self.ept_misconfig(gpa),
+        }
+    }
+
+    fn check_canonical(&self, seg: usize, la: u64, size: usize) -> Result<(), Trap> {
+        if !self.is_64() {
+            return Ok(());
+        }
+        if self.canonical(la) && self.canonical(la.wrapping_add(size as u64 - 1)) {
+            return Ok(());
+        }
+        Err(Self::segment_fault(seg))
+    }
+
+    /// The linear address of byte `i` of an access at `la`.
+    fn step(&self, la: u64, i: u64) -> u64 {
+        let a = la.wrapping_add(i);
+        if self.is_64() { a } else { a as u32 as u64 }
+    }
+
+    /// Loads `buf.len()` bytes (at most a page) from `la`, through segment `seg` for the kind of fault.
+    pub fn load_bytes(&mut self, seg: usize, la: u64, buf: &mut [u8]) -> Result<(), Trap> {
+        self.check_access(seg, la, buf.len())?;
+        let first = (PAGE - (la & (PAGE - 1))) as usize;
+        let p = self.translate(la, AccessKind::Read)?;
+        if buf.len() <= first {
+            return self.phys_load(p, buf);
+        }
+        let q = self.translate(self.step(la, first as u64), AccessKind::Read)?;
+        let (a, b) = buf.split_at_mut(first);
+        self.phys_load(p, a)?;
+        self.phys_load(q, b)
+    }
+
+    /// Stores `buf` (at most a page) at `la`; all of it is checked before the first byte is stored.
+    pub fn store_bytes(&mut self, seg: usize, la: u64, buf: &[u8]) -> Result<(), Trap> {
+        self.check_access(seg, la, buf.len())?;
+        let first = (PAGE - (la & (PAGE - 1))) as usize;
+        let p = self.translate(la, AccessKind::Write)?;
+        if buf.len() <= first {
+            return self.phys_store(p, buf);
+        }
+        let q = self.translate(self.step(la, first as u64), AccessKind::Write)?;
+        let (a, b) = buf.split_at(first);
+        self.phys_store(p, a)?;
+        self.phys_store(q, b)
+    }
+
+    /// Canonical form, then alignment (#AC at CPL 3 with CR0.AM and EFLAGS.AC).
+    fn check_access(&self, seg: usize, la: u64, size: usize) -> Result<(), Trap> {
+        self.check_canonical(seg, la, size)?;
+        if self.aligned_only() && size.is_power_of_two() && size <= 8 && la & (size as u64 - 1) != 0
+        {
+            return Err(Trap::fault_code(vector::AC, 0));
+        }
+        Ok(())
+    }
+
+    /// Whether misaligned accesses raise #AC now. SDM vol. 3, "Alignment Check Exception (#AC)".
+    pub(crate) fn aligned_only(&self) -> bool {
+        self.sys.cpl == 3
+            && self.rflags_system & flags::AC != 0
+            && self.sys.cr0 & crate::control::CR0_AM != 0
+    }
+
+    /// Loads a word at linear address `la`.
+    pub fn load_at<W: Word>(&mut self, seg: usize, la: u64) -> Result<W, Trap> {
+        let mut b = [0; 8];
+        self.load_bytes(seg, la, &mut b[..W::BYTES])?;
+        Ok(W::of(u64::from_le_bytes(b)))
+    }
+
+    /// Stores a word at linear address `la`.
+    pub fn store_at<W: Word>(&mut self, seg: usize, la: u64, v: W) -> Result<(), Trap> {
+        self.store_bytes(seg, la, &v.u().to_le_bytes()[..W::BYTES])
+    }
+
+    /// Loads a word, and stores what `f` makes of it; `f` runs when nothing can fail any more.
+    pub fn update_at<W: Word>(
+        &mut self,
+        seg: usize,
+        la: u64,
+        f: impl FnOnce(W) -> W,
+    ) -> Result<(), Trap> {
+        self.check_access(seg, la, W::BYTES)?;
+        self.translate(la, AccessKind::Write)?;
+        if (la ^ la.wrapping_add(W::BYTES as u64 - 1)) >= PAGE {
+            self.translate(self.step(la, W::BYTES as u64 - 1), AccessKind::Write)?;
+        }
+        let old = self.load_at::<W>(seg, la)?;
+        self.store_at(seg, la, f(old))
+    }
+
+    /// Loads from physical memory or a device; `buf` stays in one page.
+    pub(crate) fn phys_load(&mut self, p: HostPhys, buf: &mut [u8]) -> Result<(), Trap> {
+        if self.trapped_page(p) {
+            return self.special_load(p, buf);
+        }
+        if self.mmu().read_slice(p, buf) {
+            return Ok(());
+        }
+        self.device_load(p, buf)
+    }
+
+    /// Stores to physical memory or a device; `buf` stays in one page. Drops decoded code and shadow
+    /// entries made from the bytes.
+    pub(crate) fn phys_store(&mut self, p: HostPhys, buf: &[u8]) -> Result<(), Trap> {
+        if self.trapped_page(p) {
+            return self.special_store(p, buf);
+        }
+        if self.phys_write(p, buf) {
+            return Ok(());
+        }
+        self.device_store(p, buf)
+    }
+
+    fn trapped_page(&mut self, p: HostPhys) -> bool {
+        self.mmu().kinds(p).trap
+    }
+
+    /// Writes RAM and keeps code and shadow pages coherent; false outside RAM.
+    pub fn phys_write(&mut self, p: HostPhys, buf: &[u8]) -> bool {
+        if !self.mmu().write_slice(p, buf) {
+            return false;
+        }
+        let kinds = self.mmu().kinds(p);
+        if kinds.table {
+            self.mmu().note_store(p, buf.len());
+            self.refresh_generation();
+        }
+        if kinds.code && self.code().note_store(p, buf.len()) {
+            self.leave = true;
+        }
+        true
+    }
+
+    /// Takes up a new generation of the address space, if there is one.
+    pub(crate) fn refresh_generation(&mut self) {
+        if self.mmu().changed() {
+            self.leave = true;
+            let bank = self.bank;
+            let g = self.mmu().generation(bank);
+            self.set_generation(g);
+        }
+    }
+
+    fn device_load(&mut self, p: HostPhys, buf: &mut [u8]) -> Result<(), Trap> {
+        for (at, size) in pieces(p, buf.len()) {
+            let v = self.device_read(HostPhys(p.0 + at as u64), size as u8);
+            buf[at..at + size].copy_from_slice(&v.to_le_bytes()[..size]);
+        }
+        Ok(())
+    }
+
+    fn device_store(&mut self, p: HostPhys, buf: &[u8]) -> Result<(), Trap> {
+        for (at, size) in pieces(p, buf.len()) {
+            let mut b = [0; 8];
+            b[..size].copy_from_slice(&buf[at..at + size]);
+            self.device_write(HostPhys(p.0 + at as u64), size as u8, u64::from_le_bytes(b));
+        }
+        Ok(())
+    }
+
+    fn device_read(&mut self, p: HostPhys, size: u8) -> u64 {
+        let now = self.now();
+        if self.apic.claims(p.0) {
+            self.leave = true;
+            return self.apic_mmio_read(p.0 & 0xfff, size);
+        }
+        self.bus().mmio_read(p, size, now)
+    }
+
+    fn device_write(&mut self, p: HostPhys, size: u8, v: u64) {
+        let now = self.now();
+        if self.apic.claims(p.0) {
+            self.leave = true;
+            return self.apic_mmio_write(p.0 & 0xfff, size, v);
+        }
+        self.bus().mmio_write(p, size, v, now);
+    }
+}
+
+/// Naturally aligned pieces of at most 8 bytes that make up `len` bytes at `p`.
+fn pieces(p: HostPhys, len: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        if at >= len {
+            return None;
+        }
+        let align = 1 << (p.0 + at as u64 | 8).trailing_zeros();
+        let room = len - at;
+        let size = align.min(1 << room.ilog2()).min(8);
+        at += size;
+        Some((at - size, size))
+    })
+}

@@ -1,0 +1,273 @@
+//! The code cache: decoded blocks by physical address, linked to one another.
+//!
+//! A block is a run of operations that starts at one instruction and stays in one page. Blocks are
+//! found by frame, page offset and mode; a store to a page that holds code drops the blocks that
+//! overlap it, and only those (64-byte chunks tell data that merely shares a page with code).
+//! Links into a dropped block are reset. A dropped block's memory stays until the whole cache is
+//! flushed, from the outer loop, when it has grown past its budget: no operation in flight dangles.
+#![expect(unsafe_code, reason = "blocks link to one another by address")]
+
+use crate::op::Op;
+use crate::plain::Side;
+use crate::state::CodeMode;
+use mmu::{HostPhys, Kind, Mmu};
+
+/// What a block was decoded for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// Frame number.
+    pub frame: u64,
+    /// Page offset of the first instruction.
+    pub po: u16,
+    /// Mode.
+    pub mode: CodeMode,
+    /// One instruction only, for exact stops.
+    pub single: bool,
+}
+
+impl Key {
+    fn short(&self) -> u16 {
+        // 12 bits of offset, 2 of mode, 1 of single.
+        self.po | (self.mode as u16) << 12 | (self.single as u16) << 14
+    }
+}
+
+/// A decoded block.
+pub struct Block {
+    key: Key,
+    /// Page offset behind its last byte; above 4096 when it runs into the next page.
+    end: u16,
+    /// The second frame of a block whose only instruction crosses a page.
+    second: Option<u64>,
+    ops: Box<[Op]>,
+    _sides: Vec<Box<Side>>,
+    /// Branch operations that link here, with the stub each falls back to.
+    incoming: Vec<(*mut Op, u64)>,
+    live: bool,
+}
+
+/// What the decoder hands over.
+pub struct Decoded {
+    /// The operations, in place: stubs refer to their branches by address.
+    pub ops: Box<[Op]>,
+    /// Side data of the plain operations.
+    pub sides: Vec<Box<Side>>,
+    /// Page offset behind the last byte.
+    pub end: u16,
+    /// The second frame, if the instruction crosses a page.
+    pub second: Option<u64>,
+}
+
+#[derive(Default)]
+struct Page {
+    /// Which 64-byte chunks hold decoded code.
+    chunks: u64,
+    /// Sorted by key: (short key, block index).
+    starts: Vec<(u16, u32)>,
+    /// Blocks of the page before that end in this one.
+    tails: Vec<u32>,
+}
+
+/// All decoded code of a machine.
+pub struct CodeCache {
+    /// Frame number to index + 1 into `pages`.
+    frames: Vec<u32>,
+    pages: Vec<Page>,
+    blocks: Vec<Block>,
+    ops: usize,
+    budget: usize,
+    /// Longest block in instructions.
+    pub max_block: usize,
+    /// Whether compare-and-branch pairs fuse.
+    pub fuse: bool,
+    /// Counters for the user.
+    pub stats: CodeStats,
+    /// Changes whenever a block that somebody may hold a pointer to is gone.
+    pub drops: u64,
+}
+
+/// Counters of the code cache.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CodeStats {
+    /// Blocks decoded.
+    pub blocks: u64,
+    /// Instructions decoded.
+    pub instructions: u64,
+    /// Blocks dropped because their bytes were written.
+    pub dropped: u64,
+    /// Whole-cache flushes.
+    pub flushes: u64,
+    /// Most operations held at once.
+    pub peak_ops: u64,
+}
+
+fn chunk_mask(po: u16, end: u16) -> u64 {
+    let first = po.min(4095) >> 6;
+    let last = (end.min(4096).max(po + 1) - 1) >> 6;
+    (u64::MAX << first) & (u64::MAX >> (63 - last))
+}
+
+impl CodeCache {
+    /// An empty cache that holds about `budget` operations (32 bytes each).
+    pub fn new(budget: usize) -> CodeCache {
+        CodeCache {
+            frames: Vec::new(),
+            pages: Vec::new(),
+            blocks: Vec::new(),
+            ops: 0,
+            budget,
+            max_block: crate::decode::MAX_BLOCK,
+            fuse: true,
+            stats: CodeStats::default(),
+            drops: 1,
+        }
+    }
+
+    /// Whether the cache has outgrown its budget and wants [`CodeCache::flush`].
+    pub fn full(&self) -> bool {
+        self.ops > self.budget
+    }
+
+    /// Drops everything. Only from the outer loop: no operation may be in flight.
+    pub fn flush(&mut self, mmu: &mut Mmu) {
+        for (frame, slot) in self.frames.iter_mut().enumerate().filter(|(_, s)| **s != 0) {
+            mmu.set_kind(HostPhys((frame as u64) << 12), Kind::Code, false);
+            *slot = 0;
+        }
+        self.pages.clear();
+        self.blocks.clear();
+        self.ops = 0;
+        self.stats.flushes += 1;
+        self.drops += 1;
+    }
+
+    fn page(&mut self, mmu: &mut Mmu, frame: u64) -> &mut Page {
+        let f = frame as usize;
+        if f >= self.frames.len() {
+            self.frames.resize(f + 1, 0);
+        }
+        if self.frames[f] == 0 {
+            self.pages.push(Page::default());
+            self.frames[f] = self.pages.len() as u32;
+        }
+        mmu.set_kind(HostPhys(frame << 12), Kind::Code, true);
+        &mut self.pages[self.frames[f] as usize - 1]
+    }
+
+    fn find_page(&self, frame: u64) -> Option<usize> {
+        let slot = *self.frames.get(frame as usize)?;
+        (slot != 0).then(|| slot as usize - 1)
+    }
+
+    /// The first operation of the block with this key, if it is decoded.
+    pub fn find(&self, key: Key) -> Option<*const Op> {
+        let page = &self.pages[self.find_page(key.frame)?];
+        let at = page.starts.binary_search_by_key(&key.short(), |s| s.0).ok()?;
+        Some(self.blocks[page.starts[at].1 as usize].ops.as_ptr())
+    }
+
+    /// Takes in a decoded block; returns its first operation.
+    pub fn insert(&mut self, mmu: &mut Mmu, key: Key, decoded: Decoded) -> *const Op {
+        let Decoded { ops, sides, end, second } = decoded;
+        let index = self.blocks.len() as u32;
+        let page = self.page(mmu, key.frame);
+        page.chunks |= chunk_mask(key.po, end);
+        let at = page.starts.partition_point(|s| s.0 < key.short());
+        page.starts.insert(at, (key.short(), index));
+        if let Some(frame) = second {
+            let page = self.page(mmu, frame);
+            page.chunks |= 1;
+            page.tails.push(index);
+        }
+        self.ops += ops.len();
+        self.stats.blocks += 1;
+        self.stats.peak_ops = self.stats.peak_ops.max(self.ops as u64);
+        let first = ops.as_ptr();
+        self.blocks.push(Block {
+            key,
+            end,
+            second,
+            ops,
+            _sides: sides,
+            incoming: Vec::new(),
+            live: true,
+        });
+        first
+    }
+
+    /// Notes that `branch` now links to the block with `key`; `reset` is what its `imm` becomes when
+    /// the block is dropped.
+    pub fn link(&mut self, key: Key, branch: *mut Op, reset: u64) {
+        let Some(page) = self.find_page(key.frame) else { return };
+        let starts = &self.pages[page].starts;
+        if let Ok(at) = starts.binary_search_by_key(&key.short(), |s| s.0) {
+            let index = starts[at].1 as usize;
+            self.blocks[index].incoming.push((branch, reset));
+        }
+    }
+
+    /// Bytes `[p, p + len)` of a frame that holds code have been written: drops the blocks that
+    /// overlap. True if there were any.
+    pub fn note_store(&mut self, p: HostPhys, len: usize) -> bool {
+        let Some(page) = self.find_page(p.0 >> 12) else { return false };
+        let po = (p.0 & 4095) as u16;
+        let end = (po as usize + len).min(4096) as u16;
+        if self.pages[page].chunks & chunk_mask(po, end) == 0 {
+            return false;
+        }
+        let doomed: Vec<u32> = {
+            let q = &self.pages[page];
+            let here = q.starts.iter().map(|s| s.1);
+            let hit = here.filter(|&b| {
+                let b = &self.blocks[b as usize];
+                b.key.po < end && po < b.end
+            });
+            let tails =
+                q.tails.iter().copied().filter(|&b| po < self.blocks[b as usize].end - 4096);
+            hit.chain(tails).collect()
+        };
+        for &b in &doomed {
+            self.drop_block(b);
+        }
+        !doomed.is_empty()
+    }
+
+    /// Drops the block that starts with `op`, if it is live.
+    pub(crate) fn drop_key(&mut self, key: Key) {
+        let Some(page) = self.find_page(key.frame) else { return };
+        let starts = &self.pages[page].starts;
+        if let Ok(at) = starts.binary_search_by_key(&key.short(), |s| s.0) {
+            self.drop_block(starts[at].1);
+        }
+    }
+
+    fn drop_block(&mut self, index: u32) {
+        let block = &mut self.blocks[index as usize];
+        if !block.live {
+            return;
+        }
+        block.live = false;
+        let (key, second) = (block.key, block.second);
+        for (branch, reset) in std::mem::take(&mut block.incoming) {
+            // SAFETY: a branch lives as long as its block's memory, which only `flush` frees, and that
+            // frees this list too.
+            unsafe { (*branch).imm = reset };
+        }
+        self.stats.dropped += 1;
+        self.drops += 1;
+        for frame in [Some(key.frame), second].into_iter().flatten() {
+            if let Some(page) = self.find_page(frame) {
+                self.forget(page, index);
+            }
+        }
+    }
+
+    fn forget(&mut self, page: usize, index: u32) {
+        self.pages[page].starts.retain(|s| s.1 != index);
+        self.pages[page].tails.retain(|&t| t != index);
+        let q = &self.pages[page];
+        let own = q.starts.iter().map(|s| &self.blocks[s.1 as usize]);
+        let chunks = own.fold(0, |m, b| m | chunk_mask(b.key.po, b.end));
+        self.pages[page].chunks = chunks | !q.tails.is_empty() as u64;
+    }
+}

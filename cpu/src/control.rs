@@ -1,0 +1,187 @@
+//! What follows from control registers and segments: code mode, paging regime, TLB view.
+#![expect(unsafe_code, reason = "keeps the TLB view's address")]
+
+use crate::flags;
+use crate::state::{CodeMode, Cpu, Segment, ar, seg};
+use mmu::{Mode, Regime, View};
+
+/// CR0.PE.
+pub const CR0_PE: u64 = 1;
+/// CR0.MP.
+pub const CR0_MP: u64 = 1 << 1;
+/// CR0.EM.
+pub const CR0_EM: u64 = 1 << 2;
+/// CR0.TS.
+pub const CR0_TS: u64 = 1 << 3;
+/// CR0.ET, always 1.
+pub const CR0_ET: u64 = 1 << 4;
+/// CR0.NE.
+pub const CR0_NE: u64 = 1 << 5;
+/// CR0.WP.
+pub const CR0_WP: u64 = 1 << 16;
+/// CR0.AM.
+pub const CR0_AM: u64 = 1 << 18;
+/// CR0.NW.
+pub const CR0_NW: u64 = 1 << 29;
+/// CR0.CD.
+pub const CR0_CD: u64 = 1 << 30;
+/// CR0.PG.
+pub const CR0_PG: u64 = 1 << 31;
+/// CR4.PSE.
+pub const CR4_PSE: u64 = 1 << 4;
+/// CR4.PAE.
+pub const CR4_PAE: u64 = 1 << 5;
+/// CR4.LA57.
+pub const CR4_LA57: u64 = 1 << 12;
+/// CR4.SMEP.
+pub const CR4_SMEP: u64 = 1 << 20;
+/// CR4.SMAP.
+pub const CR4_SMAP: u64 = 1 << 21;
+/// EFER.SCE.
+pub const EFER_SCE: u64 = 1;
+/// EFER.LME.
+pub const EFER_LME: u64 = 1 << 8;
+/// EFER.LMA.
+pub const EFER_LMA: u64 = 1 << 10;
+/// EFER.NXE.
+pub const EFER_NXE: u64 = 1 << 11;
+
+impl Cpu {
+    /// Whether CR0.PE is set.
+    pub fn protected(&self) -> bool {
+        self.sys.cr0 & CR0_PE != 0
+    }
+
+    /// Whether EFER.LMA is set.
+    pub fn long_mode(&self) -> bool {
+        self.sys.efer & EFER_LMA != 0
+    }
+
+    /// Whether the processor is in virtual-8086 mode.
+    pub fn v86(&self) -> bool {
+        self.rflags_system & flags::VM != 0 && self.protected()
+    }
+
+    /// Loads segment register `s` with its hidden part. CS and SS do not change the CPL; see
+    /// [`Cpu::set_cpl`].
+    pub fn set_segment(&mut self, s: usize, g: Segment) {
+        self.sys.seg[s] = g;
+        self.seg_base[s] = g.base;
+        self.update_mode();
+    }
+
+    /// Sets the current privilege level.
+    pub fn set_cpl(&mut self, cpl: u8) {
+        self.sys.cpl = cpl;
+        self.update_view();
+    }
+
+    /// The mode that blocks are decoded for now.
+    fn code_mode(&self) -> CodeMode {
+        let cs = &self.sys.seg[seg::CS];
+        if self.long_mode() && cs.has(ar::L) && !self.v86() {
+            return CodeMode::Bits64;
+        }
+        if !cs.has(ar::DB) || (self.protected() && self.v86()) {
+            return CodeMode::Bits16;
+        }
+        let flat = |s: usize| {
+            let g = &self.sys.seg[s];
+            let data = ar::S | ar::P | ar::RW;
+            g.base == 0 && g.limit == u32::MAX && !g.unusable() && g.has(data)
+        };
+        let data = |s: usize| flat(s) && self.sys.seg[s].ar & (ar::CODE | ar::DC) == 0;
+        let big_stack = self.sys.seg[seg::SS].has(ar::DB);
+        let ok = flat(seg::CS) && data(seg::SS) && big_stack && data(seg::DS) && data(seg::ES);
+        if ok && self.protected() { CodeMode::Flat32 } else { CodeMode::Bits32 }
+    }
+
+    /// Recomputes what depends on segments, mode bits and VM.
+    pub fn update_mode(&mut self) {
+        let mode = self.code_mode();
+        if mode != self.mode {
+            self.mode = mode;
+            self.leave = true;
+            self.update_view();
+        }
+    }
+
+    /// Recomputes the paging regime from CR0, CR3, CR4, EFER (and EPT), and takes up its TLB bank.
+    pub fn update_paging(&mut self) {
+        self.regime = self.paging_regime();
+        let regime = self.regime;
+        if self.env.mmu.is_null() {
+            return;
+        }
+        let bank = self.mmu().activate(&regime);
+        self.bank = bank.index;
+        self.update_mode();
+        self.update_view();
+    }
+
+    fn paging_regime(&self) -> Regime {
+        let s = &self.sys;
+        let mode = if s.cr0 & CR0_PG == 0 {
+            Mode::Off
+        } else if s.efer & EFER_LMA != 0 {
+            if s.cr4 & CR4_LA57 != 0 { Mode::Level5 } else { Mode::Level4 }
+        } else if s.cr4 & CR4_PAE != 0 {
+            Mode::Pae
+        } else {
+            Mode::Bits32 { pse: s.cr4 & CR4_PSE != 0 }
+        };
+        let address = ((1u64 << self.model.maxphys) - 1) & !0xfff;
+        let root = match mode {
+            Mode::Off => 0,
+            Mode::Pae => s.cr3 & 0xffff_ffe0,
+            Mode::Bits32 { .. } => s.cr3 & 0xffff_f000,
+            _ => s.cr3 & address,
+        };
+        Regime {
+            mode,
+            root,
+            pdpte: if mode == Mode::Pae { s.pdpte } else { [0; 4] },
+            wp: s.cr0 & CR0_WP != 0,
+            nxe: s.efer & EFER_NXE != 0,
+            smep: s.cr4 & CR4_SMEP != 0,
+            smap: s.cr4 & CR4_SMAP != 0,
+            gib_pages: self.model.gib_pages(),
+            maxphys: self.model.maxphys,
+            ept: self.vmx.eptp(),
+        }
+    }
+
+    /// Recomputes what depends on the privilege level and EFLAGS.AC: TLB view and generation.
+    pub fn update_view(&mut self) {
+        self.leave = true;
+        if self.env.mmu.is_null() {
+            return;
+        }
+        let ac = self.rflags_system & flags::AC != 0;
+        self.view = if self.sys.cpl == 3 {
+            View::User
+        } else if self.regime.smap && !ac {
+            View::SupervisorSmap
+        } else {
+            View::Supervisor
+        };
+        let (bank, view) = (self.bank, self.view);
+        self.tlb = if self.aligned_only() {
+            MISS.0.as_ptr().cast_mut()
+        } else {
+            self.mmu().tlb(bank, view)
+        };
+        let g = self.mmu().generation(bank);
+        self.set_generation(g);
+    }
+}
+
+/// A TLB that never hits, for when every access has to be checked for alignment. Never written: fills
+/// go to the bank.
+struct Miss([mmu::TlbEntry; mmu::TLB_ENTRIES]);
+// SAFETY: never written.
+unsafe impl Sync for Miss {}
+static MISS: Miss = Miss(
+    [const { mmu::TlbEntry { rtag: mmu::TLB_BAD, wtag: mmu::TLB_BAD, addend: 0, phys: 0 } };
+        mmu::TLB_ENTRIES],
+);

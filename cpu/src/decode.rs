@@ -1,0 +1,419 @@
+//! From bytes to blocks: decoding with iced-x86, choice of handlers, links.
+#![expect(unsafe_code, reason = "operations hold handler and link addresses")]
+
+use crate::block::{Decoded, Key};
+use crate::dispatch::{Handler, Plain, handler};
+use crate::isa::{self, Am, Make, Pick, Shape};
+use crate::op::{Op, kind, slot};
+use crate::operand::{register_offset, segment_number};
+use crate::plain::{PlainFn, Side};
+use crate::state::{CodeMode, seg};
+use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, OpKind, Register};
+
+/// Longest block in instructions.
+pub const MAX_BLOCK: usize = 64;
+/// The status flags in iced's `RflagsBits`: the low six bits.
+const ALL_FLAGS: u32 = 0x3f;
+/// An instruction is at most 15 bytes.
+pub const MAX_LEN: usize = 15;
+
+/// The bytes that a block is decoded from: the rest of its page, and what follows it where an
+/// instruction crosses into the next.
+pub struct Source<'a> {
+    /// Bytes from the first instruction to the end of the page.
+    pub page: &'a [u8],
+    /// The first bytes of the next page and its frame; `None` when it cannot be fetched.
+    pub next: Option<(u64, [u8; MAX_LEN])>,
+}
+
+/// A failed decode.
+#[derive(Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The first instruction needs bytes of the next page, which were not given.
+    NeedsNextPage,
+}
+
+/// Options of iced: Intel's decoding, every extension.
+const OPTIONS: u32 = DecoderOptions::NONE;
+
+fn bits(mode: CodeMode) -> u32 {
+    match mode {
+        CodeMode::Bits16 => 16,
+        CodeMode::Bits32 | CodeMode::Flat32 => 32,
+        CodeMode::Bits64 => 64,
+    }
+}
+
+/// Decodes the block with `key`.
+pub fn decode(
+    key: Key,
+    source: &Source,
+    max: usize,
+    fuse: bool,
+) -> Result<(Decoded, usize), DecodeError> {
+    let max = if key.single { 1 } else { max };
+    let mut insns = Vec::with_capacity(max);
+    let end = scan(key, source.page, max, &mut insns);
+    if insns.is_empty() {
+        return straddling(key, source);
+    }
+    let n = insns.len();
+    let fuse = fuse && !key.single;
+    Ok((Builder::new(key, &insns, end, fuse).build(None), n))
+}
+
+/// Decodes instructions up to the end of the page, the block's end or `max`; returns the offset behind
+/// the last.
+fn scan(key: Key, bytes: &[u8], max: usize, insns: &mut Vec<Instruction>) -> u16 {
+    let mut decoder = Decoder::with_ip(bits(key.mode), bytes, key.po as u64, OPTIONS);
+    let mut end = key.po;
+    while insns.len() < max && decoder.can_decode() {
+        let i = decoder.decode();
+        if i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
+            break;
+        }
+        end = (key.po as usize + decoder.position()) as u16;
+        insns.push(i);
+        if ends_block(&i, key.mode) {
+            break;
+        }
+    }
+    end
+}
+
+fn straddling(key: Key, source: &Source) -> Result<(Decoded, usize), DecodeError> {
+    let Some((frame, next)) = source.next else { return Err(DecodeError::NeedsNextPage) };
+    let mut bytes = source.page.to_vec();
+    bytes.extend_from_slice(&next);
+    bytes.truncate(MAX_LEN);
+    let mut insns = Vec::new();
+    let end = scan(key, &bytes, 1, &mut insns);
+    Ok((Builder::new(key, &insns, end, false).build(Some(frame)), 1))
+}
+
+/// Whether nothing is decoded behind this instruction.
+fn ends_block(i: &Instruction, mode: CodeMode) -> bool {
+    if i.is_invalid() {
+        return true;
+    }
+    match isa::form(i, mode) {
+        Make::End(_) => return true,
+        Make::Missing => return true,
+        _ => {}
+    }
+    !matches!(i.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch)
+}
+
+/// Whether the instruction may fault, so that the flags before it must be exact.
+fn may_fault(i: &Instruction, make: &Make) -> bool {
+    match make {
+        Make::Typed(_) => {
+            i.is_stack_instruction() || (0..i.op_count()).any(|k| i.op_kind(k) == OpKind::Memory)
+        }
+        Make::Jcc => false,
+        _ => true,
+    }
+}
+
+/// Status flags that the instruction surely writes.
+fn writes(i: &Instruction) -> u32 {
+    // A shift by CL may leave the flags alone.
+    let by_cl = i.op_count() >= 2 && i.op_register(i.op_count() - 1) == Register::CL;
+    if by_cl && isa::is_shift(i) { 0 } else { i.rflags_modified() & ALL_FLAGS }
+}
+
+/// For each instruction, the status flags that are read before they are next written.
+fn live_flags(insns: &[Instruction], mode: CodeMode) -> Vec<u32> {
+    let mut after = vec![ALL_FLAGS; insns.len()];
+    let mut live = ALL_FLAGS;
+    for (k, i) in insns.iter().enumerate().rev() {
+        let make = isa::form(i, mode);
+        if i.flow_control() == FlowControl::ConditionalBranch {
+            live = ALL_FLAGS;
+        }
+        after[k] = live;
+        live = (live & !writes(i)) | (i.rflags_read() & ALL_FLAGS);
+        if may_fault(i, &make) {
+            live = ALL_FLAGS;
+        }
+    }
+    after
+}
+
+struct Builder<'a> {
+    key: Key,
+    insns: &'a [Instruction],
+    live: Vec<u32>,
+    end: u16,
+    fuse: bool,
+    ops: Vec<Op>,
+    sides: Vec<Box<Side>>,
+    /// Branches that need a stub: (index of the branch, page offset of the target).
+    branches: Vec<(usize, u16)>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(key: Key, insns: &'a [Instruction], end: u16, fuse: bool) -> Self {
+        let live = live_flags(insns, key.mode);
+        let (ops, sides, branches) = (Vec::new(), Vec::new(), Vec::new());
+        Builder { key, insns, live, end, fuse, ops, sides, branches }
+    }
+
+    fn build(mut self, second: Option<u64>) -> Decoded {
+        if let Some(frame) = second {
+            self.guard(frame);
+        }
+        let mut k = 0;
+        while k < self.insns.len() {
+            k += self.instruction(k);
+        }
+        if !ends_without_next(self.insns.last(), self.key.mode) {
+            self.fall_through();
+        }
+        let stubs = self.ops.len();
+        for at in 0..self.branches.len() {
+            let stub = self.stub(self.branches[at].1);
+            self.ops.push(stub);
+        }
+        let mut ops = self.ops.into_boxed_slice();
+        let base = ops.as_mut_ptr();
+        for (n, &(branch, _)) in self.branches.iter().enumerate() {
+            // SAFETY: both indices are in the slice. Stub and branch refer to one another.
+            unsafe {
+                (*base.add(branch)).imm = base.add(stubs + n) as u64;
+                (*base.add(stubs + n)).imm = base.add(branch) as u64;
+            }
+        }
+        Decoded { ops, sides: self.sides, end: self.end, second }
+    }
+
+    /// An operation for instruction `k`, without operands.
+    fn blank(&self, k: usize, f: Handler) -> Op {
+        let i = &self.insns[k];
+        Op {
+            f,
+            imm: 0,
+            disp: 0,
+            d: slot::ZERO,
+            s: slot::ZERO,
+            b: slot::ZERO,
+            x: slot::ZERO,
+            n: k as u16 + 1,
+            po: i.ip() as u16,
+            sc: 0,
+            seg: slot::ZERO,
+            len: i.len() as u8,
+            k: 0,
+        }
+    }
+
+    /// Appends the operations of instruction `k`; returns how many instructions they take.
+    fn instruction(&mut self, k: usize) -> usize {
+        let i = self.insns[k];
+        match isa::form(&i, self.key.mode) {
+            Make::Plain(f) => self.plain(k, f, false),
+            Make::End(f) => self.plain(k, f, true),
+            Make::Missing => self.plain(k, isa::missing, true),
+            Make::Typed(pick) => return self.typed(k, pick),
+            Make::Jcc => self.branch(k, |cross| isa::branch::jcc(&i, cross)),
+            Make::Jmp => self.branch(k, isa::branch::jmp),
+            Make::Call => self.branch(k, |cross| isa::branch::call(&i, cross)),
+            Make::Indirect(f) => {
+                let (am, mut op) = self.operands(k);
+                op.f = f(am);
+                self.ops.push(op);
+            }
+        }
+        1
+    }
+
+    fn plain(&mut self, k: usize, f: PlainFn, end: bool) {
+        let side = Box::new(Side { f, insn: self.insns[k] });
+        let h = if end { handler::<Plain<true>>() } else { handler::<Plain<false>>() };
+        let mut op = self.blank(k, h);
+        op.imm = &*side as *const Side as u64;
+        self.sides.push(side);
+        self.ops.push(op);
+    }
+
+    fn typed(&mut self, k: usize, pick: Pick) -> usize {
+        let i = self.insns[k];
+        let (am, mut op) = self.operands(k);
+        let next = self.insns.get(k + 1);
+        if self.fuse
+            && let Some(j) = next.filter(|j| isa::form(j, self.key.mode) == Make::Jcc)
+            && self.same_page(j)
+            && let Some(f) = isa::fused(&i, am, j, self.live[k + 1] & writes(&i) != 0)
+        {
+            op.f = f;
+            op.n += 1;
+            op.k |= kind::FUSED;
+            op.disp = if am == Am::Reg { op.imm as i32 } else { op.disp };
+            self.branches.push((self.ops.len(), target(j, self.key.mode).1));
+            self.ops.push(op);
+            return 2;
+        }
+        let flags = self.live[k] & i.rflags_modified() & ALL_FLAGS != 0;
+        let shape = Shape { insn: &i, am, flags };
+        op.f = pick(&shape);
+        self.ops.push(op);
+        1
+    }
+
+    /// Whether the direct branch `j` stays in the block's page.
+    fn same_page(&self, j: &Instruction) -> bool {
+        target(j, self.key.mode).0 == 0
+    }
+
+    /// Binds the operands of instruction `k`: register 0 to `d`, the next register to `s`, memory to
+    /// `b`, `x`, `sc`, `disp`, an immediate to `imm`.
+    fn operands(&self, k: usize) -> (Am, Op) {
+        let i = &self.insns[k];
+        // SAFETY of the placeholder: every path sets `f` before the operation is pushed.
+        let mut op = self.blank(k, handler::<Plain<true>>());
+        let mut am = Am::Reg;
+        for n in 0..i.op_count() {
+            match i.op_kind(n) {
+                OpKind::Register if n == 0 => op.d = register_slot(i.op_register(n)),
+                OpKind::Register if n == 2 && op.s != slot::ZERO => {
+                    op.x = register_slot(i.op_register(n))
+                }
+                OpKind::Register => op.s = register_slot(i.op_register(n)),
+                OpKind::Memory => am = self.memory(i, &mut op),
+                OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {}
+                OpKind::FarBranch16 | OpKind::FarBranch32 => {}
+                _ if is_immediate(i.op_kind(n)) => op.imm = i.immediate(n),
+                _ => {}
+            }
+        }
+        if i.is_stack_instruction() && am == Am::Reg {
+            op.k |= (seg::SS as u8) << kind::SEG_SHIFT;
+        }
+        (am, op)
+    }
+
+    fn memory(&self, i: &Instruction, op: &mut Op) -> Am {
+        let (base, index) = (i.memory_base(), i.memory_index());
+        op.b = register_slot(base);
+        op.x = register_slot(index);
+        op.sc = i.memory_index_scale().trailing_zeros() as u8;
+        op.disp = i.memory_displacement64() as i32;
+        let s = segment_number(i.memory_segment());
+        op.k |= (s as u8) << kind::SEG_SHIFT;
+        let long = self.key.mode == CodeMode::Bits64;
+        op.k |= match crate::operand::address_size(i, long) {
+            2 => kind::ADDR16,
+            4 => kind::ADDR32,
+            _ => 0,
+        };
+        if s >= seg::FS {
+            op.seg = slot::SEG + 8 * s as u8;
+        }
+        let flat = self.key.mode == CodeMode::Flat32 && s < seg::FS;
+        if !long && !flat {
+            op.k |= kind::LEGACY;
+        }
+        let simple = long && s < seg::FS && op.k & (kind::ADDR32 | kind::ADDR16) == 0;
+        match (simple, index) {
+            (true, Register::None) => Am::Base,
+            (true, _) => Am::Index,
+            _ => Am::General,
+        }
+    }
+
+    /// A direct branch: one operation when it stays in the page, else two, the second with the
+    /// generation that the link was made in.
+    fn branch(&mut self, k: usize, pick: impl Fn(bool) -> Handler) {
+        let (delta, po) = target(&self.insns[k], self.key.mode);
+        let cross = delta != 0;
+        let mut op = self.blank(k, pick(cross));
+        op.k |= (seg::SS as u8) << kind::SEG_SHIFT;
+        self.push_link(op, delta, po);
+    }
+
+    fn push_link(&mut self, op: Op, delta: i32, po: u16) {
+        let cross = delta != 0;
+        if cross {
+            let link = Op { imm: 0, disp: delta, po, ..op };
+            self.ops.push(op);
+            self.ops.push(link);
+        } else {
+            self.branches.push((self.ops.len(), po));
+            self.ops.push(op);
+        }
+    }
+
+    /// A jump to the instruction behind the block, charged with no instruction of its own.
+    fn fall_through(&mut self) {
+        let delta = (self.end >> 12) as i32;
+        let mut op = self.blank(self.insns.len() - 1, isa::branch::jmp(delta != 0));
+        op.po = self.end;
+        op.len = 0;
+        self.push_link(op, delta, self.end & 0xfff);
+    }
+
+    /// Where an unresolved link of this page leads: finds or decodes the target, and links it.
+    fn stub(&self, po: u16) -> Op {
+        let mut op = self.blank(0, handler::<isa::branch::Stub>());
+        op.n = 0;
+        op.po = po;
+        op.disp = self.key.frame as u32 as i32;
+        op.d = self.key.mode as u8;
+        op.s = self.key.single as u8;
+        op
+    }
+
+    /// Checks that the second page is still the one decoded from.
+    fn guard(&mut self, frame: u64) {
+        let mut op = self.blank(0, handler::<isa::branch::Guard>());
+        op.n = 0;
+        op.len = 0;
+        op.disp = frame as u32 as i32;
+        op.d = self.key.mode as u8;
+        op.s = self.key.single as u8;
+        op.k = (seg::CS as u8) << kind::SEG_SHIFT;
+        self.ops.push(op);
+    }
+}
+
+/// Whether no operation follows the block's last instruction.
+fn ends_without_next(last: Option<&Instruction>, mode: CodeMode) -> bool {
+    let Some(i) = last else { return false };
+    match isa::form(i, mode) {
+        Make::End(_) | Make::Missing | Make::Jmp | Make::Call | Make::Indirect(_) => true,
+        _ => i.is_invalid(),
+    }
+}
+
+fn is_immediate(k: OpKind) -> bool {
+    use OpKind::*;
+    matches!(
+        k,
+        Immediate8
+            | Immediate8_2nd
+            | Immediate16
+            | Immediate32
+            | Immediate64
+            | Immediate8to16
+            | Immediate8to32
+            | Immediate8to64
+            | Immediate32to64
+    )
+}
+
+fn register_slot(r: Register) -> u8 {
+    match r {
+        Register::None => slot::ZERO,
+        Register::RIP | Register::EIP => slot::VBASE,
+        r if r.is_gpr() => register_offset(r),
+        // Vector, segment and other registers: their number.
+        r => r.number() as u8,
+    }
+}
+
+/// The target of a direct near branch, decoded with its page offset as IP: (page delta, page offset).
+fn target(i: &Instruction, mode: CodeMode) -> (i32, u16) {
+    let t = i.near_branch_target();
+    let t = if mode == CodeMode::Bits64 { t as i64 } else { t as u32 as i32 as i64 };
+    ((t >> 12) as i32, (t & 0xfff) as u16)
+}

@@ -1,0 +1,213 @@
+//! RFLAGS: the six status flags are lazy, the rest is kept as it is.
+//!
+//! An instruction that sets status flags stores its result, one source and a class; a reader
+//! derives the flags from them. SDM vol. 1, "EFLAGS Register".
+
+use crate::state::Cpu;
+use crate::word::Word;
+
+/// Carry flag.
+pub const CF: u64 = 1 << 0;
+/// Bit 1 of RFLAGS, always 1.
+pub const FIXED: u64 = 1 << 1;
+/// Parity flag.
+pub const PF: u64 = 1 << 2;
+/// Auxiliary carry flag.
+pub const AF: u64 = 1 << 4;
+/// Zero flag.
+pub const ZF: u64 = 1 << 6;
+/// Sign flag.
+pub const SF: u64 = 1 << 7;
+/// Trap flag.
+pub const TF: u64 = 1 << 8;
+/// Interrupt-enable flag.
+pub const IF: u64 = 1 << 9;
+/// Direction flag.
+pub const DF: u64 = 1 << 10;
+/// Overflow flag.
+pub const OF: u64 = 1 << 11;
+/// I/O privilege level, two bits.
+pub const IOPL: u64 = 3 << 12;
+/// Nested task.
+pub const NT: u64 = 1 << 14;
+/// Resume flag.
+pub const RF: u64 = 1 << 16;
+/// Virtual-8086 mode.
+pub const VM: u64 = 1 << 17;
+/// Alignment check / access control.
+pub const AC: u64 = 1 << 18;
+/// Virtual interrupt flag.
+pub const VIF: u64 = 1 << 19;
+/// Virtual interrupt pending.
+pub const VIP: u64 = 1 << 20;
+/// CPUID may be toggled.
+pub const ID: u64 = 1 << 21;
+/// The six lazy flags.
+pub const STATUS: u64 = CF | PF | AF | ZF | SF | OF;
+
+/// How `cc_res` and `cc_src` were made. The low two bits of `cc_op` hold [`Word::SIZE`].
+pub mod class {
+    /// res = a + b, src = b.
+    pub const ADD: u32 = 0;
+    /// res = a + b + 1, src = b.
+    pub const ADC1: u32 = 1;
+    /// res = a - b, src = b.
+    pub const SUB: u32 = 2;
+    /// res = a - b - 1, src = b.
+    pub const SBB1: u32 = 3;
+    /// res of AND, OR, XOR, TEST: CF = OF = AF = 0.
+    pub const LOGIC: u32 = 4;
+    /// res of INC; src = the carry before.
+    pub const INC: u32 = 5;
+    /// res of DEC; src = the carry before.
+    pub const DEC: u32 = 6;
+    /// res of SHL; src = the value shifted by count - 1 (its top bit is CF); AF = 0.
+    pub const SHL: u32 = 7;
+    /// res of SHR or SAR; src = the value shifted by count - 1 (its bit 0 is CF); AF = 0.
+    pub const SHR: u32 = 8;
+    /// src holds the six flags at their places in RFLAGS.
+    pub const BITS: u32 = 9;
+}
+
+impl Cpu {
+    /// Records how the status flags follow from the last arithmetic instruction.
+    #[inline(always)]
+    pub fn set_cc<W: Word>(&mut self, class: u32, res: W, src: W) {
+        self.cc_res = res.u();
+        self.cc_src = src.u();
+        self.cc_op = class * 4 + W::SIZE;
+    }
+
+    /// Sets the six status flags from their places in `bits`; other bits are ignored.
+    #[inline(always)]
+    pub fn set_status(&mut self, bits: u64) {
+        self.cc_src = bits;
+        self.cc_op = class::BITS * 4;
+    }
+
+    /// The carry flag.
+    #[inline(always)]
+    pub fn cf(&self) -> bool {
+        let (res, src) = (self.cc_res, self.cc_src);
+        let top = 8u32 << (self.cc_op & 3);
+        match self.cc_op >> 2 {
+            class::ADD => res < src,
+            class::ADC1 => res <= src,
+            class::SUB => (res.wrapping_add(src) & mask(top)) < src,
+            class::SBB1 => (res.wrapping_add(src).wrapping_add(1) & mask(top)) <= src,
+            class::LOGIC => false,
+            class::SHL => (src >> (top - 1)) & 1 != 0,
+            _ => src & 1 != 0,
+        }
+    }
+
+    /// The zero flag.
+    #[inline(always)]
+    pub fn zf(&self) -> bool {
+        if self.cc_op >> 2 == class::BITS { self.cc_src & ZF != 0 } else { self.cc_res == 0 }
+    }
+
+    /// The sign flag.
+    #[inline(always)]
+    pub fn sf(&self) -> bool {
+        if self.cc_op >> 2 == class::BITS {
+            return self.cc_src & SF != 0;
+        }
+        (self.cc_res >> ((8u32 << (self.cc_op & 3)) - 1)) & 1 != 0
+    }
+
+    /// The parity flag.
+    #[inline(always)]
+    pub fn pf(&self) -> bool {
+        if self.cc_op >> 2 == class::BITS {
+            return self.cc_src & PF != 0;
+        }
+        (self.cc_res as u8).count_ones() & 1 == 0
+    }
+
+    /// The overflow flag.
+    pub fn of(&self) -> bool {
+        let (res, src) = (self.cc_res, self.cc_src);
+        let top = 1u64 << ((8u32 << (self.cc_op & 3)) - 1);
+        match self.cc_op >> 2 {
+            class::ADD => (!(res.wrapping_sub(src) ^ src) & (res ^ src)) & top != 0,
+            class::ADC1 => {
+                (!(res.wrapping_sub(src).wrapping_sub(1) ^ src) & (res ^ src)) & top != 0
+            }
+            class::SUB => {
+                let a = res.wrapping_add(src);
+                ((a ^ src) & (a ^ res)) & top != 0
+            }
+            class::SBB1 => {
+                let a = res.wrapping_add(src).wrapping_add(1);
+                ((a ^ src) & (a ^ res)) & top != 0
+            }
+            class::LOGIC => false,
+            class::INC => res == top,
+            class::DEC => res == top - 1,
+            class::SHL | class::SHR => (res ^ src) & top != 0,
+            _ => src & OF != 0,
+        }
+    }
+
+    /// The auxiliary carry flag.
+    pub fn af(&self) -> bool {
+        let (res, src) = (self.cc_res, self.cc_src);
+        match self.cc_op >> 2 {
+            class::ADD => (res.wrapping_sub(src) ^ src ^ res) & 0x10 != 0,
+            class::ADC1 => (res.wrapping_sub(src).wrapping_sub(1) ^ src ^ res) & 0x10 != 0,
+            class::SUB => (res.wrapping_add(src) ^ src ^ res) & 0x10 != 0,
+            class::SBB1 => (res.wrapping_add(src).wrapping_add(1) ^ src ^ res) & 0x10 != 0,
+            class::INC => res & 0xf == 0,
+            class::DEC => res & 0xf == 0xf,
+            class::BITS => src & AF != 0,
+            _ => false,
+        }
+    }
+
+    /// All six status flags at their places in RFLAGS.
+    pub fn status(&self) -> u64 {
+        if self.cc_op >> 2 == class::BITS {
+            return self.cc_src & STATUS;
+        }
+        let bit = |b: bool, f: u64| if b { f } else { 0 };
+        bit(self.cf(), CF)
+            | bit(self.pf(), PF)
+            | bit(self.af(), AF)
+            | bit(self.zf(), ZF)
+            | bit(self.sf(), SF)
+            | bit(self.of(), OF)
+    }
+
+    /// RFLAGS whole.
+    pub fn rflags(&self) -> u64 {
+        self.rflags_system | FIXED | self.status()
+    }
+
+    /// Sets RFLAGS whole; bit 1 stays 1. Reserved bits are the caller's to clear.
+    pub fn set_rflags(&mut self, v: u64) {
+        self.set_status(v);
+        self.rflags_system = v & !(STATUS | FIXED);
+    }
+
+    /// Condition `cc` (the low four bits of a Jcc opcode). SDM vol. 1, "EFLAGS Condition Codes".
+    #[inline(never)]
+    pub fn cond(&self, cc: u8) -> bool {
+        let v = match cc >> 1 {
+            0 => self.of(),
+            1 => self.cf(),
+            2 => self.zf(),
+            3 => self.cf() || self.zf(),
+            4 => self.sf(),
+            5 => self.pf(),
+            6 => self.sf() != self.of(),
+            _ => self.zf() || self.sf() != self.of(),
+        };
+        v ^ (cc & 1 != 0)
+    }
+}
+
+#[inline(always)]
+fn mask(bits: u32) -> u64 {
+    u64::MAX >> (64 - bits)
+}

@@ -1,0 +1,241 @@
+//! Binary arithmetic and logic: ADD, OR, ADC, SBB, AND, SUB, XOR, CMP, TEST.
+#![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
+
+use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
+use super::{Form, Make, Shape, forms};
+use crate::dispatch::{Flow, Handler, Sem};
+use crate::flags::class;
+use crate::mem::{Mem, get, put};
+use crate::op::Op;
+use crate::state::Cpu;
+use crate::word::Word;
+use mmu::TlbEntry;
+use std::marker::PhantomData;
+
+/// The operations, by the number that the opcode has for them.
+pub mod op {
+    #![expect(missing_docs, reason = "the names are the SDM's")]
+    pub const ADD: u8 = 0;
+    pub const OR: u8 = 1;
+    pub const ADC: u8 = 2;
+    pub const SBB: u8 = 3;
+    pub const AND: u8 = 4;
+    pub const SUB: u8 = 5;
+    pub const XOR: u8 = 6;
+    pub const CMP: u8 = 7;
+    pub const TEST: u8 = 8;
+}
+
+/// `a OP b`; records the flags if `FL`.
+///
+/// # Safety
+/// As [`Sem::run`].
+#[inline(always)]
+pub unsafe fn alu<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, b: W) -> W {
+    let (x, y) = (a.u(), b.u());
+    let (res, class) = match OP {
+        op::ADD => (x.wrapping_add(y), class::ADD),
+        op::ADC => {
+            let c = (*cpu).cf() as u64;
+            (x.wrapping_add(y).wrapping_add(c), class::ADD + c as u32)
+        }
+        op::SUB | op::CMP => (x.wrapping_sub(y), class::SUB),
+        op::SBB => {
+            let c = (*cpu).cf() as u64;
+            (x.wrapping_sub(y).wrapping_sub(c), class::SUB + c as u32)
+        }
+        op::OR => (x | y, class::LOGIC),
+        op::XOR => (x ^ y, class::LOGIC),
+        _ => (x & y, class::LOGIC),
+    };
+    let res = W::of(res);
+    if FL {
+        (*cpu).set_cc(class, res, b);
+    }
+    res
+}
+
+const fn writes(o: u8) -> bool {
+    o != op::CMP && o != op::TEST
+}
+
+/// `OP r/m, reg`.
+pub struct RmReg<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+/// `OP reg, r/m`.
+pub struct RegRm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+/// `OP r/m, imm`.
+pub struct RmImm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+
+/// `r/m = r/m OP b`, without the write for CMP and TEST.
+#[inline(always)]
+unsafe fn apply<M: Mem, A: Rm, W: Word, const OP: u8, const FL: bool>(
+    o: *const Op,
+    cpu: *mut Cpu,
+    tlb: *mut TlbEntry,
+    b: W,
+) -> Flow {
+    if writes(OP) {
+        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| alu::<W, OP, FL>(cpu, a, b)));
+    } else {
+        let a = try_flow!(A::load::<M, W>(o, cpu, tlb));
+        alu::<W, OP, FL>(cpu, a, b);
+    }
+    Flow::Next(1)
+}
+
+impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmReg<A, W, OP, FL> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        apply::<M, A, W, OP, FL>(o, cpu, tlb, get(cpu, (*o).s))
+    }
+}
+
+impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RegRm<A, W, OP, FL> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
+        let res = alu::<W, OP, FL>(cpu, get(cpu, (*o).d), b);
+        if writes(OP) {
+            put(cpu, (*o).d, res);
+        }
+        Flow::Next(1)
+    }
+}
+
+impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmImm<A, W, OP, FL> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        apply::<M, A, W, OP, FL>(o, cpu, tlb, W::of((*o).imm))
+    }
+}
+
+fn rm_reg<W: Word, const OP: u8>(s: &Shape) -> Handler {
+    if s.flags {
+        by_rm!(s.am, RegD, |A| RmReg<A, W, OP, true>)
+    } else {
+        by_rm!(s.am, RegD, |A| RmReg<A, W, OP, false>)
+    }
+}
+
+fn reg_rm<W: Word, const OP: u8>(s: &Shape) -> Handler {
+    if s.flags {
+        by_rm!(s.am, RegS, |A| RegRm<A, W, OP, true>)
+    } else {
+        by_rm!(s.am, RegS, |A| RegRm<A, W, OP, false>)
+    }
+}
+
+fn rm_imm<W: Word, const OP: u8>(s: &Shape) -> Handler {
+    if s.flags {
+        by_rm!(s.am, RegD, |A| RmImm<A, W, OP, true>)
+    } else {
+        by_rm!(s.am, RegD, |A| RmImm<A, W, OP, false>)
+    }
+}
+
+/// The twenty forms of each of the eight operations that share their encodings.
+macro_rules! eight {
+    ($(($op:ident
+        $rm8_r8:ident $rm16_r16:ident $rm32_r32:ident $rm64_r64:ident
+        $r8_rm8:ident $r16_rm16:ident $r32_rm32:ident $r64_rm64:ident
+        $al:ident $ax:ident $eax:ident $rax:ident
+        $rm8_imm8:ident $rm8_imm8_82:ident $rm16_imm16:ident $rm32_imm32:ident $rm64_imm32:ident
+        $rm16_imm8:ident $rm32_imm8:ident $rm64_imm8:ident))*) => {
+        forms! {$(
+            $rm8_r8 => Make::Typed(rm_reg::<u8, { op::$op }>);
+            $rm16_r16 => Make::Typed(rm_reg::<u16, { op::$op }>);
+            $rm32_r32 => Make::Typed(rm_reg::<u32, { op::$op }>);
+            $rm64_r64 => Make::Typed(rm_reg::<u64, { op::$op }>);
+            $r8_rm8 => Make::Typed(reg_rm::<u8, { op::$op }>);
+            $r16_rm16 => Make::Typed(reg_rm::<u16, { op::$op }>);
+            $r32_rm32 => Make::Typed(reg_rm::<u32, { op::$op }>);
+            $r64_rm64 => Make::Typed(reg_rm::<u64, { op::$op }>);
+            $al => Make::Typed(rm_imm::<u8, { op::$op }>);
+            $ax => Make::Typed(rm_imm::<u16, { op::$op }>);
+            $eax => Make::Typed(rm_imm::<u32, { op::$op }>);
+            $rax => Make::Typed(rm_imm::<u64, { op::$op }>);
+            $rm8_imm8 => Make::Typed(rm_imm::<u8, { op::$op }>);
+            $rm8_imm8_82 => Make::Typed(rm_imm::<u8, { op::$op }>);
+            $rm16_imm16 => Make::Typed(rm_imm::<u16, { op::$op }>);
+            $rm32_imm32 => Make::Typed(rm_imm::<u32, { op::$op }>);
+            $rm64_imm32 => Make::Typed(rm_imm::<u64, { op::$op }>);
+            $rm16_imm8 => Make::Typed(rm_imm::<u16, { op::$op }>);
+            $rm32_imm8 => Make::Typed(rm_imm::<u32, { op::$op }>);
+            $rm64_imm8 => Make::Typed(rm_imm::<u64, { op::$op }>);
+        )*}
+    };
+}
+
+/// The table of this family, but for TEST.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = eight! {
+    (ADD
+        Add_rm8_r8 Add_rm16_r16 Add_rm32_r32 Add_rm64_r64
+        Add_r8_rm8 Add_r16_rm16 Add_r32_rm32 Add_r64_rm64
+        Add_AL_imm8 Add_AX_imm16 Add_EAX_imm32 Add_RAX_imm32
+        Add_rm8_imm8 Add_rm8_imm8_82 Add_rm16_imm16 Add_rm32_imm32 Add_rm64_imm32
+        Add_rm16_imm8 Add_rm32_imm8 Add_rm64_imm8)
+    (OR
+        Or_rm8_r8 Or_rm16_r16 Or_rm32_r32 Or_rm64_r64
+        Or_r8_rm8 Or_r16_rm16 Or_r32_rm32 Or_r64_rm64
+        Or_AL_imm8 Or_AX_imm16 Or_EAX_imm32 Or_RAX_imm32
+        Or_rm8_imm8 Or_rm8_imm8_82 Or_rm16_imm16 Or_rm32_imm32 Or_rm64_imm32
+        Or_rm16_imm8 Or_rm32_imm8 Or_rm64_imm8)
+    (ADC
+        Adc_rm8_r8 Adc_rm16_r16 Adc_rm32_r32 Adc_rm64_r64
+        Adc_r8_rm8 Adc_r16_rm16 Adc_r32_rm32 Adc_r64_rm64
+        Adc_AL_imm8 Adc_AX_imm16 Adc_EAX_imm32 Adc_RAX_imm32
+        Adc_rm8_imm8 Adc_rm8_imm8_82 Adc_rm16_imm16 Adc_rm32_imm32 Adc_rm64_imm32
+        Adc_rm16_imm8 Adc_rm32_imm8 Adc_rm64_imm8)
+    (SBB
+        Sbb_rm8_r8 Sbb_rm16_r16 Sbb_rm32_r32 Sbb_rm64_r64
+        Sbb_r8_rm8 Sbb_r16_rm16 Sbb_r32_rm32 Sbb_r64_rm64
+        Sbb_AL_imm8 Sbb_AX_imm16 Sbb_EAX_imm32 Sbb_RAX_imm32
+        Sbb_rm8_imm8 Sbb_rm8_imm8_82 Sbb_rm16_imm16 Sbb_rm32_imm32 Sbb_rm64_imm32
+        Sbb_rm16_imm8 Sbb_rm32_imm8 Sbb_rm64_imm8)
+    (AND
+        And_rm8_r8 And_rm16_r16 And_rm32_r32 And_rm64_r64
+        And_r8_rm8 And_r16_rm16 And_r32_rm32 And_r64_rm64
+        And_AL_imm8 And_AX_imm16 And_EAX_imm32 And_RAX_imm32
+        And_rm8_imm8 And_rm8_imm8_82 And_rm16_imm16 And_rm32_imm32 And_rm64_imm32
+        And_rm16_imm8 And_rm32_imm8 And_rm64_imm8)
+    (SUB
+        Sub_rm8_r8 Sub_rm16_r16 Sub_rm32_r32 Sub_rm64_r64
+        Sub_r8_rm8 Sub_r16_rm16 Sub_r32_rm32 Sub_r64_rm64
+        Sub_AL_imm8 Sub_AX_imm16 Sub_EAX_imm32 Sub_RAX_imm32
+        Sub_rm8_imm8 Sub_rm8_imm8_82 Sub_rm16_imm16 Sub_rm32_imm32 Sub_rm64_imm32
+        Sub_rm16_imm8 Sub_rm32_imm8 Sub_rm64_imm8)
+    (XOR
+        Xor_rm8_r8 Xor_rm16_r16 Xor_rm32_r32 Xor_rm64_r64
+        Xor_r8_rm8 Xor_r16_rm16 Xor_r32_rm32 Xor_r64_rm64
+        Xor_AL_imm8 Xor_AX_imm16 Xor_EAX_imm32 Xor_RAX_imm32
+        Xor_rm8_imm8 Xor_rm8_imm8_82 Xor_rm16_imm16 Xor_rm32_imm32 Xor_rm64_imm32
+        Xor_rm16_imm8 Xor_rm32_imm8 Xor_rm64_imm8)
+    (CMP
+        Cmp_rm8_r8 Cmp_rm16_r16 Cmp_rm32_r32 Cmp_rm64_r64
+        Cmp_r8_rm8 Cmp_r16_rm16 Cmp_r32_rm32 Cmp_r64_rm64
+        Cmp_AL_imm8 Cmp_AX_imm16 Cmp_EAX_imm32 Cmp_RAX_imm32
+        Cmp_rm8_imm8 Cmp_rm8_imm8_82 Cmp_rm16_imm16 Cmp_rm32_imm32 Cmp_rm64_imm32
+        Cmp_rm16_imm8 Cmp_rm32_imm8 Cmp_rm64_imm8)
+};
+
+/// TEST.
+#[rustfmt::skip]
+pub const TEST_FORMS: &[Form] = forms! {
+    Test_rm8_r8 => Make::Typed(rm_reg::<u8, { op::TEST }>);
+    Test_rm16_r16 => Make::Typed(rm_reg::<u16, { op::TEST }>);
+    Test_rm32_r32 => Make::Typed(rm_reg::<u32, { op::TEST }>);
+    Test_rm64_r64 => Make::Typed(rm_reg::<u64, { op::TEST }>);
+    Test_AL_imm8 => Make::Typed(rm_imm::<u8, { op::TEST }>);
+    Test_AX_imm16 => Make::Typed(rm_imm::<u16, { op::TEST }>);
+    Test_EAX_imm32 => Make::Typed(rm_imm::<u32, { op::TEST }>);
+    Test_RAX_imm32 => Make::Typed(rm_imm::<u64, { op::TEST }>);
+    Test_rm8_imm8 => Make::Typed(rm_imm::<u8, { op::TEST }>);
+    Test_rm8_imm8_F6r1 => Make::Typed(rm_imm::<u8, { op::TEST }>);
+    Test_rm16_imm16 => Make::Typed(rm_imm::<u16, { op::TEST }>);
+    Test_rm16_imm16_F7r1 => Make::Typed(rm_imm::<u16, { op::TEST }>);
+    Test_rm32_imm32 => Make::Typed(rm_imm::<u32, { op::TEST }>);
+    Test_rm32_imm32_F7r1 => Make::Typed(rm_imm::<u32, { op::TEST }>);
+    Test_rm64_imm32 => Make::Typed(rm_imm::<u64, { op::TEST }>);
+    Test_rm64_imm32_F7r1 => Make::Typed(rm_imm::<u64, { op::TEST }>);
+};

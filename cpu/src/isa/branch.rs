@@ -1,0 +1,361 @@
+//! Near branches in flat modes, and the links between blocks.
+#![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
+
+use super::rm::{RegD, by_rm, try_flow};
+use super::segmented::{near_call, near_call_rm, near_jump, near_jump_rm, near_return};
+use super::{Am, Form, Make, forms};
+use crate::block::Key;
+use crate::dispatch::{Flow, Handler, Sem, handler};
+use crate::isa::rm::Rm;
+use crate::mem::{Mem, rare};
+use crate::op::Op;
+use crate::state::{CodeMode, Cpu, JUMPS, Jump, gpr};
+use crate::word::Word;
+use iced_x86::{Code, ConditionCode, Instruction};
+use mmu::TlbEntry;
+use std::marker::PhantomData;
+
+/// A direct jump; `X`: into another page.
+pub struct Jmp<const X: bool>;
+/// A conditional branch on condition `CC`.
+pub struct Jcc<const CC: u8, const X: bool>;
+/// A direct call that pushes a return address of width `W`.
+pub struct Call<W, const X: bool>(PhantomData<W>);
+/// An unresolved link inside the page: finds the target and links the branch to it.
+pub struct Stub;
+/// Checks the second page of an instruction that crosses pages.
+pub struct Guard;
+
+/// The target of a taken direct branch. In the cold twin an unresolvable target is null, with `cpu.rip`
+/// set to it: the fetch faults there, behind the branch.
+#[inline(always)]
+unsafe fn target<M: Mem, const X: bool>(op: *const Op, cpu: *mut Cpu) -> Option<*const Op> {
+    if X {
+        let link = op.add(1);
+        if (*link).imm != (*cpu).vgen {
+            if !M::SLOW {
+                rare();
+                return None;
+            }
+            if !(*cpu).resolve_cross(op as *mut Op) {
+                return Some(std::ptr::null());
+            }
+        }
+    }
+    Some((*op).imm as *const Op)
+}
+
+/// Commits a taken branch.
+#[inline(always)]
+unsafe fn take<M: Mem, const X: bool>(op: *const Op, cpu: *mut Cpu, to: *const Op) -> Flow {
+    if X {
+        if M::SLOW && to.is_null() {
+            return Flow::Exit;
+        }
+        let delta = ((*op.add(1)).disp as i64 as u64) << 12;
+        (*cpu).vbase = (*cpu).vbase.wrapping_add(delta);
+        (*cpu).vgen = (*cpu).vgen.wrapping_add(delta);
+    }
+    Flow::Taken(to)
+}
+
+impl<const X: bool> Sem for Jmp<X> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
+        let to = try_flow!(target::<M, X>(op, cpu));
+        take::<M, X>(op, cpu, to)
+    }
+}
+
+impl<const CC: u8, const X: bool> Sem for Jcc<CC, X> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
+        if !condition::<CC>(cpu) {
+            return Flow::Next(1 + X as usize);
+        }
+        let to = try_flow!(target::<M, X>(op, cpu));
+        take::<M, X>(op, cpu, to)
+    }
+}
+
+/// Condition `CC` from the lazy flags; the common ones in line.
+///
+/// # Safety
+/// As [`Sem::run`].
+#[inline(always)]
+pub unsafe fn condition<const CC: u8>(cpu: *mut Cpu) -> bool {
+    let v = match CC >> 1 {
+        1 => (*cpu).cf(),
+        2 => (*cpu).zf(),
+        4 => (*cpu).sf(),
+        _ => return (*cpu).cond(CC),
+    };
+    v ^ (CC & 1 != 0)
+}
+
+#[inline(always)]
+unsafe fn push<M: Mem, W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, v: u64) -> Option<()> {
+    let sp = W::of((*cpu).regs[gpr::RSP].wrapping_sub(W::BYTES as u64)).u();
+    M::store(cpu, tlb, sp, W::of(v))?;
+    (*cpu).regs[gpr::RSP] = sp;
+    Some(())
+}
+
+#[inline(always)]
+unsafe fn return_address(op: *const Op, cpu: *mut Cpu) -> u64 {
+    (*cpu).vbase.wrapping_add((*op).po as u64 + (*op).len as u64)
+}
+
+impl<W: Word, const X: bool> Sem for Call<W, X> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let to = try_flow!(target::<M, X>(op, cpu));
+        try_flow!(push::<M, W>(cpu, tlb, return_address(op, cpu)));
+        take::<M, X>(op, cpu, to)
+    }
+}
+
+/// The first operation at linear address `to`; as [`target`].
+#[inline(always)]
+unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<*const Op> {
+    let e = (&raw const *(*cpu).jumps as *const crate::state::Jump).add(to as usize & (JUMPS - 1));
+    if (*e).target == to && (*e).generation == (*cpu).generation {
+        return Some((*e).op);
+    }
+    if !M::SLOW {
+        rare();
+        return None;
+    }
+    Some((*cpu).resolve_indirect(to))
+}
+
+#[inline(always)]
+unsafe fn go<M: Mem>(cpu: *mut Cpu, to: u64, op: *const Op) -> Flow {
+    if M::SLOW && op.is_null() {
+        (*cpu).rip = to;
+        return Flow::Exit;
+    }
+    (*cpu).vbase = to & !0xfff;
+    (*cpu).vgen = (to & VGEN_ADDRESS) | (*cpu).vgen_mix;
+    Flow::Taken(op)
+}
+
+/// The bits of `vgen` that are the page's address; the others are the generation's.
+pub const VGEN_ADDRESS: u64 = 0x0000_ffff_ffff_f000;
+
+/// `JMP r/m`.
+pub struct JmpRm<A, W>(PhantomData<(A, W)>);
+/// `CALL r/m`.
+pub struct CallRm<A, W>(PhantomData<(A, W)>);
+/// `RET` and `RET imm16`.
+pub struct Ret<W>(PhantomData<W>);
+
+impl<A: Rm, W: Word> Sem for JmpRm<A, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let to = try_flow!(A::load::<M, W>(op, cpu, tlb)).u();
+        let next = try_flow!(lookup::<M>(cpu, to));
+        go::<M>(cpu, to, next)
+    }
+}
+
+impl<A: Rm, W: Word> Sem for CallRm<A, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let to = try_flow!(A::load::<M, W>(op, cpu, tlb)).u();
+        let next = try_flow!(lookup::<M>(cpu, to));
+        try_flow!(push::<M, W>(cpu, tlb, return_address(op, cpu)));
+        go::<M>(cpu, to, next)
+    }
+}
+
+impl<W: Word> Sem for Ret<W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let sp = (*cpu).regs[gpr::RSP];
+        let to = try_flow!(M::load::<W>(cpu, tlb, sp)).u();
+        let next = try_flow!(lookup::<M>(cpu, to));
+        (*cpu).regs[gpr::RSP] = W::of(sp.wrapping_add(W::BYTES as u64 + (*op).imm)).u();
+        go::<M>(cpu, to, next)
+    }
+}
+
+impl Sem for Stub {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
+        if !M::SLOW {
+            return Flow::Slow;
+        }
+        match (*cpu).resolve_stub(op) {
+            Some(to) => Flow::Taken(to),
+            None => {
+                (*cpu).set_rip_at((*op).po);
+                Flow::Exit
+            }
+        }
+    }
+}
+
+impl Sem for Guard {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
+        if (*op).imm == (*cpu).vgen {
+            return Flow::Next(1);
+        }
+        if !M::SLOW {
+            return Flow::Slow;
+        }
+        if (*cpu).guard(op as *mut Op) {
+            return Flow::Next(1);
+        }
+        (*cpu).set_rip_at((*op).po);
+        Flow::Exit
+    }
+}
+
+impl Cpu {
+    /// The block at `po` of the page that runs now, for the stub of a branch, which is linked to it.
+    /// `None` when the block needs the next page and that cannot be fetched.
+    #[cold]
+    fn resolve_stub(&mut self, stub: *const Op) -> Option<*const Op> {
+        // SAFETY: the builder made the stub and points it at its branch; both live.
+        let (key, branch) = unsafe {
+            let s = &*stub;
+            (stub_key(s), s.imm as *mut Op)
+        };
+        let to = self.block(key, self.vbase).ok()?;
+        // SAFETY: as above.
+        unsafe { (*branch).imm = to as u64 };
+        self.code().link(key, branch, stub as u64);
+        Some(to)
+    }
+
+    /// Resolves a branch into another page, and stamps the link with where it holds. False, with RIP at
+    /// the target, when the target cannot be fetched from, or lies across a wrap of the address space.
+    #[cold]
+    fn resolve_cross(&mut self, branch: *mut Op) -> bool {
+        // SAFETY: the builder put the link behind its branch.
+        let (op, link) = unsafe { (&mut *branch, &mut *branch.add(1)) };
+        let page = self.vbase.wrapping_add((link.disp as i64 as u64) << 12);
+        let target = page.wrapping_add(link.po as u64);
+        self.rip = if self.is_64() { target } else { target as u32 as u64 };
+        let wraps = if self.is_64() { (page ^ self.vbase) >> 47 != 0 } else { page >> 32 != 0 };
+        if wraps {
+            return false;
+        }
+        let Ok(key) = self.key_at(target) else { return false };
+        let Ok(to) = self.block(key, page) else { return false };
+        op.imm = to as u64;
+        link.imm = self.vgen;
+        self.code().link(key, &raw mut *link, 0);
+        true
+    }
+
+    /// The block at linear address `to`, entered into the indirect-branch cache; null when it cannot be
+    /// fetched from.
+    #[cold]
+    fn resolve_indirect(&mut self, to: u64) -> *const Op {
+        let Ok(key) = self.key_at(to) else { return std::ptr::null() };
+        let Ok(op) = self.block(key, to & !0xfff) else { return std::ptr::null() };
+        let generation = self.generation;
+        self.jumps[to as usize & (JUMPS - 1)] = Jump { target: to, generation, op, _fill: 0 };
+        op
+    }
+
+    /// Whether the second page of the instruction that `guard` stands before is still the frame that
+    /// it was decoded from; if not, the block is dropped.
+    #[cold]
+    fn guard(&mut self, guard: *mut Op) -> bool {
+        // SAFETY: the guard is the running operation.
+        let op = unsafe { &mut *guard };
+        let Ok(first) = self.key_at(self.vbase.wrapping_add(op.po as u64)) else { return false };
+        let Ok(second) = self.key_at(self.vbase.wrapping_add(0x1000)) else { return false };
+        if second.frame == op.disp as u32 as u64 {
+            op.imm = self.vgen;
+            return true;
+        }
+        self.code().drop_key(Key { single: op.s != 0, ..first });
+        false
+    }
+}
+
+fn stub_key(s: &Op) -> Key {
+    Key { frame: s.disp as u32 as u64, po: s.po, mode: mode_of(s.d), single: s.s != 0 }
+}
+
+fn mode_of(v: u8) -> CodeMode {
+    match v {
+        0 => CodeMode::Bits16,
+        1 => CodeMode::Bits32,
+        2 => CodeMode::Flat32,
+        _ => CodeMode::Bits64,
+    }
+}
+
+/// The handler of conditional branch `i`.
+pub fn jcc(i: &Instruction, cross: bool) -> Handler {
+    macro_rules! pick {
+        ($($cc:ident $n:literal)*) => {
+            match (i.condition_code(), cross) {
+                $((ConditionCode::$cc, false) => handler::<Jcc<$n, false>>(),
+                (ConditionCode::$cc, true) => handler::<Jcc<$n, true>>(),)*
+                // Only conditional branches come here, and these are all their conditions.
+                _ => handler::<Jcc<0, false>>(),
+            }
+        };
+    }
+    pick!(o 0 no 1 b 2 ae 3 e 4 ne 5 be 6 a 7 s 8 ns 9 p 10 np 11 l 12 ge 13 le 14 g 15)
+}
+
+/// The handler of a direct jump.
+pub fn jmp(cross: bool) -> Handler {
+    if cross { handler::<Jmp<true>>() } else { handler::<Jmp<false>>() }
+}
+
+/// The handler of a direct call.
+pub fn call(i: &Instruction, cross: bool) -> Handler {
+    match (i.code() == Code::Call_rel32_64, cross) {
+        (true, false) => handler::<Call<u64, false>>(),
+        (true, true) => handler::<Call<u64, true>>(),
+        (false, false) => handler::<Call<u32, false>>(),
+        (false, true) => handler::<Call<u32, true>>(),
+    }
+}
+
+fn jmp_rm<W: Word>(am: Am) -> Handler {
+    by_rm!(am, RegD, |A| JmpRm<A, W>)
+}
+
+fn call_rm<W: Word>(am: Am) -> Handler {
+    by_rm!(am, RegD, |A| CallRm<A, W>)
+}
+
+fn ret<W: Word>(_: Am) -> Handler {
+    handler::<Ret<W>>()
+}
+
+/// Near branches of flat modes, all with segmented twins in [`super::segmented`].
+#[rustfmt::skip]
+pub const FORMS: &[Form] = forms! {
+    Jmp_rel8_64 => Make::Jmp;
+    Jmp_rel32_64 => Make::Jmp;
+    Jmp_rel8_32 => Make::Jmp, segmented Make::End(near_jump);
+    Jmp_rel32_32 => Make::Jmp, segmented Make::End(near_jump);
+    Jmp_rel8_16 => Make::End(near_jump);
+    Jmp_rel16 => Make::End(near_jump);
+    Call_rel32_64 => Make::Call;
+    Call_rel32_32 => Make::Call, segmented Make::End(near_call::<u32>);
+    Call_rel16 => Make::End(near_call::<u16>);
+    Jmp_rm64 => Make::Indirect(jmp_rm::<u64>);
+    Jmp_rm32 => Make::Indirect(jmp_rm::<u32>), segmented Make::End(near_jump_rm::<u32>);
+    Jmp_rm16 => Make::End(near_jump_rm::<u16>);
+    Call_rm64 => Make::Indirect(call_rm::<u64>);
+    Call_rm32 => Make::Indirect(call_rm::<u32>), segmented Make::End(near_call_rm::<u32>);
+    Call_rm16 => Make::End(near_call_rm::<u16>);
+    Retnq => Make::Indirect(ret::<u64>);
+    Retnq_imm16 => Make::Indirect(ret::<u64>);
+    Retnd => Make::Indirect(ret::<u32>), segmented Make::End(near_return::<u32>);
+    Retnd_imm16 => Make::Indirect(ret::<u32>), segmented Make::End(near_return::<u32>);
+    Retnw => Make::End(near_return::<u16>);
+    Retnw_imm16 => Make::End(near_return::<u16>);
+};

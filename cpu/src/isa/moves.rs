@@ -1,0 +1,239 @@
+//! MOV, MOVZX, MOVSX, LEA, PUSH, POP, XCHG and their like.
+#![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
+
+use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
+use super::{Am, Form, Make, Shape, forms};
+use crate::dispatch::{Flow, Handler, Sem, handler};
+use crate::mem::{Address, Base, General, Index, Mem, get, put};
+use crate::op::Op;
+use crate::state::{Cpu, gpr};
+use crate::trap::Trap;
+use crate::word::Word;
+use iced_x86::Instruction;
+use mmu::TlbEntry;
+use std::marker::PhantomData;
+
+/// `MOV r/m, reg`.
+pub struct MovRmReg<A, W>(PhantomData<(A, W)>);
+/// `MOV reg, r/m`.
+pub struct MovRegRm<A, W>(PhantomData<(A, W)>);
+/// `MOV r/m, imm`.
+pub struct MovRmImm<A, W>(PhantomData<(A, W)>);
+/// `MOVZX`, `MOVSX`, `MOVSXD`: a source of width `S` to a register of width `W`.
+pub struct Extend<A, W, S, const SIGNED: bool>(PhantomData<(A, W, S)>);
+/// `LEA`.
+pub struct Lea<A, W>(PhantomData<(A, W)>);
+/// `PUSH` of a register or memory operand on a flat stack.
+pub struct Push<A, W>(PhantomData<(A, W)>);
+/// `PUSH imm` on a flat stack.
+pub struct PushImm<W>(PhantomData<W>);
+/// `POP reg` from a flat stack.
+pub struct PopReg<W>(PhantomData<W>);
+
+impl<A: Rm, W: Word> Sem for MovRmReg<A, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        try_flow!(A::store::<M, W>(o, cpu, tlb, get(cpu, (*o).s)));
+        Flow::Next(1)
+    }
+}
+
+impl<A: Rm, W: Word> Sem for MovRegRm<A, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let v = try_flow!(A::load::<M, W>(o, cpu, tlb));
+        put(cpu, (*o).d, v);
+        Flow::Next(1)
+    }
+}
+
+impl<A: Rm, W: Word> Sem for MovRmImm<A, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        try_flow!(A::store::<M, W>(o, cpu, tlb, W::of((*o).imm)));
+        Flow::Next(1)
+    }
+}
+
+impl<A: Rm, W: Word, S: Word, const SIGNED: bool> Sem for Extend<A, W, S, SIGNED> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let v = try_flow!(A::load::<M, S>(o, cpu, tlb));
+        put(cpu, (*o).d, W::of(if SIGNED { v.s() as u64 } else { v.u() }));
+        Flow::Next(1)
+    }
+}
+
+impl<A: Address, W: Word> Sem for Lea<A, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
+        put(cpu, (*o).d, W::of(A::offset(&*o, cpu)));
+        Flow::Next(1)
+    }
+}
+
+#[inline(always)]
+unsafe fn push<M: Mem, W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, v: W) -> Flow {
+    let flat = if (*cpu).is_64() { u64::MAX } else { 0xffff_ffff };
+    let sp = (*cpu).regs[gpr::RSP].wrapping_sub(W::BYTES as u64) & flat;
+    try_flow!(M::store(cpu, tlb, sp, v));
+    (*cpu).regs[gpr::RSP] = sp;
+    Flow::Next(1)
+}
+
+impl<A: Rm, W: Word> Sem for Push<A, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let v = try_flow!(A::load::<M, W>(o, cpu, tlb));
+        push::<M, W>(cpu, tlb, v)
+    }
+}
+
+impl<W: Word> Sem for PushImm<W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        push::<M, W>(cpu, tlb, W::of((*o).imm))
+    }
+}
+
+impl<W: Word> Sem for PopReg<W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let flat = if (*cpu).is_64() { u64::MAX } else { 0xffff_ffff };
+        let sp = (*cpu).regs[gpr::RSP];
+        let v = try_flow!(M::load::<W>(cpu, tlb, sp));
+        (*cpu).regs[gpr::RSP] = sp.wrapping_add(W::BYTES as u64) & flat;
+        put(cpu, (*o).d, v);
+        Flow::Next(1)
+    }
+}
+
+fn mov_rm_reg<W: Word>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegD, |A| MovRmReg<A, W>)
+}
+
+fn mov_reg_rm<W: Word>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegS, |A| MovRegRm<A, W>)
+}
+
+fn mov_rm_imm<W: Word>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegD, |A| MovRmImm<A, W>)
+}
+
+fn zx<W: Word, S: Word>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegS, |A| Extend<A, W, S, false>)
+}
+
+fn sx<W: Word, S: Word>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegS, |A| Extend<A, W, S, true>)
+}
+
+fn lea<W: Word>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Base => handler::<Lea<Base, W>>(),
+        Am::Index => handler::<Lea<Index, W>>(),
+        _ => handler::<Lea<General, W>>(),
+    }
+}
+
+fn push_rm<W: Word>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegD, |A| Push<A, W>)
+}
+
+fn push_imm<W: Word>(_: &Shape) -> Handler {
+    handler::<PushImm<W>>()
+}
+
+fn pop_reg<W: Word>(_: &Shape) -> Handler {
+    handler::<PopReg<W>>()
+}
+
+/// `PUSH` on any stack.
+fn push_any<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let v = cpu.read::<W>(i, 0)?;
+    cpu.push(W::BYTES, v.u())
+}
+
+/// `POP r/m` from any stack. The address is computed with the stack pointer already moved.
+fn pop_any<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let v = cpu.peek(0, W::BYTES)?;
+    let old = cpu.regs[gpr::RSP];
+    let sp = cpu.stack_pointer(W::BYTES as i64);
+    cpu.set_stack_pointer(sp);
+    let done = cpu.write(i, 0, W::of(v));
+    if done.is_err() {
+        cpu.regs[gpr::RSP] = old;
+    }
+    done
+}
+
+/// `MOV` between the accumulator and a 64-bit absolute address.
+fn mov_offset<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let v = cpu.read::<W>(i, 1)?;
+    cpu.write(i, 0, v)
+}
+
+/// The table of this family.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = forms! {
+    Mov_rm8_r8 => Make::Typed(mov_rm_reg::<u8>);
+    Mov_rm16_r16 => Make::Typed(mov_rm_reg::<u16>);
+    Mov_rm32_r32 => Make::Typed(mov_rm_reg::<u32>);
+    Mov_rm64_r64 => Make::Typed(mov_rm_reg::<u64>);
+    Mov_r8_rm8 => Make::Typed(mov_reg_rm::<u8>);
+    Mov_r16_rm16 => Make::Typed(mov_reg_rm::<u16>);
+    Mov_r32_rm32 => Make::Typed(mov_reg_rm::<u32>);
+    Mov_r64_rm64 => Make::Typed(mov_reg_rm::<u64>);
+    Mov_r8_imm8 => Make::Typed(mov_rm_imm::<u8>);
+    Mov_r16_imm16 => Make::Typed(mov_rm_imm::<u16>);
+    Mov_r32_imm32 => Make::Typed(mov_rm_imm::<u32>);
+    Mov_r64_imm64 => Make::Typed(mov_rm_imm::<u64>);
+    Mov_rm8_imm8 => Make::Typed(mov_rm_imm::<u8>);
+    Mov_rm16_imm16 => Make::Typed(mov_rm_imm::<u16>);
+    Mov_rm32_imm32 => Make::Typed(mov_rm_imm::<u32>);
+    Mov_rm64_imm32 => Make::Typed(mov_rm_imm::<u64>);
+    Mov_AL_moffs8 => Make::Plain(mov_offset::<u8>);
+    Mov_AX_moffs16 => Make::Plain(mov_offset::<u16>);
+    Mov_EAX_moffs32 => Make::Plain(mov_offset::<u32>);
+    Mov_RAX_moffs64 => Make::Plain(mov_offset::<u64>);
+    Mov_moffs8_AL => Make::Plain(mov_offset::<u8>);
+    Mov_moffs16_AX => Make::Plain(mov_offset::<u16>);
+    Mov_moffs32_EAX => Make::Plain(mov_offset::<u32>);
+    Mov_moffs64_RAX => Make::Plain(mov_offset::<u64>);
+    Movzx_r16_rm8 => Make::Typed(zx::<u16, u8>);
+    Movzx_r32_rm8 => Make::Typed(zx::<u32, u8>);
+    Movzx_r64_rm8 => Make::Typed(zx::<u64, u8>);
+    Movzx_r16_rm16 => Make::Typed(zx::<u16, u16>);
+    Movzx_r32_rm16 => Make::Typed(zx::<u32, u16>);
+    Movzx_r64_rm16 => Make::Typed(zx::<u64, u16>);
+    Movsx_r16_rm8 => Make::Typed(sx::<u16, u8>);
+    Movsx_r32_rm8 => Make::Typed(sx::<u32, u8>);
+    Movsx_r64_rm8 => Make::Typed(sx::<u64, u8>);
+    Movsx_r16_rm16 => Make::Typed(sx::<u16, u16>);
+    Movsx_r32_rm16 => Make::Typed(sx::<u32, u16>);
+    Movsx_r64_rm16 => Make::Typed(sx::<u64, u16>);
+    Movsxd_r16_rm16 => Make::Typed(sx::<u16, u16>);
+    Movsxd_r32_rm32 => Make::Typed(sx::<u32, u32>);
+    Movsxd_r64_rm32 => Make::Typed(sx::<u64, u32>);
+    Lea_r16_m => Make::Typed(lea::<u16>);
+    Lea_r32_m => Make::Typed(lea::<u32>);
+    Lea_r64_m => Make::Typed(lea::<u64>);
+    Push_r64 => Make::Typed(push_rm::<u64>);
+    Push_rm64 => Make::Typed(push_rm::<u64>);
+    Pushq_imm32 => Make::Typed(push_imm::<u64>);
+    Pushq_imm8 => Make::Typed(push_imm::<u64>);
+    Push_r32 => Make::Typed(push_rm::<u32>), segmented Make::Plain(push_any::<u32>);
+    Push_rm32 => Make::Typed(push_rm::<u32>), segmented Make::Plain(push_any::<u32>);
+    Pushd_imm32 => Make::Typed(push_imm::<u32>), segmented Make::Plain(push_any::<u32>);
+    Pushd_imm8 => Make::Typed(push_imm::<u32>), segmented Make::Plain(push_any::<u32>);
+    Push_r16 => Make::Plain(push_any::<u16>);
+    Push_rm16 => Make::Plain(push_any::<u16>);
+    Push_imm16 => Make::Plain(push_any::<u16>);
+    Pushw_imm8 => Make::Plain(push_any::<u16>);
+    Pop_r64 => Make::Typed(pop_reg::<u64>);
+    Pop_r32 => Make::Typed(pop_reg::<u32>), segmented Make::Plain(pop_any::<u32>);
+    Pop_r16 => Make::Plain(pop_any::<u16>);
+    Pop_rm64 => Make::Plain(pop_any::<u64>);
+    Pop_rm32 => Make::Plain(pop_any::<u32>);
+    Pop_rm16 => Make::Plain(pop_any::<u16>);
+};

@@ -1,0 +1,142 @@
+//! The `r/m` operand of typed handlers: a register or memory, chosen at decode time.
+#![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
+
+use crate::mem::{Address, Mem, get, put};
+use crate::op::Op;
+use crate::state::Cpu;
+use crate::word::Word;
+use mmu::TlbEntry;
+use std::marker::PhantomData;
+
+/// An operand that can be loaded, stored and updated.
+///
+/// # Safety
+/// All methods: as [`crate::dispatch::Sem::run`].
+#[expect(clippy::missing_safety_doc, reason = "stated for the trait")]
+pub trait Rm {
+    /// Reads it.
+    unsafe fn load<M: Mem, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W>;
+    /// Writes it.
+    unsafe fn store<M: Mem, W: Word>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        tlb: *mut TlbEntry,
+        v: W,
+    ) -> Option<()>;
+    /// Replaces it; `f` runs when nothing can fail any more.
+    unsafe fn update<M: Mem, W: Word>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        tlb: *mut TlbEntry,
+        f: impl FnOnce(W) -> W,
+    ) -> Option<()>;
+}
+
+/// The register in [`Op::d`].
+pub struct RegD;
+/// The register in [`Op::s`].
+pub struct RegS;
+/// The memory operand.
+pub struct Memory<A>(PhantomData<A>);
+
+macro_rules! register {
+    ($name:ident, $field:ident) => {
+        impl Rm for $name {
+            #[inline(always)]
+            unsafe fn load<M: Mem, W: Word>(
+                op: *const Op,
+                cpu: *mut Cpu,
+                _: *mut TlbEntry,
+            ) -> Option<W> {
+                Some(get(cpu, (*op).$field))
+            }
+            #[inline(always)]
+            unsafe fn store<M: Mem, W: Word>(
+                op: *const Op,
+                cpu: *mut Cpu,
+                _: *mut TlbEntry,
+                v: W,
+            ) -> Option<()> {
+                put(cpu, (*op).$field, v);
+                Some(())
+            }
+            #[inline(always)]
+            unsafe fn update<M: Mem, W: Word>(
+                op: *const Op,
+                cpu: *mut Cpu,
+                _: *mut TlbEntry,
+                f: impl FnOnce(W) -> W,
+            ) -> Option<()> {
+                let v = f(get(cpu, (*op).$field));
+                put(cpu, (*op).$field, v);
+                Some(())
+            }
+        }
+    };
+}
+register!(RegD, d);
+register!(RegS, s);
+
+impl<A: Address> Rm for Memory<A> {
+    #[inline(always)]
+    unsafe fn load<M: Mem, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W> {
+        let la = A::linear(&*op, cpu, W::BYTES, false)?;
+        M::load(cpu, tlb, la)
+    }
+    #[inline(always)]
+    unsafe fn store<M: Mem, W: Word>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        tlb: *mut TlbEntry,
+        v: W,
+    ) -> Option<()> {
+        let la = A::linear(&*op, cpu, W::BYTES, true)?;
+        M::store(cpu, tlb, la, v)
+    }
+    #[inline(always)]
+    unsafe fn update<M: Mem, W: Word>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        tlb: *mut TlbEntry,
+        f: impl FnOnce(W) -> W,
+    ) -> Option<()> {
+        let la = A::linear(&*op, cpu, W::BYTES, true)?;
+        M::update(cpu, tlb, la, f)
+    }
+}
+
+/// The handler of `$sem`, in which `$A` stands for the operand: `$reg`, or memory as the shape says.
+macro_rules! by_rm {
+    ($am:expr, $reg:ty, |$A:ident| $sem:ty) => {
+        match $am {
+            $crate::isa::Am::Reg => {
+                type $A = $reg;
+                $crate::dispatch::handler::<$sem>()
+            }
+            $crate::isa::Am::Base => {
+                type $A = $crate::isa::rm::Memory<$crate::mem::Base>;
+                $crate::dispatch::handler::<$sem>()
+            }
+            $crate::isa::Am::Index => {
+                type $A = $crate::isa::rm::Memory<$crate::mem::Index>;
+                $crate::dispatch::handler::<$sem>()
+            }
+            $crate::isa::Am::General => {
+                type $A = $crate::isa::rm::Memory<$crate::mem::General>;
+                $crate::dispatch::handler::<$sem>()
+            }
+        }
+    };
+}
+pub(crate) use by_rm;
+
+/// The value of an `Option`, or [`crate::dispatch::Flow::Slow`].
+macro_rules! try_flow {
+    ($e:expr) => {
+        match $e {
+            Some(v) => v,
+            None => return $crate::dispatch::Flow::Slow,
+        }
+    };
+}
+pub(crate) use try_flow;

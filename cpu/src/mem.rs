@@ -1,0 +1,216 @@
+//! Memory as handlers see it: a TLB hit in [`FastMem`], everything else in [`SlowMem`].
+#![expect(unsafe_code, reason = "TLB entries hold host addresses")]
+
+use crate::op::{Op, kind, slot};
+use crate::state::Cpu;
+use crate::word::Word;
+use mmu::{TLB_ENTRIES, TlbEntry};
+
+/// How a handler body reaches memory. `None` from [`FastMem`]: run the cold twin. From [`SlowMem`]: a
+/// trap, in `cpu.trap`.
+pub trait Mem {
+    /// Whether this is the cold twin.
+    const SLOW: bool;
+    /// Loads from linear address `la`.
+    ///
+    /// # Safety
+    /// As [`crate::dispatch::Sem::run`]; so the others.
+    unsafe fn load<W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, la: u64) -> Option<W>;
+    /// Stores.
+    ///
+    /// # Safety
+    /// As `load`.
+    unsafe fn store<W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, la: u64, v: W) -> Option<()>;
+    /// Loads, and stores what `f` makes of it. `f` runs only when the store cannot fail any more.
+    ///
+    /// # Safety
+    /// As `load`.
+    unsafe fn update<W: Word>(
+        cpu: *mut Cpu,
+        tlb: *mut TlbEntry,
+        la: u64,
+        f: impl FnOnce(W) -> W,
+    ) -> Option<()>;
+}
+
+/// Hits in the TLB.
+pub struct FastMem;
+/// Fills the TLB, crosses pages, reaches devices, checks everything.
+pub struct SlowMem;
+
+#[inline(always)]
+unsafe fn entry(tlb: *mut TlbEntry, la: u64) -> *const TlbEntry {
+    tlb.add((la >> 12) as usize & (TLB_ENTRIES - 1))
+}
+
+/// Tells the compiler that a path is rare.
+#[cold]
+pub(crate) fn rare() {}
+
+impl Mem for FastMem {
+    const SLOW: bool = false;
+
+    #[inline(always)]
+    unsafe fn load<W: Word>(_: *mut Cpu, tlb: *mut TlbEntry, la: u64) -> Option<W> {
+        let e = entry(tlb, la);
+        // One compare does tag, permission and page crossing.
+        if la ^ (*e).rtag > 4096 - W::BYTES as u64 {
+            rare();
+            return None;
+        }
+        // SAFETY: the entry's addend maps its page to a frame of the RAM map.
+        Some(((*e).addend.wrapping_add(la) as *const W).read_unaligned())
+    }
+
+    #[inline(always)]
+    unsafe fn store<W: Word>(_: *mut Cpu, tlb: *mut TlbEntry, la: u64, v: W) -> Option<()> {
+        let e = entry(tlb, la);
+        if la ^ (*e).wtag > 4096 - W::BYTES as u64 {
+            rare();
+            return None;
+        }
+        // SAFETY: as in `load`; wtag matches only where a plain store is all there is to do.
+        ((*e).addend.wrapping_add(la) as *mut W).write_unaligned(v);
+        Some(())
+    }
+
+    #[inline(always)]
+    unsafe fn update<W: Word>(
+        _: *mut Cpu,
+        tlb: *mut TlbEntry,
+        la: u64,
+        f: impl FnOnce(W) -> W,
+    ) -> Option<()> {
+        let e = entry(tlb, la);
+        if la ^ (*e).wtag > 4096 - W::BYTES as u64 {
+            rare();
+            return None;
+        }
+        let p = (*e).addend.wrapping_add(la) as *mut W;
+        // SAFETY: as in `store`; a writable entry is readable.
+        p.write_unaligned(f(p.read_unaligned()));
+        Some(())
+    }
+}
+
+impl Mem for SlowMem {
+    const SLOW: bool = true;
+
+    unsafe fn load<W: Word>(cpu: *mut Cpu, _: *mut TlbEntry, la: u64) -> Option<W> {
+        let cpu = &mut *cpu;
+        let seg = cpu.op_segment();
+        cpu.load_at(seg, la).map_err(|t| cpu.trap = Some(t)).ok()
+    }
+
+    unsafe fn store<W: Word>(cpu: *mut Cpu, _: *mut TlbEntry, la: u64, v: W) -> Option<()> {
+        let cpu = &mut *cpu;
+        let seg = cpu.op_segment();
+        cpu.store_at(seg, la, v).map_err(|t| cpu.trap = Some(t)).ok()
+    }
+
+    unsafe fn update<W: Word>(
+        cpu: *mut Cpu,
+        _: *mut TlbEntry,
+        la: u64,
+        f: impl FnOnce(W) -> W,
+    ) -> Option<()> {
+        let cpu = &mut *cpu;
+        let seg = cpu.op_segment();
+        cpu.update_at(seg, la, f).map_err(|t| cpu.trap = Some(t)).ok()
+    }
+}
+
+/// How an operation computes its memory operand's address.
+pub trait Address {
+    /// The offset in the segment.
+    ///
+    /// # Safety
+    /// As [`crate::dispatch::Sem::run`].
+    unsafe fn offset(op: &Op, cpu: *mut Cpu) -> u64;
+    /// The linear address of an access of `size` bytes; `None` with `cpu.trap` set when the segment
+    /// forbids it.
+    ///
+    /// # Safety
+    /// As `offset`.
+    unsafe fn linear(op: &Op, cpu: *mut Cpu, size: usize, write: bool) -> Option<u64>;
+}
+
+/// `[base + disp]` in 64-bit mode, no segment base.
+pub struct Base;
+/// `[base + index * scale + disp]` in 64-bit mode, no segment base.
+pub struct Index;
+/// Anything else: FS and GS, short addresses, segmented modes.
+pub struct General;
+
+#[inline(always)]
+unsafe fn reg(cpu: *mut Cpu, off: u8) -> u64 {
+    ((cpu as *const u8).add(off as usize) as *const u64).read()
+}
+
+impl Address for Base {
+    #[inline(always)]
+    unsafe fn offset(op: &Op, cpu: *mut Cpu) -> u64 {
+        reg(cpu, op.b).wrapping_add(op.disp as i64 as u64)
+    }
+    #[inline(always)]
+    unsafe fn linear(op: &Op, cpu: *mut Cpu, _: usize, _: bool) -> Option<u64> {
+        Some(Self::offset(op, cpu))
+    }
+}
+
+impl Address for Index {
+    #[inline(always)]
+    unsafe fn offset(op: &Op, cpu: *mut Cpu) -> u64 {
+        reg(cpu, op.b).wrapping_add(reg(cpu, op.x) << op.sc).wrapping_add(op.disp as i64 as u64)
+    }
+    #[inline(always)]
+    unsafe fn linear(op: &Op, cpu: *mut Cpu, _: usize, _: bool) -> Option<u64> {
+        Some(Self::offset(op, cpu))
+    }
+}
+
+impl Address for General {
+    #[inline(always)]
+    unsafe fn offset(op: &Op, cpu: *mut Cpu) -> u64 {
+        let a = Index::offset(op, cpu);
+        match op.k & (kind::ADDR32 | kind::ADDR16) {
+            0 => a,
+            kind::ADDR32 => a as u32 as u64,
+            _ => a as u16 as u64,
+        }
+    }
+    #[inline(always)]
+    unsafe fn linear(op: &Op, cpu: *mut Cpu, size: usize, write: bool) -> Option<u64> {
+        let a = Self::offset(op, cpu);
+        if op.k & kind::LEGACY != 0 {
+            rare();
+            return (*cpu).segmented(op.k >> kind::SEG_SHIFT, a, size, write);
+        }
+        Some(a.wrapping_add(reg(cpu, op.seg)))
+    }
+}
+
+/// Reads register operand `off`.
+#[inline(always)]
+pub(crate) unsafe fn get<W: Word>(cpu: *mut Cpu, off: u8) -> W {
+    ((cpu as *const u8).add(off as usize) as *const W).read_unaligned()
+}
+
+/// Writes register operand `off`; a 32-bit write clears the upper half.
+#[inline(always)]
+pub(crate) unsafe fn put<W: Word>(cpu: *mut Cpu, off: u8, v: W) {
+    let p = (cpu as *mut u8).add(off as usize);
+    if W::BITS == 32 {
+        (p as *mut u64).write_unaligned(v.u());
+    } else {
+        (p as *mut W).write_unaligned(v);
+    }
+}
+
+const _: () = {
+    assert!(std::mem::offset_of!(Cpu, regs) == 0);
+    assert!(std::mem::offset_of!(Cpu, zero) == slot::ZERO as usize);
+    assert!(std::mem::offset_of!(Cpu, vbase) == slot::VBASE as usize);
+    assert!(std::mem::offset_of!(Cpu, seg_base) == slot::SEG as usize);
+    assert!(std::mem::size_of::<Op>() == 32);
+};

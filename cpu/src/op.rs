@@ -1,0 +1,60 @@
+//! A pre-decoded operation: what the decoder leaves for the handlers.
+
+use crate::dispatch::Handler;
+
+/// One operation of a block: a handler and its small operands. Register operands are byte offsets
+/// into [`crate::Cpu`], so that AH is 1 and CH is 9.
+#[repr(C, align(16))]
+#[derive(Clone, Copy)]
+pub struct Op {
+    /// The handler.
+    pub f: Handler,
+    /// Immediate operand; link of a branch; side data of a plain operation.
+    pub imm: u64,
+    /// Displacement of the memory operand, sign-extended; immediate of a fused operation.
+    pub disp: i32,
+    /// Destination register.
+    pub d: u8,
+    /// Source register.
+    pub s: u8,
+    /// Base register of the memory operand, or [`slot::ZERO`].
+    pub b: u8,
+    /// Index register of the memory operand, or [`slot::ZERO`].
+    pub x: u8,
+    /// Guest instructions in the block up to and including this operation.
+    pub n: u16,
+    /// Offset of the instruction in its page.
+    pub po: u16,
+    /// log2 of the index scale.
+    pub sc: u8,
+    /// Slot of the segment base that the address adds.
+    pub seg: u8,
+    /// Length of the instruction in bytes.
+    pub len: u8,
+    /// Address size and segmentation, see [`kind`].
+    pub k: u8,
+}
+
+/// Byte offsets into [`crate::Cpu`] behind the sixteen registers.
+pub mod slot {
+    /// Always zero.
+    pub const ZERO: u8 = 0x80;
+    /// Linear address of the page that holds the running block.
+    pub const VBASE: u8 = 0x88;
+    /// Segment bases in the order ES, CS, SS, DS, FS, GS.
+    pub const SEG: u8 = 0x90;
+}
+
+/// Bits of [`Op::k`].
+pub mod kind {
+    /// The address is cut to 32 bits.
+    pub const ADDR32: u8 = 1;
+    /// The address is cut to 16 bits.
+    pub const ADDR16: u8 = 2;
+    /// The access goes through the segment's limit and type checks.
+    pub const LEGACY: u8 = 4;
+    /// Two guest instructions in one operation.
+    pub const FUSED: u8 = 8;
+    /// Where the segment number (ES, CS, SS, DS, FS, GS = 0 to 5) stands.
+    pub const SEG_SHIFT: u32 = 4;
+}

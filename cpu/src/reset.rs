@@ -1,0 +1,99 @@
+//! Power-up and INIT state. SDM vol. 3, "Processor State After Reset".
+
+use crate::control::{CR0_CD, CR0_ET, CR0_NW};
+use crate::flags;
+use crate::model::Model;
+use crate::state::{
+    Activity, CodeMode, Cpu, Env, JUMPS, Jump, Segment, Stats, System, TableRegister, ar, gpr, seg,
+};
+use mmu::{Mode, Regime, View};
+
+const DATA: u32 = ar::P | ar::S | ar::RW | ar::ACCESSED;
+
+impl Cpu {
+    /// A processor in its power-up state.
+    pub fn new(model: Model) -> Box<Cpu> {
+        let mut cpu = Box::new(Cpu {
+            regs: [0; 16],
+            zero: 0,
+            vbase: 0,
+            seg_base: [0; 6],
+            cc_res: 0,
+            cc_src: 0,
+            cc_op: flags::class::BITS * 4,
+            leave: false,
+            mode: CodeMode::Bits16,
+            vgen: 0,
+            generation: 0,
+            vgen_mix: 0,
+            io: false,
+            seen_drops: 0,
+            rflags_system: 0,
+            rip: 0,
+            ic: 0,
+            end: 0,
+            op: std::ptr::null(),
+            trap: None,
+            tlb: std::ptr::null_mut(),
+            sys: System::default(),
+            fpu: Default::default(),
+            apic: Default::default(),
+            vmx: Default::default(),
+            model,
+            regime: NO_PAGING,
+            bank: 0,
+            view: View::Supervisor,
+            env: Env::NONE,
+            jumps: vec![Jump::NONE; JUMPS]
+                .into_boxed_slice()
+                .try_into()
+                .unwrap_or_else(|_| unreachable!("the length is JUMPS")),
+            stats: Stats::default(),
+        });
+        cpu.reset();
+        cpu
+    }
+
+    /// Power-up reset.
+    pub fn reset(&mut self) {
+        self.regs = [0; 16];
+        self.regs[gpr::RDX] = 0x000506e3;
+        self.rip = 0xfff0;
+        self.set_rflags(flags::FIXED);
+        self.sys = System {
+            cr0: CR0_CD | CR0_NW | CR0_ET,
+            dr6: 0xffff_0ff0,
+            dr7: 0x400,
+            xcr0: 1,
+            gdtr: TableRegister { base: 0, limit: 0xffff },
+            idtr: TableRegister { base: 0, limit: 0xffff },
+            ldtr: Segment { selector: 0, ar: ar::P | 2, limit: 0xffff, base: 0 },
+            tr: Segment { selector: 0, ar: ar::P | 11, limit: 0xffff, base: 0 },
+            activity: Activity::Active,
+            ..System::default()
+        };
+        self.sys.msr.pat = 0x0007_0406_0007_0406;
+        for s in [seg::ES, seg::SS, seg::DS, seg::FS, seg::GS] {
+            self.set_segment(s, Segment { selector: 0, ar: DATA, limit: 0xffff, base: 0 });
+        }
+        let ar = DATA | ar::CODE;
+        self.set_segment(
+            seg::CS,
+            Segment { selector: 0xf000, ar, limit: 0xffff, base: 0xffff_0000 },
+        );
+        self.update_paging();
+    }
+}
+
+const NO_PAGING: Regime = Regime {
+    mode: Mode::Off,
+    root: 0,
+    pdpte: [0; 4],
+    wp: false,
+    nxe: false,
+    smep: false,
+    smap: false,
+    gib_pages: false,
+    maxphys: 40,
+    ept: None,
+};

@@ -1,0 +1,251 @@
+//! The outer loop: finds blocks, runs them for an exact number of instructions, turns what stops them
+//! into events.
+#![expect(unsafe_code, reason = "enters blocks, lends the environment to handlers")]
+
+use crate::block::{CodeCache, Key};
+use crate::bus::Bus;
+use crate::decode::{self, DecodeError, MAX_LEN, Source};
+use crate::dispatch;
+use crate::flags;
+use crate::isa::branch::VGEN_ADDRESS;
+use crate::op::Op;
+use crate::state::{Activity, Cpu, Env, JUMPS, Jump, seg};
+use crate::trap::Trap;
+use mmu::{HostPhys, Linear, Mmu};
+
+/// Why [`Cpu::run`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The instruction count asked for is reached.
+    Budget,
+    /// The bus has been used: lines may have changed.
+    Io,
+    /// HLT or wait-for-SIPI: nothing to do before an event.
+    Idle,
+    /// Shutdown by a triple fault outside VMX.
+    TripleFault,
+}
+
+impl Cpu {
+    /// Runs until the retired-instruction count `until`, from `now`, or until something stops it. All
+    /// borrows end with the call.
+    pub fn run<'a>(
+        &mut self,
+        mmu: &'a mut Mmu,
+        code: &'a mut CodeCache,
+        bus: &'a mut (dyn Bus + 'a),
+        now: u64,
+        until: u64,
+    ) -> Stop {
+        // SAFETY of the lifetime: the pointer is gone again when this function returns.
+        let bus: *mut (dyn Bus + 'static) =
+            unsafe { std::mem::transmute::<*mut (dyn Bus + 'a), *mut (dyn Bus + 'static)>(bus) };
+        self.env = Env { mmu, code, bus: Some(bus) };
+        self.set_now(now);
+        self.update_paging();
+        let stop = self.outer(until);
+        self.env = Env::NONE;
+        stop
+    }
+
+    fn set_now(&mut self, now: u64) {
+        self.end = now;
+        self.ic = 0;
+    }
+
+    fn outer(&mut self, until: u64) -> Stop {
+        loop {
+            self.io = false;
+            if self.attention() {
+                self.service_events();
+                if self.io {
+                    return Stop::Io;
+                }
+            }
+            match self.sys.activity {
+                Activity::Active => {}
+                Activity::Shutdown => return Stop::TripleFault,
+                _ => return Stop::Idle,
+            }
+            let until = until.min(self.next_timer());
+            if self.now() >= until {
+                if self.timer_due() {
+                    continue;
+                }
+                return Stop::Budget;
+            }
+            self.slice(until);
+            if self.io {
+                return Stop::Io;
+            }
+        }
+    }
+
+    /// Runs blocks until something stops them, at the latest at `until`.
+    fn slice(&mut self, until: u64) {
+        self.leave = false;
+        let now = self.now();
+        let remaining = (until - now) as i64;
+        let longest = self.code().max_block as i64 + 1;
+        let stepping = self.stepping();
+        let single = stepping || remaining <= longest;
+        let op = match self.enter(single) {
+            Ok(op) => op,
+            Err(trap) => return self.handle(trap),
+        };
+        self.before_step(stepping);
+        let budget = if single { 0 } else { remaining - longest };
+        self.end = now.wrapping_add(budget as u64);
+        // SAFETY: `op` starts a live block; the environment is set.
+        let left = unsafe { dispatch::run(op, self, budget) };
+        self.ic = left;
+        match self.trap.take() {
+            Some(trap) => self.handle(trap),
+            None if stepping => self.after_step(),
+            None => {}
+        }
+    }
+
+    fn handle(&mut self, trap: Trap) {
+        match trap {
+            Trap::Again => self.ic -= 1,
+            Trap::Fault(e) => self.raise(e),
+            Trap::Unimplemented => self.unimplemented(),
+            Trap::VmExit => self.vm_exit(),
+        }
+    }
+
+    /// The block at CS:RIP, with the page registers set for it.
+    fn enter(&mut self, single: bool) -> Result<*const Op, Trap> {
+        self.sync_caches();
+        let la = self.rip_linear()?;
+        self.vbase = la & !0xfff;
+        self.vgen = (la & VGEN_ADDRESS) | self.vgen_mix;
+        let at = la as usize & (JUMPS - 1);
+        let e = self.jumps[at];
+        if !single && e.target == la && e.generation == self.generation {
+            return Ok(e.op);
+        }
+        let key = Key { single, ..self.key_at(la)? };
+        let op = self.block(key, self.vbase)?;
+        if !single {
+            self.jumps[at] = Jump { target: la, generation: self.generation, op, _fill: 0 };
+        }
+        Ok(op)
+    }
+
+    /// Flushes an overgrown code cache; forgets jumps into dropped blocks.
+    fn sync_caches(&mut self) {
+        if self.code().full() || self.mmu().generation_wrapped() {
+            // SAFETY: as `Cpu::mmu`: two distinct objects.
+            let (code, mmu) = unsafe { (&mut *self.env.code, &mut *self.env.mmu) };
+            code.flush(mmu);
+        }
+        let drops = self.code().drops;
+        if drops != self.seen_drops {
+            self.seen_drops = drops;
+            self.jumps.fill(Jump::NONE);
+        }
+    }
+
+    /// The linear address of CS:RIP. #GP(0) outside the limit of CS or if not canonical.
+    fn rip_linear(&self) -> Result<u64, Trap> {
+        let rip = self.checked_rip(self.rip)?;
+        if self.is_64() {
+            return Ok(rip);
+        }
+        Ok(rip.wrapping_add(self.seg_base[seg::CS]) as u32 as u64)
+    }
+
+    /// `rip`, if code may be there. #GP(0) outside the limit of CS or if not canonical.
+    pub fn checked_rip(&self, rip: u64) -> Result<u64, Trap> {
+        let ok = if self.is_64() {
+            self.canonical(rip)
+        } else {
+            rip <= self.sys.seg[seg::CS].limit as u64
+        };
+        if ok { Ok(rip) } else { Err(Trap::GP0) }
+    }
+
+    /// The key of the block at linear address `la`.
+    pub(crate) fn key_at(&mut self, la: u64) -> Result<Key, Trap> {
+        let (regime, bank, user) = (self.regime, self.bank, self.sys.cpl == 3);
+        let p = self.mmu().fetch(&regime, bank, user, Linear(la));
+        let p = p.map_err(|f| self.translation_trap(f, la))?;
+        Ok(Key { frame: p.0 >> 12, po: (la & 0xfff) as u16, mode: self.mode, single: false })
+    }
+
+    /// The block with `key`, decoded if need be; `page` is the linear address of its page.
+    pub(crate) fn block(&mut self, key: Key, page: u64) -> Result<*const Op, Trap> {
+        if let Some(op) = self.code().find(key) {
+            return Ok(op);
+        }
+        let mut bytes = [0xff; 4096];
+        // Code outside RAM reads as all-ones, which is no instruction.
+        // DEPARTURE: no instruction fetch from devices.
+        if !self.mmu().read_slice(HostPhys(key.frame << 12), &mut bytes) {
+            bytes.fill(0xff);
+        }
+        let rest = &bytes[key.po as usize..];
+        let (max, fuse) = (self.code().max_block, self.code().fuse);
+        let first = decode::decode(key, &Source { page: rest, next: None }, max, fuse);
+        let (decoded, n) = match first {
+            Ok(d) => d,
+            Err(DecodeError::NeedsNextPage) => {
+                let next = Some(self.next_page(page)?);
+                let d = decode::decode(key, &Source { page: rest, next }, max, fuse);
+                d.map_err(|_| Trap::UD)?
+            }
+        };
+        // SAFETY: as `sync_caches`.
+        let (code, mmu) = unsafe { (&mut *self.env.code, &mut *self.env.mmu) };
+        code.stats.instructions += n as u64;
+        Ok(code.insert(mmu, key, decoded))
+    }
+
+    /// Frame and first bytes of the page after `page`.
+    fn next_page(&mut self, page: u64) -> Result<(u64, [u8; MAX_LEN]), Trap> {
+        let la = if self.is_64() { page.wrapping_add(4096) } else { (page + 4096) as u32 as u64 };
+        let key = self.key_at(la)?;
+        let mut bytes = [0xff; MAX_LEN];
+        if !self.mmu().read_slice(HostPhys(key.frame << 12), &mut bytes) {
+            bytes.fill(0xff);
+        }
+        Ok((key.frame, bytes))
+    }
+
+    fn unimplemented(&mut self) {
+        let name = self.describe_current();
+        *self.stats.unimplemented.entry(name).or_default() += 1;
+        self.handle(Trap::UD);
+    }
+
+    /// The instruction at `op`, which is a plain one, as text: its form.
+    fn describe_current(&self) -> String {
+        // SAFETY: only plain operations report themselves unimplemented, and they set `op`.
+        let side = unsafe { &*((*self.op).imm as *const crate::plain::Side) };
+        format!("{:?}", side.insn.code())
+    }
+
+    /// Takes up generations `g` (supervisor, user) of the current bank.
+    pub(crate) fn set_generation(&mut self, g: [u64; 2]) {
+        let g = g[(self.sys.cpl == 3) as usize] << 2 | self.mode as u64;
+        self.generation = g;
+        self.vgen_mix = (g & 0xfff) | (g >> 12) << 48;
+        self.vgen = (self.vbase & VGEN_ADDRESS) | self.vgen_mix;
+    }
+
+    /// Whether the next instruction runs alone: single-stepping, an interrupt shadow, breakpoints.
+    fn stepping(&self) -> bool {
+        self.rflags_system & flags::TF != 0
+            || self.sys.sti_shadow
+            || self.sys.ss_shadow
+            || self.sys.dr7 & 0xff != 0
+            || self.needs_exact_step()
+    }
+}
+
+impl Jump {
+    /// An entry that nothing matches: generations start at 1.
+    pub const NONE: Jump = Jump { target: 0, generation: 0, op: std::ptr::null(), _fill: 0 };
+}

@@ -1,0 +1,344 @@
+//! The state of one virtual processor.
+//!
+//! [`Cpu`] starts with what handlers touch (at offsets that fit a byte, see [`crate::op::slot`]);
+//! the rest of the architectural state is plain data in [`System`], [`crate::fpu::Fpu`],
+//! [`crate::apic::Apic`] and [`crate::vmx::Vmx`]; host-side caches come last and are never saved.
+
+use crate::apic::Apic;
+use crate::block::CodeCache;
+use crate::bus::Bus;
+use crate::fpu::Fpu;
+use crate::model::Model;
+use crate::op::Op;
+use crate::trap::Trap;
+use crate::vmx::Vmx;
+use mmu::{Mmu, Regime, TlbEntry, View};
+use serde::{Deserialize, Serialize};
+
+/// Numbers of the general-purpose registers.
+pub mod gpr {
+    #![expect(missing_docs, reason = "the names are the SDM's")]
+    pub const RAX: usize = 0;
+    pub const RCX: usize = 1;
+    pub const RDX: usize = 2;
+    pub const RBX: usize = 3;
+    pub const RSP: usize = 4;
+    pub const RBP: usize = 5;
+    pub const RSI: usize = 6;
+    pub const RDI: usize = 7;
+}
+
+/// Numbers of the segment registers, as the decoder and the VMCS order them.
+pub mod seg {
+    #![expect(missing_docs, reason = "the names are the SDM's")]
+    pub const ES: usize = 0;
+    pub const CS: usize = 1;
+    pub const SS: usize = 2;
+    pub const DS: usize = 3;
+    pub const FS: usize = 4;
+    pub const GS: usize = 5;
+}
+
+/// A segment register with its hidden part. `ar` has the layout of the VMCS access rights: type,
+/// S, DPL, P in bits 7:0, AVL, L, D/B, G in bits 15:12, unusable in bit 16.
+/// SDM vol. 3, "Guest Register State".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Visible selector.
+    pub selector: u16,
+    /// Access rights.
+    pub ar: u32,
+    /// Limit in bytes, scaled by G.
+    pub limit: u32,
+    /// Base address.
+    pub base: u64,
+}
+
+/// Bits of [`Segment::ar`].
+pub mod ar {
+    #![expect(missing_docs, reason = "the names are the SDM's")]
+    pub const ACCESSED: u32 = 1;
+    /// Writable (data) or readable (code).
+    pub const RW: u32 = 2;
+    /// Expand-down (data) or conforming (code).
+    pub const DC: u32 = 4;
+    pub const CODE: u32 = 8;
+    pub const S: u32 = 1 << 4;
+    pub const DPL_SHIFT: u32 = 5;
+    pub const P: u32 = 1 << 7;
+    pub const AVL: u32 = 1 << 12;
+    pub const L: u32 = 1 << 13;
+    pub const DB: u32 = 1 << 14;
+    pub const G: u32 = 1 << 15;
+    pub const UNUSABLE: u32 = 1 << 16;
+}
+
+impl Segment {
+    /// Descriptor privilege level.
+    pub fn dpl(&self) -> u8 {
+        (self.ar >> ar::DPL_SHIFT & 3) as u8
+    }
+
+    /// Whether all bits of `mask` are set in the access rights.
+    pub fn has(&self, mask: u32) -> bool {
+        self.ar & mask == mask
+    }
+
+    /// Whether the register holds no usable segment (null selector).
+    pub fn unusable(&self) -> bool {
+        self.ar & ar::UNUSABLE != 0
+    }
+}
+
+/// GDTR or IDTR.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRegister {
+    /// Linear base.
+    pub base: u64,
+    /// Limit in bytes.
+    pub limit: u16,
+}
+
+/// What the processor is doing. SDM vol. 3, "Guest Non-Register State" (the numbers are the VMCS's).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activity {
+    /// Executing instructions.
+    #[default]
+    Active = 0,
+    /// Stopped by HLT.
+    Hlt = 1,
+    /// Stopped by a triple fault.
+    Shutdown = 2,
+    /// An application processor that waits for a start-up IPI.
+    WaitSipi = 3,
+}
+
+/// System registers and event state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct System {
+    /// CR0.
+    pub cr0: u64,
+    /// CR2.
+    pub cr2: u64,
+    /// CR3.
+    pub cr3: u64,
+    /// CR4.
+    pub cr4: u64,
+    /// IA32_EFER.
+    pub efer: u64,
+    /// XCR0.
+    pub xcr0: u64,
+    /// DR0 to DR3.
+    pub dr: [u64; 4],
+    /// DR6.
+    pub dr6: u64,
+    /// DR7.
+    pub dr7: u64,
+    /// Current privilege level.
+    pub cpl: u8,
+    /// ES, CS, SS, DS, FS, GS; change them with [`Cpu::set_segment`].
+    pub seg: [Segment; 6],
+    /// Local descriptor table register.
+    pub ldtr: Segment,
+    /// Task register.
+    pub tr: Segment,
+    /// Global descriptor table register.
+    pub gdtr: TableRegister,
+    /// Interrupt descriptor table register.
+    pub idtr: TableRegister,
+    /// PDPTEs in PAE paging.
+    pub pdpte: [u64; 4],
+    /// Model-specific registers that have no field of their own.
+    pub msr: Msrs,
+    /// TSC minus the count of retired instructions.
+    pub tsc_offset: u64,
+    /// Activity state.
+    pub activity: Activity,
+    /// Blocking by STI for one instruction.
+    pub sti_shadow: bool,
+    /// Blocking by MOV SS or POP SS for one instruction.
+    pub ss_shadow: bool,
+    /// NMIs are blocked until IRET.
+    pub nmi_blocked: bool,
+    /// An NMI is latched.
+    pub nmi_pending: bool,
+    /// An INIT is latched.
+    pub init_pending: bool,
+    /// A start-up IPI with its vector is latched.
+    pub sipi_pending: Option<u8>,
+    /// Level of the INTR pin (the 8259 pair), through LINT0.
+    pub intr: bool,
+    /// Debug exceptions (DR6 bits) that are pending after the last instruction.
+    pub pending_debug: u64,
+}
+
+/// Model-specific registers kept as values.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the SDM's, vol. 4")]
+pub struct Msrs {
+    pub star: u64,
+    pub lstar: u64,
+    pub cstar: u64,
+    pub sfmask: u64,
+    pub kernel_gs_base: u64,
+    pub sysenter_cs: u64,
+    pub sysenter_esp: u64,
+    pub sysenter_eip: u64,
+    pub tsc_aux: u64,
+    pub tsc_adjust: u64,
+    pub pat: u64,
+    pub mtrr_def_type: u64,
+    pub mtrr_fixed: [u64; 11],
+    pub mtrr_var: [u64; 16],
+    pub misc_enable: u64,
+    pub feature_control: u64,
+    pub debugctl: u64,
+    pub xss: u64,
+    pub bios_sign_id: u64,
+}
+
+/// One virtual processor.
+#[repr(C, align(64))]
+pub struct Cpu {
+    /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
+    pub regs: [u64; 16],
+    /// Always 0: the base, index or segment that an address lacks.
+    pub zero: u64,
+    /// Linear address of the page that holds the running block.
+    pub vbase: u64,
+    /// Segment bases, copies of those in `sys.seg`.
+    pub seg_base: [u64; 6],
+    /// Result of the last flag-setting instruction, see [`crate::flags`].
+    pub cc_res: u64,
+    /// A source of the last flag-setting instruction.
+    pub cc_src: u64,
+    /// Class and width of the last flag-setting instruction.
+    pub cc_op: u32,
+    /// Leave to the outer loop after the current instruction.
+    pub leave: bool,
+    /// Mode that blocks are decoded for.
+    pub mode: CodeMode,
+    /// `vbase` mixed with the generation of the address space: the key of cross-page links.
+    pub vgen: u64,
+    /// Generation of the current address space and privilege, with the mode: the key of `jumps`.
+    pub generation: u64,
+    /// `generation` in the bits of `vgen` that are not the address's.
+    pub vgen_mix: u64,
+    /// The bus has been used: the run ends after the current instruction.
+    pub io: bool,
+    /// Count of block drops that `jumps` is up to date with.
+    pub(crate) seen_drops: u64,
+    /// RFLAGS without the lazy status flags.
+    pub rflags_system: u64,
+    /// Instruction pointer; valid in the outer loop only (see [`Cpu::current_rip`]).
+    pub rip: u64,
+    /// Instructions left, as of the operation in `op`; valid in slow paths and the outer loop.
+    pub ic: i64,
+    /// The retired-instruction count at which `ic` is 0.
+    pub end: u64,
+    /// The running operation, valid in slow paths.
+    pub op: *const Op,
+    /// Why the last handler stopped.
+    pub trap: Option<Trap>,
+    /// The current TLB view.
+    pub tlb: *mut TlbEntry,
+    /// System registers.
+    pub sys: System,
+    /// x87, MMX, SSE, AVX.
+    pub fpu: Fpu,
+    /// Local APIC.
+    pub apic: Apic,
+    /// VMX.
+    pub vmx: Vmx,
+    /// Features and identification.
+    pub model: Model,
+    /// What translations depend on, derived from `sys` (and the VMCS).
+    pub regime: Regime,
+    /// The current TLB bank.
+    pub bank: u32,
+    /// The current TLB view's name.
+    pub view: View,
+    /// Environment of the running call, null outside [`Cpu::run`].
+    pub env: Env,
+    /// Indirect-branch cache.
+    pub jumps: Box<[Jump; JUMPS]>,
+    /// Counters that a user may look at; never seen by a guest.
+    pub stats: Stats,
+}
+
+/// What a run borrows. Raw pointers because handlers reach it through [`Cpu`]; they are set on entry
+/// of [`Cpu::run`] from exclusive borrows that last as long as the call, and reset at its end.
+#[derive(Clone, Copy)]
+pub struct Env {
+    /// Memory.
+    pub mmu: *mut Mmu,
+    /// Decoded code.
+    pub code: *mut CodeCache,
+    /// Ports, MMIO and messages.
+    pub bus: Option<*mut dyn Bus>,
+}
+
+impl Env {
+    /// No environment.
+    pub const NONE: Env = Env { mmu: std::ptr::null_mut(), code: std::ptr::null_mut(), bus: None };
+}
+
+/// An entry of the indirect-branch cache.
+#[derive(Clone, Copy)]
+pub struct Jump {
+    /// Linear target.
+    pub target: u64,
+    /// Generation it was resolved in; 0 is none.
+    pub generation: u64,
+    /// Its first operation.
+    pub op: *const Op,
+    /// Fills the entry to 32 bytes.
+    pub _fill: u64,
+}
+
+/// Entries of the indirect-branch cache.
+pub const JUMPS: usize = 4096;
+
+/// How code is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum CodeMode {
+    /// Real, virtual-8086 or 16-bit protected mode.
+    Bits16 = 0,
+    /// 32-bit protected or compatibility mode with segments that are not all flat.
+    Bits32 = 1,
+    /// 32-bit mode with flat CS, SS, DS, ES: addresses need no segment.
+    Flat32 = 2,
+    /// 64-bit mode.
+    Bits64 = 3,
+}
+
+/// Counters for the user.
+#[derive(Clone, Debug, Default)]
+pub struct Stats {
+    /// Instructions retired in VMX root operation or with VMX off.
+    pub root: u64,
+    /// Unimplemented instructions that raised #UD: name and count.
+    pub unimplemented: std::collections::BTreeMap<String, u64>,
+    /// Exceptions by vector.
+    pub exceptions: [u64; 32],
+    /// External interrupts delivered.
+    pub interrupts: u64,
+}
+
+impl Cpu {
+    /// Instructions retired before the current one.
+    pub fn now(&self) -> u64 {
+        self.end.wrapping_sub(self.ic as u64)
+    }
+
+    /// The time-stamp counter.
+    pub fn tsc(&self) -> u64 {
+        self.now().wrapping_add(self.sys.tsc_offset)
+    }
+
+    /// Whether the processor runs 64-bit code.
+    pub fn is_64(&self) -> bool {
+        self.mode == CodeMode::Bits64
+    }
+}
