@@ -8,16 +8,20 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    device::{PortDevice, Timed, all_ones},
+    device::{MmioDevice, PortDevice, Timed, all_ones},
     devices::{
         acpi_pm::AcpiPm,
+        hpet::Hpet,
         i8042::I8042,
+        ioapic::{InterruptMessage, IoApic},
         misc::{ControlPortA, DebugConsole, DebugExit, PostCode, ResetControl},
+        pci::PciHost,
         pic::PicPair,
         pit::Pit,
         rtc::{self, Rtc},
         uart::Uart,
     },
+    memory_map::{ECAM_BASE, ECAM_SIZE, HPET_BASE, IOAPIC_BASE},
     time::{Icount, Rate},
 };
 
@@ -40,6 +44,7 @@ enum Id {
     DebugConsole,
     DebugExit,
     I8042,
+    Pci,
     Pic,
     Pit,
     PostCode,
@@ -74,7 +79,31 @@ const PORTS: &[PortRow] = &[
     row(0x092,    1, 1, Id::ControlPortA, 0),
     row(0x0e9,    1, 1, Id::DebugConsole, 0),
     row(0xcf9,    1, 1, Id::ResetControl, 0),
+    row(0xcf8,    8, 4, Id::Pci,          0),
     row(PM_BASE, 12, 4, Id::AcpiPm,       0),
+];
+
+/// Names a device with registers in memory space.
+#[derive(Clone, Copy, Debug)]
+enum MmioId {
+    Hpet,
+    IoApic,
+    Pci,
+}
+
+/// A range of memory space: `length` bytes from `base`, accesses of up to `width` bytes.
+struct MmioRow {
+    base: u64,
+    length: u64,
+    width: u8,
+    device: MmioId,
+}
+
+#[rustfmt::skip]
+const MMIO: &[MmioRow] = &[
+    MmioRow { base: IOAPIC_BASE, length: 0x100,     width: 4, device: MmioId::IoApic },
+    MmioRow { base: HPET_BASE,   length: 0x400,     width: 8, device: MmioId::Hpet },
+    MmioRow { base: ECAM_BASE,   length: ECAM_SIZE, width: 4, device: MmioId::Pci },
 ];
 
 const fn row(base: u16, length: u16, width: u8, device: Id, offset: u16) -> PortRow {
@@ -153,7 +182,10 @@ pub struct Board {
     control_port_a: ControlPortA,
     debug_console: DebugConsole,
     debug_exit: DebugExit,
+    hpet: Hpet,
     i8042: I8042,
+    ioapic: IoApic,
+    pci: PciHost,
     pic: PicPair,
     pit: Pit,
     post_code: PostCode,
@@ -180,7 +212,10 @@ impl Board {
             control_port_a: ControlPortA::default(),
             debug_console: DebugConsole::default(),
             debug_exit: DebugExit::default(),
+            hpet: Hpet::new(rate),
             i8042: I8042::default(),
+            ioapic: IoApic::default(),
+            pci: PciHost::default(),
             pic: PicPair::new(),
             pit: Pit::new(rate),
             post_code: PostCode::default(),
@@ -207,17 +242,19 @@ impl Board {
         self.settle();
     }
 
-    /// Reads memory space: `size` is 1, 2, 4 or 8.
+    /// Reads memory space: `size` is 1, 2, 4 or 8; all-ones where nobody answers.
     pub fn mmio_read(&mut self, address: u64, size: u8, now: Icount) -> u64 {
         self.advance(now);
-        self.note(Space::Memory, address, false);
-        all_ones(size)
+        let value = self.mmio_read_part(address, size);
+        self.settle();
+        value
     }
 
     /// Writes memory space: `size` is 1, 2, 4 or 8.
-    pub fn mmio_write(&mut self, address: u64, _size: u8, _value: u64, now: Icount) {
+    pub fn mmio_write(&mut self, address: u64, size: u8, value: u64, now: Icount) {
         self.advance(now);
-        self.note(Space::Memory, address, true);
+        self.mmio_write_part(address, size, value);
+        self.settle();
     }
 
     /// The first instant at which an output may change by itself.
@@ -246,6 +283,22 @@ impl Board {
     /// INTA: the vector of the interrupt that INTR announces.
     pub fn acknowledge(&mut self) -> u8 {
         self.pic.acknowledge()
+    }
+
+    /// The interrupt messages to the local APICs since the last call, in order.
+    pub fn take_messages(&mut self) -> Vec<InterruptMessage> {
+        self.ioapic.take_messages()
+    }
+
+    /// There are messages to take.
+    #[must_use]
+    pub fn has_messages(&self) -> bool {
+        self.ioapic.has_messages()
+    }
+
+    /// A local APIC has ended the level-triggered interrupt `vector`.
+    pub fn eoi(&mut self, vector: u8) {
+        self.ioapic.eoi(vector);
     }
 
     /// The guest has switched the machine off.
@@ -303,9 +356,9 @@ impl Board {
         self.settle();
     }
 
-    fn timed(&mut self) -> [&mut dyn Timed; 5] {
+    fn timed(&mut self) -> [&mut dyn Timed; 6] {
         let [com1, com2] = &mut self.com;
-        [&mut self.acpi_pm, com1, com2, &mut self.pit, &mut self.rtc]
+        [&mut self.acpi_pm, com1, com2, &mut self.hpet, &mut self.pit, &mut self.rtc]
     }
 
     /// Samples the outputs and looks up the next deadline.
@@ -313,20 +366,43 @@ impl Board {
         let now = self.now;
         // An access may have moved a deadline to before `now`.
         self.timed().into_iter().for_each(|device| device.advance(now));
-        self.pic.set_lines(self.lines());
+        self.sample();
         let deadlines = self.timed().into_iter().filter_map(|device| device.deadline(now)).min();
         // At the end of time nothing comes any more.
         self.next = deadlines.filter(|&due| due > now);
     }
 
-    /// The levels of the sixteen ISA interrupt lines.
-    fn lines(&self) -> u16 {
+    /// Hands the output levels to the interrupt controllers. An edge of the HPET is a line that
+    /// goes down and up again in no time, so its lines are handed over twice.
+    fn sample(&mut self) {
+        let isa = self.isa_lines();
+        let (before, after) = self.hpet.take_lines();
+        if before != after {
+            self.drive(isa, before);
+        }
+        self.drive(isa, after);
+    }
+
+    /// Drives the ISA lines and the HPET's I/O APIC inputs. IRQ0 leads to input 2; in legacy
+    /// replacement mode the HPET's inputs 2 and 8 are IRQ0 and IRQ8 as well.
+    fn drive(&mut self, isa: u16, hpet: u32) {
+        let legacy = u32::from(self.hpet.legacy());
+        let irq0 = (hpet >> 2 & legacy) as u16;
+        let irq8 = (hpet & legacy << 8) as u16;
+        self.pic.set_lines(isa | irq0 | irq8);
+        let pins = u32::from(isa & !1) | u32::from(isa & 1) << 2;
+        self.ioapic.set_lines(pins | hpet);
+    }
+
+    /// The levels of the sixteen ISA interrupt lines, the HPET's apart.
+    fn isa_lines(&self) -> u16 {
         let line = |irq: u8, level: bool| u16::from(level) << irq;
-        line(0, self.pit.irq(self.now))
+        let legacy = self.hpet.legacy();
+        line(0, !legacy && self.pit.irq(self.now))
             | line(1, self.i8042.keyboard_irq())
             | line(COM[0].1, self.com[0].irq())
             | line(COM[1].1, self.com[1].irq())
-            | line(8, self.rtc.irq())
+            | line(8, !legacy && self.rtc.irq())
             | line(SCI_IRQ, self.acpi_pm.sci())
     }
 
@@ -339,6 +415,7 @@ impl Board {
             Id::DebugConsole => &mut self.debug_console,
             Id::DebugExit => &mut self.debug_exit,
             Id::I8042 => &mut self.i8042,
+            Id::Pci => &mut self.pci,
             Id::Pic => &mut self.pic,
             Id::Pit => &mut self.pit,
             Id::PostCode => &mut self.post_code,
@@ -385,6 +462,47 @@ impl Board {
         self.write_part(port.wrapping_add(half.into()), half, value >> (u32::from(half) * 8));
     }
 
+    fn mmio_device(&mut self, id: MmioId) -> &mut dyn MmioDevice {
+        match id {
+            MmioId::Hpet => &mut self.hpet,
+            MmioId::IoApic => &mut self.ioapic,
+            MmioId::Pci => &mut self.pci,
+        }
+    }
+
+    fn mmio_read_part(&mut self, address: u64, size: u8) -> u64 {
+        let now = self.now;
+        if let Some(row) = mmio_row(address, size) {
+            let value = self.mmio_device(row.device).read(address - row.base, size, now);
+            return value & all_ones(size);
+        }
+        if size <= 1 {
+            self.note(Space::Memory, address, false);
+            return 0xff;
+        }
+        let half = size / 2;
+        let low = self.mmio_read_part(address, half);
+        let high = self.mmio_read_part(address.wrapping_add(half.into()), half);
+        low | high << (u32::from(half) * 8)
+    }
+
+    fn mmio_write_part(&mut self, address: u64, size: u8, value: u64) {
+        let now = self.now;
+        if let Some(row) = mmio_row(address, size) {
+            let value = value & all_ones(size);
+            self.mmio_device(row.device).write(address - row.base, size, value, now);
+            return;
+        }
+        if size <= 1 {
+            self.note(Space::Memory, address, true);
+            return;
+        }
+        let half = size / 2;
+        self.mmio_write_part(address, half, value);
+        let high = value >> (u32::from(half) * 8);
+        self.mmio_write_part(address.wrapping_add(half.into()), half, high);
+    }
+
     fn note(&mut self, space: Space, address: u64, write: bool) {
         if self.unclaimed.len() < UNCLAIMED_LIMIT {
             self.unclaimed.insert(Unclaimed { space, address, write });
@@ -394,4 +512,13 @@ impl Board {
 
 fn debug_exit_row(base: u16, length: u16) -> PortRow {
     row(base, length, 4, Id::DebugExit, 0)
+}
+
+/// The row that takes an aligned access whole.
+fn mmio_row(address: u64, size: u8) -> Option<&'static MmioRow> {
+    MMIO.iter().find(|row| {
+        address.checked_sub(row.base).is_some_and(|at| {
+            size <= row.width && at.is_multiple_of(size.into()) && at < row.length
+        })
+    })
 }

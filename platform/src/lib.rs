@@ -1,11 +1,12 @@
 //! The machine around the processor: devices, board, time, ACPI tables, boot loaders.
 //!
-//! Reading order: [`time`], [`device`], [`devices`], [`board`], [`memory_map`], [`boot`].
+//! Reading order: [`time`], [`device`], [`devices`], [`board`], [`memory_map`], [`acpi`], [`boot`].
 //!
 //! Invariants: a device knows no address, bus, clock, thread or other device; its outputs are levels
 //! that the board samples after every access and at every deadline. Time is the count of retired
 //! instructions. Nothing here names the `cpu` crate but the machine module.
 
+pub mod acpi;
 pub mod board;
 pub mod boot;
 pub mod device;

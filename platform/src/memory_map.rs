@@ -80,6 +80,12 @@ impl MemoryMap {
         self.low.saturating_sub(ACPI_SIZE)
     }
 
+    /// Address of the firmware control structure, in the last page below `low`.
+    #[must_use]
+    pub fn facs_base(&self) -> u64 {
+        self.low.saturating_sub(0x1000)
+    }
+
     /// The ranges in ascending order, without overlaps.
     #[must_use]
     pub fn ranges(&self) -> Vec<Range> {
@@ -90,7 +96,8 @@ impl MemoryMap {
             range(EBDA_BASE, VIDEO_BASE, Kind::Reserved),
             range(BIOS_BASE, EXTENDED_BASE, Kind::Reserved),
             range(EXTENDED_BASE, self.acpi_base(), Kind::Ram),
-            range(self.acpi_base(), self.low, Kind::AcpiData),
+            range(self.acpi_base(), self.facs_base(), Kind::AcpiData),
+            range(self.facs_base(), self.low, Kind::AcpiNvs),
             range(ECAM_BASE, ECAM_BASE + ECAM_SIZE, Kind::Reserved),
             chip(IOAPIC_BASE),
             chip(HPET_BASE),

@@ -1,8 +1,11 @@
 //! The devices of the PC, one a file.
 
 pub mod acpi_pm;
+pub mod hpet;
 pub mod i8042;
+pub mod ioapic;
 pub mod misc;
+pub mod pci;
 pub mod pic;
 pub mod pit;
 pub mod rtc;

@@ -1,0 +1,149 @@
+//! The PCI host bridge: configuration space by ports CF8h/CFCh and by memory (ECAM), and the
+//! functions on bus 0: itself (as a Q35 memory controller hub) and the bridge to ISA (as an ICH9).
+//!
+//! PCI Local Bus Specification 3.0, "Configuration Space"; PCI Express, "Enhanced Configuration
+//! Access Mechanism".
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    device::{MmioDevice, PortDevice, all_ones},
+    time::Icount,
+};
+
+/// Bytes of a function's configuration space; there are no extended capabilities.
+const CONFIG_SIZE: usize = 256;
+/// Enable bit of CONFIG_ADDRESS.
+const ENABLE: u32 = 1 << 31;
+/// Bits of CONFIG_ADDRESS that exist.
+const ADDRESS_MASK: u32 = 0x80ff_fffc;
+
+/// Bus, device and function as configuration addresses hold them: 8, 5 and 3 bits.
+type Bdf = u16;
+
+/// A register of a function: offset, bytes, value at reset, writable bits.
+type Register = (u8, u8, u32, u32);
+
+#[rustfmt::skip]
+const HOST_BRIDGE: &[Register] = &[
+    (0x00, 4, 0x29c0_8086, 0),          // vendor, device: 82G33/Q35 DRAM controller
+    (0x04, 2, 0x0006, 0),               // command: memory, bus master
+    (0x08, 4, 0x0600_0002, 0),          // class: host bridge
+    (0x60, 4, 0xb000_0001, 0),          // PCIEXBAR: ECAM enabled, 256 MiB
+];
+
+#[rustfmt::skip]
+const ISA_BRIDGE: &[Register] = &[
+    (0x00, 4, 0x2918_8086, 0),          // vendor, device: ICH9 LPC interface controller
+    (0x04, 2, 0x0007, 0),               // command: I/O, memory, bus master
+    (0x08, 4, 0x0601_0002, 0),          // class: ISA bridge
+    (0x40, 4, 0x0000_b001, 0),          // PMBASE
+    (0x44, 1, 0x80, 0),                 // ACPI_CNTL: enabled, SCI on IRQ9
+    (0x60, 4, 0x8080_8080, 0x8f8f_8f8f),// PIRQA–D: not routed to ISA
+    (0x68, 4, 0x8080_8080, 0x8f8f_8f8f),// PIRQE–H
+];
+
+const FUNCTIONS: [(Bdf, &[Register]); 2] = [(0x00 << 3, HOST_BRIDGE), (0x1f << 3, ISA_BRIDGE)];
+
+/// A function's configuration space: a table of bytes with write masks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Function {
+    bytes: Vec<u8>,
+    writable: Vec<u8>,
+}
+
+impl Function {
+    fn new(registers: &[Register]) -> Self {
+        let mut function = Self { bytes: vec![0; CONFIG_SIZE], writable: vec![0; CONFIG_SIZE] };
+        for &(offset, size, value, writable) in registers {
+            let range = usize::from(offset)..usize::from(offset) + usize::from(size);
+            function.bytes[range.clone()].copy_from_slice(&value.to_le_bytes()[..size.into()]);
+            function.writable[range].copy_from_slice(&writable.to_le_bytes()[..size.into()]);
+        }
+        function
+    }
+
+    fn read(&self, register: usize, size: u8) -> u64 {
+        let bytes = self.bytes.get(register..register + usize::from(size));
+        bytes.map_or(all_ones(size), |bytes| {
+            bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
+        })
+    }
+
+    fn write(&mut self, register: usize, size: u8, value: u64) {
+        let fields = self.bytes.iter_mut().zip(&self.writable).skip(register);
+        for ((byte, mask), new) in fields.take(size.into()).zip(value.to_le_bytes()) {
+            *byte = *byte & !mask | new & mask;
+        }
+    }
+}
+
+/// The host bridge and the functions behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PciHost {
+    /// CONFIG_ADDRESS.
+    address: u32,
+    functions: BTreeMap<Bdf, Function>,
+}
+
+impl Default for PciHost {
+    fn default() -> Self {
+        let functions = FUNCTIONS.iter().map(|&(bdf, table)| (bdf, Function::new(table)));
+        Self { address: 0, functions: functions.collect() }
+    }
+}
+
+impl PciHost {
+    fn config_read(&self, bdf: Bdf, register: usize, size: u8) -> u64 {
+        self.functions.get(&bdf).map_or(all_ones(size), |found| found.read(register, size))
+    }
+
+    fn config_write(&mut self, bdf: Bdf, register: usize, size: u8, value: u64) {
+        if let Some(function) = self.functions.get_mut(&bdf) {
+            function.write(register, size, value);
+        }
+    }
+
+    /// The function and register that CONFIG_ADDRESS selects.
+    fn selected(&self, offset: u16) -> Option<(Bdf, usize)> {
+        let register = (self.address & 0xfc) as usize + usize::from(offset - 4);
+        (self.address & ENABLE != 0).then_some(((self.address >> 8) as Bdf, register))
+    }
+}
+
+impl PortDevice for PciHost {
+    fn read(&mut self, offset: u16, size: u8, _now: Icount) -> u32 {
+        match (offset, size) {
+            (0, 4) => self.address,
+            // CONFIG_ADDRESS answers to doublewords only.
+            (0..=3, _) => u32::MAX,
+            _ => self
+                .selected(offset)
+                .map_or(u32::MAX, |(bdf, register)| self.config_read(bdf, register, size) as u32),
+        }
+    }
+
+    fn write(&mut self, offset: u16, size: u8, value: u32, _now: Icount) {
+        match (offset, size) {
+            (0, 4) => self.address = value & ADDRESS_MASK,
+            (0..=3, _) => {}
+            _ => {
+                if let Some((bdf, register)) = self.selected(offset) {
+                    self.config_write(bdf, register, size, value.into());
+                }
+            }
+        }
+    }
+}
+
+impl MmioDevice for PciHost {
+    fn read(&mut self, offset: u64, size: u8, _now: Icount) -> u64 {
+        self.config_read((offset >> 12) as Bdf, (offset & 0xfff) as usize, size)
+    }
+
+    fn write(&mut self, offset: u64, size: u8, value: u64, _now: Icount) {
+        self.config_write((offset >> 12) as Bdf, (offset & 0xfff) as usize, size, value);
+    }
+}
