@@ -163,7 +163,9 @@ fn normalise(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 /// Reads the command line. `Err` is a failure, or the text that was asked for (help, version).
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Asked> {
     Args::try_parse_from(normalise(args)).map_err(|error| match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Asked::Text(error.to_string()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            Asked::Text(qemu_names(&error.to_string()))
+        }
         _ => Asked::Failure(one_line(&error)),
     })
 }

@@ -1,7 +1,8 @@
 //! Files that the user names: read whole, and looked at before anything starts.
 
+use crate::launch::Blob;
 use crate::status::Failure;
-use platform::boot::{self, BootFile, BootRequest, Format, GuestMemory, MemoryError};
+use platform::boot::{self, BootFile, BootModule, BootRequest, Format, GuestMemory, MemoryError};
 use platform::memory_map::MemoryMap;
 use std::fs;
 use std::io::Read;
@@ -44,11 +45,23 @@ pub(crate) fn check_pvh(name: &str, bytes: &[u8], memory: u64) -> Result<(), Fai
         );
         return Err(Failure::usage(name, why));
     }
+    check_boot(&Blob { name: name.into(), bytes: bytes.into(), words: String::new() }, &[], memory)
+}
+
+/// Refuses what no loader takes, or what does not fit into `memory` bytes together.
+pub(crate) fn check_boot(kernel: &Blob, modules: &[Blob], memory: u64) -> Result<(), Failure> {
     let map = MemoryMap::new(memory);
-    let kernel = BootFile { name, bytes };
-    let request = BootRequest { kernel, modules: &[], cmdline: "", map, rsdp: 0 };
-    let loaded = boot::load(&request, &mut Nowhere(map));
-    loaded.map(drop).map_err(Failure::input)
+    let modules: Vec<_> =
+        modules.iter().map(|m| BootModule { file: m.file(), cmdline: &m.words }).collect();
+    let (kernel, cmdline) = (kernel.file(), kernel.words.as_str());
+    let request = BootRequest { kernel, modules: &modules, cmdline, map, rsdp: 0 };
+    boot::load(&request, &mut Nowhere(map)).map(drop).map_err(Failure::input)
+}
+
+impl Blob {
+    fn file(&self) -> BootFile<'_> {
+        BootFile { name: &self.name, bytes: &self.bytes }
+    }
 }
 
 /// Memory that takes every write within its ranges and keeps nothing.

@@ -119,12 +119,14 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
         Some(initrd) => modules(&initrd.to_string_lossy(), &bytes)?,
         None => Vec::new(),
     };
+    let kernel = Blob { name, bytes, words: run.append };
+    files::check_boot(&kernel, &modules, run.memory)?;
     let no_serial = run.serial.is_empty();
     Ok(Launch {
         memory: run.memory,
         vcpus: run.smp,
         cpu: run.cpu,
-        kernel: Blob { name, bytes, words: run.append },
+        kernel,
         modules,
         debug_exit: run.device,
         no_reboot: run.no_reboot,
