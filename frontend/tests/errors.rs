@@ -51,8 +51,13 @@ fn kernels() {
     check(&["run", "-kernel", &text], &[&text, found, "accepted are Linux bzImage"]);
     let mut image = vec![0; 0x300];
     image[0x202..0x206].copy_from_slice(b"HdrS");
-    let image = file("image", &image);
-    check(&["run", "-kernel", &image], &[&image, "accepted"]);
+    let old = file("old", &image);
+    check(&["run", "-kernel", &old], &[&old, "version at offset 0x206 is 0x0; accepted: boot"]);
+    image[0x206..0x208].copy_from_slice(&[6, 2]);
+    image[0x211] = 1;
+    image[0x1F4] = 0xFF;
+    let short = file("short", &image);
+    check(&["run", "-kernel", &short], &[&short, "truncated: protected-mode kernel"]);
     check(
         &["host", "--domu", &format!("kernel={text}")],
         &[&text, "begins with", "accepted is ELF"],

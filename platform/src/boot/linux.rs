@@ -19,6 +19,8 @@ const BOOT_DS: u16 = 0x18;
 
 /// Fields of the setup header: offsets in the file and in the boot parameters alike.
 const SETUP_SECTS: u64 = 0x1f1;
+/// Length of the protected-mode part in units of 16 bytes.
+const SYSSIZE: u64 = 0x1f4;
 const JUMP_LENGTH: u64 = 0x201;
 const MAGIC: u64 = 0x202;
 const VERSION: u64 = 0x206;
@@ -72,7 +74,9 @@ pub(super) fn load(
     let kernel = &request.kernel;
     let mut header = Header::read(kernel)?;
     let size = (kernel.bytes.len() as u64).saturating_sub(header.setup_end);
-    let code = kernel.slice(header.setup_end, size.max(1), "protected-mode kernel")?;
+    let stated = u64::from(kernel.u32(SYSSIZE, "setup header")?) * 16;
+    kernel.slice(header.setup_end, stated.max(1), "protected-mode kernel")?;
+    let code = kernel.slice(header.setup_end, size, "protected-mode kernel")?;
     header.end = header.end.max(EXTENDED_BASE + size);
     if header.end > request.map.acpi_base() {
         return Err(no_room(request, kernel, "kernel", EXTENDED_BASE, header.end - EXTENDED_BASE));
