@@ -1,1 +1,92 @@
-//! Runs the `strata` command as a user would.
+//! Runs the `strata` command as a user would, in release mode, and reads what it said.
+
+use anyhow::{Context, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// Held while cargo looks whether the command is up to date.
+static BUILDING: Mutex<()> = Mutex::new(());
+
+/// How a run of `strata` ended.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Its exit status.
+    pub status: Option<i32>,
+    /// What it wrote to standard output: the guests' consoles.
+    pub stdout: String,
+    /// What it wrote to standard error: the summary.
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The hash of the final machine state: the summary's last line.
+    pub fn state(&self) -> Result<&str> {
+        let last = self.stderr.lines().last().unwrap_or_default();
+        let hash = last.strip_prefix("state ").filter(|hash| {
+            hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        });
+        hash.with_context(|| format!("the last line is no state: '{last}'"))
+    }
+
+    /// The lines of the console whose lines begin with `prefix`, without it, without the kernel's
+    /// own messages (which begin with a bracket), and with each time at a line's `MARK` cut off.
+    pub fn console(&self, prefix: &str) -> Vec<String> {
+        let own = self.stdout.lines().filter_map(|line| line.strip_prefix(prefix));
+        let plain = own.map(|line| line.trim_end_matches('\r'));
+        plain.filter(|line| !line.starts_with('[') && !line.is_empty()).map(untimed).collect()
+    }
+}
+
+/// `MARK name` of `MARK name seconds`.
+fn untimed(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    match words[..] {
+        ["MARK", name, ..] => format!("MARK {name}"),
+        _ => line.to_owned(),
+    }
+}
+
+/// The command, built in release mode if it is not up to date.
+fn command() -> Result<PathBuf> {
+    let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "-q", "--release", "-p", "frontend"]).current_dir(&root);
+    ensure!(cargo.status()?.success(), "strata does not build");
+    let test = std::env::current_exe()?;
+    let target = test.ancestors().nth(3).context("a test lies in target/PROFILE/deps")?;
+    Ok(target.join("release/strata"))
+}
+
+/// Runs `strata words` to its end, with nothing on its standard input.
+pub fn run(words: &[&str]) -> Result<Ended> {
+    let out = Command::new(command()?).args(words).stdin(Stdio::null()).output()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(Ended { status: out.status.code(), stdout: text(&out.stdout), stderr: text(&out.stderr) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(stdout: &str, stderr: &str) -> Ended {
+        Ended { status: Some(0), stdout: stdout.into(), stderr: stderr.into() }
+    }
+
+    #[test]
+    fn consoles() {
+        let text = "(a) [    0.1] x\r\n(a) MARK done 3.25\r\n(b) MARK x 1\n\n(a) hello 1\n";
+        assert_eq!(ended(text, "").console("(a) "), ["MARK done", "hello 1"]);
+        assert_eq!(ended("\r\n[ 1.0] y\nplain\r\n", "").console(""), ["plain"]);
+    }
+
+    #[test]
+    fn states() {
+        let hash = "0123456789abcdef".repeat(4);
+        assert_eq!(ended("", &format!("x\nstate {hash}\n")).state().unwrap(), hash);
+        for wrong in ["", "state ", "state 0123\n", &format!("state {hash}\nmore\n")] {
+            assert!(ended("", wrong).state().is_err(), "{wrong}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! [`linux`] gives the guest that every boot test uses: Debian's cloud kernel and a busybox
 //! initramfs whose `/init` runs a fixed mix of work and powers off. Marker lines on its console:
-//! `MARK name uptime-seconds`. [`Linux::sums`] says what the work must print.
+//! `MARK name uptime-seconds`. [`Linux::work`] says what the work must print.
 
 pub mod cpio;
 pub mod kernel;
@@ -76,11 +76,11 @@ impl Linux {
         &self.dir
     }
 
-    /// What the guest's work must print, line by line after `MARK userspace`: the same commands
-    /// run on the host by the same busybox.
-    pub fn sums(&self) -> Result<Vec<String>> {
+    /// What the guest's work must print, line by line, `MARK` lines included but without their
+    /// times: the same commands run on the host by the same busybox.
+    pub fn work(&self) -> Result<Vec<String>> {
         let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-        let scratch = cache().join(format!("sums.{}", std::process::id()));
+        let scratch = cache().join(format!("work.{}", std::process::id()));
         fs::create_dir_all(&scratch)?;
         let found = run_work(&self.dir.join("busybox"), &scratch);
         fs::remove_dir_all(&scratch)?;
@@ -99,7 +99,7 @@ fn run_work(busybox: &Path, scratch: &Path) -> Result<Vec<String>> {
     }
     let local = work.replace("/tmp/", "./").replace("/bin/busybox", &busybox.to_string_lossy());
     let out = Command::new(busybox)
-        .args(["sh", "-c", &format!("mark() {{ :; }}\n{local}")])
+        .args(["sh", "-c", &format!("mark() {{ echo \"MARK $1\"; }}\n{local}")])
         .env("PATH", &bin)
         .current_dir(scratch)
         .output()?;
