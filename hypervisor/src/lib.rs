@@ -11,3 +11,4 @@ pub mod ept;
 pub mod phys;
 pub mod vmx;
 pub mod words;
+pub mod xen;

@@ -1,0 +1,182 @@
+//! A domain's state as plain data.
+
+use super::abi::{Errno, Width, layout::E820Entry, nr};
+use super::grant::GrantTable;
+use super::machine::DomId;
+use super::vcpu::Vcpu;
+use super::vioapic::Vioapic;
+use super::vuart::Vuart;
+use alloc::{string::String, vec::Vec};
+
+/// What an event channel port is connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PortState {
+    /// Free.
+    #[default]
+    Closed,
+    /// Waits for `remote` to bind.
+    Unbound {
+        /// The only domain that may bind.
+        remote: DomId,
+    },
+    /// Connected to another domain's port (or to another port of the same domain).
+    Interdomain {
+        /// The peer.
+        dom: DomId,
+        /// The peer's port.
+        port: u32,
+    },
+    /// Raised by the hypervisor.
+    Virq(u32),
+    /// Raised by the domain's own vCPUs.
+    Ipi,
+}
+
+/// One event channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Channel {
+    /// Its connection.
+    pub state: PortState,
+    /// The vCPU it notifies.
+    pub vcpu: u32,
+}
+
+/// How a domain is described when it is created.
+#[derive(Debug, Clone, Default)]
+pub struct DomainConfig {
+    /// Its name, for messages.
+    pub name: String,
+    /// Sees the platform and may manage other domains; at most one, and the first: domain 0.
+    pub privileged: bool,
+    /// The number of vCPUs, 1 to [`MAX_VCPUS`].
+    pub vcpus: u32,
+    /// The most pages it may own.
+    pub max_pages: u64,
+    /// UUID.
+    pub handle: [u8; 16],
+}
+
+/// The most vCPUs a domain may have: those that fit the page of `shared_info`.
+pub const MAX_VCPUS: u32 = nr_vcpus();
+
+const fn nr_vcpus() -> u32 {
+    super::abi::layout::shared_info::LEGACY_VCPUS as u32
+}
+
+/// Why a domain ended: `sched.h`'s `SHUTDOWN_*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of sched.h")]
+pub enum ShutdownReason {
+    Poweroff,
+    Reboot,
+    Suspend,
+    Crash,
+    Watchdog,
+    SoftReset,
+}
+
+impl ShutdownReason {
+    /// Decodes a guest's word; the values above the last are invalid.
+    pub fn from_word(word: u32) -> Result<Self, Errno> {
+        use ShutdownReason as R;
+        const ALL: [R; 6] =
+            [R::Poweroff, R::Reboot, R::Suspend, R::Crash, R::Watchdog, R::SoftReset];
+        ALL.get(word as usize).copied().ok_or(Errno::Inval)
+    }
+}
+
+/// A console's current line, flushed at its end or when it is full.
+#[derive(Debug, Clone, Default)]
+pub struct LineBuffer {
+    bytes: Vec<u8>,
+}
+
+impl LineBuffer {
+    /// The longest line that is kept in one piece.
+    pub const LIMIT: usize = 1024;
+
+    /// Takes one byte; yields the line when it is complete. CR is dropped.
+    pub fn push(&mut self, byte: u8) -> Option<Vec<u8>> {
+        match byte {
+            b'\n' => return Some(core::mem::take(&mut self.bytes)),
+            b'\r' | 0 => {}
+            _ => self.bytes.push(byte),
+        }
+        (self.bytes.len() >= Self::LIMIT).then(|| core::mem::take(&mut self.bytes))
+    }
+
+    /// The unfinished line, if any.
+    pub fn flush(&mut self) -> Option<Vec<u8>> {
+        (!self.bytes.is_empty()).then(|| core::mem::take(&mut self.bytes))
+    }
+}
+
+/// One domain.
+#[derive(Debug, Clone)]
+pub struct Domain {
+    /// Its number.
+    pub id: DomId,
+    /// Its name, for messages.
+    pub name: String,
+    /// Its UUID.
+    pub handle: [u8; 16],
+    /// True for dom0.
+    pub privileged: bool,
+    /// Its vCPUs.
+    pub vcpus: Vec<Vcpu>,
+    /// The pages it owns.
+    pub tot_pages: u64,
+    /// The most it may own.
+    pub max_pages: u64,
+    /// The machine frame of its `shared_info`.
+    pub shared_info: u64,
+    /// Where it has mapped that frame, all-ones before.
+    pub shared_info_gfn: u64,
+    /// The layout of its `shared_info`.
+    pub width: Width,
+    /// Its event channels, by port.
+    pub channels: Vec<Channel>,
+    /// Its grant table and what it has mapped of others.
+    pub grants: GrantTable,
+    /// HVM parameters.
+    pub params: [u64; nr::hvm::NR_PARAMS],
+    /// `domctl pausedomain` nesting.
+    pub pause_count: u32,
+    /// Set once it has shut down.
+    pub shutdown: Option<ShutdownReason>,
+    /// Set once it is being destroyed.
+    pub dying: bool,
+    /// What `XENMEM_memory_map` says.
+    pub memory_map: Vec<E820Entry>,
+    /// The console line being written by `console_io`.
+    pub console: LineBuffer,
+    /// Its I/O APIC.
+    pub ioapic: Vioapic,
+    /// Its COM1, for domains that do not see the platform's.
+    pub uart: Option<Vuart>,
+}
+
+impl Domain {
+    /// The vCPU `id`.
+    pub fn vcpu(&self, id: u32) -> Option<&Vcpu> {
+        self.vcpus.get(id as usize)
+    }
+
+    /// The vCPU `id`, to change.
+    pub fn vcpu_mut(&mut self, id: u32) -> Option<&mut Vcpu> {
+        self.vcpus.get_mut(id as usize)
+    }
+
+    /// The channel at `port`; port 0 is never valid.
+    pub fn channel(&self, port: u32) -> Result<&Channel, Errno> {
+        if port == 0 {
+            return Err(Errno::Inval);
+        }
+        self.channels.get(port as usize).ok_or(Errno::Inval)
+    }
+
+    /// True while the domain exists for others: not shut down, not dying.
+    pub fn alive(&self) -> bool {
+        !self.dying && self.shutdown.is_none()
+    }
+}

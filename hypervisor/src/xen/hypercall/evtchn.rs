@@ -1,0 +1,141 @@
+//! `event_channel_op`, for the two-level ABI.
+
+use super::super::abi::layout::{
+    EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindVcpu, EvtchnBindVirq,
+    EvtchnPort, EvtchnReset, EvtchnStatus,
+};
+use super::super::abi::nr::{domid, evtchn as op, virq};
+use super::super::abi::{Errno, OpResult};
+use super::super::domain::{Channel, PortState};
+use super::super::machine::DomId;
+use super::{Args, Call};
+
+/// Virtual interrupts that belong to a domain as a whole, not to each of its vCPUs.
+fn is_global(virq: u32) -> bool {
+    !matches!(virq, virq::TIMER | virq::DEBUG | virq::XENOPROF | virq::XENPMU)
+}
+
+impl Call<'_> {
+    pub(super) fn event_channel_op(&mut self, [cmd, arg, ..]: Args) -> OpResult {
+        let done = match cmd {
+            op::ALLOC_UNBOUND => self.alloc_unbound(arg),
+            op::BIND_INTERDOMAIN => self.bind_interdomain(arg),
+            op::BIND_VIRQ => self.bind_virq(arg),
+            op::BIND_IPI => self.bind_ipi(arg),
+            op::CLOSE => {
+                let EvtchnPort { port } = self.load(arg)?;
+                self.xen.close_port(self.m, self.c.dom, port)
+            }
+            op::SEND => {
+                let EvtchnPort { port } = self.load(arg)?;
+                self.xen.send(self.m, self.c.dom, port)
+            }
+            op::UNMASK => {
+                let EvtchnPort { port } = self.load(arg)?;
+                self.xen.unmask_port(self.m, self.c.dom, port)
+            }
+            op::STATUS => self.evtchn_status(arg),
+            op::BIND_VCPU => self.bind_vcpu(arg),
+            op::RESET => {
+                let EvtchnReset { dom } = self.load(arg)?;
+                let dom = self.target(dom)?;
+                self.xen.close_all_ports(self.m, dom);
+                Ok(())
+            }
+            // The FIFO ABI is not offered (Linux falls back to two levels), physical interrupts
+            // are not routed by event channels (hvm_pirqs is off).
+            _ => Err(Errno::NoSys),
+        };
+        done.map(|()| 0)
+    }
+
+    fn open(&mut self, dom: DomId, state: PortState, vcpu: u32) -> Result<u32, Errno> {
+        let domain = self.xen.domain_mut(dom)?;
+        let port = domain.free_port()?;
+        domain.channels[port as usize] = Channel { state, vcpu };
+        Ok(port)
+    }
+
+    fn alloc_unbound(&mut self, arg: u64) -> Result<(), Errno> {
+        let mut alloc: EvtchnAllocUnbound = self.load(arg)?;
+        let dom = self.target(alloc.dom)?;
+        let own = alloc.remote_dom == domid::SELF;
+        let remote = if own { self.c.dom } else { DomId(alloc.remote_dom) };
+        alloc.port = self.open(dom, PortState::Unbound { remote }, 0)?;
+        self.store(arg, &alloc)
+    }
+
+    fn bind_interdomain(&mut self, arg: u64) -> Result<(), Errno> {
+        let mut bind: EvtchnBindInterdomain = self.load(arg)?;
+        let own = bind.remote_dom == domid::SELF;
+        let remote = if own { self.c.dom } else { DomId(bind.remote_dom) };
+        let (local, remote_port) = (self.c.dom, bind.remote_port);
+        let peer = self.xen.domain(remote)?;
+        let expected = PortState::Unbound { remote: local };
+        if peer.dying || peer.channel(remote_port)?.state != expected {
+            return Err(Errno::Inval);
+        }
+        let port =
+            self.open(local, PortState::Interdomain { dom: remote, port: remote_port }, 0)?;
+        let channel = &mut self.xen.domain_mut(remote)?.channels[remote_port as usize];
+        channel.state = PortState::Interdomain { dom: local, port };
+        bind.local_port = port;
+        // The peer may have sent while nobody listened: the new end starts pending.
+        self.xen.raise_port(self.m, local, port);
+        self.store(arg, &bind)
+    }
+
+    fn bind_virq(&mut self, arg: u64) -> Result<(), Errno> {
+        let mut bind: EvtchnBindVirq = self.load(arg)?;
+        if bind.virq as usize >= virq::COUNT || (is_global(bind.virq) && bind.vcpu != 0) {
+            return Err(Errno::Inval);
+        }
+        let slot = bind.virq as usize;
+        let bound = self.xen.vcpu(self.c.dom, bind.vcpu)?.virq_ports[slot] != 0;
+        // A global one may have been moved to another vCPU since.
+        let global = is_global(bind.virq)
+            && self.xen.domain(self.c.dom)?.vcpus.iter().any(|v| v.virq_ports[slot] != 0);
+        if bound || global {
+            return Err(Errno::Exist);
+        }
+        bind.port = self.open(self.c.dom, PortState::Virq(bind.virq), bind.vcpu)?;
+        self.xen.vcpu_mut(self.c.dom, bind.vcpu)?.virq_ports[slot] = bind.port;
+        self.store(arg, &bind)
+    }
+
+    fn bind_ipi(&mut self, arg: u64) -> Result<(), Errno> {
+        let mut bind: EvtchnBindIpi = self.load(arg)?;
+        self.xen.vcpu(self.c.dom, bind.vcpu)?;
+        bind.port = self.open(self.c.dom, PortState::Ipi, bind.vcpu)?;
+        self.store(arg, &bind)
+    }
+
+    fn bind_vcpu(&mut self, arg: u64) -> Result<(), Errno> {
+        let EvtchnBindVcpu { port, vcpu } = self.load(arg)?;
+        self.xen.vcpu(self.c.dom, vcpu)?;
+        let domain = self.xen.domain_mut(self.c.dom)?;
+        match domain.channel(port)?.state {
+            PortState::Virq(virq) if !is_global(virq) => return Err(Errno::Inval),
+            PortState::Virq(_) | PortState::Unbound { .. } | PortState::Interdomain { .. } => {}
+            PortState::Closed | PortState::Ipi => return Err(Errno::Inval),
+        }
+        domain.channels[port as usize].vcpu = vcpu;
+        Ok(())
+    }
+
+    fn evtchn_status(&mut self, arg: u64) -> Result<(), Errno> {
+        let mut status: EvtchnStatus = self.load(arg)?;
+        let dom = self.target(status.dom)?;
+        let domain = self.xen.domain(dom)?;
+        let channel = *domain.channel(status.port)?;
+        (status.status, status.u0, status.u1) = match channel.state {
+            PortState::Closed => (op::STAT_CLOSED, 0, 0),
+            PortState::Unbound { remote } => (op::STAT_UNBOUND, remote.0.into(), 0),
+            PortState::Interdomain { dom, port } => (op::STAT_INTERDOMAIN, dom.0.into(), port),
+            PortState::Virq(virq) => (op::STAT_VIRQ, virq, 0),
+            PortState::Ipi => (op::STAT_IPI, 0, 0),
+        };
+        status.vcpu = channel.vcpu;
+        self.store(arg, &status)
+    }
+}

@@ -1,0 +1,303 @@
+//! `grant_table_op`: sharing pages between domains, version 1 entries.
+
+use super::super::Xen;
+use super::super::abi::layout::{
+    GnttabGetVersion, GnttabMap, GnttabQuerySize, GnttabSetVersion, GnttabSetup, GnttabUnmap,
+    GrantEntry, Layout,
+};
+use super::super::abi::nr::{GrantStatus, domid, gnt as op};
+use super::super::abi::{Errno, Width};
+use super::super::grant::{ActiveEntry, ENTRIES_PER_FRAME, MAX_FRAMES, MAX_MAPTRACK, MapTrack};
+use super::super::machine::{DomId, GFN_LIMIT, Machine, Mapping, P2mKind};
+use super::{Args, BATCH, Call, Step};
+
+impl Call<'_> {
+    /// `grant_table_op(cmd, list, count)`: every element has its own status.
+    pub(super) fn grant_table_op(&mut self, args: Args) -> Result<Step, Errno> {
+        let [cmd, list, count, ..] = args;
+        let count = u64::from(count as u32);
+        match cmd {
+            op::MAP_GRANT_REF => self.each::<GnttabMap>(cmd, list, count, Self::map_grant),
+            op::UNMAP_GRANT_REF => self.each::<GnttabUnmap>(cmd, list, count, Self::unmap_grant),
+            op::COPY => self.each(cmd, list, count, Self::copy_grant),
+            op::QUERY_SIZE if count == 1 => self.query_size(list),
+            op::SETUP_TABLE if count == 1 => self.setup_table(list),
+            op::SET_VERSION if count == 1 => self.set_version(list),
+            op::GET_VERSION if count == 1 => self.get_version(list),
+            op::QUERY_SIZE | op::SETUP_TABLE | op::SET_VERSION | op::GET_VERSION => {
+                Err(Errno::Inval)
+            }
+            _ => Err(Errno::NoSys),
+        }
+    }
+
+    /// Applies `f` to each element of a list, a batch at a time.
+    fn each<T: Layout>(
+        &mut self,
+        cmd: u64,
+        list: u64,
+        count: u64,
+        f: fn(&mut Self, &mut T),
+    ) -> Result<Step, Errno> {
+        let batch = count.min(BATCH);
+        for index in 0..batch {
+            let at = self.c.entry::<T>(list, index);
+            let mut element: T = self.load(at)?;
+            f(self, &mut element);
+            self.store(at, &element)?;
+        }
+        if batch < count {
+            let next = self.c.entry::<T>(list, batch);
+            return Ok(Step::Again([cmd, next, count - batch, 0, 0, 0]));
+        }
+        Ok(Step::Done(0))
+    }
+
+    fn map_grant(&mut self, map: &mut GnttabMap) {
+        let status = self.try_map(map);
+        map.status = status.err().unwrap_or(GrantStatus::Okay) as i16;
+    }
+
+    fn try_map(&mut self, map: &mut GnttabMap) -> Result<(), GrantStatus> {
+        let readonly = map.flags & op::MAP_READONLY != 0;
+        if map.flags & (op::MAP_HOST | op::MAP_CONTAINS_PTE) != op::MAP_HOST
+            || map.flags & op::MAP_DEVICE != 0
+        {
+            // Without an IOMMU there is no device mapping to make.
+            return Err(GrantStatus::GeneralError);
+        }
+        let gfn = map.host_addr >> 12;
+        if map.host_addr & 0xFFF != 0 || gfn >= GFN_LIMIT {
+            return Err(GrantStatus::BadVirtAddr);
+        }
+        let (me, dom) = (self.c.dom, DomId(map.dom));
+        let handle = self.free_handle()?;
+        let mfn = self.xen.take_grant(self.m, me, dom, map.gref, readonly)?;
+        let kind = if readonly { P2mKind::GrantRo } else { P2mKind::GrantRw };
+        self.m.get(mfn);
+        if self.xen.install(self.m, me, gfn, Some(Mapping { mfn, kind })).is_err() {
+            self.m.put(mfn);
+            self.xen.drop_grant(self.m, (dom, map.gref), mfn, readonly);
+            return Err(GrantStatus::GeneralError);
+        }
+        let track = MapTrack { dom, gref: map.gref, gfn, mfn, readonly };
+        let grants = &mut self.xen.domain_mut(me).map_err(|_| GrantStatus::GeneralError)?.grants;
+        grants.mapped.insert(handle, track);
+        grants.next_handle = handle.wrapping_add(1);
+        (map.handle, map.dev_bus_addr) = (handle, gfn << 12);
+        Ok(())
+    }
+
+    fn free_handle(&self) -> Result<u32, GrantStatus> {
+        let domain = self.xen.domain(self.c.dom).map_err(|_| GrantStatus::GeneralError)?;
+        let grants = &domain.grants;
+        if grants.mapped.len() >= MAX_MAPTRACK {
+            return Err(GrantStatus::NoSpace);
+        }
+        let mut handle = grants.next_handle;
+        while grants.mapped.contains_key(&handle) {
+            handle = handle.wrapping_add(1);
+        }
+        Ok(handle)
+    }
+
+    fn unmap_grant(&mut self, unmap: &mut GnttabUnmap) {
+        let status = self.try_unmap(unmap);
+        unmap.status = status.err().unwrap_or(GrantStatus::Okay) as i16;
+    }
+
+    fn try_unmap(&mut self, unmap: &GnttabUnmap) -> Result<(), GrantStatus> {
+        let domain = self.xen.domain(self.c.dom).map_err(|_| GrantStatus::GeneralError)?;
+        let track = *domain.grants.mapped.get(&unmap.handle).ok_or(GrantStatus::BadHandle)?;
+        if unmap.host_addr != track.gfn << 12 {
+            return Err(GrantStatus::BadVirtAddr);
+        }
+        self.xen.unmap_track(self.m, self.c.dom, unmap.handle);
+        Ok(())
+    }
+
+    fn query_size(&mut self, arg: u64) -> Result<Step, Errno> {
+        let mut query: GnttabQuerySize = self.load(arg)?;
+        query.status = match self.target(query.dom) {
+            Ok(dom) => {
+                query.nr_frames = self.xen.domain(dom)?.grants.frames.len() as u32;
+                query.max_nr_frames = MAX_FRAMES;
+                GrantStatus::Okay
+            }
+            Err(Errno::Perm) => GrantStatus::PermissionDenied,
+            Err(_) => GrantStatus::BadDomain,
+        } as i16;
+        self.store(arg, &query).map(|()| Step::Done(0))
+    }
+
+    /// Grows the table and lists its frames. A translated domain cannot use the numbers (it maps
+    /// the frames with `add_to_physmap`), so it gets its own guest frame numbers' place: zeros.
+    fn setup_table(&mut self, arg: u64) -> Result<Step, Errno> {
+        let mut setup: GnttabSetup = self.load(arg)?;
+        let status = match self.target(setup.dom) {
+            Ok(_) if setup.nr_frames > MAX_FRAMES => GrantStatus::GeneralError,
+            Ok(dom) => {
+                let grown = self.xen.grow_grant_table(self.m, dom, setup.nr_frames as usize);
+                if grown.is_ok() { GrantStatus::Okay } else { GrantStatus::GeneralError }
+            }
+            Err(Errno::Perm) => GrantStatus::PermissionDenied,
+            Err(_) => GrantStatus::BadDomain,
+        };
+        if status == GrantStatus::Okay {
+            for index in 0..u64::from(setup.nr_frames) {
+                let at = setup.frame_list.wrapping_add(index * self.c.long_size() as u64);
+                self.c.store_long(self.m, at, 0)?;
+            }
+        }
+        setup.status = status as i16;
+        self.store(arg, &setup).map(|()| Step::Done(0))
+    }
+
+    fn set_version(&mut self, arg: u64) -> Result<Step, Errno> {
+        let mut set: GnttabSetVersion = self.load(arg)?;
+        let wanted = core::mem::replace(&mut set.version, 1);
+        if wanted == 1 {
+            self.store(arg, &set)?;
+            return Ok(Step::Done(0));
+        }
+        Err(if wanted == 2 { Errno::NoSys } else { Errno::Inval })
+    }
+
+    fn get_version(&mut self, arg: u64) -> Result<Step, Errno> {
+        let mut get: GnttabGetVersion = self.load(arg)?;
+        self.target(get.dom)?;
+        get.version = 1;
+        self.store(arg, &get).map(|()| Step::Done(0))
+    }
+}
+
+impl Xen {
+    /// Makes the domain's own table at least `frames` frames long.
+    pub(super) fn grow_grant_table(
+        &mut self,
+        m: &mut dyn Machine,
+        dom: DomId,
+        frames: usize,
+    ) -> Result<(), Errno> {
+        let domain = self.domain_mut(dom)?;
+        if frames > MAX_FRAMES as usize || domain.dying {
+            return Err(Errno::Inval);
+        }
+        while domain.grants.frames.len() < frames {
+            domain.grants.frames.push(m.alloc(dom).ok_or(Errno::NoMem)?);
+        }
+        Ok(())
+    }
+
+    /// Where entry `gref` of the domain's table lies: (machine frame, offset).
+    fn grant_entry(&self, dom: DomId, gref: u32) -> Result<(u64, usize), GrantStatus> {
+        let domain = self.domain(dom).map_err(|_| GrantStatus::BadDomain)?;
+        let frame = domain.grants.frames.get((gref / ENTRIES_PER_FRAME) as usize);
+        let offset = (gref % ENTRIES_PER_FRAME) as usize * GrantEntry::MAX;
+        frame.map(|&mfn| (mfn, offset)).ok_or(GrantStatus::BadGntref)
+    }
+
+    /// `user` starts to use entry `gref` of `dom`: checks it, marks it in use, and yields the
+    /// frame it names with a reference taken, which [`Xen::drop_grant`] gives back.
+    pub(super) fn take_grant(
+        &mut self,
+        m: &mut dyn Machine,
+        user: DomId,
+        dom: DomId,
+        gref: u32,
+        readonly: bool,
+    ) -> Result<u64, GrantStatus> {
+        if user == dom || dom.0 == domid::SELF {
+            // One's own grants need no map; Xen allows it, no guest here asks for it.
+            return Err(GrantStatus::BadDomain);
+        }
+        let (table, offset) = self.grant_entry(dom, gref)?;
+        if self.domain(dom).map_or(true, |domain| domain.dying) {
+            return Err(GrantStatus::BadDomain);
+        }
+        let mut raw = [0; GrantEntry::MAX];
+        m.read(table, offset, &mut raw);
+        let mut entry = GrantEntry::decode(Width::Long, &raw);
+        let allowed = entry.flags & op::GTF_TYPE_MASK == op::GTF_PERMIT_ACCESS
+            && entry.domid == user.0
+            && (readonly || entry.flags & op::GTF_READONLY == 0);
+        if !allowed {
+            return Err(GrantStatus::BadGntref);
+        }
+        let active = self.domain(dom).ok().and_then(|d| d.grants.active.get(&gref).copied());
+        let mfn = match active {
+            Some(active) if active.dom != user => return Err(GrantStatus::GeneralError),
+            Some(active) => active.mfn,
+            None => grantable(m, dom, entry.frame.into())?,
+        };
+        let mut active = active.unwrap_or(ActiveEntry { dom: user, mfn, readers: 0, writers: 0 });
+        let uses = if readonly { &mut active.readers } else { &mut active.writers };
+        *uses = uses.checked_add(1).ok_or(GrantStatus::NoSpace)?;
+        m.get(mfn);
+        entry.flags |= op::GTF_READING | if readonly { 0 } else { op::GTF_WRITING };
+        m.write(table, offset, &entry.flags.to_le_bytes());
+        if let Ok(domain) = self.domain_mut(dom) {
+            domain.grants.active.insert(gref, active);
+        }
+        Ok(mfn)
+    }
+
+    /// Ends one use of an entry; the last reader or writer clears its flag.
+    pub(super) fn drop_grant(
+        &mut self,
+        m: &mut dyn Machine,
+        (dom, gref): (DomId, u32),
+        mfn: u64,
+        readonly: bool,
+    ) {
+        // The reference is given back even if the granting domain is gone.
+        m.put(mfn);
+        let place = self.grant_entry(dom, gref);
+        let Ok(domain) = self.domain_mut(dom) else { return };
+        let Some(active) = domain.grants.active.get_mut(&gref) else { return };
+        let uses = if readonly { &mut active.readers } else { &mut active.writers };
+        *uses = uses.saturating_sub(1);
+        let left = *active;
+        if left.readers == 0 && left.writers == 0 {
+            domain.grants.active.remove(&gref);
+        }
+        let Ok((table, offset)) = place else { return };
+        let mut raw = [0; 2];
+        m.read(table, offset, &mut raw);
+        let mut flags = u16::from_le_bytes(raw);
+        if left.writers == 0 {
+            flags &= !op::GTF_WRITING;
+        }
+        if left.writers == 0 && left.readers == 0 {
+            flags &= !op::GTF_READING;
+        }
+        m.write(table, offset, &flags.to_le_bytes());
+    }
+
+    /// Removes the mapping behind `handle` of `dom`.
+    fn unmap_track(&mut self, m: &mut dyn Machine, dom: DomId, handle: u32) {
+        let Ok(domain) = self.domain_mut(dom) else { return };
+        let Some(track) = domain.grants.mapped.remove(&handle) else { return };
+        if m.lookup(dom, track.gfn).is_some_and(|map| map.mfn == track.mfn) {
+            // A hole needs no memory: this cannot fail.
+            let _ = m.set(dom, track.gfn, None);
+            m.put(track.mfn);
+        }
+        self.drop_grant(m, (track.dom, track.gref), track.mfn, track.readonly);
+    }
+
+    /// Unmaps everything `dom` has mapped of others.
+    pub(in super::super) fn unmap_all_grants(&mut self, m: &mut dyn Machine, dom: DomId) {
+        while let Some(handle) =
+            self.domain(dom).ok().and_then(|d| d.grants.mapped.keys().next().copied())
+        {
+            self.unmap_track(m, dom, handle);
+        }
+    }
+}
+
+/// The machine frame of a page `dom` may grant: its own RAM.
+fn grantable(m: &dyn Machine, dom: DomId, gfn: u64) -> Result<u64, GrantStatus> {
+    let map = m.lookup(dom, gfn).filter(|map| matches!(map.kind, P2mKind::Ram | P2mKind::RamRo));
+    map.map(|map| map.mfn).ok_or(GrantStatus::BadPage)
+}

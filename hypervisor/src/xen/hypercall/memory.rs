@@ -1,0 +1,248 @@
+//! `memory_op`: a domain's physical memory map.
+
+use super::super::abi::layout::{
+    AddToPhysmap, AddToPhysmapBatch, E820Entry, Layout, MemoryDomain, MemoryMap, MemoryReservation,
+    RemoveFromPhysmap,
+};
+use super::super::abi::{Errno, nr::domid, nr::mem as op};
+use super::super::grant::MAX_FRAMES;
+use super::super::machine::{DomId, GFN_LIMIT, Mapping, P2mKind};
+use super::{Args, BATCH, Call, Step, count};
+
+/// Bits of the command below the number of extents already done (`MEMOP_EXTENT_SHIFT`).
+const EXTENT_SHIFT: u32 = 6;
+/// The largest extent a guest may ask for: 2 MiB.
+const MAX_ORDER: u32 = 9;
+/// `e820` types are copied as they are; entries beyond this many do not exist.
+const MAX_MAP: usize = 128;
+
+impl Call<'_> {
+    pub(super) fn memory_op(&mut self, args: Args) -> Result<Step, Errno> {
+        let [full, arg, ..] = args;
+        let (cmd, start) = (full & ((1 << EXTENT_SHIFT) - 1), (full as u32 >> EXTENT_SHIFT).into());
+        match cmd {
+            op::POPULATE_PHYSMAP | op::DECREASE_RESERVATION => {
+                return self.reservation(cmd, start, arg);
+            }
+            _ if start != 0 => return Err(Errno::NoSys),
+            op::ADD_TO_PHYSMAP => self.add_to_physmap(arg),
+            op::ADD_TO_PHYSMAP_BATCH => self.add_to_physmap_batch(arg),
+            op::REMOVE_FROM_PHYSMAP => self.remove_from_physmap(arg),
+            op::MEMORY_MAP => self.memory_map(arg),
+            op::SET_MEMORY_MAP => Err(Errno::NoSys),
+            op::MAXIMUM_RAM_PAGE => count(self.m.max_mfn()),
+            op::CURRENT_RESERVATION | op::MAXIMUM_RESERVATION | op::MAXIMUM_GPFN => {
+                self.reservation_query(cmd, arg)
+            }
+            op::SET_POD_TARGET => self.privileged().map(|()| 0),
+            op::GET_VNUMAINFO => Err(Errno::OpNotSupp),
+            op::ACQUIRE_RESOURCE => Err(Errno::OpNotSupp),
+            // Claims and page sharing do not exist here; the tools expect exactly this answer.
+            _ => Err(Errno::NoSys),
+        }
+        .map(Step::Done)
+    }
+
+    fn add_to_physmap(&mut self, arg: u64) -> super::OpResult {
+        let AddToPhysmap { domid, space, idx, gpfn, .. } = self.load(arg)?;
+        let dom = self.target(domid)?;
+        if space == op::SPACE_GMFN_FOREIGN {
+            return Err(Errno::Inval);
+        }
+        self.place(dom, space, idx, gpfn, domid).map(|()| 0)
+    }
+
+    /// Makes frame `idx` of `space` appear at `gfn` of `dom`.
+    fn place(
+        &mut self,
+        dom: DomId,
+        space: u32,
+        idx: u64,
+        gfn: u64,
+        foreign: u16,
+    ) -> Result<(), Errno> {
+        if gfn >= GFN_LIMIT {
+            return Err(Errno::Inval);
+        }
+        let kind = if space == op::SPACE_GMFN_FOREIGN { P2mKind::Foreign } else { P2mKind::Ram };
+        let mfn = match space {
+            op::SPACE_SHARED_INFO if idx == 0 => self.xen.domain(dom)?.shared_info,
+            op::SPACE_GRANT_TABLE => self.grant_frame(dom, idx)?,
+            op::SPACE_GMFN => return self.move_frame(dom, idx, gfn),
+            op::SPACE_GMFN_FOREIGN => self.foreign_frame(dom, foreign, idx)?,
+            _ => return Err(Errno::Inval),
+        };
+        self.m.get(mfn);
+        let done = self.xen.install(self.m, dom, gfn, Some(Mapping { mfn, kind }));
+        if done.is_err() {
+            self.m.put(mfn);
+        } else if space == op::SPACE_SHARED_INFO {
+            self.moved_shared_info(dom, gfn);
+        }
+        done
+    }
+
+    /// `shared_info` appears in one place: the earlier one becomes a hole.
+    fn moved_shared_info(&mut self, dom: DomId, gfn: u64) {
+        let Ok(domain) = self.xen.domain_mut(dom) else { return };
+        let old = core::mem::replace(&mut domain.shared_info_gfn, gfn);
+        let shared = domain.shared_info;
+        if old != gfn && self.m.lookup(dom, old).is_some_and(|map| map.mfn == shared) {
+            // The hole needs no memory, so this cannot fail; if it did, two views are harmless.
+            let _ = self.xen.install(self.m, dom, old, None);
+        }
+    }
+
+    /// A frame of the domain's grant table; the table grows up to the frame asked for.
+    fn grant_frame(&mut self, dom: DomId, idx: u64) -> Result<u64, Errno> {
+        if idx & op::GRANT_TABLE_STATUS != 0 || idx >= u64::from(MAX_FRAMES) {
+            return Err(Errno::Inval);
+        }
+        self.xen.grow_grant_table(self.m, dom, idx as usize + 1)?;
+        Ok(self.xen.domain(dom)?.grants.frames[idx as usize])
+    }
+
+    /// Another domain's RAM page, for dom0.
+    fn foreign_frame(&mut self, dom: DomId, foreign: u16, gfn: u64) -> Result<u64, Errno> {
+        self.privileged()?;
+        let foreign = DomId(foreign);
+        if foreign == dom || foreign.0 == domid::SELF {
+            return Err(Errno::Inval);
+        }
+        let domain = self.xen.domain(foreign)?;
+        if domain.dying {
+            return Err(Errno::Inval);
+        }
+        let map = self.m.lookup(foreign, gfn).filter(|map| map.kind == P2mKind::Ram);
+        map.map(|map| map.mfn).ok_or(Errno::Inval)
+    }
+
+    /// `XENMAPSPACE_gmfn`: moves a page within the domain.
+    fn move_frame(&mut self, dom: DomId, from: u64, to: u64) -> Result<(), Errno> {
+        let map = self.m.lookup(dom, from).filter(|map| map.kind == P2mKind::Ram);
+        let map = map.ok_or(Errno::Inval)?;
+        if from == to {
+            return Ok(());
+        }
+        self.xen.install(self.m, dom, to, Some(map))?;
+        // The reference moves with the page, so the old place is cleared without a release.
+        self.m.set(dom, from, None)
+    }
+
+    fn add_to_physmap_batch(&mut self, arg: u64) -> super::OpResult {
+        let batch: AddToPhysmapBatch = self.load(arg)?;
+        let AddToPhysmapBatch { domid, space, size, foreign_domid, idxs, gpfns, errs } = batch;
+        let dom = self.target(domid)?;
+        let (c, long) = (self.c, self.c.long_size() as u64);
+        for index in 0..u64::from(size) {
+            let idx = c.load_long(self.m, idxs.wrapping_add(index * long))?;
+            let gpfn = c.load_long(self.m, gpfns.wrapping_add(index * long))?;
+            let done = self.place(dom, space.into(), idx, gpfn, foreign_domid);
+            let code = done.err().map_or(0, Errno::result) as i32;
+            c.write(self.m, errs.wrapping_add(index * 4), &code.to_le_bytes())?;
+        }
+        Ok(0)
+    }
+
+    fn remove_from_physmap(&mut self, arg: u64) -> super::OpResult {
+        let RemoveFromPhysmap { domid, gpfn } = self.load(arg)?;
+        let dom = self.target(domid)?;
+        let map = self.m.lookup(dom, gpfn).ok_or(Errno::Inval)?;
+        if !map.kind.holds_reference() {
+            return Err(Errno::Inval);
+        }
+        self.xen.install(self.m, dom, gpfn, None).map(|()| 0)
+    }
+
+    fn memory_map(&mut self, arg: u64) -> super::OpResult {
+        let mut map: MemoryMap = self.load(arg)?;
+        let entries = self.xen.domain(self.c.dom)?.memory_map.clone();
+        if entries.is_empty() {
+            return Err(Errno::NoSys);
+        }
+        if map.nr_entries as usize > entries.len() || map.nr_entries as usize > MAX_MAP {
+            map.nr_entries = entries.len() as u32;
+        }
+        for (index, entry) in entries.iter().take(map.nr_entries as usize).enumerate() {
+            let at = self.c.entry::<E820Entry>(map.buffer, index as u64);
+            let mut raw = [0; E820Entry::MAX];
+            entry.encode(self.c.width, &mut raw);
+            self.c.write(self.m, at, &raw)?;
+        }
+        self.store(arg, &map).map(|()| 0)
+    }
+
+    fn reservation_query(&mut self, cmd: u64, arg: u64) -> super::OpResult {
+        let MemoryDomain { domid } = self.load(arg)?;
+        let dom = self.target(domid)?;
+        let domain = self.xen.domain(dom)?;
+        match cmd {
+            op::CURRENT_RESERVATION => count(domain.tot_pages),
+            op::MAXIMUM_RESERVATION => count(domain.max_pages),
+            _ => {
+                let end = domain.memory_map.iter().filter(|entry| entry.kind == 1);
+                let end = end.map(|entry| entry.addr.saturating_add(entry.size) >> 12).max();
+                count(end.unwrap_or(0).saturating_sub(1))
+            }
+        }
+    }
+
+    /// `populate_physmap` and `decrease_reservation`: extents, in batches. The result is how many
+    /// extents were done, at the first failure too.
+    fn reservation(&mut self, cmd: u64, start: u64, arg: u64) -> Result<Step, Errno> {
+        let r: MemoryReservation = self.load(arg)?;
+        let Ok(dom) = self.target(r.domid) else { return Ok(Step::Done(start as i64)) };
+        if start > r.nr_extents || r.nr_extents > 1 << 26 || r.extent_order > MAX_ORDER {
+            return Ok(Step::Done(start as i64));
+        }
+        let end = r.nr_extents.min(start + (BATCH * 4 >> r.extent_order).max(1));
+        for index in start..end {
+            let at = r.extent_start.wrapping_add(index * self.c.long_size() as u64);
+            let Ok(gfn) = self.c.load_long(self.m, at) else {
+                return Ok(Step::Done(index as i64));
+            };
+            let done = match cmd {
+                op::POPULATE_PHYSMAP => self.populate_extent(dom, gfn, r.extent_order),
+                _ => self.free_extent(dom, gfn, r.extent_order),
+            };
+            if done.is_err() {
+                return Ok(Step::Done(index as i64));
+            }
+        }
+        if end < r.nr_extents {
+            return Ok(Step::Again([cmd | end << EXTENT_SHIFT, arg, 0, 0, 0, 0]));
+        }
+        Ok(Step::Done(end as i64))
+    }
+
+    fn populate_extent(&mut self, dom: DomId, gfn: u64, order: u32) -> Result<(), Errno> {
+        for gfn in extent(gfn, order)? {
+            let domain = self.xen.domain_mut(dom)?;
+            if domain.tot_pages >= domain.max_pages || domain.dying {
+                return Err(Errno::NoMem);
+            }
+            let mfn = self.m.alloc(dom).ok_or(Errno::NoMem)?;
+            let mapping = Some(Mapping { mfn, kind: P2mKind::Ram });
+            if let Err(error) = self.xen.install(self.m, dom, gfn, mapping) {
+                self.m.put(mfn);
+                return Err(error);
+            }
+            self.xen.domain_mut(dom)?.tot_pages += 1;
+        }
+        Ok(())
+    }
+
+    fn free_extent(&mut self, dom: DomId, gfn: u64, order: u32) -> Result<(), Errno> {
+        for gfn in extent(gfn, order)? {
+            let map = self.m.lookup(dom, gfn).filter(|map| map.kind == P2mKind::Ram);
+            map.ok_or(Errno::Inval)?;
+            self.xen.install(self.m, dom, gfn, None)?;
+        }
+        Ok(())
+    }
+}
+
+fn extent(gfn: u64, order: u32) -> Result<core::ops::Range<u64>, Errno> {
+    let end = gfn.checked_add(1 << order).filter(|&end| end <= GFN_LIMIT);
+    end.map(|end| gfn..end).ok_or(Errno::Inval)
+}

@@ -1,0 +1,69 @@
+//! `sysctl`: what dom0 asks about the machine. Interface version 15h.
+
+use super::super::abi::layout::{
+    DomainInfoList, Layout, PhysInfo, ReadConsole, SchedId, SysctlHead,
+};
+use super::super::abi::nr::ctl as op;
+use super::super::abi::{Errno, OpResult};
+use super::super::machine::DomId;
+use super::{Args, Call};
+use alloc::vec::Vec;
+
+/// Where the union of `xen_sysctl` starts.
+const UNION: u64 = SysctlHead::MAX as u64;
+
+impl Call<'_> {
+    pub(super) fn sysctl(&mut self, [arg, ..]: Args) -> OpResult {
+        self.privileged()?;
+        let head: SysctlHead = self.load(arg)?;
+        if head.interface_version != op::INTERFACE_VERSION {
+            return Err(Errno::Acces);
+        }
+        let at = arg.wrapping_add(UNION);
+        match head.cmd {
+            op::SYS_GETDOMAININFOLIST => self.domain_list(at)?,
+            op::SYS_PHYSINFO => {
+                let info = self.physinfo();
+                self.store(at, &info)?;
+            }
+            op::SYS_SCHED_ID => self.store(at, &SchedId { sched_id: op::SCHED_NULL })?,
+            op::SYS_READCONSOLE => {
+                // The hypervisor keeps no log of its own: its lines are on the console.
+                let mut read: ReadConsole = self.load(at)?;
+                read.count = 0;
+                self.store(at, &read)?;
+            }
+            _ => return Err(Errno::NoSys),
+        }
+        Ok(0)
+    }
+
+    fn domain_list(&mut self, at: u64) -> Result<(), Errno> {
+        let mut list: DomainInfoList = self.load(at)?;
+        let first = DomId(list.first_domain);
+        let domains = self.xen.domains.range(first..).map(|(_, domain)| domain);
+        let domains = domains.filter(|domain| !domain.dying).take(list.max_domains as usize);
+        let infos: Vec<_> = domains.map(|d| self.xen.domain_info(d, self.c.now)).collect();
+        for (index, info) in infos.iter().enumerate() {
+            let entry = list.buffer.wrapping_add(index as u64 * 112);
+            self.store(entry, info)?;
+        }
+        list.num_domains = infos.len() as u32;
+        self.store(at, &list)
+    }
+
+    fn physinfo(&self) -> PhysInfo {
+        PhysInfo {
+            threads_per_core: 1,
+            cores_per_socket: 1,
+            nr_cpus: 1,
+            nr_nodes: 1,
+            cpu_khz: u32::try_from(self.xen.clock.tsc_khz).unwrap_or(u32::MAX),
+            capabilities: op::CAP_HVM | op::CAP_HAP | op::CAP_GNTTAB_V1,
+            total_pages: self.m.total_pages(),
+            free_pages: self.m.free_pages(),
+            max_mfn: self.m.max_mfn(),
+            ..PhysInfo::default()
+        }
+    }
+}

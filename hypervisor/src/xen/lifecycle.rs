@@ -1,0 +1,229 @@
+//! Domains from creation to destruction: the pages they hold and how those are released.
+
+use super::abi::layout::{Layout, TimeInfo, shared_info};
+use super::abi::{Errno, Width, nr};
+use super::domain::{Domain, DomainConfig, LineBuffer, MAX_VCPUS};
+use super::grant::GrantTable;
+use super::machine::{DomId, GFN_LIMIT, Machine, Mapping, P2mKind};
+use super::vcpu::{InfoPlace, Vcpu};
+use super::vioapic::Vioapic;
+use super::vuart::Vuart;
+use super::{Action, Xen};
+use alloc::vec::Vec;
+
+/// The pins of dom0's I/O APIC until the builder learns the platform's.
+const DEFAULT_PINS: u32 = 24;
+
+impl Xen {
+    /// Creates a domain: vCPUs down, no memory but its `shared_info`.
+    /// `-EINVAL` for a bad vCPU count or a second privileged domain, `-ENOMEM` without a frame,
+    /// `-ENOSPC` when all numbers were used.
+    pub fn create_domain(
+        &mut self,
+        m: &mut dyn Machine,
+        config: DomainConfig,
+    ) -> Result<DomId, Errno> {
+        let DomainConfig { name, privileged, vcpus, max_pages, handle } = config;
+        if vcpus == 0 || vcpus > MAX_VCPUS || (privileged && self.next_domid != 0) {
+            return Err(Errno::Inval);
+        }
+        // Domain 0 is the privileged one: without a dom0 the domUs still start at 1.
+        let number = if privileged { 0 } else { self.next_domid.max(1) };
+        if number >= nr::domid::FIRST_RESERVED {
+            return Err(Errno::NoSpc);
+        }
+        let id = DomId(number);
+        let shared = m.alloc(id).ok_or(Errno::NoMem)?;
+        self.next_domid = number + 1;
+        let domain = Domain {
+            id,
+            name,
+            handle,
+            privileged,
+            vcpus: (0..vcpus).map(|vcpu| Vcpu::new(vcpu, legacy_info(shared, vcpu))).collect(),
+            tot_pages: 0,
+            max_pages,
+            shared_info: shared,
+            shared_info_gfn: u64::MAX,
+            width: Width::Long,
+            channels: Vec::new(),
+            grants: GrantTable::default(),
+            params: [0; nr::hvm::NR_PARAMS],
+            pause_count: 0,
+            shutdown: None,
+            dying: false,
+            memory_map: Vec::new(),
+            console: LineBuffer::default(),
+            ioapic: Vioapic::new(DEFAULT_PINS, privileged),
+            uart: (!privileged).then(Vuart::default),
+        };
+        self.domains.insert(id, domain);
+        self.write_clock(m, id);
+        Ok(id)
+    }
+
+    /// Writes the wall clock and every vCPU's pvclock into the pages they live in.
+    pub(super) fn write_clock(&self, m: &mut dyn Machine, dom: DomId) {
+        let Ok(domain) = self.domain(dom) else { return };
+        let at = shared_info::wallclock(domain.width) as usize;
+        let mut words = [0; 12];
+        words[..4].copy_from_slice(&2u32.to_le_bytes());
+        words[4..8].copy_from_slice(&(self.wallclock as u32).to_le_bytes());
+        m.write(domain.shared_info, at, &words);
+        let high = ((self.wallclock >> 32) as u32).to_le_bytes();
+        m.write(domain.shared_info, shared_info::wallclock_hi(domain.width) as usize, &high);
+        domain.vcpus.iter().for_each(|vcpu| self.write_time(m, vcpu.info));
+    }
+
+    /// Writes the pvclock of a `vcpu_info`.
+    pub(super) fn write_time(&self, m: &mut dyn Machine, info: InfoPlace) {
+        let mut raw = [0; TimeInfo::MAX];
+        self.clock.time_info().encode(Width::Long, &mut raw);
+        m.write(info.mfn, (info.offset + shared_info::TIME) as usize, &raw);
+    }
+
+    /// Latches the layout of `shared_info`; the page is converted only by being cleared, which is
+    /// sound because guests set their width before they use it.
+    pub fn latch_width(&mut self, m: &mut dyn Machine, dom: DomId, width: Width) {
+        let Ok(domain) = self.domain_mut(dom) else { return };
+        if domain.width == width {
+            return;
+        }
+        domain.width = width;
+        let page = domain.shared_info;
+        m.write(page, 0, &[0; super::machine::PAGE_SIZE]);
+        self.write_clock(m, dom);
+    }
+
+    /// Gives `dom` fresh RAM at `[gfn, gfn + count)`.
+    pub fn populate(
+        &mut self,
+        m: &mut dyn Machine,
+        dom: DomId,
+        gfn: u64,
+        count: u64,
+    ) -> Result<(), Errno> {
+        let domain = self.domain_mut(dom)?;
+        if gfn.checked_add(count).is_none_or(|end| end > GFN_LIMIT) {
+            return Err(Errno::Inval);
+        }
+        if domain.tot_pages.saturating_add(count) > domain.max_pages {
+            return Err(Errno::NoMem);
+        }
+        m.populate(dom, gfn, count)?;
+        domain.tot_pages += count;
+        Ok(())
+    }
+
+    /// Replaces what `gfn` maps to. The caller has taken the new mapping's reference and keeps it
+    /// on error; the old mapping is released.
+    pub(super) fn install(
+        &mut self,
+        m: &mut dyn Machine,
+        dom: DomId,
+        gfn: u64,
+        mapping: Option<Mapping>,
+    ) -> Result<(), Errno> {
+        if gfn >= GFN_LIMIT {
+            return Err(Errno::Inval);
+        }
+        let old = m.lookup(dom, gfn);
+        if old.is_some_and(|old| matches!(old.kind, P2mKind::GrantRw | P2mKind::GrantRo)) {
+            // A granted page leaves only by its unmap operation, or its count would go wrong.
+            return Err(Errno::Busy);
+        }
+        m.set(dom, gfn, mapping)?;
+        if let Some(old) = old {
+            self.release(m, dom, old);
+        }
+        Ok(())
+    }
+
+    /// Drops what a mapping that is gone held.
+    pub(super) fn release(&mut self, m: &mut dyn Machine, dom: DomId, old: Mapping) {
+        if !old.kind.holds_reference() {
+            return;
+        }
+        m.put(old.mfn);
+        let Ok(domain) = self.domain_mut(dom) else { return };
+        let own = matches!(old.kind, P2mKind::Ram | P2mKind::RamRo);
+        if own && old.mfn != domain.shared_info && !domain.grants.frames.contains(&old.mfn) {
+            domain.tot_pages = domain.tot_pages.saturating_sub(1);
+        }
+    }
+
+    /// Destroys `dom`: closes its ports, unmaps its grants, releases its pages. The record stays
+    /// as a zombie while other domains hold its pages.
+    pub fn destroy(&mut self, m: &mut dyn Machine, dom: DomId) -> Result<(), Errno> {
+        let domain = self.domain_mut(dom)?;
+        if domain.dying {
+            return Ok(());
+        }
+        domain.dying = true;
+        self.flush_console(dom);
+        self.close_all_ports(m, dom);
+        self.unmap_all_grants(m, dom);
+        self.release_infos(m, dom);
+        self.actions.push(Action::Destroyed(dom));
+        let dom0 = DomId(0);
+        self.raise_global_virq(m, dom0, nr::virq::DOM_EXC);
+        Ok(())
+    }
+
+    /// Gives back the frames the hypervisor holds for `dom`; its second-level table is torn down
+    /// by the bare-metal part, through [`Xen::release_mapping`].
+    fn release_infos(&mut self, m: &mut dyn Machine, dom: DomId) {
+        let Ok(domain) = self.domain_mut(dom) else { return };
+        let shared = domain.shared_info;
+        for vcpu in &mut domain.vcpus {
+            if core::mem::replace(&mut vcpu.info_registered, false) {
+                m.put(vcpu.info.mfn);
+            }
+            vcpu.info = legacy_info(shared, vcpu.id);
+        }
+        for mfn in core::mem::take(&mut domain.grants.frames) {
+            m.put(mfn);
+        }
+    }
+
+    /// For the teardown of a dead domain's table: drops what one of its mappings held.
+    pub fn release_mapping(&mut self, m: &mut dyn Machine, dom: DomId, gfn: u64) {
+        if let Some(old) = m.lookup(dom, gfn)
+            && m.set(dom, gfn, None).is_ok()
+        {
+            self.release(m, dom, old);
+        }
+    }
+
+    /// Removes the record of a destroyed domain, with its `shared_info`.
+    pub fn destroyed(&mut self, m: &mut dyn Machine, dom: DomId) {
+        if self.domains.get(&dom).is_some_and(|domain| domain.dying)
+            && let Some(domain) = self.domains.remove(&dom)
+        {
+            m.put(domain.shared_info);
+        }
+    }
+
+    /// Writes `bytes` to the physical console on behalf of `dom`, by lines.
+    pub(super) fn output(&mut self, dom: DomId, bytes: &[u8]) {
+        let Some(domain) = self.domains.get_mut(&dom) else { return };
+        for &byte in bytes {
+            if let Some(line) = domain.console.push(byte) {
+                self.actions.push(Action::Output { dom, line });
+            }
+        }
+    }
+
+    /// Prints the unfinished console line of `dom`.
+    pub fn flush_console(&mut self, dom: DomId) {
+        let line = self.domains.get_mut(&dom).and_then(|domain| domain.console.flush());
+        if let Some(line) = line {
+            self.actions.push(Action::Output { dom, line });
+        }
+    }
+}
+
+/// Where a vCPU's `vcpu_info` is until it is registered elsewhere.
+fn legacy_info(shared: u64, vcpu: u32) -> InfoPlace {
+    InfoPlace { mfn: shared, offset: vcpu as u16 * shared_info::VCPU_INFO_SIZE }
+}

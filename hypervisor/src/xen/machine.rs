@@ -1,0 +1,99 @@
+//! What the ABI logic asks of the machine below it: frames, and each domain's second-level table.
+
+use super::abi::Errno;
+
+/// A domain's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct DomId(pub u16);
+
+impl DomId {
+    /// The owner of frames that belong to no domain: the hypervisor itself.
+    pub const XEN: Self = Self(super::abi::nr::domid::XEN);
+}
+
+/// The bytes in a page.
+pub const PAGE_SIZE: usize = 4096;
+
+/// The type of a guest frame, which decides its rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum P2mKind {
+    /// The domain's own memory: read, write, execute.
+    Ram,
+    /// The domain's own memory, writes dropped.
+    RamRo,
+    /// A device's memory, passed through (dom0 only): no reference is held.
+    MmioDirect,
+    /// Another domain's page by grant, writable.
+    GrantRw,
+    /// Another domain's page by grant, read-only.
+    GrantRo,
+    /// Another domain's page mapped by its guest frame number (dom0 only).
+    Foreign,
+}
+
+impl P2mKind {
+    /// True if the guest may write through this mapping.
+    pub fn writable(self) -> bool {
+        !matches!(self, Self::RamRo | Self::GrantRo)
+    }
+
+    /// True if the mapping holds a reference on a frame that the frame table knows.
+    pub fn holds_reference(self) -> bool {
+        self != Self::MmioDirect
+    }
+}
+
+/// One entry of a domain's second-level table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mapping {
+    /// The machine frame.
+    pub mfn: u64,
+    /// Its type.
+    pub kind: P2mKind,
+}
+
+/// Machine memory and the domains' second-level tables.
+///
+/// The implementer keeps no reference counts on behalf of mappings: the callers in this module
+/// pair every [`Machine::get`] with a [`Machine::put`].
+pub trait Machine {
+    /// Reads from a frame; `offset + buf.len()` is at most a page.
+    fn read(&self, mfn: u64, offset: usize, buf: &mut [u8]);
+    /// Writes to a frame; `offset + data.len()` is at most a page.
+    fn write(&mut self, mfn: u64, offset: usize, data: &[u8]);
+    /// A zeroed frame with one reference, owned by `owner`; `None` when memory is exhausted.
+    fn alloc(&mut self, owner: DomId) -> Option<u64>;
+    /// Takes a reference on an allocated frame.
+    fn get(&mut self, mfn: u64);
+    /// Drops a reference; the last one frees the frame.
+    fn put(&mut self, mfn: u64);
+    /// The owner of an allocated frame.
+    fn owner(&self, mfn: u64) -> Option<DomId>;
+    /// What `gfn` of `dom` maps to.
+    fn lookup(&self, dom: DomId, gfn: u64) -> Option<Mapping>;
+    /// Replaces what `gfn` of `dom` maps to and makes the change visible to the domain.
+    /// [`Errno::NoMem`] if a table is needed and there is no memory for it.
+    fn set(&mut self, dom: DomId, gfn: u64, mapping: Option<Mapping>) -> Result<(), Errno>;
+    /// Maps `count` fresh zeroed frames from `gfn` on as RAM of `dom`; implementers may use large
+    /// pages. On error some of them may be mapped.
+    fn populate(&mut self, dom: DomId, gfn: u64, count: u64) -> Result<(), Errno> {
+        for gfn in gfn..gfn.saturating_add(count).min(GFN_LIMIT) {
+            let mfn = self.alloc(dom).ok_or(Errno::NoMem)?;
+            let mapping = Some(Mapping { mfn, kind: P2mKind::Ram });
+            if let Err(error) = self.set(dom, gfn, mapping) {
+                self.put(mfn);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+    /// Free frames.
+    fn free_pages(&self) -> u64;
+    /// All frames of RAM the hypervisor manages.
+    fn total_pages(&self) -> u64;
+    /// The highest machine frame number of RAM.
+    fn max_mfn(&self) -> u64;
+}
+
+/// The first guest frame number that no guest may name: 2^40 bytes of guest-physical space.
+pub const GFN_LIMIT: u64 = 1 << 28;

@@ -1,0 +1,148 @@
+//! The Xen 4.17 guest ABI as host-testable logic.
+//!
+//! Reading order: [`machine`] (what is asked of the layer below), [`abi`] (the structures),
+//! [`domain`] and [`vcpu`] (the state), [`event`] (event channels and upcalls), [`hypercall`] and
+//! its sub-modules, then the emulated devices [`vlapic`], [`vioapic`], [`vuart`].
+//!
+//! Invariants:
+//! - All state is in [`Xen`]; nothing here reads a clock. Time is the TSC, passed in as `now`;
+//!   a guest's TSC equals it.
+//! - Every address, frame, port, reference and length a guest names is checked here.
+//! - A machine frame that a guest maps, or the hypervisor uses on a guest's behalf, holds a
+//!   reference in the frame table for exactly as long.
+//! - What must happen outside is left in [`Xen::actions`], in order.
+
+pub mod abi;
+pub mod cpuid;
+pub mod devices;
+pub mod domain;
+pub mod event;
+pub mod frames;
+pub mod grant;
+pub mod hypercall;
+pub mod lifecycle;
+pub mod machine;
+pub mod mem;
+pub mod sched;
+pub mod time;
+pub mod vcpu;
+pub mod vioapic;
+pub mod vlapic;
+pub mod vuart;
+
+use abi::Errno;
+pub use abi::Width;
+use alloc::{collections::BTreeMap, collections::VecDeque, string::String, vec::Vec};
+pub use domain::{Domain, DomainConfig, ShutdownReason};
+pub use hypercall::Flow;
+pub use machine::{DomId, Machine, Mapping, P2mKind};
+pub use mem::Paging;
+pub use sched::Event;
+pub use time::Clock;
+pub use vcpu::Vcpu;
+
+/// What the bare-metal part is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Start a vCPU in real mode at `vector << 12` (a start-up IPI).
+    StartVcpu {
+        /// The domain.
+        dom: DomId,
+        /// The vCPU.
+        vcpu: u32,
+        /// The start-up vector.
+        vector: u8,
+    },
+    /// Put a vCPU's registers into their INIT state; it is down until started.
+    ResetVcpu {
+        /// The domain.
+        dom: DomId,
+        /// The vCPU.
+        vcpu: u32,
+    },
+    /// A domain has shut down; its memory stays until it is destroyed.
+    Shutdown {
+        /// The domain.
+        dom: DomId,
+        /// Why.
+        reason: ShutdownReason,
+    },
+    /// A domain was destroyed and all it held is released: free what belongs to it below.
+    Destroyed(DomId),
+    /// A line for the physical console.
+    Output {
+        /// Whose line.
+        dom: DomId,
+        /// The line, without its end.
+        line: Vec<u8>,
+    },
+    /// Dom0's I/O APIC pin was configured: do likewise with the physical pin, towards yourself.
+    BindGsi {
+        /// The pin.
+        gsi: u32,
+        /// True if masked now.
+        masked: bool,
+        /// True if level triggered.
+        level: bool,
+        /// True if active low.
+        active_low: bool,
+    },
+    /// Dom0 has ended the level-triggered interrupt of this pin: let it interrupt again.
+    EoiGsi(u32),
+}
+
+/// All state of the ABI.
+#[derive(Debug, Clone)]
+pub struct Xen {
+    /// The relation of TSC and system time.
+    pub clock: Clock,
+    /// Seconds since 1970 at TSC 0.
+    pub wallclock: u64,
+    /// The hypervisor's own command line, as `XENVER_commandline` tells it.
+    pub commandline: String,
+    /// The domains, dying ones included.
+    pub domains: BTreeMap<DomId, Domain>,
+    /// What the bare-metal part is to do next; it drains the list after every call.
+    pub actions: Vec<Action>,
+    /// Refused hypercalls: (number, sub-operation or 0) and how often.
+    pub unknown: BTreeMap<(u32, u64), u64>,
+    /// Console input that dom0 has not read yet.
+    pub console_input: VecDeque<u8>,
+    next_domid: u16,
+}
+
+impl Xen {
+    /// No domains, at TSC 0.
+    pub fn new(tsc_khz: u64, wallclock: u64) -> Self {
+        Self {
+            clock: Clock::new(tsc_khz),
+            wallclock,
+            commandline: String::new(),
+            domains: BTreeMap::new(),
+            actions: Vec::new(),
+            unknown: BTreeMap::new(),
+            console_input: VecDeque::new(),
+            next_domid: 0,
+        }
+    }
+
+    /// The domain `id`; `-ESRCH` if there is none.
+    pub fn domain(&self, id: DomId) -> Result<&Domain, Errno> {
+        self.domains.get(&id).ok_or(Errno::Srch)
+    }
+
+    /// The domain `id`, to change.
+    pub fn domain_mut(&mut self, id: DomId) -> Result<&mut Domain, Errno> {
+        self.domains.get_mut(&id).ok_or(Errno::Srch)
+    }
+
+    /// The vCPU `vcpu` of `dom`; `-ENOENT` if there is none.
+    pub fn vcpu(&self, dom: DomId, vcpu: u32) -> Result<&Vcpu, Errno> {
+        self.domain(dom)?.vcpu(vcpu).ok_or(Errno::NoEnt)
+    }
+
+    /// The vCPU, to change.
+    pub fn vcpu_mut(&mut self, dom: DomId, vcpu: u32) -> Result<&mut Vcpu, Errno> {
+        self.domain_mut(dom)?.vcpu_mut(vcpu).ok_or(Errno::NoEnt)
+    }
+}

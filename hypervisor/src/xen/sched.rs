@@ -1,0 +1,234 @@
+//! Who may run, what wakes a vCPU, its timers, and the interrupt it is to take next.
+
+use super::abi::{Width, layout::Layout, layout::RunstateInfo, nr::virq};
+use super::domain::ShutdownReason;
+use super::machine::{DomId, Machine};
+use super::mem::write_gpa;
+use super::vcpu::{Activity, RunState, Vcpu};
+use super::{Action, Xen};
+
+/// What a vCPU is to take at its next VM entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A non-maskable interrupt.
+    Nmi,
+    /// The event channel upcall by `HVM_PARAM_CALLBACK_IRQ`, which bypasses the local APIC.
+    Upcall(u8),
+    /// An interrupt of the local APIC.
+    Interrupt(u8),
+}
+
+impl Xen {
+    /// The event to inject into a vCPU, maskable ones regardless of its RFLAGS.IF.
+    pub fn pending(&self, m: &dyn Machine, dom: DomId, vcpu: u32) -> Option<Event> {
+        let domain = self.domain(dom).ok()?;
+        let state = domain.vcpu(vcpu)?;
+        if state.nmi {
+            return Some(Event::Nmi);
+        }
+        if state.upcall_vector == 0
+            && let Some(vector) = domain.callback_vector()
+            && domain.upcall_pending(m, vcpu)
+        {
+            return Some(Event::Upcall(vector));
+        }
+        state.lapic.deliverable().map(Event::Interrupt)
+    }
+
+    /// The vCPU takes `event`, as [`Xen::pending`] named it.
+    pub fn accept(&mut self, dom: DomId, vcpu: u32, event: Event) {
+        let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
+        match event {
+            Event::Nmi => state.nmi = false,
+            Event::Upcall(_) => {}
+            Event::Interrupt(vector) => state.lapic.acknowledge(vector),
+        }
+    }
+
+    /// True if the vCPU may run now.
+    pub fn runnable(&self, dom: DomId, vcpu: u32) -> bool {
+        let Ok(domain) = self.domain(dom) else { return false };
+        let ready = domain.vcpu(vcpu).is_some_and(|v| v.activity == Activity::Runnable);
+        ready && domain.alive() && domain.pause_count == 0
+    }
+
+    /// The vCPU has executed HLT (already skipped). With interrupts off nothing but an INIT can
+    /// wake it: it goes down.
+    pub fn halt(&mut self, m: &dyn Machine, dom: DomId, vcpu: u32, interrupts: bool) {
+        let pending = self.pending(m, dom, vcpu);
+        let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
+        state.activity = match pending {
+            Some(Event::Nmi) => Activity::Runnable,
+            Some(_) if interrupts => Activity::Runnable,
+            None if interrupts => Activity::Halted,
+            _ => Activity::Down,
+        };
+        let domain = self.domains.get(&dom);
+        if domain.is_some_and(|d| d.vcpus.iter().all(|v| v.activity == Activity::Down)) {
+            self.shutdown(dom, ShutdownReason::Poweroff);
+        }
+    }
+
+    /// Lets a waiting vCPU run if there is something for it.
+    pub fn wake(&mut self, m: &dyn Machine, dom: DomId, vcpu: u32) {
+        let pending = self.pending(m, dom, vcpu).is_some();
+        let Ok(domain) = self.domain(dom) else { return };
+        let upcall = domain.upcall_pending(m, vcpu);
+        let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
+        let wakes = match state.activity {
+            Activity::Halted => pending,
+            Activity::Blocked | Activity::Polling => pending || upcall,
+            Activity::Down | Activity::Runnable => false,
+        };
+        if wakes {
+            end_poll(state);
+            state.activity = Activity::Runnable;
+        }
+    }
+
+    /// Wakes the vCPUs of `dom` that poll `port`.
+    pub(super) fn wake_pollers(&mut self, dom: DomId, port: u32) {
+        let Ok(domain) = self.domain_mut(dom) else { return };
+        for state in &mut domain.vcpus {
+            if state.activity == Activity::Polling && state.poll_ports.contains(&port) {
+                end_poll(state);
+                state.activity = Activity::Runnable;
+            }
+        }
+    }
+
+    /// Ends `dom` in the sense of `SCHEDOP_shutdown`: it stays, and runs no more.
+    pub fn shutdown(&mut self, dom: DomId, reason: ShutdownReason) {
+        let Ok(domain) = self.domain_mut(dom) else { return };
+        if domain.shutdown.is_some() {
+            return;
+        }
+        domain.shutdown = Some(reason);
+        self.flush_console(dom);
+        self.actions.push(Action::Shutdown { dom, reason });
+    }
+
+    /// Fires every timer that is due at `now`.
+    pub fn tick(&mut self, m: &mut dyn Machine, now: u64) {
+        let ns = self.clock.ns(now);
+        let all: alloc::vec::Vec<(DomId, u32)> = self
+            .domains
+            .values()
+            .filter(|domain| domain.alive())
+            .flat_map(|domain| domain.vcpus.iter().map(|vcpu| (domain.id, vcpu.id)))
+            .collect();
+        for (dom, vcpu) in all {
+            let Ok(state) = self.vcpu_mut(dom, vcpu) else { continue };
+            let lapic = state.lapic.tick(now);
+            if state.poll_timeout.is_some_and(|at| at <= ns) && state.activity == Activity::Polling
+            {
+                end_poll(state);
+                state.activity = Activity::Runnable;
+            }
+            if timer_due(state, ns) {
+                self.raise_virq(m, dom, vcpu, virq::TIMER);
+            }
+            if lapic {
+                self.wake(m, dom, vcpu);
+            }
+        }
+    }
+
+    /// The TSC value at which [`Xen::tick`] has something to do next. A paused domain's timers
+    /// count: they fire into its state.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let vcpus = self.domains.values().filter(|d| d.alive()).flat_map(|d| &d.vcpus);
+        vcpus.filter_map(|vcpu| self.vcpu_deadline(vcpu)).min()
+    }
+
+    fn vcpu_deadline(&self, vcpu: &Vcpu) -> Option<u64> {
+        let ns = [vcpu.singleshot, vcpu.periodic.map(|p| p.next), vcpu.poll_timeout];
+        let ns = ns.into_iter().flatten().min().map(|ns| self.clock.tsc_at(ns));
+        [ns, vcpu.lapic.deadline()].into_iter().flatten().min()
+    }
+
+    /// The vCPU is put on the processor at `now`.
+    pub fn run(&mut self, m: &mut dyn Machine, dom: DomId, vcpu: u32, now: u64) {
+        self.enter_runstate(m, dom, vcpu, RunState::Running, now);
+    }
+
+    /// The vCPU is taken off the processor at `now`.
+    pub fn stop(&mut self, m: &mut dyn Machine, dom: DomId, vcpu: u32, now: u64) {
+        let Ok(domain) = self.domain(dom) else { return };
+        let paused = domain.pause_count != 0 || !domain.alive();
+        let Some(state) = domain.vcpu(vcpu) else { return };
+        let state = match state.activity {
+            Activity::Runnable if paused => RunState::Offline,
+            Activity::Runnable => RunState::Runnable,
+            Activity::Halted | Activity::Blocked | Activity::Polling => RunState::Blocked,
+            Activity::Down => RunState::Offline,
+        };
+        self.enter_runstate(m, dom, vcpu, state, now);
+    }
+
+    fn enter_runstate(
+        &mut self,
+        m: &mut dyn Machine,
+        dom: DomId,
+        vcpu: u32,
+        state: RunState,
+        now: u64,
+    ) {
+        let ns = self.clock.ns(now);
+        let Ok(domain) = self.domain_mut(dom) else { return };
+        let width = domain.width;
+        let Some(vcpu) = domain.vcpu_mut(vcpu) else { return };
+        if vcpu.runstate.enter(state, ns) {
+            write_runstate(m, dom, vcpu, width);
+        }
+    }
+}
+
+/// The vCPU's times as its guest reads them.
+pub(super) fn runstate_info(vcpu: &Vcpu) -> RunstateInfo {
+    let [running, runnable, blocked, offline] = vcpu.runstate.time;
+    RunstateInfo {
+        state: vcpu.runstate.state as u32,
+        state_entry_time: vcpu.runstate.entered,
+        running,
+        runnable,
+        blocked,
+        offline,
+    }
+}
+
+/// Copies the times to the registered area. An area that has become unwritable is skipped, as in
+/// Xen.
+pub(super) fn write_runstate(m: &mut dyn Machine, dom: DomId, vcpu: &Vcpu, width: Width) {
+    if vcpu.runstate_area.is_empty() {
+        return;
+    }
+    let mut raw = [0; RunstateInfo::MAX];
+    runstate_info(vcpu).encode(width, &mut raw);
+    let mut at = 0;
+    for &(gpa, len) in &vcpu.runstate_area {
+        if write_gpa(m, dom, gpa, &raw[at..at + len]).is_err() {
+            return;
+        }
+        at += len;
+    }
+}
+
+fn end_poll(vcpu: &mut Vcpu) {
+    vcpu.poll_ports.clear();
+    vcpu.poll_timeout = None;
+}
+
+/// Disarms or advances the vCPU's ABI timers that are due; true if one was.
+fn timer_due(vcpu: &mut Vcpu, ns: u64) -> bool {
+    let single = vcpu.singleshot.is_some_and(|at| at <= ns);
+    if single {
+        vcpu.singleshot = None;
+    }
+    let Some(periodic) = vcpu.periodic.as_mut().filter(|periodic| periodic.next <= ns) else {
+        return single;
+    };
+    let late = (ns - periodic.next) % periodic.period;
+    periodic.next = ns.saturating_add(periodic.period - late);
+    true
+}

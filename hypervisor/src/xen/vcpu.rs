@@ -1,0 +1,138 @@
+//! A vCPU's state as the ABI sees it; its registers are the bare-metal part's business.
+
+use super::vlapic::Vlapic;
+use alloc::vec::Vec;
+
+/// What a vCPU is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activity {
+    /// Not brought up, or taken down.
+    #[default]
+    Down,
+    /// Wants to run.
+    Runnable,
+    /// In HLT: an interrupt wakes it.
+    Halted,
+    /// In `SCHEDOP_block`: an event channel wakes it too.
+    Blocked,
+    /// In `SCHEDOP_poll`.
+    Polling,
+}
+
+/// `RUNSTATE_*`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RunState {
+    /// On the processor.
+    Running = 0,
+    /// Waits for the processor.
+    Runnable = 1,
+    /// Idle.
+    Blocked = 2,
+    /// Down or paused.
+    #[default]
+    Offline = 3,
+}
+
+/// Time spent in each run state.
+#[derive(Debug, Clone, Default)]
+pub struct RunStates {
+    /// The current state.
+    pub state: RunState,
+    /// When it was entered, ns.
+    pub entered: u64,
+    /// Time in each, ns, the current one up to `entered`.
+    pub time: [u64; 4],
+}
+
+impl RunStates {
+    /// Enters `state` at `now` ns; false if it is the current one.
+    pub fn enter(&mut self, state: RunState, now: u64) -> bool {
+        if self.state == state {
+            return false;
+        }
+        let spent = now.saturating_sub(self.entered);
+        let slot = &mut self.time[self.state as usize];
+        *slot = slot.saturating_add(spent);
+        self.entered = now;
+        self.state = state;
+        true
+    }
+}
+
+/// Where the vCPU's `vcpu_info` lives: a frame the hypervisor holds a reference to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InfoPlace {
+    /// The machine frame.
+    pub mfn: u64,
+    /// The offset within it; the structure does not cross the page.
+    pub offset: u16,
+}
+
+/// A periodic timer, in ns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Periodic {
+    /// The period, at least [`Periodic::MIN`].
+    pub period: u64,
+    /// When it fires next.
+    pub next: u64,
+}
+
+impl Periodic {
+    /// The shortest period; `-EINVAL` below it, as in Xen (1 ms).
+    pub const MIN: u64 = 1_000_000;
+}
+
+/// One vCPU.
+#[derive(Debug, Clone)]
+pub struct Vcpu {
+    /// Its number within the domain; its APIC ID is twice that.
+    pub id: u32,
+    /// What it is doing.
+    pub activity: Activity,
+    /// Where its `vcpu_info` is.
+    pub info: InfoPlace,
+    /// True once `VCPUOP_register_vcpu_info` has moved it; it moves once.
+    pub info_registered: bool,
+    /// Run state times.
+    pub runstate: RunStates,
+    /// The guest-physical pieces (address, length) of the registered run-state area.
+    pub runstate_area: Vec<(u64, usize)>,
+    /// `set_timer_op` and `VCPUOP_set_singleshot_timer`, ns.
+    pub singleshot: Option<u64>,
+    /// `VCPUOP_set_periodic_timer`.
+    pub periodic: Option<Periodic>,
+    /// The ports of a `SCHEDOP_poll` in progress.
+    pub poll_ports: Vec<u32>,
+    /// Its timeout, ns.
+    pub poll_timeout: Option<u64>,
+    /// The port of each virtual interrupt bound to this vCPU; 0 is none.
+    pub virq_ports: [u32; super::abi::nr::virq::COUNT],
+    /// `HVMOP_set_evtchn_upcall_vector`; 0 is unset.
+    pub upcall_vector: u8,
+    /// A non-maskable interrupt waits.
+    pub nmi: bool,
+    /// Its local APIC.
+    pub lapic: Vlapic,
+}
+
+impl Vcpu {
+    /// A vCPU that is down, with its `vcpu_info` in the domain's shared page.
+    pub fn new(id: u32, info: InfoPlace) -> Self {
+        Self {
+            id,
+            activity: Activity::Down,
+            info,
+            info_registered: false,
+            runstate: RunStates::default(),
+            runstate_area: Vec::new(),
+            singleshot: None,
+            periodic: None,
+            poll_ports: Vec::new(),
+            poll_timeout: None,
+            virq_ports: [0; super::abi::nr::virq::COUNT],
+            upcall_vector: 0,
+            nmi: false,
+            lapic: Vlapic::new(id),
+        }
+    }
+}
