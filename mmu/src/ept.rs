@@ -111,6 +111,13 @@ impl Cache {
         self.0[Self::slot(eptp, gpa)] = Slot { eptp: eptp.0, gpa, mapping };
     }
 
+    /// Forgets the mapping of one page, as an EPT violation does.
+    fn drop(&mut self, eptp: Eptp, gpa: GuestPhys) {
+        if self.get(eptp, gpa).is_some() {
+            self.0[Self::slot(eptp, gpa.0)] = EMPTY;
+        }
+    }
+
     /// Forgets one EPT root's mappings, or all.
     pub(crate) fn flush(&mut self, root: Option<u64>) {
         for s in &mut self.0 {
@@ -153,7 +160,13 @@ impl Mmu {
     ) -> Result<Mapping, Fault> {
         match self.ept_cache.get(eptp, gpa) {
             Some(m) if m.rights & why.need == why.need => Ok(m),
-            _ => self.ept_walk(r, eptp, gpa, why),
+            _ => {
+                let m = self.ept_walk(r, eptp, gpa, why);
+                if m.is_err() {
+                    self.ept_cache.drop(eptp, gpa);
+                }
+                m
+            }
         }
     }
 
@@ -225,7 +238,7 @@ impl Mmu {
             let new = old | A | if leaf && write { D } else { 0 };
             if new != old {
                 self.ram.set_entry(at, 8, new);
-                self.wrote_entry(at, 8);
+                self.marked_ept(at);
             }
             dirty = leaf && new & D != 0;
         }

@@ -1,4 +1,4 @@
-//! What frames are used for: three bitmaps, and a few words per frame.
+//! What frames are used for: three bitmaps, and how often the TLBs make a frame writable.
 
 use bitvec::vec::BitVec;
 
@@ -53,5 +53,38 @@ impl KindMap {
 
     pub(crate) fn clear(&mut self, k: Kind) {
         self.0[k as usize].fill(false);
+    }
+}
+
+/// For each frame, how many TLB entries make it writable, and the page of the last one. So the
+/// entries of a frame that becomes code or a paging structure are found without a search:
+/// mostly there is one, and it is where it was last put.
+pub(crate) struct Writers(Vec<[u64; 2]>);
+
+impl Writers {
+    pub(crate) fn new(frames: usize) -> Writers {
+        Writers(vec![[0; 2]; frames])
+    }
+
+    #[inline]
+    pub(crate) fn gained(&mut self, frame: usize, page: u64) {
+        let [count, last] = &mut self.0[frame];
+        *count += 1;
+        *last = page;
+    }
+
+    #[inline]
+    pub(crate) fn lost(&mut self, frame: usize) {
+        self.0[frame][0] -= 1;
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, frame: usize) -> u64 {
+        self.0[frame][0]
+    }
+
+    /// The page at which the frame was last made writable.
+    pub(crate) fn last(&self, frame: usize) -> u64 {
+        self.0[frame][1]
     }
 }

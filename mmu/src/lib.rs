@@ -1,7 +1,11 @@
 //! Memory of the emulated machine: RAM, page walks, EPT, shadow pages, TLB. Names no other crate.
 //!
 //! Reading order: [`addr`], [`ram`], [`regime`] (what a translation depends on), `paging` and
-//! `ept` (how entries are read), `walk` (the one architectural walk), `tlb`, [`mmu`].
+//! `ept` (how entries are read), `walk` (the one architectural walk), `shadow` and `tlb` (data),
+//! `coherence` and `banks` (what keeps them right), [`mmu`].
+//!
+//! A translation is looked for in the TLB (by the interpreter itself), then in the shadow pages,
+//! then made by the walk, which reads memory and whose result is put into both.
 //!
 //! Invariants:
 //! - Every cached translation of guest paging agrees with the paging structures in memory: the
@@ -12,18 +16,22 @@
 //! - Nothing here depends on the host: no clock, no address, no hash order.
 
 pub mod addr;
+mod banks;
+mod coherence;
 mod ept;
 mod kinds;
 pub mod mmu;
 mod paging;
 pub mod ram;
 pub mod regime;
+mod shadow;
 mod tlb;
 mod walk;
 
 pub use addr::{GuestPhys, HostPhys, Linear};
+pub use banks::{Bank, Cached};
 pub use kinds::{Kind, Kinds};
-pub use mmu::{Bank, Limits, Mmu, Stats};
+pub use mmu::{Limits, Mmu, Stats};
 pub use paging::pdptes_valid;
 pub use ram::{Ram, RamError};
 pub use regime::{Access, AccessKind, Eptp, Fault, Mode, Regime, View};

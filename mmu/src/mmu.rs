@@ -1,22 +1,21 @@
-//! The machine-wide MMU, shared by all vCPUs: translation, TLB banks, tracking of stores.
+//! The machine-wide MMU, shared by all vCPUs: translation, and physical memory.
 
 use crate::addr::{GuestPhys, HostPhys, Linear};
+use crate::coherence::{root_index, root_shift};
 use crate::ept::{self, Mapping, Purpose};
-use crate::kinds::{Kind, KindMap, Kinds};
+use crate::kinds::{Kind, KindMap, Kinds, Writers};
 use crate::paging::Rights;
 use crate::ram::{Ram, pieces};
-use crate::regime::{Access, AccessKind, Eptp, Fault, Mode, Regime, View};
-use crate::tlb::{TlbBank, TlbEntry, bad_tag};
-
-/// Generations fit in 28 bits.
-const GENERATION_MAX: u64 = (1 << 28) - 1;
+use crate::regime::{Access, AccessKind, Fault, Mode, Regime, View};
+use crate::shadow::{Found, Shadow, Slot};
+use crate::tlb::{Count, TlbBank, TlbEntry};
 
 /// Bounds on what is cached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// TLB banks: 1 to 64.
     pub banks: u32,
-    /// Shadow pages (4 KiB of host memory each).
+    /// Shadow pages, of 4 KiB of host memory each; at least 8.
     pub shadow_pages: u32,
 }
 
@@ -29,9 +28,9 @@ impl Default for Limits {
 /// Counts of what the MMU did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
-    /// Walks of guest paging structures.
+    /// Walks of guest paging structures in memory.
     pub walks: u64,
-    /// Walks of EPT structures.
+    /// Walks of EPT structures in memory.
     pub ept_walks: u64,
     /// TLB entries made, for data and for execution.
     pub fills: u64,
@@ -45,39 +44,37 @@ pub struct Stats {
     pub dropped: u64,
     /// TLB banks taken from another regime.
     pub banks_evicted: u64,
+    /// TLB banks emptied.
+    pub flushes: u64,
 }
 
-/// A TLB bank, and the generations of its execute translations when it was activated.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Bank {
-    /// Which.
-    pub index: u32,
-    /// Supervisor, user. See [`Mmu::generation`].
-    pub generation: [u64; 2],
-}
-
-/// A finished translation of one 4 KiB page.
+/// A finished translation.
 struct Translation {
     phys: HostPhys,
     rights: Rights,
-    /// The page is dirty at every level that counts.
     dirty: bool,
-    /// What EPT permits: R, W, X.
+    /// What EPT permits: R, W, X; W only if it needs no dirty flag set.
     ept: u64,
+    /// Where it is cached.
+    found: Option<Found>,
 }
 
 /// Memory as the processors see it.
 pub struct Mmu {
     /// RAM.
     pub ram: Ram,
-    kinds: KindMap,
-    banks: Vec<TlbBank>,
-    current: usize,
-    clock: u64,
-    next_generation: u64,
-    wrapped: bool,
-    changed: bool,
-    code_stores: Vec<HostPhys>,
+    pub(crate) kinds: KindMap,
+    pub(crate) writers: Writers,
+    pub(crate) shadow: Shadow,
+    pub(crate) banks: Vec<TlbBank>,
+    /// The bank last made current.
+    pub(crate) current: usize,
+    /// Counts activations, for LRU.
+    pub(crate) clock: u64,
+    pub(crate) next_generation: u64,
+    pub(crate) wrapped: bool,
+    pub(crate) changed: bool,
+    pub(crate) code_stores: Vec<HostPhys>,
     pub(crate) ept_cache: ept::Cache,
     pub(crate) stats: Stats,
 }
@@ -88,6 +85,8 @@ impl Mmu {
     pub fn new(ram: Ram, limits: Limits) -> Mmu {
         let mut mmu = Mmu {
             kinds: KindMap::new(ram.frames()),
+            writers: Writers::new(ram.frames()),
+            shadow: Shadow::new(ram.frames(), limits.shadow_pages),
             banks: (0..limits.banks.clamp(1, 64)).map(|_| TlbBank::new()).collect(),
             current: 0,
             clock: 0,
@@ -106,87 +105,17 @@ impl Mmu {
     /// Counts so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.stats
-    }
-
-    /// Makes `r` current: finds its TLB bank, or evicts the one longest unused. Nothing is flushed.
-    #[inline]
-    pub fn activate(&mut self, r: &Regime) -> Bank {
-        if self.banks[self.current].regime.as_ref() != Some(r) {
-            self.switch(r);
-        }
-        let generation = self.banks[self.current].generation;
-        Bank { index: self.current as u32, generation }
-    }
-
-    fn switch(&mut self, r: &Regime) {
-        self.clock += 1;
-        let found = self.banks.iter().position(|b| b.regime.as_ref() == Some(r));
-        self.current = found.unwrap_or_else(|| self.evict_bank(r));
-        self.banks[self.current].used = self.clock;
-    }
-
-    fn evict_bank(&mut self, r: &Regime) -> usize {
-        let oldest = self.banks.iter().enumerate().min_by_key(|(_, b)| b.used);
-        let i = oldest.map_or(0, |(i, _)| i);
-        self.stats.banks_evicted += u64::from(self.banks[i].regime.is_some());
-        self.empty_bank(i);
-        self.renew(i, [true; 2]);
-        self.banks[i].regime = Some(*r);
-        i
-    }
-
-    /// The generations of a bank's execute translations, supervisor and user. A number changes
-    /// whenever one that existed may have changed or gone; numbers are never used twice.
-    #[must_use]
-    #[inline]
-    pub fn generation(&self, b: u32) -> [u64; 2] {
-        self.banks[b as usize].generation
-    }
-
-    /// Whether a generation or a bank has changed since this was last asked.
-    #[inline]
-    pub fn changed(&mut self) -> bool {
-        core::mem::take(&mut self.changed)
-    }
-
-    /// Whether generations have started over since this was last asked: stamped links are void.
-    pub fn generation_wrapped(&mut self) -> bool {
-        core::mem::take(&mut self.wrapped)
-    }
-
-    fn renew(&mut self, b: usize, which: [bool; 2]) {
-        for (i, _) in which.iter().enumerate().filter(|(_, w)| **w) {
-            if self.next_generation > GENERATION_MAX {
-                self.restart_generations();
-            }
-            self.banks[b].generation[i] = self.next_generation;
-            self.next_generation += 1;
-        }
-        self.changed = true;
-    }
-
-    fn restart_generations(&mut self) {
-        self.wrapped = true;
-        self.next_generation = 1;
-        for g in self.banks.iter_mut().flat_map(|b| &mut b.generation) {
-            *g = self.next_generation;
-            self.next_generation += 1;
-        }
-    }
-
-    /// The first entry of view `v` of bank `b`.
-    #[inline]
-    pub fn tlb(&mut self, b: u32, v: View) -> *mut TlbEntry {
-        self.banks[b as usize].view(v)
+        Stats { shadow_live: self.shadow.live() as u64, ..self.stats }
     }
 
     /// Translates one access that stays in a page; fills no TLB.
     pub fn translate(&mut self, r: &Regime, la: Linear, a: Access) -> Result<HostPhys, Fault> {
-        self.lookup(r, la.0, a).map(|t| t.phys)
+        let bank = self.bank_of(r);
+        self.lookup(r, bank, la.0, a).map(|t| t.phys)
     }
 
-    /// Translates, and puts the page into bank `b`, view `v`, if it is RAM that may be there.
+    /// Translates, and puts the page into bank `b`, which is `r`'s, view `v`, if it is RAM that
+    /// may be there.
     pub fn fill(
         &mut self,
         r: &Regime,
@@ -198,7 +127,8 @@ impl Mmu {
         if a.kind == AccessKind::Execute {
             return self.fetch(r, b, a.is_user(), la);
         }
-        let t = self.lookup(r, la.0, a)?;
+        debug_assert_eq!(self.banks[b as usize].regime.as_ref(), Some(r));
+        let t = self.lookup(r, Some(b as usize), la.0, a)?;
         self.insert(r, b as usize, v, la.0, &t);
         Ok(t.phys)
     }
@@ -220,8 +150,14 @@ impl Mmu {
         user: bool,
         la: Linear,
     ) -> Result<HostPhys, Fault> {
+        debug_assert_eq!(self.banks[b].regime.as_ref(), Some(r));
         let a = Access { kind: AccessKind::Execute, user, ac: false, implicit: false };
-        let t = self.lookup(r, la.0, a)?;
+        let t = self.lookup(r, Some(b), la.0, a)?;
+        if let Some(f) = t.found {
+            // Even if it does not stay in the TLB: the caller may link blocks through it.
+            self.shadow.pages[f.page as usize].slots[f.index].set_executed(user);
+        }
+        self.banks[b].gave_exec();
         if self.ram.frame(t.phys).is_some_and(|f| !self.kinds.get(f, Kind::Trap)) {
             self.stats.fills += 1;
             self.banks[b].put_exec(user, la.0, t.phys.page().0);
@@ -229,31 +165,83 @@ impl Mmu {
         Ok(t.phys)
     }
 
-    /// The translation of one access, by whatever is cached.
-    fn lookup(&mut self, r: &Regime, la: u64, a: Access) -> Result<Translation, Fault> {
-        let (gpa, rights, dirty) = if r.mode == Mode::Off {
-            (GuestPhys(la), Rights::ALL, true)
-        } else {
-            let w = self.walk(r, la, a)?;
-            w.steps().iter().for_each(|s| self.track(s.at));
-            (w.gpa, w.rights, w.dirty)
-        };
-        let Mapping { page, rights: ept } = self.mapping(r, gpa, Purpose::data(a.kind, la))?;
-        Ok(Translation { phys: HostPhys(page | gpa.offset()), rights, dirty, ept })
-    }
-
+    /// The translation of one access, by what is cached for bank `b`, or by a walk.
     #[inline]
-    fn mapping(&mut self, r: &Regime, gpa: GuestPhys, why: Purpose) -> Result<Mapping, Fault> {
-        match r.ept {
-            Some(eptp) => self.ept(r, eptp, gpa, why),
-            None => Ok(Mapping { page: gpa.page().0, rights: ept::R | ept::W | ept::X }),
+    fn lookup(
+        &mut self,
+        r: &Regime,
+        b: Option<usize>,
+        la: u64,
+        a: Access,
+    ) -> Result<Translation, Fault> {
+        let why = Purpose::data(a.kind, la);
+        if r.mode == Mode::Off {
+            let Mapping { page, rights: ept } = self.mapping(r, b, la, GuestPhys(la), why, None)?;
+            let phys = HostPhys(page | la & 0xfff);
+            return Ok(Translation { phys, rights: Rights::ALL, dirty: true, ept, found: None });
         }
+        let Some(b) = b else { return self.lookup_uncached(r, la, a) };
+        let root = Slot(self.banks[b].roots[root_index(r.mode, la)]);
+        let found = match self.shadow.walk(root, la, root_shift(r), 1 << b) {
+            Some(f) if r.permits(f.rights, a) && (a.kind != AccessKind::Write || f.dirty()) => f,
+            _ => {
+                let w = self.walk(r, la, a)?;
+                self.install(r, b, la, &w)
+            }
+        };
+        let gpa = GuestPhys(found.gpa(la));
+        let Mapping { page, rights: ept } = self.mapping(r, Some(b), la, gpa, why, Some(found))?;
+        if !self.shadow.holds(&found) {
+            // EPT flags were set in the guest's own paging structure. That happens only once.
+            return self.lookup(r, Some(b), la, a);
+        }
+        let phys = HostPhys(page | la & 0xfff);
+        let (rights, dirty) = (found.rights, found.dirty());
+        Ok(Translation { phys, rights, dirty, ept, found: Some(found) })
     }
 
-    /// Marks the frame of a paging structure.
-    fn track(&mut self, at: HostPhys) {
-        if !self.kinds(at).table {
-            self.set_kind(at, Kind::Table, true);
+    /// For a regime that has no bank.
+    fn lookup_uncached(&mut self, r: &Regime, la: u64, a: Access) -> Result<Translation, Fault> {
+        let w = self.walk(r, la, a)?;
+        let m = self.mapping(r, None, la, w.gpa, Purpose::data(a.kind, la), None)?;
+        let phys = HostPhys(m.page | la & 0xfff);
+        Ok(Translation { phys, rights: w.rights, dirty: w.dirty, ept: m.rights, found: None })
+    }
+
+    /// The EPT part of a translation.
+    #[inline]
+    fn mapping(
+        &mut self,
+        r: &Regime,
+        b: Option<usize>,
+        la: u64,
+        gpa: GuestPhys,
+        why: Purpose,
+        found: Option<Found>,
+    ) -> Result<Mapping, Fault> {
+        let Some(eptp) = r.ept else {
+            return Ok(Mapping { page: gpa.page().0, rights: ept::R | ept::W | ept::X });
+        };
+        let m = self.ept(r, eptp, gpa, why);
+        if m.is_err()
+            && let Some(b) = b
+        {
+            self.forget_combined(b, la, found);
+        }
+        m
+    }
+
+    /// An EPT violation invalidates the combined mappings of its linear address.
+    #[cold]
+    fn forget_combined(&mut self, b: usize, la: u64, found: Option<Found>) {
+        let executed = match found {
+            Some(f) => self.shadow.pages[f.page as usize].slots[f.index].executed(),
+            None => [true; 2],
+        };
+        let mut count = Count { writers: &mut self.writers, ram: &self.ram };
+        self.banks[b].drop_range(la, 12, &mut count);
+        if executed != [false; 2] {
+            self.renew(b, executed);
         }
     }
 
@@ -262,21 +250,22 @@ impl Mmu {
         let kinds = self.kinds.all(frame);
         let seen = match v {
             View::Supervisor => true,
-            View::User => t.rights.user,
-            View::SupervisorSmap => !t.rights.user,
+            View::User => t.rights.user(),
+            View::SupervisorSmap => !t.rights.user(),
         };
-        if kinds.trap || !seen {
+        if kinds.trap || !seen || t.ept & ept::R == 0 {
             return;
         }
-        let page = la & !0xfff;
-        let bad = bad_tag((la >> 12) as usize % crate::TLB_ENTRIES);
-        let may = t.rights.write || (v != View::User && !r.wp);
+        let may = t.rights.write() || (v != View::User && !r.wp);
         let write = may && t.dirty && t.ept & ept::W != 0 && !kinds.code && !kinds.table;
-        let addend = (self.ram.frame_ptr(frame) as u64).wrapping_sub(page);
-        let rtag = if t.ept & ept::R != 0 { page } else { bad };
-        let wtag = if write { page } else { bad };
+        let page = la & !0xfff;
+        if write {
+            self.writers.gained(frame, page);
+        }
+        let e = TlbEntry::new(page, t.phys.page().0, self.ram.frame_ptr(frame), write);
+        let mut count = Count { writers: &mut self.writers, ram: &self.ram };
+        self.banks[b].put(v, e, &mut count);
         self.stats.fills += 1;
-        self.banks[b].put(v, la, TlbEntry { rtag, wtag, addend, phys: t.phys.page().0 });
     }
 
     /// Guest-physical to physical alone, for what has no linear address.
@@ -286,7 +275,7 @@ impl Mmu {
         gpa: GuestPhys,
         k: AccessKind,
     ) -> Result<HostPhys, Fault> {
-        let m = self.mapping(r, gpa, Purpose::physical(k))?;
+        let m = self.mapping(r, None, 0, gpa, Purpose::physical(k), None)?;
         Ok(HostPhys(m.page | gpa.offset()))
     }
 
@@ -318,21 +307,6 @@ impl Mmu {
         true
     }
 
-    /// Tells of a store to a frame of kind [`Kind::Table`], before or after it is made: drops
-    /// exactly what was built from those bytes.
-    pub fn note_store(&mut self, p: HostPhys, len: usize) {
-        if pieces(p, len).any(|(at, _)| self.kinds(at).table) {
-            self.flush_all();
-        }
-    }
-
-    /// After the MMU's own store to a paging structure.
-    pub(crate) fn wrote_entry(&mut self, at: HostPhys, _bytes: u64) {
-        if self.kinds(at).code {
-            self.code_stores.push(at);
-        }
-    }
-
     /// A store that the MMU itself made (accessed and dirty flags) to a frame of kind
     /// [`Kind::Code`]; each is told once, and there may be several.
     pub fn code_store(&mut self) -> Option<HostPhys> {
@@ -347,56 +321,15 @@ impl Mmu {
     }
 
     /// Sets or clears a kind of a frame; setting one drops what the TLBs may no longer hold.
+    /// [`Kind::Table`] is the MMU's own to set.
     pub fn set_kind(&mut self, p: HostPhys, k: Kind, on: bool) {
         let Some(frame) = self.ram.frame(p) else { return };
-        if self.kinds.set(frame, k, on) || !on {
+        if self.kinds.set(frame, k, on) == on || !on {
             return;
         }
-        for b in 0..self.banks.len() {
-            if k != Kind::Trap {
-                self.banks[b].protect_frame(p.page().0);
-            } else if self.banks[b].drop_frame(p.page().0) {
-                self.renew(b, [true; 2]);
-            }
+        match k {
+            Kind::Trap => self.drop_frame(p.page().0),
+            Kind::Code | Kind::Table => self.protect_frame(frame, p.page().0),
         }
-    }
-
-    /// INVLPG: nothing to do, for what is cached agrees with memory.
-    pub fn invlpg(&mut self, _r: &Regime, _la: Linear) {}
-
-    /// Empties the TLB bank of a regime.
-    pub fn flush_regime(&mut self, r: &Regime) {
-        if let Some(b) = self.banks.iter().position(|b| b.regime.as_ref() == Some(r)) {
-            self.flush_bank(b);
-        }
-    }
-
-    /// INVEPT: drops guest-physical mappings of one EPT root, or all, and what was built on them.
-    pub fn flush_ept(&mut self, ept: Option<Eptp>) {
-        self.ept_cache.flush(ept.map(Eptp::root));
-        for b in 0..self.banks.len() {
-            let of = self.banks[b].regime.and_then(|r| r.ept);
-            if of.is_some_and(|e| ept.is_none_or(|x| x.root() == e.root())) {
-                self.flush_bank(b);
-            }
-        }
-    }
-
-    /// Drops everything that is cached.
-    pub fn flush_all(&mut self) {
-        self.ept_cache.flush(None);
-        (0..self.banks.len()).for_each(|b| self.flush_bank(b));
-        self.kinds.clear(Kind::Table);
-        self.stats.dropped += 1;
-    }
-
-    fn flush_bank(&mut self, b: usize) {
-        if self.empty_bank(b) {
-            self.renew(b, [true; 2]);
-        }
-    }
-
-    fn empty_bank(&mut self, b: usize) -> bool {
-        self.banks[b].clear()
     }
 }

@@ -18,23 +18,48 @@ const PS: u64 = 1 << 7;
 /// Execute-disable.
 const NX: u64 = 1 << 63;
 
-/// What an entry's upper levels and itself permit; ANDed over the walk.
+/// What an entry permits, or a whole walk: bits [`W`], [`U`] and [`Rights::EXECUTE`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Rights {
-    pub(crate) write: bool,
-    pub(crate) user: bool,
-    pub(crate) execute: bool,
-}
+pub(crate) struct Rights(u64);
 
 impl Rights {
-    pub(crate) const ALL: Rights = Rights { write: true, user: true, execute: true };
+    const EXECUTE: u64 = 1 << 3;
+    const MASK: u64 = W | U | Self::EXECUTE;
+    pub(crate) const ALL: Rights = Rights(Self::MASK);
 
-    pub(crate) fn and(self, o: Rights) -> Rights {
-        Rights {
-            write: self.write & o.write,
-            user: self.user & o.user,
-            execute: self.execute & o.execute,
-        }
+    fn new(write: bool, user: bool, execute: bool) -> Rights {
+        let bit = |on: bool, bit: u64| if on { bit } else { 0 };
+        Rights(bit(write, W) | bit(user, U) | bit(execute, Self::EXECUTE))
+    }
+
+    #[inline]
+    pub(crate) const fn from_bits(bits: u64) -> Rights {
+        Rights(bits & Self::MASK)
+    }
+
+    #[inline]
+    pub(crate) const fn bits(self) -> u64 {
+        self.0
+    }
+
+    #[inline]
+    pub(crate) const fn and(self, o: Rights) -> Rights {
+        Rights(self.0 & o.0)
+    }
+
+    #[inline]
+    pub(crate) const fn write(self) -> bool {
+        self.0 & W != 0
+    }
+
+    #[inline]
+    pub(crate) const fn user(self) -> bool {
+        self.0 & U != 0
+    }
+
+    #[inline]
+    pub(crate) const fn execute(self) -> bool {
+        self.0 & Self::EXECUTE != 0
     }
 }
 
@@ -136,7 +161,7 @@ impl Regime {
             return Entry::Reserved;
         }
         let execute = !(self.nx() && e & NX != 0);
-        let rights = Rights { write: e & W != 0, user: e & U != 0, execute };
+        let rights = Rights::new(e & W != 0, e & U != 0, execute);
         if !leaf {
             return Entry::Table { gpa: self.address(e, 12), rights };
         }
@@ -156,20 +181,20 @@ impl Regime {
     #[inline]
     pub(crate) fn permits(&self, rights: Rights, a: Access) -> bool {
         if a.is_user() {
-            return rights.user
+            return rights.user()
                 && match a.kind {
                     AccessKind::Read => true,
-                    AccessKind::Write => rights.write,
-                    AccessKind::Execute => rights.execute,
+                    AccessKind::Write => rights.write(),
+                    AccessKind::Execute => rights.execute(),
                 };
         }
         if a.kind == AccessKind::Execute {
-            return rights.execute && !(rights.user && self.smep);
+            return rights.execute() && !(rights.user() && self.smep);
         }
-        if rights.user && self.smap && (a.implicit || !a.ac) {
+        if rights.user() && self.smap && (a.implicit || !a.ac) {
             return false;
         }
-        a.kind == AccessKind::Read || rights.write || !self.wp
+        a.kind == AccessKind::Read || rights.write() || !self.wp
     }
 
     /// The page fault of `a`: `present` and `reserved` are bits 0 and 3.

@@ -76,8 +76,8 @@ impl Ram {
             return (!HOLE.contains(&p.0)).then_some((p.0 >> 12) as usize);
         }
         let high = p.0.wrapping_sub(HIGH_BASE);
-        (p.0 >= HIGH_BASE && high < self.size - self.low)
-            .then_some(((self.low + high) >> 12) as usize)
+        let held = p.0 >= HIGH_BASE && high < self.size - self.low;
+        held.then(|| ((self.low + high) >> 12) as usize)
     }
 
     /// Whether `p` is RAM.

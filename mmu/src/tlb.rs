@@ -2,14 +2,15 @@
 //! The interpreter reads the data entries through a raw pointer; only this file writes them.
 #![expect(unsafe_code, reason = "the entries are shared with the interpreter by raw pointer")]
 
+use crate::kinds::Writers;
 use crate::regime::{Regime, View};
 use core::ptr::NonNull;
 
 /// Entries of one view. The index of a linear address is `(la >> 12) % TLB_ENTRIES`.
 pub const TLB_ENTRIES: usize = 1024;
 /// The tag of an entry that matches nothing: not canonical with 4 nor 5 levels. The slot that this
-/// very address would index holds a neighbour's tag instead ([`bad_tag`]), so that even an access
-/// to a non-canonical address cannot match.
+/// very address would index holds a neighbour's tag instead, so that even an access to a
+/// non-canonical address cannot match.
 pub const TLB_BAD: u64 = 0x5555_0000_0000_0000;
 const VIEWS: usize = 3;
 
@@ -43,6 +44,19 @@ impl TlbEntry {
     const fn empty(index: usize) -> TlbEntry {
         TlbEntry { rtag: bad_tag(index), wtag: bad_tag(index), addend: 0, phys: u64::MAX }
     }
+
+    /// An entry of `page` in RAM frame `phys` at host address `host`, that reads may use.
+    #[inline]
+    pub(crate) fn new(page: u64, phys: u64, host: *mut u8, write: bool) -> TlbEntry {
+        let wtag = if write { page } else { bad_tag(slot(page)) };
+        TlbEntry { rtag: page, wtag, addend: (host as u64).wrapping_sub(page), phys }
+    }
+
+    /// Whether writes may use it.
+    #[inline]
+    pub(crate) fn writable(&self) -> bool {
+        self.wtag == self.rtag && self.phys != u64::MAX
+    }
 }
 
 /// One translation for execution.
@@ -58,9 +72,30 @@ impl ExecEntry {
     }
 }
 
+/// How the bank finds the frame numbers that [`Writers`] counts by.
+pub(crate) struct Count<'a> {
+    pub(crate) writers: &'a mut Writers,
+    pub(crate) ram: &'a crate::Ram,
+}
+
+impl Count<'_> {
+    #[inline]
+    fn lost(&mut self, e: &TlbEntry) {
+        if e.writable()
+            && let Some(frame) = self.ram.frame(crate::HostPhys(e.phys))
+        {
+            self.writers.lost(frame);
+        }
+    }
+}
+
 /// The translations of one regime.
 pub(crate) struct TlbBank {
     pub(crate) regime: Option<Regime>,
+    /// How the regime's entries are read; see `shadow`.
+    pub(crate) role: u16,
+    /// Links to the top shadow pages; 32-bit and PAE paging have four.
+    pub(crate) roots: [u64; 4],
     /// When it was last made current, for LRU.
     pub(crate) used: u64,
     /// Of execute translations: supervisor, user.
@@ -79,9 +114,16 @@ impl TlbBank {
     pub(crate) fn new() -> TlbBank {
         let all: Box<[TlbEntry]> =
             (0..VIEWS * TLB_ENTRIES).map(|i| TlbEntry::empty(i % TLB_ENTRIES)).collect();
-        let exec = Box::new([core::array::from_fn(ExecEntry::empty); 2]);
-        let data = NonNull::from(Box::leak(all)).cast();
-        TlbBank { regime: None, used: 0, generation: [0; 2], dirty: false, data, exec }
+        TlbBank {
+            regime: None,
+            role: 0,
+            roots: [0; 4],
+            used: 0,
+            generation: [0; 2],
+            dirty: false,
+            data: NonNull::from(Box::leak(all)).cast(),
+            exec: Box::new([core::array::from_fn(ExecEntry::empty); 2]),
+        }
     }
 
     /// The first entry of a view.
@@ -98,11 +140,27 @@ impl TlbBank {
         unsafe { &mut *self.data.as_ptr().add(view * TLB_ENTRIES + index) }
     }
 
-    /// Puts a translation in; returns the entry it replaces.
+    /// All data entries: view, entry.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, TlbEntry)> {
+        // SAFETY: the allocation holds that many; it is only read, and not while it is written.
+        let all = unsafe { core::slice::from_raw_parts(self.data.as_ptr(), VIEWS * TLB_ENTRIES) };
+        let valid = |(_, e): &(usize, TlbEntry)| e.phys != u64::MAX;
+        all.iter().enumerate().map(|(i, e)| (i / TLB_ENTRIES, *e)).filter(valid)
+    }
+
+    /// All execute entries: user, page, frame.
+    pub(crate) fn exec_entries(&self) -> impl Iterator<Item = (bool, u64, u64)> {
+        let all =
+            |user: bool| self.exec[usize::from(user)].iter().map(move |e| (user, e.tag, e.phys));
+        all(false).chain(all(true)).filter(|e| e.2 != u64::MAX)
+    }
+
+    /// Puts a translation in.
     #[inline]
-    pub(crate) fn put(&mut self, v: View, la: u64, e: TlbEntry) -> TlbEntry {
+    pub(crate) fn put(&mut self, v: View, e: TlbEntry, count: &mut Count<'_>) {
         self.dirty = true;
-        core::mem::replace(self.at(v as usize, slot(la)), e)
+        let old = core::mem::replace(self.at(v as usize, slot(e.rtag)), e);
+        count.lost(&old);
     }
 
     /// The frame that `la` executes from.
@@ -112,50 +170,73 @@ impl TlbBank {
         (e.tag == la & !0xfff).then_some(e.phys)
     }
 
+    /// Notes that a translation for execution was given out.
+    #[inline]
+    pub(crate) fn gave_exec(&mut self) {
+        self.dirty = true;
+    }
+
     #[inline]
     pub(crate) fn put_exec(&mut self, user: bool, la: u64, phys: u64) {
-        self.dirty = true;
         self.exec[usize::from(user)][slot(la)] = ExecEntry { tag: la & !0xfff, phys };
     }
 
     /// Drops everything. Returns whether there was anything.
-    pub(crate) fn clear(&mut self) -> bool {
+    pub(crate) fn clear(&mut self, count: &mut Count<'_>) -> bool {
         if !self.dirty {
             return false;
         }
-        for i in 0..TLB_ENTRIES {
-            for v in 0..VIEWS {
-                *self.at(v, i) = TlbEntry::empty(i);
-            }
-            self.exec.iter_mut().for_each(|e| e[i] = ExecEntry::empty(i));
-        }
+        self.drop_if(0..TLB_ENTRIES, |_, _| true, count);
         self.dirty = false;
         true
     }
 
-    /// Drops the entries of one frame. Returns whether one was for execution.
-    pub(crate) fn drop_frame(&mut self, page: u64) -> bool {
-        let mut executed = false;
-        for i in 0..TLB_ENTRIES {
-            for v in 0..VIEWS {
-                if self.at(v, i).phys == page {
-                    *self.at(v, i) = TlbEntry::empty(i);
-                }
-            }
-            for e in self.exec.iter_mut().filter(|e| e[i].phys == page) {
-                e[i] = ExecEntry::empty(i);
-                executed = true;
-            }
-        }
-        executed
+    /// Drops the pages from `la` on, `1 << shift` bytes.
+    #[inline]
+    pub(crate) fn drop_range(&mut self, la: u64, shift: u32, count: &mut Count<'_>) {
+        let pages = 1usize << (shift - 12).min(10);
+        let from = slot(la) & !(pages - 1);
+        self.drop_if(from..from + pages, |tag, _| (tag ^ la) >> shift == 0, count);
     }
 
-    /// Makes one frame's entries match no write.
-    pub(crate) fn protect_frame(&mut self, page: u64) {
-        for i in 0..TLB_ENTRIES {
-            for v in 0..VIEWS {
-                if self.at(v, i).phys == page {
-                    self.at(v, i).wtag = bad_tag(i);
+    /// Drops the entries of one frame.
+    pub(crate) fn drop_frame(&mut self, page: u64, count: &mut Count<'_>) {
+        self.drop_if(0..TLB_ENTRIES, |_, phys| phys == page, count);
+    }
+
+    /// Drops the entries in some slots whose tag and frame satisfy `which`.
+    #[inline]
+    fn drop_if(
+        &mut self,
+        slots: core::ops::Range<usize>,
+        which: impl Fn(u64, u64) -> bool,
+        count: &mut Count<'_>,
+    ) {
+        for v in 0..VIEWS {
+            for i in slots.clone() {
+                let e = self.at(v, i);
+                if which(e.rtag, e.phys) {
+                    count.lost(e);
+                    *e = TlbEntry::empty(i);
+                }
+            }
+        }
+        for i in slots {
+            for e in self.exec.iter_mut().filter(|e| which(e[i].tag, e[i].phys)) {
+                e[i] = ExecEntry::empty(i);
+            }
+        }
+    }
+
+    /// Makes entries of frame `page` match no write: at `la` alone, or everywhere.
+    pub(crate) fn protect(&mut self, page: u64, la: Option<u64>, count: &mut Count<'_>) {
+        let slots = la.map_or(0..TLB_ENTRIES, |la| slot(la)..slot(la) + 1);
+        for v in 0..VIEWS {
+            for i in slots.clone() {
+                let e = self.at(v, i);
+                if e.phys == page {
+                    count.lost(e);
+                    e.wtag = bad_tag(i);
                 }
             }
         }

@@ -10,19 +10,20 @@ use crate::regime::{Access, AccessKind, Fault, Mode, Regime};
 /// One entry used.
 #[derive(Clone, Copy)]
 pub(crate) struct Step {
-    #[expect(dead_code, reason = "for shadow pages, which come next")]
     pub(crate) level: u8,
     /// Where the entry is, before and after EPT.
     gpa: GuestPhys,
     pub(crate) at: HostPhys,
-    pub(crate) value: u64,
+    value: u64,
+    /// What this entry alone permits.
+    pub(crate) rights: Rights,
 }
 
 /// A walk that found a page and the right to access it.
 pub(crate) struct Walk {
     steps: [Step; 5],
     len: usize,
-    /// The page's address, of the size that was mapped, plus the offset: the translation.
+    /// The translation.
     pub(crate) gpa: GuestPhys,
     pub(crate) rights: Rights,
     pub(crate) dirty: bool,
@@ -30,7 +31,8 @@ pub(crate) struct Walk {
 
 impl Walk {
     fn new() -> Walk {
-        let none = Step { level: 0, gpa: GuestPhys(0), at: HostPhys(0), value: 0 };
+        let none =
+            Step { level: 0, gpa: GuestPhys(0), at: HostPhys(0), value: 0, rights: Rights::ALL };
         Walk { steps: [none; 5], len: 0, gpa: GuestPhys(0), rights: Rights::ALL, dirty: true }
     }
 
@@ -39,6 +41,7 @@ impl Walk {
     }
 
     fn push(&mut self, s: Step) {
+        self.rights = self.rights.and(s.rights);
         self.steps[self.len] = s;
         self.len += 1;
     }
@@ -65,19 +68,21 @@ impl Mmu {
             let gpa = GuestPhys(table | r.entry_offset(la, level));
             let at = self.table_entry(r, gpa, false, la)?;
             let value = self.ram.entry(at, r.entry_bytes());
-            w.push(Step { level, gpa, at, value });
-            match r.decode(level, value) {
+            let (rights, leaf) = match r.decode(level, value) {
                 Entry::NotPresent => return Err(r.page_fault(a, false, false)),
                 Entry::Reserved => return Err(r.page_fault(a, true, true)),
                 Entry::Table { gpa, rights } => {
                     table = gpa;
-                    w.rights = w.rights.and(rights);
+                    (rights, false)
                 }
                 Entry::Leaf { gpa, shift, rights } => {
                     w.gpa = GuestPhys(gpa | la & bits(0, shift - 1));
-                    w.rights = w.rights.and(rights);
-                    break;
+                    (rights, true)
                 }
+            };
+            w.push(Step { level, gpa, at, value, rights });
+            if leaf {
+                break;
             }
         }
         Ok(w)
@@ -93,8 +98,13 @@ impl Mmu {
         la: u64,
     ) -> Result<HostPhys, Fault> {
         let Some(eptp) = r.ept else { return Ok(HostPhys(gpa.0)) };
-        let m = self.ept(r, eptp, gpa, Purpose::table(eptp, update, la))?;
-        Ok(HostPhys(m.page | gpa.offset()))
+        let m = self.ept(r, eptp, gpa, Purpose::table(eptp, update, la));
+        if let Err(Fault::EptViolation { .. }) = m {
+            // A violation invalidates what was cached for the address, and shadow pages may have
+            // been reached through it.
+            self.flush_ept(Some(eptp));
+        }
+        m.map(|m| HostPhys(m.page | gpa.offset()))
     }
 
     /// Sets the accessed flags, and the dirty flag of the leaf if `write`.
@@ -102,14 +112,17 @@ impl Mmu {
         for i in 0..w.len {
             let s = w.steps[i];
             let leaf = i + 1 == w.len;
-            let new = s.value | A | if leaf && write { D } else { 0 };
-            if new != s.value {
+            let flags = A | if leaf && write { D } else { 0 };
+            if s.value & flags != flags {
                 let at = self.table_entry(r, s.gpa, true, la)?;
-                self.ram.set_entry(at, r.entry_bytes(), new);
-                self.wrote_entry(at, r.entry_bytes());
-                w.steps[i].value = new;
+                self.ram.set_entry(
+                    at,
+                    r.entry_bytes(),
+                    self.ram.entry(at, r.entry_bytes()) | flags,
+                );
+                self.marked_entry(at, r.entry_bytes());
             }
-            w.dirty = new & D != 0;
+            w.dirty = (s.value | flags) & D != 0;
         }
         Ok(())
     }

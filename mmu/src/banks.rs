@@ -1,0 +1,228 @@
+//! TLB banks and generations: which regime has which bank, and what empties them.
+
+use crate::addr::Linear;
+use crate::kinds::Kind;
+use crate::mmu::Mmu;
+use crate::regime::{Eptp, Regime, View};
+use crate::tlb::{Count, TlbEntry};
+
+/// Generations fit in 28 bits.
+const GENERATION_MAX: u64 = (1 << 28) - 1;
+
+/// A TLB bank, and the generations of its execute translations when it was activated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Bank {
+    /// Which.
+    pub index: u32,
+    /// Supervisor, user. See [`Mmu::generation`].
+    pub generation: [u64; 2],
+}
+
+/// One translation that a TLB holds, for inspection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Cached {
+    /// Whose.
+    pub regime: Regime,
+    /// In which view; None for execution.
+    pub view: Option<View>,
+    /// For execution in user mode.
+    pub user: bool,
+    /// The page.
+    pub la: u64,
+    /// The frame.
+    pub phys: u64,
+    /// Whether stores hit.
+    pub writable: bool,
+}
+
+impl Mmu {
+    /// Makes `r` current: finds its TLB bank, or evicts the one longest unused. Nothing is flushed.
+    #[inline]
+    pub fn activate(&mut self, r: &Regime) -> Bank {
+        if self.banks[self.current].regime.as_ref() != Some(r) {
+            self.switch(r);
+        }
+        let generation = self.banks[self.current].generation;
+        Bank { index: self.current as u32, generation }
+    }
+
+    fn switch(&mut self, r: &Regime) {
+        self.clock += 1;
+        self.current = match self.banks.iter().position(|b| b.regime.as_ref() == Some(r)) {
+            Some(b) => b,
+            None => self.evict_bank(r),
+        };
+        self.banks[self.current].used = self.clock;
+    }
+
+    /// The bank of a regime, if it has one.
+    #[inline]
+    pub(crate) fn bank_of(&self, r: &Regime) -> Option<usize> {
+        if self.banks[self.current].regime.as_ref() == Some(r) {
+            return Some(self.current);
+        }
+        self.banks.iter().position(|b| b.regime.as_ref() == Some(r))
+    }
+
+    fn evict_bank(&mut self, r: &Regime) -> usize {
+        let oldest = self.banks.iter().enumerate().min_by_key(|(_, b)| b.used);
+        let i = oldest.map_or(0, |(i, _)| i);
+        self.stats.banks_evicted += u64::from(self.banks[i].regime.is_some());
+        self.empty_bank(i);
+        self.renew(i, [true; 2]);
+        self.banks[i].regime = Some(*r);
+        self.assign_role(i);
+        i
+    }
+
+    /// Gives a bank the role of its regime, and no roots.
+    fn assign_role(&mut self, b: usize) {
+        let Some(r) = self.banks[b].regime else { return };
+        self.banks[b].roots = [0; 4];
+        match self.shadow.role(&r) {
+            Some(role) => self.banks[b].role = role,
+            None => self.flush_all(),
+        }
+    }
+
+    /// The generations of a bank's execute translations, supervisor and user. A number changes
+    /// whenever one that existed may have changed or gone; numbers are never used twice.
+    #[must_use]
+    #[inline]
+    pub fn generation(&self, b: u32) -> [u64; 2] {
+        self.banks[b as usize].generation
+    }
+
+    /// Whether a generation or a bank has changed since this was last asked.
+    #[inline]
+    pub fn changed(&mut self) -> bool {
+        core::mem::take(&mut self.changed)
+    }
+
+    /// Whether generations have started over since this was last asked: stamped links are void.
+    #[inline]
+    pub fn generation_wrapped(&mut self) -> bool {
+        core::mem::take(&mut self.wrapped)
+    }
+
+    /// Gives a bank new generations.
+    pub(crate) fn renew(&mut self, b: usize, which: [bool; 2]) {
+        for (i, _) in which.iter().enumerate().filter(|(_, w)| **w) {
+            if self.next_generation > GENERATION_MAX {
+                self.restart_generations();
+            }
+            self.banks[b].generation[i] = self.next_generation;
+            self.next_generation += 1;
+        }
+        self.changed = true;
+    }
+
+    fn restart_generations(&mut self) {
+        self.wrapped = true;
+        self.next_generation = 1;
+        for g in self.banks.iter_mut().flat_map(|b| &mut b.generation) {
+            *g = self.next_generation;
+            self.next_generation += 1;
+        }
+    }
+
+    /// The first entry of view `v` of bank `b`.
+    #[inline]
+    pub fn tlb(&mut self, b: u32, v: View) -> *mut TlbEntry {
+        self.banks[b as usize].view(v)
+    }
+
+    /// Everything that the TLBs hold.
+    pub fn cached(&self) -> impl Iterator<Item = Cached> {
+        self.banks.iter().filter_map(|b| Some((b.regime?, b))).flat_map(|(regime, b)| {
+            let views = [View::Supervisor, View::User, View::SupervisorSmap];
+            let data = b.entries().map(move |(v, e)| Cached {
+                regime,
+                view: Some(views[v]),
+                user: v == View::User as usize,
+                la: e.rtag,
+                phys: e.phys,
+                writable: e.writable(),
+            });
+            data.chain(b.exec_entries().map(move |(user, la, phys)| Cached {
+                regime,
+                view: None,
+                user,
+                la,
+                phys,
+                writable: false,
+            }))
+        })
+    }
+
+    /// INVLPG: nothing to do, for what is cached agrees with memory.
+    pub fn invlpg(&mut self, _r: &Regime, _la: Linear) {}
+
+    /// Empties the TLB bank of a regime.
+    pub fn flush_regime(&mut self, r: &Regime) {
+        if let Some(b) = self.bank_of(r) {
+            self.flush_bank(b);
+        }
+    }
+
+    /// INVEPT: drops guest-physical mappings of one EPT root, or all, and what was built on them.
+    pub fn flush_ept(&mut self, ept: Option<Eptp>) {
+        let root = ept.map(Eptp::root);
+        self.ept_cache.flush(root);
+        self.shadow.kill_roles(root);
+        for b in 0..self.banks.len() {
+            let of = self.banks[b].regime.and_then(|r| r.ept);
+            if of.is_some_and(|e| root.is_none_or(|x| x == e.root())) {
+                self.flush_bank(b);
+                self.assign_role(b);
+            }
+        }
+    }
+
+    /// Drops everything that is cached.
+    pub fn flush_all(&mut self) {
+        self.ept_cache.flush(None);
+        self.shadow.clear();
+        self.kinds.clear(Kind::Table);
+        for b in 0..self.banks.len() {
+            self.flush_bank(b);
+            self.assign_role(b);
+        }
+    }
+
+    pub(crate) fn flush_bank(&mut self, b: usize) {
+        if self.empty_bank(b) {
+            self.renew(b, [true; 2]);
+        }
+    }
+
+    fn empty_bank(&mut self, b: usize) -> bool {
+        let mut count = Count { writers: &mut self.writers, ram: &self.ram };
+        let any = self.banks[b].clear(&mut count);
+        self.stats.flushes += u64::from(any);
+        any
+    }
+
+    /// Drops a frame from all TLBs.
+    pub(crate) fn drop_frame(&mut self, page: u64) {
+        for b in 0..self.banks.len() {
+            let mut count = Count { writers: &mut self.writers, ram: &self.ram };
+            self.banks[b].drop_frame(page, &mut count);
+            self.renew(b, [true; 2]);
+        }
+    }
+
+    /// Makes a frame match no write in any TLB. Mostly one entry does, and it is known where.
+    pub(crate) fn protect_frame(&mut self, frame: usize, page: u64) {
+        let last = self.writers.last(frame);
+        for la in [Some(last), None] {
+            for b in 0..self.banks.len() {
+                if self.writers.count(frame) == 0 {
+                    return;
+                }
+                let mut count = Count { writers: &mut self.writers, ram: &self.ram };
+                self.banks[b].protect(page, la, &mut count);
+            }
+        }
+    }
+}

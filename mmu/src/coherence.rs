@@ -1,0 +1,290 @@
+//! What keeps shadow pages and TLBs in agreement with the paging structures in memory.
+//!
+//! The chain is: a TLB entry exists only while the shadow entries it came through do, and a shadow
+//! entry only while the guest's bytes are what it was made from. Each shadow page knows the TLB
+//! banks that came through it and, where it has leaves, the linear address of its first entry. So a
+//! dropped leaf is one look in each of those banks.
+
+use crate::addr::HostPhys;
+use crate::kinds::Kind;
+use crate::mmu::Mmu;
+use crate::paging::Rights;
+use crate::ram::pieces;
+use crate::regime::{Mode, Regime};
+use crate::shadow::{ENTRIES, Found, Key, Slot};
+use crate::walk::{Step, Walk};
+
+/// After this many stores without a walk through it, a table is taken to be one no longer.
+const FLOOD: u32 = 64;
+/// Nor is one overwritten by so many bytes at once.
+const BULK: usize = 1024;
+
+/// Which of a bank's four roots `la` is under.
+#[inline]
+pub(crate) fn root_index(mode: Mode, la: u64) -> usize {
+    if matches!(mode, Mode::Level4 | Mode::Level5) { 0 } else { (la >> 30 & 3) as usize }
+}
+
+/// The lowest bit of `la` that a top shadow page's index uses.
+#[inline]
+pub(crate) fn root_shift(r: &Regime) -> u32 {
+    12 + 9 * (u32::from(r.top()) - 1)
+}
+
+/// The numbers of the bits set.
+fn ones(mut mask: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let i = mask.trailing_zeros();
+        mask &= mask.wrapping_sub(1);
+        (i < 64).then_some(i as usize)
+    })
+}
+
+impl Mmu {
+    /// Caches a successful walk made for bank `b`.
+    pub(crate) fn install(&mut self, r: &Regime, b: usize, la: u64, w: &Walk) -> Found {
+        self.shadow.pin += 1;
+        let steps = w.steps();
+        let mut pages = [0; 5];
+        for (page, step) in pages.iter_mut().zip(steps) {
+            *page = self.page_for(r, b, la, step);
+        }
+        self.set_root(b, root_index(r.mode, la), self.shadow.link_to(pages[0], Rights::ALL));
+        for (i, s) in steps[..steps.len() - 1].iter().enumerate() {
+            let link = self.shadow.link_to(pages[i + 1], s.rights);
+            self.set_slot(pages[i], la, link);
+        }
+        let last = steps.len() - 1;
+        let page = pages[last];
+        let shift = self.shadow.pages[page as usize].key.shift();
+        let leaf = Slot::leaf(w.gpa.0 & u64::MAX << shift, steps[last].rights, w.dirty);
+        let index = self.set_slot(page, la, leaf);
+        self.shadow.pages[page as usize].reached(la);
+        self.shadow.found(page, index, w.rights)
+    }
+
+    /// Finds or makes the shadow page of one step's table.
+    fn page_for(&mut self, r: &Regime, b: usize, la: u64, s: &Step) -> u32 {
+        let slice = match (r.mode, s.level) {
+            (Mode::Bits32 { .. }, 2) => la >> 30 & 3,
+            (Mode::Bits32 { .. }, _) => la >> 21 & 1,
+            _ => 0,
+        };
+        let key = Key {
+            frame: self.shadow.frame_of(&self.ram, s.at),
+            role: self.banks[b].role,
+            level: s.level,
+            slice: slice as u8,
+            entry_bytes: r.entry_bytes() as u8,
+            top: s.level == r.top(),
+        };
+        let page = match self.shadow.find(key) {
+            Some(page) => page,
+            None => self.add_page(key, s.at),
+        };
+        let p = &mut self.shadow.pages[page as usize];
+        p.banks |= 1 << b;
+        p.idle = 0;
+        page
+    }
+
+    fn add_page(&mut self, key: Key, at: HostPhys) -> u32 {
+        self.reap(key.frame);
+        if !self.shadow.has_room() {
+            self.stats.shadow_evicted += 1;
+            let victim = self.shadow.victim();
+            self.destroy(victim);
+        }
+        let page = self.shadow.add(key);
+        self.stats.shadow_peak = self.stats.shadow_peak.max(self.shadow.live() as u64);
+        self.set_kind(at, Kind::Table, true);
+        page
+    }
+
+    /// Removes shadow pages of a frame that nothing will look for.
+    fn reap(&mut self, frame: u32) {
+        let mut next = self.shadow.first(frame);
+        while let Some(page) = next {
+            next = self.shadow.pages[page as usize].next;
+            if self.shadow.is_dead(page) {
+                self.destroy(page);
+            }
+        }
+    }
+
+    fn set_root(&mut self, b: usize, i: usize, root: Slot) {
+        let old = Slot(self.banks[b].roots[i]);
+        if old == root {
+            return;
+        }
+        // With EPT, the root's frame may have changed without INVEPT.
+        if self.shadow.target(old).is_some() {
+            self.flush_bank(b);
+        }
+        self.banks[b].roots[i] = root.0;
+    }
+
+    /// Makes `new` the entry for `la` in a shadow page. Returns its index.
+    fn set_slot(&mut self, page: u32, la: u64, new: Slot) -> usize {
+        let p = &self.shadow.pages[page as usize];
+        let index = (la >> p.key.shift()) as usize % ENTRIES;
+        let old = p.slots[index];
+        let mut new = new;
+        if old.same_but_history(new) {
+            new = new.with_history(old);
+        } else if !old.is_empty() {
+            self.drop_slot(page, index);
+        }
+        let p = &mut self.shadow.pages[page as usize];
+        p.live += u32::from(p.slots[index].is_empty());
+        p.slots[index] = new;
+        index
+    }
+
+    /// Tells of a store to a frame of kind [`Kind::Table`], before or after it is made: drops
+    /// exactly what was built from those bytes.
+    pub fn note_store(&mut self, p: HostPhys, len: usize) {
+        for (at, part) in pieces(p, len) {
+            let Some(frame) = self.ram.frame(at) else { continue };
+            let mut next = self.shadow.first(frame as u32);
+            while let Some(page) = next {
+                next = self.shadow.pages[page as usize].next;
+                self.stored(page, at.offset() as usize, part.len());
+            }
+        }
+    }
+
+    /// A store to the bytes of one shadow page.
+    fn stored(&mut self, page: u32, offset: usize, len: usize) {
+        self.drop_covered(page, offset, len);
+        let stores = self.shadow.count_store(page);
+        if stores >= FLOOD || len >= BULK || self.shadow.is_dead(page) {
+            self.destroy(page);
+        }
+    }
+
+    fn drop_covered(&mut self, page: u32, offset: usize, len: usize) {
+        for i in self.shadow.pages[page as usize].key.covered(offset, offset + len - 1) {
+            if !self.shadow.pages[page as usize].slots[i].is_empty() {
+                self.drop_slot(page, i);
+            }
+        }
+    }
+
+    /// The MMU itself set accessed or dirty flags in a guest's entry of `bytes` bytes. Shadow
+    /// entries of the same width do not mind; in others the flag is some other bit.
+    pub(crate) fn marked_entry(&mut self, at: HostPhys, bytes: u64) {
+        let Some(frame) = self.ram.frame(at) else { return };
+        self.code_stored(frame, at);
+        let mut next = self.shadow.first(frame as u32);
+        while let Some(page) = next {
+            let p = &self.shadow.pages[page as usize];
+            next = p.next;
+            if u64::from(p.key.entry_bytes) != bytes {
+                self.drop_covered(page, at.offset() as usize, bytes as usize);
+            }
+        }
+    }
+
+    /// The MMU itself set accessed or dirty flags in an EPT entry.
+    pub(crate) fn marked_ept(&mut self, at: HostPhys) {
+        let Some(frame) = self.ram.frame(at) else { return };
+        self.code_stored(frame, at);
+        if self.kinds.get(frame, Kind::Table) {
+            self.note_store(at, 8);
+        }
+    }
+
+    fn code_stored(&mut self, frame: usize, at: HostPhys) {
+        if self.kinds.get(frame, Kind::Code) {
+            self.code_stores.push(at);
+        }
+    }
+
+    /// Drops a shadow entry in use, and what was reached through it.
+    fn drop_slot(&mut self, page: u32, index: usize) {
+        self.stats.dropped += 1;
+        let banks = self.banks_of(page);
+        let p = &mut self.shadow.pages[page as usize];
+        let slot = core::mem::take(&mut p.slots[index]);
+        p.live -= 1;
+        self.unreach_slot(page, index, slot, banks);
+    }
+
+    /// The banks that may hold translations made through a page.
+    fn banks_of(&self, page: u32) -> u64 {
+        let p = &self.shadow.pages[page as usize];
+        if !p.key.top {
+            return p.banks;
+        }
+        // A bank has moved on from a top page when it has another root: exact, so that reusing a
+        // dead process's top table disturbs nobody.
+        ones(p.banks)
+            .filter(|b| self.banks.get(*b).is_some_and(|b| self.is_root(b.roots, page)))
+            .fold(0, |m, b| m | 1 << b)
+    }
+
+    fn is_root(&self, roots: [u64; 4], page: u32) -> bool {
+        roots.iter().any(|root| self.shadow.target(Slot(*root)) == Some(page))
+    }
+
+    /// Drops from the TLBs of `banks` what was reached through one entry.
+    fn unreach_slot(&mut self, page: u32, index: usize, slot: Slot, banks: u64) {
+        if slot.is_leaf() {
+            self.unmap(page, index, slot, banks);
+        } else if let Some(child) = self.shadow.target(slot) {
+            self.unreach(child, banks);
+        }
+    }
+
+    /// Drops from the TLBs of `banks` what was reached through a page. Its entries stay.
+    fn unreach(&mut self, page: u32, banks: u64) {
+        let p = &self.shadow.pages[page as usize];
+        let banks = banks & p.banks;
+        if banks == 0 || p.live == 0 {
+            return;
+        }
+        // Upwards of 512 GiB, entry by entry costs more than starting afresh.
+        if p.key.level > 2 {
+            ones(banks).for_each(|b| self.flush_bank(b));
+            return;
+        }
+        for index in 0..ENTRIES {
+            let slot = self.shadow.pages[page as usize].slots[index];
+            if !slot.is_empty() {
+                self.unreach_slot(page, index, slot, banks);
+            }
+        }
+    }
+
+    /// Drops from the TLBs of `banks` the page or pages that a leaf maps.
+    fn unmap(&mut self, page: u32, index: usize, slot: Slot, banks: u64) {
+        let p = &self.shadow.pages[page as usize];
+        let (many, base, shift) = (p.many, p.base, p.key.shift());
+        let Some(base) = base else { return };
+        let la = base | (index as u64) << shift;
+        for b in ones(banks & p.banks) {
+            if many {
+                self.flush_bank(b);
+                continue;
+            }
+            let mut count = crate::tlb::Count { writers: &mut self.writers, ram: &self.ram };
+            self.banks[b].drop_range(la, shift, &mut count);
+            if slot.executed() != [false; 2] {
+                self.renew(b, slot.executed());
+            }
+        }
+    }
+
+    /// Removes a shadow page, with what was reached through it.
+    fn destroy(&mut self, page: u32) {
+        if !self.shadow.is_dead(page) {
+            let banks = self.banks_of(page);
+            self.unreach(page, banks);
+        }
+        let frame = self.shadow.pages[page as usize].key.frame;
+        if self.shadow.remove(page) && frame != self.shadow.outside() {
+            self.kinds.set(frame as usize, Kind::Table, false);
+        }
+    }
+}
