@@ -161,3 +161,14 @@ fn readme_commands() {
     check("strata run \\\n-cpus 2", "strata has no flag cpus");
     check("cargo run --release -- run --slow", "strata has no flag slow");
 }
+
+#[test]
+fn departures() {
+    let readme = "- `cpu/src/listed.rs`: something";
+    let files = |path, text| [("README.md", readme), (path, text)];
+    let confession = "// DEPARTURE: no fetch from devices.";
+    check(tidy::departures, &files("cpu/src/listed.rs", confession), &[]);
+    check(tidy::departures, &files("cpu/src/other.rs", "// nothing"), &[]);
+    let wrong = "cpu/src/other.rs: confesses a departure that README.md does not list";
+    check(tidy::departures, &files("cpu/src/other.rs", confession), &[wrong]);
+}

@@ -10,7 +10,7 @@ mod readme;
 pub use layout::{headers, manifests, root, sizes};
 pub use modules::orphans;
 pub use names::{clocks, devices, machine_alone_names_cpu};
-pub use readme::commands;
+pub use readme::{commands, departures};
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,10 @@
-//! The README's commands exist: packages, targets, files and flags are looked up.
+//! The README's commands exist: packages, targets, files and flags are looked up. Its list of
+//! departures from hardware has every file that confesses one.
 
 use super::{CRATES, Tree};
+
+/// Where departures are confessed.
+const MACHINE: [&str; 4] = ["mmu/src/", "cpu/src/", "platform/src/", "hypervisor/src/"];
 
 /// The commands of the README's code blocks that name something that is not there.
 pub fn commands(tree: &Tree) -> Vec<String> {
@@ -12,6 +16,19 @@ pub fn commands(tree: &Tree) -> Vec<String> {
             .extend(command(tree, &flags, &words).map(|why| format!("README.md: `{line}`: {why}")));
     }
     wrong
+}
+
+/// The files with a `DEPARTURE:` comment that the README does not name.
+pub fn departures(tree: &Tree) -> Vec<String> {
+    let readme = tree.text("README.md");
+    let confesses =
+        |text: &str| text.lines().any(|l| l.contains("//") && l.contains("DEPARTURE: "));
+    MACHINE
+        .iter()
+        .flat_map(|prefix| tree.rust(prefix))
+        .filter(|(path, text)| confesses(text) && !readme.contains(&format!("`{path}`")))
+        .map(|(path, _)| format!("{path}: confesses a departure that README.md does not list"))
+        .collect()
 }
 
 /// The lines of the blocks marked `sh`, without comments and with continued lines joined.
