@@ -54,7 +54,7 @@ pub(crate) fn check_boot(kernel: &Blob, modules: &[Blob], memory: u64) -> Result
     let modules: Vec<_> =
         modules.iter().map(|m| BootModule { file: m.file(), cmdline: &m.words }).collect();
     let (kernel, cmdline) = (kernel.file(), kernel.words.as_str());
-    let request = BootRequest { kernel, modules: &modules, cmdline, map, rsdp: 0 };
+    let request = BootRequest { kernel, modules: &modules, cmdline, map, rsdp: None };
     boot::load(&request, &mut Nowhere(map)).map(drop).map_err(Failure::input)
 }
 

@@ -147,7 +147,6 @@ fn modules(text: &str, kernel: &[u8]) -> Result<Vec<Blob>, Failure> {
             }
             Ok(vec![Blob { name: text.into(), bytes, words: String::new() }])
         }
-        #[expect(unreachable_patterns, reason = "multiboot is on its way")]
         Some(_) => values::list(text).iter().map(|module| multiboot_module(module)).collect(),
     }
 }

@@ -12,7 +12,8 @@ const SIZE: u64 = 64 << 20;
 fn installed(processors: u8) -> Memory {
     let mut memory = Memory::new(SIZE);
     let map = MemoryMap::new(SIZE);
-    assert_eq!(acpi::install(&map, processors, &mut memory), Ok(acpi::RSDP_ADDRESS));
+    let root = acpi::install(&map, processors, &mut memory).unwrap();
+    assert_eq!((root.address, &root.bytes), (acpi::RSDP_ADDRESS, &memory.read(root.address, 36)));
     memory
 }
 

@@ -8,7 +8,7 @@ mod dsdt;
 
 use crate::{
     board::{PM_BASE, SCI_IRQ},
-    boot::{GuestMemory, MemoryError},
+    boot::{GuestMemory, MemoryError, RootPointer},
     devices::hpet,
     memory_map::{ECAM_BASE, HPET_BASE, IOAPIC_BASE, LAPIC_BASE, MemoryMap},
 };
@@ -25,13 +25,12 @@ const OEM_ID: &[u8; 6] = b"STRATA";
 const OEM_TABLE_ID: &[u8; 8] = b"STRATAPC";
 const FACS_SIZE: usize = 64;
 
-/// Writes the tables into the areas that `map` keeps for them and returns the root pointer's
-/// address.
+/// Writes the tables into the areas that `map` keeps for them and returns the root pointer.
 pub fn install(
     map: &MemoryMap,
     processors: u8,
     memory: &mut dyn GuestMemory,
-) -> Result<u64, MemoryError> {
+) -> Result<RootPointer, MemoryError> {
     memory.write(map.facs_base(), &facs())?;
     let mut at = map.acpi_base();
     let mut place = |bytes: Vec<u8>| {
@@ -49,8 +48,9 @@ pub fn install(
     let rsdt = place(table(b"RSDT", 1, &short.collect::<Vec<_>>()))?;
     let long = tables.iter().flat_map(|address| address.to_le_bytes());
     let xsdt = place(table(b"XSDT", 1, &long.collect::<Vec<_>>()))?;
-    memory.write(RSDP_ADDRESS, &rsdp(rsdt as u32, xsdt))?;
-    Ok(RSDP_ADDRESS)
+    let root = RootPointer { address: RSDP_ADDRESS, bytes: rsdp(rsdt as u32, xsdt) };
+    memory.write(root.address, &root.bytes)?;
+    Ok(root)
 }
 
 /// The byte that makes the sum of `bytes` and itself zero.

@@ -15,8 +15,8 @@ const EM_X86_64: u16 = 62;
 pub(super) struct Segment {
     kind: u32,
     offset: u64,
-    pub(super) vaddr: u64,
-    pub(super) paddr: u64,
+    vaddr: u64,
+    paddr: u64,
     file_size: u64,
     memory_size: u64,
     align: u64,
@@ -25,8 +25,8 @@ pub(super) struct Segment {
 /// An ELF image whose header has been read.
 pub(super) struct Elf<'a> {
     file: &'a BootFile<'a>,
-    pub(super) entry: u64,
-    pub(super) segments: Vec<Segment>,
+    entry: u64,
+    segments: Vec<Segment>,
 }
 
 /// The file begins as an ELF image of either class does.
@@ -62,7 +62,7 @@ impl<'a> Elf<'a> {
     }
 
     /// The loadable segments that take memory.
-    pub(super) fn loadable(&self) -> impl Iterator<Item = &Segment> {
+    fn loadable(&self) -> impl Iterator<Item = &Segment> {
         self.segments.iter().filter(|segment| segment.kind == PT_LOAD && segment.memory_size != 0)
     }
 
@@ -79,13 +79,7 @@ impl<'a> Elf<'a> {
             let base = segment.paddr.wrapping_add(slide);
             let end = base.saturating_add(segment.memory_size.max(segment.file_size));
             if !request.is_free(base, end) {
-                return Err(BootError::DoesNotFit {
-                    name: self.file.name.into(),
-                    what: "ELF segment",
-                    base,
-                    size: end - base,
-                    end: request.map.acpi_base(),
-                });
+                return Err(request.no_room(self.file, "ELF segment", base, end - base));
             }
             let bytes = self.file.slice(segment.offset, segment.file_size, "ELF segment")?;
             memory.write(base, bytes)?;
@@ -95,6 +89,24 @@ impl<'a> Elf<'a> {
             return Err(self.file.bad_field("ELF loadable segments", 0, 0, "at least one"));
         }
         Ok(top)
+    }
+
+    /// The physical addresses that the image takes: first, and past the last.
+    pub(super) fn extent(&self) -> (u64, u64) {
+        let base = self.loadable().map(|segment| segment.paddr).min().unwrap_or(0);
+        let ends = self.loadable().map(|segment| segment.paddr.saturating_add(segment.memory_size));
+        (base, ends.max().unwrap_or(0))
+    }
+
+    /// The physical address of the entry point in an image loaded `slide` bytes higher. A virtual
+    /// entry point is translated by the segment that holds it.
+    pub(super) fn entry32(&self, slide: u64) -> Result<u32, BootError> {
+        let holder = self.loadable().find(|segment| segment.holds(self.entry));
+        let physical = holder
+            .map_or(self.entry, |segment| segment.paddr.wrapping_add(self.entry - segment.vaddr));
+        u32::try_from(physical.wrapping_add(slide)).map_err(|_| {
+            self.file.bad_field("ELF entry point", 24, self.entry, "a 32-bit physical address")
+        })
     }
 
     /// The descriptor of the first note called `name` with type `kind`.
@@ -155,7 +167,7 @@ impl Segment {
     }
 
     /// `vaddr` lies in this segment.
-    pub(super) fn holds(&self, vaddr: u64) -> bool {
+    fn holds(&self, vaddr: u64) -> bool {
         vaddr.checked_sub(self.vaddr).is_some_and(|at| at < self.memory_size)
     }
 }

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::request::{GuestMemory, MemoryError};
-
-/// Where the loaders put the descriptor table that the entry state's selectors refer to.
-pub(super) const GDT_BASE: u64 = 0x1000;
+use super::{
+    layout::GDT_BASE,
+    request::{GuestMemory, MemoryError},
+};
 
 const CR0_PE: u64 = 1;
 const CR0_ET: u64 = 1 << 4;

@@ -7,12 +7,10 @@ use crate::memory_map::{EXTENDED_BASE, MemoryMap};
 
 use super::{
     BootError, BootFile, BootRequest, Entry, GuestMemory,
+    layout::{CMDLINE_BASE, INFO_BASE},
     request::{BootModule, with_nul},
 };
 
-/// Where the loader puts the boot parameters and the command line.
-const PARAMS_BASE: u64 = 0x1_0000;
-const CMDLINE_BASE: u64 = 0x2_0000;
 /// `__BOOT_CS` and `__BOOT_DS`.
 const BOOT_CS: u16 = 0x10;
 const BOOT_DS: u16 = 0x18;
@@ -79,17 +77,17 @@ pub(super) fn load(
     let code = kernel.slice(header.setup_end, size, "protected-mode kernel")?;
     header.end = header.end.max(EXTENDED_BASE + size);
     if header.end > request.map.acpi_base() {
-        return Err(no_room(request, kernel, "kernel", EXTENDED_BASE, header.end - EXTENDED_BASE));
+        return Err(request.no_room(kernel, "kernel", EXTENDED_BASE, header.end - EXTENDED_BASE));
     }
     memory.write(EXTENDED_BASE, code)?;
     load_cmdline(request, &mut header, memory)?;
     load_initrd(request, &mut header, memory)?;
     let mut params = header.params;
     params[TYPE_OF_LOADER] = LOADER_TYPE;
-    put64(&mut params, ACPI_RSDP_ADDR, request.rsdp);
+    put64(&mut params, ACPI_RSDP_ADDR, request.rsdp_address());
     put_e820(&mut params, &request.map);
-    memory.write(PARAMS_BASE, &params)?;
-    let entry = Entry { rsi: PARAMS_BASE, ..Entry::flat32(EXTENDED_BASE as u32, BOOT_CS, BOOT_DS) };
+    memory.write(INFO_BASE, &params)?;
+    let entry = Entry { rsi: INFO_BASE, ..Entry::flat32(EXTENDED_BASE as u32, BOOT_CS, BOOT_DS) };
     entry.write_gdt(memory)?;
     Ok(entry)
 }
@@ -175,22 +173,12 @@ fn load_initrd(
     let top = request.map.acpi_base().min(header.initrd_max.saturating_add(1));
     let base = top.saturating_sub(size) & !0xfff;
     if base < header.end {
-        return Err(no_room(request, file, "initial ramdisk", header.end, size));
+        return Err(request.no_room(file, "initial ramdisk", header.end, size));
     }
     memory.write(base, file.bytes)?;
     put32(&mut header.params, RAMDISK_IMAGE, base as u32);
     put32(&mut header.params, RAMDISK_SIZE, size as u32);
     Ok(())
-}
-
-fn no_room(
-    request: &BootRequest<'_>,
-    file: &BootFile<'_>,
-    what: &'static str,
-    base: u64,
-    size: u64,
-) -> BootError {
-    BootError::DoesNotFit { name: file.name.into(), what, base, size, end: request.map.acpi_base() }
 }
 
 fn put_e820(params: &mut [u8], map: &MemoryMap) {

@@ -7,7 +7,7 @@ use crate::memory_map::Range;
 use super::{
     BootError, BootFile, BootRequest, Entry, GuestMemory,
     elf::{self, Elf},
-    request::with_nul,
+    layout::{CMDLINE_BASE, INFO_BASE, MEMMAP_BASE, MODLIST_BASE, Placed, Texts},
 };
 
 /// `XEN_ELFNOTE_PHYS32_ENTRY`.
@@ -16,14 +16,6 @@ const PHYS32_ENTRY: u32 = 18;
 const START_MAGIC: u32 = 0x336e_c578;
 /// Version 1 of the structure has the memory map.
 const START_VERSION: u32 = 1;
-
-/// Where the loader puts the structure, the tables it points to, and the command lines.
-const START_INFO_BASE: u64 = 0x1_0000;
-const MEMMAP_BASE: u64 = 0x1_1000;
-const MODLIST_BASE: u64 = 0x1_2000;
-const CMDLINE_BASE: u64 = 0x2_0000;
-/// Modules that the list's page holds.
-const MODULE_LIMIT: usize = 128;
 
 /// The file is an ELF image with the note.
 pub(super) fn recognise(kernel: &[u8]) -> bool {
@@ -49,51 +41,32 @@ pub(super) fn load(
     let entry = entry_note(&elf)
         .ok_or_else(|| request.kernel.bad_field("PVH entry note", 0, 0, accepted))?;
     let top = elf.load(0, request, memory)?;
-    let modules = place_modules(request, top, memory)?;
+    let modules = request.place_high(top, memory)?;
+    write_modules(request, &modules, memory)?;
     let map = request.map.ranges();
     let records: Vec<u8> = map.iter().flat_map(memmap_entry).collect();
     memory.write(MEMMAP_BASE, &records)?;
-    memory.write(START_INFO_BASE, &start_info(request, modules, map.len()))?;
-    let entry = Entry { rbx: START_INFO_BASE, ..Entry::flat32(entry, 0x10, 0x18) };
+    memory.write(INFO_BASE, &start_info(request, modules.len() as u32, map.len()))?;
+    let entry = Entry { rbx: INFO_BASE, ..Entry::flat32(entry, 0x10, 0x18) };
     entry.write_gdt(memory)?;
     Ok(entry)
 }
 
-/// Copies the modules as high as possible, writes their list and command lines after the kernel's,
-/// and returns their number.
-fn place_modules(
+/// Writes the list of modules and the command lines.
+fn write_modules(
     request: &BootRequest<'_>,
-    kernel_end: u64,
+    placed: &[Placed],
     memory: &mut dyn GuestMemory,
-) -> Result<u32, BootError> {
-    let (found, accepted) = (request.modules.len(), MODULE_LIMIT);
-    if found > accepted {
-        return Err(BootError::Modules { name: request.kernel.name.into(), found, accepted });
-    }
-    let mut top = request.map.acpi_base();
-    let mut lines = with_nul(request.cmdline);
+) -> Result<(), BootError> {
+    let mut texts = Texts::new();
+    texts.add(request.cmdline);
     let mut list = Vec::new();
-    for module in request.modules {
-        let size = module.file.bytes.len() as u64;
-        let base = top.saturating_sub(size) & !0xfff;
-        if base < kernel_end {
-            return Err(BootError::DoesNotFit {
-                name: module.file.name.into(),
-                what: "module",
-                base: kernel_end,
-                size,
-                end: top,
-            });
-        }
-        memory.write(base, module.file.bytes)?;
-        let cmdline = CMDLINE_BASE + lines.len() as u64;
-        lines.extend(with_nul(module.cmdline));
-        list.extend([base, size, cmdline, 0].into_iter().flat_map(u64::to_le_bytes));
-        top = base;
+    for (placed, module) in placed.iter().zip(request.modules) {
+        let words = [placed.start, placed.end - placed.start, texts.add(module.cmdline), 0];
+        list.extend(words.into_iter().flat_map(u64::to_le_bytes));
     }
     memory.write(MODLIST_BASE, &list)?;
-    memory.write(CMDLINE_BASE, &lines)?;
-    Ok(found as u32)
+    texts.write(memory)
 }
 
 /// `struct hvm_memmap_table_entry`.
@@ -109,7 +82,7 @@ fn start_info(request: &BootRequest<'_>, modules: u32, map_entries: usize) -> Ve
     for word in [START_MAGIC, START_VERSION, 0, modules] {
         bytes.extend(word.to_le_bytes());
     }
-    for address in [modlist, CMDLINE_BASE, request.rsdp, MEMMAP_BASE] {
+    for address in [modlist, CMDLINE_BASE, request.rsdp_address(), MEMMAP_BASE] {
         bytes.extend(address.to_le_bytes());
     }
     for word in [map_entries as u32, 0] {

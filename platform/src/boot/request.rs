@@ -1,8 +1,8 @@
 //! What the loaders are given.
 
-use crate::memory_map::{BIOS_BASE, MIN_MEMORY, MemoryMap};
+use crate::memory_map::{MIN_MEMORY, MemoryMap};
 
-use super::error::BootError;
+use super::{error::BootError, layout::check_texts};
 
 /// An address range that is not memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,7 @@ pub struct BootFile<'a> {
 pub struct BootModule<'a> {
     /// The file.
     pub file: BootFile<'a>,
-    /// Its command line, where the protocol carries one.
+    /// Its command line, passed on as it is where the protocol carries one.
     pub cmdline: &'a str,
 }
 
@@ -44,14 +44,23 @@ pub struct BootModule<'a> {
 pub struct BootRequest<'a> {
     /// The kernel.
     pub kernel: BootFile<'a>,
-    /// The modules in order. Linux and PVH kernels take the first as their initial ramdisk.
+    /// The modules in order. Linux takes one, its initial ramdisk.
     pub modules: &'a [BootModule<'a>],
     /// The kernel's command line.
     pub cmdline: &'a str,
     /// The machine's memory.
     pub map: MemoryMap,
-    /// Physical address of the ACPI root pointer; 0 if there is none.
-    pub rsdp: u64,
+    /// The ACPI root pointer, if there is one.
+    pub rsdp: Option<&'a RootPointer>,
+}
+
+/// The ACPI root pointer, as [`crate::acpi::install`] leaves it in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootPointer {
+    /// Its physical address.
+    pub address: u64,
+    /// Its content.
+    pub bytes: Vec<u8>,
 }
 
 /// The formats that [`super::load`] knows.
@@ -61,12 +70,18 @@ pub enum Format {
     Linux,
     /// ELF with a PVH entry note.
     Pvh,
+    /// Any file with a multiboot 1 header.
+    Multiboot1,
+    /// Any file with a multiboot 2 header.
+    Multiboot2,
 }
 
-/// Longest command line that the loaders' area below 640 KiB holds.
-const CMDLINE_LIMIT: usize = 0xffff;
-
 impl BootRequest<'_> {
+    /// The root pointer's address; 0 if there is none.
+    pub(super) fn rsdp_address(&self) -> u64 {
+        self.rsdp.map_or(0, |rsdp| rsdp.address)
+    }
+
     /// The conditions that all protocols share.
     pub(super) fn check(&self) -> Result<(), BootError> {
         if self.map.low < MIN_MEMORY {
@@ -74,21 +89,19 @@ impl BootRequest<'_> {
         }
         let lines = self.modules.iter().map(|module| module.cmdline).chain([self.cmdline]);
         let length = lines.map(|line| line.len() + 1).sum::<usize>();
-        if length > CMDLINE_LIMIT {
-            return Err(BootError::CommandLine { found: length, accepted: CMDLINE_LIMIT });
-        }
-        Ok(())
+        check_texts(length)
     }
 
-    /// `[base, end)` is free memory for the kernel: extended memory below the ACPI tables.
-    pub(super) fn is_free(&self, base: u64, end: u64) -> bool {
-        let conventional = base < end && end <= BIOS_BASE.min(crate::memory_map::EBDA_BASE);
-        let extended = base >= crate::memory_map::EXTENDED_BASE && end <= self.map.acpi_base();
-        base <= end && (conventional || extended)
+    /// The command line as multiboot passes it: the kernel's name, then the arguments.
+    pub(super) fn named_cmdline(&self) -> String {
+        match self.cmdline {
+            "" => self.kernel.name.into(),
+            arguments => format!("{} {arguments}", self.kernel.name),
+        }
     }
 }
 
-/// `bytes` with a terminating zero.
+/// `text` with a terminating zero.
 pub(super) fn with_nul(text: &str) -> Vec<u8> {
     text.bytes().chain([0]).collect()
 }
