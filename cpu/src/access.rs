@@ -145,9 +145,29 @@ impl Cpu {
         la: u64,
         kind: AccessKind,
     ) -> Result<HostPhys, Trap> {
-        let regime = self.regime;
-        let a = Access { kind, user: false, ac: false, implicit: true };
-        let r = self.mmu().translate(&regime, Linear(la), a);
+        self.translate_as(la, kind, 0, true)
+    }
+
+    /// As `translate`, with the rights of privilege level `cpl`, whatever the current one is; `implicit`
+    /// as for descriptor tables. Uses and fills the TLB.
+    pub(crate) fn translate_as(
+        &mut self,
+        la: u64,
+        kind: AccessKind,
+        cpl: u8,
+        implicit: bool,
+    ) -> Result<HostPhys, Trap> {
+        let (regime, bank, view) = (self.regime, self.bank, self.view_of(cpl, implicit));
+        let tlb = self.mmu().tlb(bank, view);
+        // SAFETY: the index is below TLB_ENTRIES.
+        let e = unsafe { &*tlb.add((la >> 12) as usize % mmu::TLB_ENTRIES) };
+        let tag = if kind == AccessKind::Write { e.wtag } else { e.rtag };
+        if la & !0xfff == tag {
+            return Ok(HostPhys(e.phys | la & 0xfff));
+        }
+        let ac = self.rflags_system & flags::AC != 0;
+        let a = Access { kind, user: cpl == 3 && !implicit, ac, implicit };
+        let r = self.mmu().fill(&regime, bank, view, Linear(la), a);
         r.map_err(|f| self.translation_trap(f, la))
     }
 

@@ -18,6 +18,43 @@ impl Apic {
 }
 
 impl Cpu {
+    /// Whether an external interrupt waits: from the 8259 pair through LINT0, or in the IRR above PPR.
+    #[inline]
+    pub(crate) fn interrupt_pending(&self) -> bool {
+        self.sys.intr
+    }
+
+    /// Acknowledges the external interrupt that waits; its vector.
+    pub(crate) fn acknowledge_interrupt(&mut self) -> u8 {
+        self.bus().acknowledge()
+    }
+
+    /// The retired-instruction count at which the APIC timer is due; `u64::MAX` for never.
+    pub(crate) fn apic_deadline(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// Lets the APIC timer fire.
+    pub(crate) fn apic_timer_due(&mut self) {}
+
+    /// Reads an APIC MSR (1BH, 6E0H, 800H to 83FH); `None`: #GP(0).
+    pub(crate) fn apic_msr_read(&mut self, n: u32) -> Option<u64> {
+        (n == 0x1b).then_some(self.apic.base)
+    }
+
+    /// Writes an APIC MSR; `None`: #GP(0).
+    pub(crate) fn apic_msr_write(&mut self, n: u32, v: u64) -> Option<()> {
+        (n == 0x1b).then(|| self.apic.base = v)
+    }
+
+    /// Whether this is the bootstrap processor.
+    pub(crate) fn apic_is_bsp(&self) -> bool {
+        self.apic.base & 1 << 8 != 0
+    }
+
+    /// Resets the APIC; an INIT keeps its ID and base.
+    pub(crate) fn apic_reset(&mut self, _init: bool) {}
+
     pub(crate) fn apic_mmio_read(&mut self, _offset: u64, _size: u8) -> u64 {
         0
     }

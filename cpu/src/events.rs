@@ -1,27 +1,194 @@
-//! Events at instruction boundaries and their delivery: exceptions, interrupts, NMI, INIT, SIPI.
-//! SDM vol. 3, "Interrupt and Exception Handling".
+//! Events at instruction boundaries: priorities, escalation of faults, single steps, halts.
+//! SDM vol. 3, "Prioritization of Concurrent Events" and "Interrupt and Exception Handling".
 
-use crate::state::Cpu;
-use crate::trap::Exception;
+use crate::delivery::{Event, EventKind};
+use crate::flags;
+use crate::state::{Activity, Cpu, Segment, seg};
+use crate::trap::{Exception, Trap, vector};
+
+/// DR6.BS: single step.
+pub const DR6_BS: u64 = 1 << 14;
+/// DR6.BD: access to a debug register.
+pub const DR6_BD: u64 = 1 << 13;
+/// DR7.GD: general detect.
+pub const DR7_GD: u64 = 1 << 13;
+
+/// How many events [`Recent`] keeps.
+const RECENT: usize = 8;
+
+/// The last events that were delivered, for the user.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recent {
+    events: [Option<(Event, u64)>; RECENT],
+    next: usize,
+}
+
+impl Recent {
+    fn push(&mut self, event: Event, rip: u64) {
+        self.events[self.next % RECENT] = Some((event, rip));
+        self.next = self.next.wrapping_add(1);
+    }
+
+    /// Events with the RIP that they met, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (Event, u64)> {
+        (0..RECENT).filter_map(move |k| self.events[(self.next + k) % RECENT])
+    }
+}
+
+/// Classes of exceptions. SDM vol. 3, "Conditions for Generating a Double Fault".
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Benign,
+    Contributory,
+    PageFault,
+    DoubleFault,
+}
+
+fn class(e: &Event) -> Class {
+    if e.kind != EventKind::Hardware {
+        return Class::Benign;
+    }
+    match e.vector {
+        vector::DE | vector::TS | vector::NP | vector::SS | vector::GP => Class::Contributory,
+        vector::PF => Class::PageFault,
+        vector::DF => Class::DoubleFault,
+        _ => Class::Benign,
+    }
+}
+
+/// What becomes of `second`, met while `first` was delivered: itself, a double fault, or shutdown.
+fn escalate(first: Option<Event>, second: Event) -> Option<Event> {
+    let Some(first) = first else { return Some(second) };
+    let double = Event { error: Some(0), ..Event::new(EventKind::Hardware, vector::DF) };
+    match (class(&first), class(&second)) {
+        (Class::DoubleFault, Class::Contributory | Class::PageFault) => None,
+        (Class::Contributory, Class::Contributory) => Some(double),
+        (Class::PageFault, Class::Contributory | Class::PageFault) => Some(double),
+        _ => Some(second),
+    }
+}
 
 impl Cpu {
     /// Whether [`Cpu::service_events`] has anything to look at.
+    #[inline]
     pub(crate) fn attention(&self) -> bool {
-        false
+        let s = &self.sys;
+        s.pending_debug != 0
+            || s.nmi_pending
+            || s.init_pending
+            || s.sipi_pending.is_some()
+            || s.dr7 & 0xff != 0
+            || self.interrupts_open() && self.interrupt_pending()
+            || self.vmx_attention()
+    }
+
+    /// Whether an external interrupt can be taken at this boundary.
+    fn interrupts_open(&self) -> bool {
+        self.rflags_system & flags::IF != 0 && !self.sys.sti_shadow && !self.sys.ss_shadow
     }
 
     /// Takes the highest event that is pending and not blocked.
-    pub(crate) fn service_events(&mut self) {}
+    pub(crate) fn service_events(&mut self) {
+        if self.take_init() || self.vmx_high_event() {
+            return;
+        }
+        if matches!(self.sys.activity, Activity::Shutdown | Activity::WaitSipi) {
+            return;
+        }
+        if self.sys.pending_debug != 0 && !self.sys.ss_shadow {
+            let bits = std::mem::take(&mut self.sys.pending_debug);
+            return self.raise_debug(bits);
+        }
+        if self.vmx_middle_event() {
+            return;
+        }
+        if self.sys.nmi_pending && !self.sys.nmi_blocked && !self.sys.ss_shadow {
+            self.sys.nmi_pending = false;
+            return self.inject(Event::new(EventKind::Nmi, vector::NMI));
+        }
+        if self.vmx_low_event() {
+            return;
+        }
+        if self.interrupts_open() && self.interrupt_pending() {
+            let vector = self.acknowledge_interrupt();
+            self.stats.interrupts += 1;
+            return self.inject(Event::new(EventKind::External, vector));
+        }
+        self.code_breakpoints();
+    }
+
+    /// INIT, and the start-up IPI that an INIT waits for. True if the processor was reset or started.
+    fn take_init(&mut self) -> bool {
+        if self.sys.init_pending && !self.vmx_blocks_init() {
+            self.sys.init_pending = false;
+            self.init();
+            return true;
+        }
+        let Some(page) = self.sys.sipi_pending.take() else { return false };
+        if self.sys.activity != Activity::WaitSipi || self.vmx_sipi(page) {
+            return false;
+        }
+        let cs = self.sys.seg[seg::CS];
+        let (selector, base) = ((page as u16) << 8, (page as u64) << 12);
+        self.set_segment(seg::CS, Segment { selector, base, limit: 0xffff, ..cs });
+        self.rip = 0;
+        self.sys.activity = Activity::Active;
+        true
+    }
+
+    /// Instruction breakpoints at the next instruction. SDM vol. 3, "Instruction-Breakpoint Exception
+    /// Condition".
+    fn code_breakpoints(&mut self) {
+        if self.sys.dr7 & 0xff == 0
+            || self.rflags_system & flags::RF != 0
+            || self.sys.activity != Activity::Active
+        {
+            return;
+        }
+        let la = if self.is_64() {
+            self.rip
+        } else {
+            self.rip.wrapping_add(self.seg_base[seg::CS]) as u32 as u64
+        };
+        let (dr7, dr) = (self.sys.dr7, self.sys.dr);
+        let met = |n: usize| dr7 >> (16 + 4 * n) & 3 == 0 && dr[n] == la;
+        let bits = (0..4).filter(|&n| met(n)).fold(0, |b, n| b | 1 << n);
+        let enabled = |n: u64| dr7 >> (2 * n) & 3 != 0;
+        if (0..4).any(|n| bits >> n & 1 != 0 && enabled(n)) {
+            self.raise_debug(bits);
+        }
+    }
+
+    /// Raises #DB with these bits for DR6.
+    pub(crate) fn raise_debug(&mut self, bits: u64) {
+        self.raise(Exception { vector: vector::DB, error: None, address: bits });
+    }
+
+    /// Records the bits of a #DB that is delivered.
+    pub(crate) fn take_debug_bits(&mut self, bits: u64) {
+        self.sys.dr6 = (self.sys.dr6 & !0xf) | bits;
+        self.sys.dr7 &= !DR7_GD;
+    }
 
     /// The retired-instruction count of the next timer of the processor's own (APIC timer, preemption
     /// timer); `u64::MAX` for none.
     pub(crate) fn next_timer(&self) -> u64 {
-        u64::MAX
+        self.apic_deadline().min(self.vmx_deadline())
     }
 
     /// Lets timers that are due fire; false if none was.
     pub(crate) fn timer_due(&mut self) -> bool {
-        false
+        let now = self.now();
+        if self.apic_deadline() <= now {
+            self.apic_timer_due();
+            return true;
+        }
+        self.vmx_deadline() <= now
+    }
+
+    /// Whether something other than flags and DR7 wants single steps (monitor trap flag).
+    pub(crate) fn needs_exact_step(&self) -> bool {
+        self.vmx_exact_step()
     }
 
     /// Before a step that runs alone.
@@ -29,20 +196,82 @@ impl Cpu {
         if stepping {
             self.sys.sti_shadow = false;
             self.sys.ss_shadow = false;
+            self.sys.step_trap = self.rflags_system & flags::TF != 0;
+            self.rflags_system &= !flags::RF;
         }
     }
 
     /// After a step that ran alone and completed: single-step trap.
-    pub(crate) fn after_step(&mut self) {}
-
-    /// Whether something other than flags and DR7 wants single steps (monitor trap flag).
-    pub(crate) fn needs_exact_step(&self) -> bool {
-        false
+    pub(crate) fn after_step(&mut self) {
+        if std::mem::take(&mut self.sys.step_trap) {
+            self.sys.pending_debug |= DR6_BS;
+        }
+        self.vmx_after_step();
     }
 
     /// Delivers exception `e` of the instruction at RIP.
     pub(crate) fn raise(&mut self, e: Exception) {
-        let _ = e;
-        self.sys.activity = crate::state::Activity::Shutdown;
+        self.inject(Event::exception(e));
+    }
+
+    /// Delivers `event`, and what delivering it raises in turn.
+    pub(crate) fn inject(&mut self, event: Event) {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let Some(event) = escalate(self.sys.delivering, event) else {
+                return self.triple_fault();
+            };
+            if self.vmx_intercepts(&event) {
+                return;
+            }
+            match self.deliver(event) {
+                Ok(()) => {}
+                Err(Trap::Fault(e)) => next = Some(Event::exception(e)),
+                Err(_) => return self.vm_exit(),
+            }
+        }
+    }
+
+    fn triple_fault(&mut self) {
+        if self.vmx_triple_fault() {
+            return;
+        }
+        self.sys.delivering = None;
+        self.sys.activity = Activity::Shutdown;
+    }
+
+    /// Counts an event for the user.
+    pub(crate) fn note_event(&mut self, event: &Event) {
+        if event.kind == EventKind::Hardware {
+            self.stats.exceptions[event.vector as usize & 31] += 1;
+        }
+        let rip = self.rip;
+        self.stats.recent.push(*event, rip);
+    }
+}
+
+/// The rows of the SDM's table, and that nothing else is a double fault.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(first: u8, second: u8, then: Option<u8>) {
+        let hardware = |v| Event::new(EventKind::Hardware, v);
+        let got = escalate(Some(hardware(first)), hardware(second)).map(|e| e.vector);
+        assert_eq!(got, then, "{first} then {second}");
+    }
+
+    #[test]
+    fn double_faults() {
+        check(vector::UD, vector::GP, Some(vector::GP));
+        check(vector::GP, vector::NP, Some(vector::DF));
+        check(vector::GP, vector::PF, Some(vector::PF));
+        check(vector::PF, vector::PF, Some(vector::DF));
+        check(vector::PF, vector::TS, Some(vector::DF));
+        check(vector::PF, vector::DB, Some(vector::DB));
+        check(vector::DF, vector::GP, None);
+        check(vector::DF, vector::PF, None);
+        check(vector::DF, vector::UD, Some(vector::UD));
     }
 }

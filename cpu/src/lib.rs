@@ -15,6 +15,8 @@ pub mod block;
 pub mod bus;
 pub mod control;
 pub mod decode;
+pub mod delivery;
+pub mod descriptors;
 pub mod dispatch;
 pub mod events;
 pub mod flags;

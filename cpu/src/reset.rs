@@ -54,6 +54,25 @@ impl Cpu {
         cpu
     }
 
+    /// INIT: as a reset, but CR0.CD and NW, MSRs, the TSC and the FPU stay. A processor that is not the
+    /// bootstrap processor waits for a start-up IPI. SDM vol. 3, "MP Initialization Protocol Algorithm".
+    pub(crate) fn init(&mut self) {
+        let old = self.sys.clone();
+        let fpu = self.fpu.clone();
+        self.reset();
+        self.sys.cr0 = CR0_ET | old.cr0 & (CR0_CD | CR0_NW);
+        self.sys.msr = old.msr;
+        self.sys.xcr0 = old.xcr0;
+        self.sys.tsc_offset = old.tsc_offset;
+        self.sys.intr = old.intr;
+        self.fpu = fpu;
+        self.apic_reset(true);
+        if !self.apic_is_bsp() {
+            self.sys.activity = Activity::WaitSipi;
+        }
+        self.update_paging();
+    }
+
     /// Power-up reset.
     pub fn reset(&mut self) {
         self.regs = [0; 16];

@@ -100,6 +100,12 @@ impl Cpu {
         let left = unsafe { dispatch::run(op, self, budget) };
         self.ic = left;
         match self.trap.take() {
+            Some(Trap::Again) => {
+                self.ic -= 1;
+                if stepping {
+                    self.after_step();
+                }
+            }
             Some(trap) => self.handle(trap),
             None if stepping => self.after_step(),
             None => {}
@@ -109,7 +115,11 @@ impl Cpu {
     fn handle(&mut self, trap: Trap) {
         match trap {
             Trap::Again => self.ic -= 1,
-            Trap::Fault(e) => self.raise(e),
+            // A fault counts as an instruction, so that time passes for a guest that only faults.
+            Trap::Fault(e) => {
+                self.ic -= 1;
+                self.raise(e);
+            }
             Trap::Unimplemented => self.unimplemented(),
             Trap::VmExit => self.vm_exit(),
         }
@@ -237,7 +247,7 @@ impl Cpu {
 
     /// Whether the next instruction runs alone: single-stepping, an interrupt shadow, breakpoints.
     fn stepping(&self) -> bool {
-        self.rflags_system & flags::TF != 0
+        self.rflags_system & (flags::TF | flags::RF) != 0
             || self.sys.sti_shadow
             || self.sys.ss_shadow
             || self.sys.dr7 & 0xff != 0

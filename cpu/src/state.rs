@@ -7,6 +7,8 @@
 use crate::apic::Apic;
 use crate::block::CodeCache;
 use crate::bus::Bus;
+use crate::delivery::Event;
+use crate::events::Recent;
 use crate::fpu::Fpu;
 use crate::model::Model;
 use crate::op::Op;
@@ -170,6 +172,10 @@ pub struct System {
     pub intr: bool,
     /// Debug exceptions (DR6 bits) that are pending after the last instruction.
     pub pending_debug: u64,
+    /// TF was set when the running instruction began.
+    pub step_trap: bool,
+    /// The event that is being delivered.
+    pub delivering: Option<Event>,
 }
 
 /// Model-specific registers kept as values.
@@ -324,6 +330,10 @@ pub struct Stats {
     pub exceptions: [u64; 32],
     /// External interrupts delivered.
     pub interrupts: u64,
+    /// The last events delivered.
+    pub recent: Recent,
+    /// Accesses to MSRs that do not exist: number and count.
+    pub unknown_msrs: std::collections::BTreeMap<u32, u64>,
 }
 
 impl Cpu {

@@ -1,5 +1,7 @@
 //! VMX. SDM vol. 3, part "Virtual Machine Extensions".
 
+mod hooks;
+
 use crate::state::Cpu;
 use crate::trap::Trap;
 use mmu::{Eptp, GuestPhys, HostPhys};
