@@ -1,7 +1,7 @@
 //! The `strata` command: command line, files, terminal and clock around the machine.
 //!
 //! Reading order: `args` (what can be asked), `values` and `domain` (how values are written),
-//! `launch` and `files` (what is read), `engine`, `console` and `drive` (a run), `status` (how it
+//! `launch` and `files` (what is read), `engine`, `console` and `drive` (a run), `status` and `summary` (how it
 //! ends), `image`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
@@ -24,6 +24,7 @@ mod files;
 mod image;
 mod launch;
 mod status;
+mod summary;
 mod values;
 
 use args::{Args, Asked, Verb};
