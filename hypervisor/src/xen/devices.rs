@@ -25,9 +25,16 @@ pub enum Msr {
 
 const IA32_APIC_BASE: u32 = 0x1B;
 const IA32_TSC_DEADLINE: u32 = 0x6E0;
+const IA32_PLATFORM_ID: u32 = 0x17;
+const IA32_BIOS_SIGN_ID: u32 = 0x8B;
+const IA32_MISC_ENABLE: u32 = 0x1A0;
 const X2APIC: core::ops::RangeInclusive<u32> = 0x800..=0x8FF;
 /// The sleep control register of a domU's ACPI tables; the status register follows.
 pub const SLEEP_PORT: u16 = 0x604;
+/// The reset register of a domU's ACPI tables.
+pub const RESET_PORT: u16 = 0x606;
+/// What resets the domain when written there.
+pub const RESET_VALUE: u8 = 1;
 /// `SLP_TYP` of S5 in a domU's tables.
 pub const SLEEP_TYPE_S5: u8 = 5;
 
@@ -51,7 +58,7 @@ impl Xen {
                     _ => lapic.read(offset, now).map_or(Msr::Gp, |v| Msr::Value(v.into())),
                 }
             }
-            _ => Msr::NotMine,
+            _ => fixed_msr(msr).map_or(Msr::NotMine, Msr::Value),
         }
     }
 
@@ -84,6 +91,7 @@ impl Xen {
                 let effect = lapic.write((msr - X2APIC.start()) << 4, value, now);
                 self.apic_written(m, dom, vcpu, effect).map_or(Msr::Gp, |()| Msr::Done)
             }
+            IA32_BIOS_SIGN_ID | IA32_MISC_ENABLE => Msr::Done,
             _ => Msr::NotMine,
         }
     }
@@ -264,7 +272,10 @@ impl Xen {
         if port == SLEEP_PORT && value as u8 == SLEEP_TYPE_S5 << 2 | 1 << 5 {
             self.shutdown(dom, ShutdownReason::Poweroff);
         }
-        (port == SLEEP_PORT || port == SLEEP_PORT + 1).then_some(())
+        if port == RESET_PORT && value as u8 == RESET_VALUE {
+            self.shutdown(dom, ShutdownReason::Reboot);
+        }
+        (SLEEP_PORT..=RESET_PORT).contains(&port).then_some(())
     }
 
     /// CR8.
@@ -277,6 +288,19 @@ impl Xen {
         if let Ok(state) = self.vcpu_mut(dom, vcpu) {
             state.lapic.set_cr8(value);
         }
+    }
+}
+
+/// MSRs of the processor model that read a constant. Machine checks, MTRRs and the rest are hidden
+/// in CPUID and do not exist.
+fn fixed_msr(msr: u32) -> Option<u64> {
+    match msr {
+        IA32_PLATFORM_ID => Some(0),
+        // A microcode revision that no errata table knows.
+        IA32_BIOS_SIGN_ID => Some(0xFFFF_FFFF_0000_0000),
+        // Fast strings; no branch trace, no PEBS.
+        IA32_MISC_ENABLE => Some(1 | 1 << 11 | 1 << 12),
+        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`machine`] (what is asked of the layer below), [`abi`] (the structures),
 //! [`domain`] and [`vcpu`] (the state), [`event`] (event channels and upcalls), [`hypercall`] and
-//! its sub-modules, then the emulated devices [`vlapic`], [`vioapic`], [`vuart`].
+//! its sub-modules, then the emulated devices [`vlapic`], [`vioapic`], [`vuart`], and [`build`].
 //!
 //! Invariants:
 //! - All state is in [`Xen`]; nothing here reads a clock. Time is the TSC, passed in as `now`;
@@ -13,6 +13,7 @@
 //! - What must happen outside is left in [`Xen::actions`], in order.
 
 pub mod abi;
+pub mod build;
 pub mod cpuid;
 pub mod devices;
 pub mod domain;
@@ -24,6 +25,10 @@ pub mod lifecycle;
 pub mod machine;
 pub mod mem;
 pub mod sched;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod time;
 pub mod vcpu;
 pub mod vioapic;

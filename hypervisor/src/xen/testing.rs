@@ -1,0 +1,158 @@
+//! A machine in a vector, for the tests: frames, and each domain's map as a tree.
+
+use super::abi::{Errno, layout::Layout};
+use super::domain::DomainConfig;
+use super::frames::FrameTable;
+use super::hypercall::{Context, Flow};
+use super::machine::{DomId, Machine, Mapping, PAGE_SIZE};
+use super::mem::{Paging, write_gpa};
+use super::{Width, Xen};
+use alloc::{collections::BTreeMap, vec::Vec};
+
+/// The first frame of the test machine's RAM.
+const FIRST: u64 = 0x100;
+
+/// RAM, frame table and maps.
+pub(super) struct VecMachine {
+    ram: Vec<u8>,
+    pub(super) frames: FrameTable,
+    pub(super) maps: BTreeMap<(DomId, u64), Mapping>,
+}
+
+impl VecMachine {
+    pub(super) fn new(pages: u64) -> Self {
+        let mut frames = FrameTable::default();
+        frames.add(FIRST..FIRST + pages);
+        let ram = alloc::vec![0; pages as usize * PAGE_SIZE];
+        Self { ram, frames, maps: BTreeMap::new() }
+    }
+
+    fn place(mfn: u64, offset: usize, len: usize) -> usize {
+        assert!(offset + len <= PAGE_SIZE, "access crosses a frame");
+        (mfn - FIRST) as usize * PAGE_SIZE + offset
+    }
+
+    /// What the bare-metal part does for `Action::Destroyed`.
+    pub(super) fn tear_down(&mut self, dom: DomId) {
+        let maps = core::mem::take(&mut self.maps);
+        for ((owner, gfn), map) in maps {
+            if owner != dom {
+                self.maps.insert((owner, gfn), map);
+            } else if map.kind.holds_reference() {
+                self.put(map.mfn);
+            }
+        }
+    }
+}
+
+impl Machine for VecMachine {
+    fn read(&self, mfn: u64, offset: usize, buf: &mut [u8]) {
+        assert!(self.frames.owner(mfn).is_some(), "read of the free frame {mfn:#x}");
+        let at = Self::place(mfn, offset, buf.len());
+        buf.copy_from_slice(&self.ram[at..at + buf.len()]);
+    }
+    fn write(&mut self, mfn: u64, offset: usize, data: &[u8]) {
+        assert!(self.frames.owner(mfn).is_some(), "write to the free frame {mfn:#x}");
+        let at = Self::place(mfn, offset, data.len());
+        self.ram[at..at + data.len()].copy_from_slice(data);
+    }
+    fn alloc(&mut self, owner: DomId) -> Option<u64> {
+        let mfn = self.frames.alloc(owner)?;
+        self.write(mfn, 0, &[0; PAGE_SIZE]);
+        Some(mfn)
+    }
+    fn get(&mut self, mfn: u64) {
+        assert!(self.frames.owner(mfn).is_some(), "reference to the free frame {mfn:#x}");
+        self.frames.get(mfn);
+    }
+    fn put(&mut self, mfn: u64) {
+        assert!(self.frames.owner(mfn).is_some(), "the free frame {mfn:#x} is dropped");
+        self.frames.put(mfn);
+    }
+    fn owner(&self, mfn: u64) -> Option<DomId> {
+        self.frames.owner(mfn)
+    }
+    fn lookup(&self, dom: DomId, gfn: u64) -> Option<Mapping> {
+        self.maps.get(&(dom, gfn)).copied()
+    }
+    fn set(&mut self, dom: DomId, gfn: u64, mapping: Option<Mapping>) -> Result<(), Errno> {
+        match mapping {
+            Some(mapping) => self.maps.insert((dom, gfn), mapping),
+            None => self.maps.remove(&(dom, gfn)),
+        };
+        Ok(())
+    }
+    fn free_pages(&self) -> u64 {
+        self.frames.free_pages()
+    }
+    fn total_pages(&self) -> u64 {
+        self.frames.total_pages()
+    }
+    fn max_mfn(&self) -> u64 {
+        self.frames.max_mfn()
+    }
+}
+
+/// Where the tests put a hypercall's argument, in every domain.
+pub(super) const ARG: u64 = 0x1000;
+/// Pages of RAM each test domain has, from frame 0.
+pub(super) const PAGES: u64 = 32;
+
+/// Dom0 and two domUs with RAM, unpaged.
+pub(super) struct World {
+    pub(super) m: VecMachine,
+    pub(super) xen: Xen,
+    pub(super) now: u64,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let mut world =
+            Self { m: VecMachine::new(512), xen: Xen::new(1_000_000, 1000), now: 1_000 };
+        for privileged in [true, false, false] {
+            let config = DomainConfig { privileged, vcpus: 2, max_pages: 64, ..Default::default() };
+            let dom = world.xen.create_domain(&mut world.m, config).unwrap();
+            world.xen.populate(&mut world.m, dom, 0, PAGES).unwrap();
+            for vcpu in 0..2 {
+                let vcpu = world.xen.vcpu_mut(dom, vcpu).unwrap();
+                vcpu.activity = super::vcpu::Activity::Runnable;
+            }
+        }
+        world
+    }
+
+    pub(super) fn raw(&mut self, dom: u16, width: Width, gpr: &mut [u64; 16]) -> Flow {
+        let context = Context { paging: Paging::default(), cpl: 0, width, now: self.now };
+        self.xen.hypercall(&mut self.m, (DomId(dom), 0), gpr, context)
+    }
+
+    /// A hypercall of vCPU 0 of `dom`, until it has finished.
+    pub(super) fn call(&mut self, dom: u16, nr: u32, args: &[u64]) -> i64 {
+        let mut gpr = [0; 16];
+        gpr[0] = nr.into();
+        for (place, &arg) in [7, 6, 2, 10, 8, 9].into_iter().zip(args) {
+            gpr[place] = arg;
+        }
+        while self.raw(dom, Width::Long, &mut gpr) == Flow::Again {}
+        gpr[0] as i64
+    }
+
+    pub(super) fn put<T: Layout>(&mut self, dom: u16, gpa: u64, value: &T) {
+        let mut raw = alloc::vec![0; T::size(Width::Long)];
+        value.encode(Width::Long, &mut raw);
+        write_gpa(&mut self.m, DomId(dom), gpa, &raw).unwrap();
+    }
+
+    pub(super) fn get<T: Layout>(&self, dom: u16, gpa: u64) -> T {
+        let mut raw = alloc::vec![0; T::size(Width::Long)];
+        super::mem::read_gpa(&self.m, DomId(dom), gpa, &mut raw).unwrap();
+        T::decode(Width::Long, &raw)
+    }
+
+    /// A hypercall `nr(cmd, ARG, 1)` on a structure; its result and the structure afterwards.
+    pub(super) fn op<T: Layout>(&mut self, dom: u16, nr: u32, cmd: u64, arg: T) -> (i64, T) {
+        self.put(dom, ARG, &arg);
+        let result = self.call(dom, nr, &[cmd, ARG, 1]);
+        (result, self.get(dom, ARG))
+    }
+}
