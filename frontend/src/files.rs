@@ -38,7 +38,7 @@ pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, Failure> {
 /// Refuses a domain's kernel that is no ELF file with a PVH note, is truncated, or does not fit
 /// into `memory` bytes.
 pub(crate) fn check_pvh(name: &str, bytes: &[u8], memory: u64) -> Result<(), Failure> {
-    if boot::recognise(bytes) != Some(Format::Pvh) {
+    if !boot::offers(bytes, Format::Pvh) {
         let found = &bytes[..bytes.len().min(8)];
         let why = format!(
             "not a kernel for a domain: begins with {found:02x?}; accepted is ELF with a PVH note"

@@ -21,21 +21,24 @@ pub use request::{
 /// What the loaders call themselves.
 const LOADER_NAME: &str = "strata";
 
-/// What [`load`] takes a file for. An image with several headers is loaded by the first of
-/// multiboot 1, PVH, multiboot 2, Linux.
+/// The formats in the order in which [`load`] looks for them: QEMU's `-kernel` prefers multiboot.
+const FORMATS: [Format; 4] = [Format::Multiboot1, Format::Pvh, Format::Multiboot2, Format::Linux];
+
+/// Whether a file can be loaded as `format`; it may have the headers of several.
+#[must_use]
+pub fn offers(kernel: &[u8], format: Format) -> bool {
+    match format {
+        Format::Linux => linux::recognise(kernel),
+        Format::Pvh => pvh::recognise(kernel),
+        Format::Multiboot1 => multiboot1::recognise(kernel),
+        Format::Multiboot2 => multiboot2::recognise(kernel),
+    }
+}
+
+/// What [`load`] takes a file for.
 #[must_use]
 pub fn recognise(kernel: &[u8]) -> Option<Format> {
-    if multiboot1::recognise(kernel) {
-        Some(Format::Multiboot1)
-    } else if pvh::recognise(kernel) {
-        Some(Format::Pvh)
-    } else if multiboot2::recognise(kernel) {
-        Some(Format::Multiboot2)
-    } else if linux::recognise(kernel) {
-        Some(Format::Linux)
-    } else {
-        None
-    }
+    FORMATS.into_iter().find(|&format| offers(kernel, format))
 }
 
 /// Loads `request.kernel` and everything it needs into `memory`.
