@@ -7,8 +7,8 @@ use super::request::{BootFile, MemoryError};
 pub enum BootError {
     /// No known format.
     #[error(
-        "{name}: not a bootable image: begins with {found}; accepted are multiboot 1 and 2 \
-         images, ELF with a PVH note, and Linux bzImage (\"HdrS\" at 0x202)"
+        "{name}: not a bootable image: begins with {found}; accepted are Linux bzImage (\"HdrS\" at \
+         0x202), ELF with a PVH note, multiboot 1 and 2"
     )]
     Unrecognised {
         /// The file.
