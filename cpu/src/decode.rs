@@ -117,9 +117,11 @@ fn may_fault(i: &Instruction, make: &Make) -> bool {
 
 /// Status flags that the instruction surely writes.
 fn writes(i: &Instruction) -> u32 {
-    // A shift by CL may leave the flags alone.
-    let by_cl = i.op_count() >= 2 && i.op_register(i.op_count() - 1) == Register::CL;
-    if by_cl && isa::is_shift(i) { 0 } else { i.rflags_modified() & ALL_FLAGS }
+    // A shift by CL, or by an immediate that is 0 modulo the width, may leave the flags alone.
+    let last = i.op_count().wrapping_sub(1);
+    let certain =
+        !isa::is_shift(i) || (is_immediate(i.op_kind(last)) && i.immediate(last) & 31 != 0);
+    if certain { i.rflags_modified() & ALL_FLAGS } else { 0 }
 }
 
 /// For each instruction, the status flags that are read before they are next written.
@@ -241,7 +243,7 @@ impl<'a> Builder<'a> {
         let (am, mut op) = self.operands(k);
         let next = self.insns.get(k + 1);
         if self.fuse
-            && let Some(j) = next.filter(|j| isa::form(j, self.key.mode) == Make::Jcc)
+            && let Some(j) = next.filter(|j| matches!(isa::form(j, self.key.mode), Make::Jcc))
             && self.same_page(j)
             && let Some(f) = isa::fused(&i, am, j, self.live[k + 1] & writes(&i) != 0)
         {

@@ -5,10 +5,15 @@
 //! [`crate::dispatch::Sem`] if it is hot, else a plain function) and add its lines.
 
 pub mod alu;
+pub mod bits;
 pub mod branch;
+pub mod misc;
 pub mod moves;
 pub mod rm;
 pub mod segmented;
+pub mod shift;
+pub mod strings;
+pub mod unary;
 
 use crate::dispatch::Handler;
 use crate::plain::PlainFn;
@@ -44,8 +49,7 @@ pub struct Shape<'a> {
 pub type Pick = fn(&Shape) -> Handler;
 
 /// How an instruction form is executed.
-#[derive(Clone, Copy, PartialEq)]
-#[expect(unpredictable_function_pointer_comparisons, reason = "only variants are compared")]
+#[derive(Clone, Copy)]
 pub enum Make {
     /// Not implemented: #UD, counted.
     Missing,
@@ -90,8 +94,18 @@ macro_rules! forms {
 pub(crate) use forms;
 
 /// All families.
-const FAMILIES: &[&[Form]] =
-    &[alu::FORMS, alu::TEST_FORMS, branch::FORMS, moves::FORMS, segmented::FORMS];
+const FAMILIES: &[&[Form]] = &[
+    alu::FORMS,
+    alu::TEST_FORMS,
+    bits::FORMS,
+    branch::FORMS,
+    misc::FORMS,
+    moves::FORMS,
+    segmented::FORMS,
+    shift::FORMS,
+    strings::FORMS,
+    unary::FORMS,
+];
 
 struct Entry {
     flat: Make,

@@ -1,0 +1,282 @@
+//! Shifts and rotates.
+#![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
+
+use super::rm::{RegD, Rm, by_rm, try_flow};
+use super::{Form, Make, Shape, forms};
+use crate::dispatch::{Flow, Handler, Sem};
+use crate::flags::{self, class};
+use crate::mem::{Mem, get};
+use crate::op::Op;
+use crate::state::{Cpu, gpr};
+use crate::trap::Trap;
+use crate::word::Word;
+use iced_x86::{Instruction, Register};
+use mmu::TlbEntry;
+use std::marker::PhantomData;
+
+const ROL: u8 = 0;
+const ROR: u8 = 1;
+const SHL: u8 = 4;
+const SHR: u8 = 5;
+const SAR: u8 = 7;
+
+/// A shift or rotate of `r/m`, by CL if `CL`, else by an immediate.
+pub struct Shift<A, W, const OP: u8, const CL: bool, const FL: bool>(PhantomData<(A, W)>);
+
+/// `a` shifted by `count`, which is not 0 and below 64 (32 for narrow operands).
+#[inline(always)]
+unsafe fn shift<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, count: u32) -> W {
+    match OP {
+        SHL => {
+            let last = W::of(a.u() << (count - 1));
+            let res = W::of(last.u() << 1);
+            if FL {
+                (*cpu).set_cc(class::SHL, res, last);
+            }
+            res
+        }
+        SHR => {
+            let last = W::of(a.u() >> (count - 1));
+            let res = W::of(last.u() >> 1);
+            if FL {
+                (*cpu).set_cc(class::SHR, res, last);
+            }
+            res
+        }
+        SAR => {
+            let last = W::of((a.s() >> (count - 1)) as u64);
+            let res = W::of((last.s() >> 1) as u64);
+            if FL {
+                (*cpu).set_cc(class::SHR, res, last);
+            }
+            res
+        }
+        _ => rotate::<W, OP, FL>(cpu, a, count),
+    }
+}
+
+#[inline(always)]
+unsafe fn rotate<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, count: u32) -> W {
+    let n = count & (W::BITS - 1);
+    let n = if OP == ROL { n } else { (W::BITS - n) & (W::BITS - 1) };
+    let x = a.u();
+    let res = if n == 0 { a } else { W::of(x << n | x >> (W::BITS - n)) };
+    if FL {
+        rotate_flags::<W, OP>(&mut *cpu, res);
+    }
+    res
+}
+
+/// CF and OF after a rotate; the other flags stay.
+fn rotate_flags<W: Word, const OP: u8>(cpu: &mut Cpu, res: W) {
+    let top = res.u() >> (W::BITS - 1) & 1;
+    let (cf, of) = match OP {
+        ROL => (res.u() & 1, (res.u() & 1) ^ top),
+        _ => (top, top ^ (res.u() >> (W::BITS - 2) & 1)),
+    };
+    let keep = cpu.status() & !(flags::CF | flags::OF);
+    cpu.set_status(keep | cf | if of != 0 { flags::OF } else { 0 });
+}
+
+impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Sem for Shift<A, W, OP, CL, FL> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let count = if CL { get::<u8>(cpu, 8 * gpr::RCX as u8) as u32 } else { (*o).imm as u32 };
+        let count = count & if W::BITS == 64 { 63 } else { 31 };
+        let f = |a| if count == 0 { a } else { shift::<W, OP, FL>(cpu, a, count) };
+        try_flow!(A::update::<M, W>(o, cpu, tlb, f));
+        Flow::Next(1)
+    }
+}
+
+fn sh<W: Word, const OP: u8>(s: &Shape) -> Handler {
+    let cl = s.insn.op1_register() == Register::CL;
+    match (cl, s.flags) {
+        (false, false) => by_rm!(s.am, RegD, |A| Shift<A, W, OP, false, false>),
+        (false, true) => by_rm!(s.am, RegD, |A| Shift<A, W, OP, false, true>),
+        (true, false) => by_rm!(s.am, RegD, |A| Shift<A, W, OP, true, false>),
+        (true, true) => by_rm!(s.am, RegD, |A| Shift<A, W, OP, true, true>),
+    }
+}
+
+/// The masked count of a shift: its last operand.
+fn count<W: Word>(cpu: &Cpu, i: &Instruction) -> u32 {
+    let last = i.op_count() - 1;
+    let c = match i.op_kind(last) {
+        iced_x86::OpKind::Register => cpu.reg(Register::CL),
+        _ => i.immediate(last),
+    };
+    c as u32 & if W::BITS == 64 { 63 } else { 31 }
+}
+
+/// `RCL` and `RCR`: a rotate through CF.
+fn rotate_carry<W: Word, const LEFT: bool>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let masked = count::<W>(cpu, i);
+    let n = masked % (W::BITS + 1);
+    let cf = cpu.cf() as u128;
+    let mut after = (0, false);
+    cpu.modify::<W>(i, 0, |a| {
+        let wide = cf << W::BITS | a.u() as u128;
+        let left = if LEFT { n } else { (W::BITS + 1 - n) % (W::BITS + 1) };
+        let turned = wide << left | wide >> (W::BITS + 1 - left);
+        let res = W::of(turned as u64);
+        after = (res.u(), turned >> W::BITS & 1 != 0);
+        res
+    })?;
+    let (res, carry) = after;
+    if masked != 0 {
+        let top = res >> (W::BITS - 1) & 1 != 0;
+        let of = if LEFT { top ^ carry } else { top ^ (res >> (W::BITS - 2) & 1 != 0) };
+        let keep = cpu.status() & !(flags::CF | flags::OF);
+        cpu.set_status(keep | carry as u64 | if of { flags::OF } else { 0 });
+    }
+    Ok(())
+}
+
+/// `SHLD` and `SHRD`.
+fn double<W: Word, const LEFT: bool>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let n = count::<W>(cpu, i);
+    if n == 0 {
+        // The destination is still accessed (and a 32-bit register zero-extended).
+        return cpu.modify::<W>(i, 0, |a| a);
+    }
+    let fill = cpu.reg(i.op1_register());
+    let mut cc = (W::default(), W::default());
+    cpu.modify::<W>(i, 0, |a| {
+        let step = |n: u32| double_shift::<W, LEFT>(a.u(), fill, n);
+        cc = (step(n), step(n - 1));
+        cc.0
+    })?;
+    cpu.set_cc(if LEFT { class::SHL } else { class::SHR }, cc.0, cc.1);
+    Ok(())
+}
+
+/// The double shift by `n` bits. Where `n` exceeds a 16-bit operand, silicon goes on with the
+/// destination behind the source.
+fn double_shift<W: Word, const LEFT: bool>(a: u64, fill: u64, n: u32) -> W {
+    let w = W::BITS;
+    if w == 64 {
+        return W::of(match (LEFT, n) {
+            (_, 0) => a,
+            (true, _) => a << n | fill >> (64 - n),
+            (false, _) => a >> n | fill << (64 - n),
+        });
+    }
+    let (a, fill) = (a as u128, fill as u128);
+    let wide = a << (2 * w) | fill << w | a;
+    let v = if LEFT { wide << n >> (2 * w) } else { wide >> n };
+    W::of(v as u64)
+}
+
+/// The table of this family.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = forms! {
+    Rol_rm8_imm8 => Make::Typed(sh::<u8, ROL>);
+    Rol_rm8_1 => Make::Typed(sh::<u8, ROL>);
+    Rol_rm8_CL => Make::Typed(sh::<u8, ROL>);
+    Rol_rm16_imm8 => Make::Typed(sh::<u16, ROL>);
+    Rol_rm16_1 => Make::Typed(sh::<u16, ROL>);
+    Rol_rm16_CL => Make::Typed(sh::<u16, ROL>);
+    Rol_rm32_imm8 => Make::Typed(sh::<u32, ROL>);
+    Rol_rm32_1 => Make::Typed(sh::<u32, ROL>);
+    Rol_rm32_CL => Make::Typed(sh::<u32, ROL>);
+    Rol_rm64_imm8 => Make::Typed(sh::<u64, ROL>);
+    Rol_rm64_1 => Make::Typed(sh::<u64, ROL>);
+    Rol_rm64_CL => Make::Typed(sh::<u64, ROL>);
+    Ror_rm8_imm8 => Make::Typed(sh::<u8, ROR>);
+    Ror_rm8_1 => Make::Typed(sh::<u8, ROR>);
+    Ror_rm8_CL => Make::Typed(sh::<u8, ROR>);
+    Ror_rm16_imm8 => Make::Typed(sh::<u16, ROR>);
+    Ror_rm16_1 => Make::Typed(sh::<u16, ROR>);
+    Ror_rm16_CL => Make::Typed(sh::<u16, ROR>);
+    Ror_rm32_imm8 => Make::Typed(sh::<u32, ROR>);
+    Ror_rm32_1 => Make::Typed(sh::<u32, ROR>);
+    Ror_rm32_CL => Make::Typed(sh::<u32, ROR>);
+    Ror_rm64_imm8 => Make::Typed(sh::<u64, ROR>);
+    Ror_rm64_1 => Make::Typed(sh::<u64, ROR>);
+    Ror_rm64_CL => Make::Typed(sh::<u64, ROR>);
+    Shl_rm8_imm8 => Make::Typed(sh::<u8, SHL>);
+    Shl_rm8_1 => Make::Typed(sh::<u8, SHL>);
+    Shl_rm8_CL => Make::Typed(sh::<u8, SHL>);
+    Shl_rm16_imm8 => Make::Typed(sh::<u16, SHL>);
+    Shl_rm16_1 => Make::Typed(sh::<u16, SHL>);
+    Shl_rm16_CL => Make::Typed(sh::<u16, SHL>);
+    Shl_rm32_imm8 => Make::Typed(sh::<u32, SHL>);
+    Shl_rm32_1 => Make::Typed(sh::<u32, SHL>);
+    Shl_rm32_CL => Make::Typed(sh::<u32, SHL>);
+    Shl_rm64_imm8 => Make::Typed(sh::<u64, SHL>);
+    Shl_rm64_1 => Make::Typed(sh::<u64, SHL>);
+    Shl_rm64_CL => Make::Typed(sh::<u64, SHL>);
+    Shr_rm8_imm8 => Make::Typed(sh::<u8, SHR>);
+    Shr_rm8_1 => Make::Typed(sh::<u8, SHR>);
+    Shr_rm8_CL => Make::Typed(sh::<u8, SHR>);
+    Shr_rm16_imm8 => Make::Typed(sh::<u16, SHR>);
+    Shr_rm16_1 => Make::Typed(sh::<u16, SHR>);
+    Shr_rm16_CL => Make::Typed(sh::<u16, SHR>);
+    Shr_rm32_imm8 => Make::Typed(sh::<u32, SHR>);
+    Shr_rm32_1 => Make::Typed(sh::<u32, SHR>);
+    Shr_rm32_CL => Make::Typed(sh::<u32, SHR>);
+    Shr_rm64_imm8 => Make::Typed(sh::<u64, SHR>);
+    Shr_rm64_1 => Make::Typed(sh::<u64, SHR>);
+    Shr_rm64_CL => Make::Typed(sh::<u64, SHR>);
+    Sar_rm8_imm8 => Make::Typed(sh::<u8, SAR>);
+    Sar_rm8_1 => Make::Typed(sh::<u8, SAR>);
+    Sar_rm8_CL => Make::Typed(sh::<u8, SAR>);
+    Sar_rm16_imm8 => Make::Typed(sh::<u16, SAR>);
+    Sar_rm16_1 => Make::Typed(sh::<u16, SAR>);
+    Sar_rm16_CL => Make::Typed(sh::<u16, SAR>);
+    Sar_rm32_imm8 => Make::Typed(sh::<u32, SAR>);
+    Sar_rm32_1 => Make::Typed(sh::<u32, SAR>);
+    Sar_rm32_CL => Make::Typed(sh::<u32, SAR>);
+    Sar_rm64_imm8 => Make::Typed(sh::<u64, SAR>);
+    Sar_rm64_1 => Make::Typed(sh::<u64, SAR>);
+    Sar_rm64_CL => Make::Typed(sh::<u64, SAR>);
+    Sal_rm8_imm8 => Make::Typed(sh::<u8, SHL>);
+    Sal_rm8_1 => Make::Typed(sh::<u8, SHL>);
+    Sal_rm8_CL => Make::Typed(sh::<u8, SHL>);
+    Sal_rm16_imm8 => Make::Typed(sh::<u16, SHL>);
+    Sal_rm16_1 => Make::Typed(sh::<u16, SHL>);
+    Sal_rm16_CL => Make::Typed(sh::<u16, SHL>);
+    Sal_rm32_imm8 => Make::Typed(sh::<u32, SHL>);
+    Sal_rm32_1 => Make::Typed(sh::<u32, SHL>);
+    Sal_rm32_CL => Make::Typed(sh::<u32, SHL>);
+    Sal_rm64_imm8 => Make::Typed(sh::<u64, SHL>);
+    Sal_rm64_1 => Make::Typed(sh::<u64, SHL>);
+    Sal_rm64_CL => Make::Typed(sh::<u64, SHL>);
+    Rcl_rm8_imm8 => Make::Plain(rotate_carry::<u8, true>);
+    Rcl_rm8_1 => Make::Plain(rotate_carry::<u8, true>);
+    Rcl_rm8_CL => Make::Plain(rotate_carry::<u8, true>);
+    Rcl_rm16_imm8 => Make::Plain(rotate_carry::<u16, true>);
+    Rcl_rm16_1 => Make::Plain(rotate_carry::<u16, true>);
+    Rcl_rm16_CL => Make::Plain(rotate_carry::<u16, true>);
+    Rcl_rm32_imm8 => Make::Plain(rotate_carry::<u32, true>);
+    Rcl_rm32_1 => Make::Plain(rotate_carry::<u32, true>);
+    Rcl_rm32_CL => Make::Plain(rotate_carry::<u32, true>);
+    Rcl_rm64_imm8 => Make::Plain(rotate_carry::<u64, true>);
+    Rcl_rm64_1 => Make::Plain(rotate_carry::<u64, true>);
+    Rcl_rm64_CL => Make::Plain(rotate_carry::<u64, true>);
+    Rcr_rm8_imm8 => Make::Plain(rotate_carry::<u8, false>);
+    Rcr_rm8_1 => Make::Plain(rotate_carry::<u8, false>);
+    Rcr_rm8_CL => Make::Plain(rotate_carry::<u8, false>);
+    Rcr_rm16_imm8 => Make::Plain(rotate_carry::<u16, false>);
+    Rcr_rm16_1 => Make::Plain(rotate_carry::<u16, false>);
+    Rcr_rm16_CL => Make::Plain(rotate_carry::<u16, false>);
+    Rcr_rm32_imm8 => Make::Plain(rotate_carry::<u32, false>);
+    Rcr_rm32_1 => Make::Plain(rotate_carry::<u32, false>);
+    Rcr_rm32_CL => Make::Plain(rotate_carry::<u32, false>);
+    Rcr_rm64_imm8 => Make::Plain(rotate_carry::<u64, false>);
+    Rcr_rm64_1 => Make::Plain(rotate_carry::<u64, false>);
+    Rcr_rm64_CL => Make::Plain(rotate_carry::<u64, false>);
+    Shld_rm16_r16_imm8 => Make::Plain(double::<u16, true>);
+    Shld_rm16_r16_CL => Make::Plain(double::<u16, true>);
+    Shld_rm32_r32_imm8 => Make::Plain(double::<u32, true>);
+    Shld_rm32_r32_CL => Make::Plain(double::<u32, true>);
+    Shld_rm64_r64_imm8 => Make::Plain(double::<u64, true>);
+    Shld_rm64_r64_CL => Make::Plain(double::<u64, true>);
+    Shrd_rm16_r16_imm8 => Make::Plain(double::<u16, false>);
+    Shrd_rm16_r16_CL => Make::Plain(double::<u16, false>);
+    Shrd_rm32_r32_imm8 => Make::Plain(double::<u32, false>);
+    Shrd_rm32_r32_CL => Make::Plain(double::<u32, false>);
+    Shrd_rm64_r64_imm8 => Make::Plain(double::<u64, false>);
+    Shrd_rm64_r64_CL => Make::Plain(double::<u64, false>);
+};

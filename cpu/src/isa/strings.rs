@@ -1,0 +1,277 @@
+//! String instructions: MOVS, STOS, LODS, SCAS, CMPS, with REP as host bulk copies.
+//!
+//! A REP retires as one instruction per chunk of at most [`CHUNK`] iterations, at whose end RIP still
+//! points at it: so it is interruptible, exact at a fault, and no count, however large, holds the host
+//! up. SDM vol. 2, "REP/REPE/REPZ/REPNE/REPNZ".
+
+use super::{Form, Make, forms};
+use crate::flags;
+use crate::operand::segment_number;
+use crate::state::{Cpu, gpr, seg};
+use crate::trap::Trap;
+use crate::word::Word;
+use iced_x86::{Instruction, OpKind};
+use mmu::{AccessKind, HostPhys};
+
+/// Most iterations of a REP that retire as one instruction.
+pub const CHUNK: u64 = 1 << 14;
+const PAGE: u64 = 4096;
+
+/// What a string instruction works with.
+struct Strings {
+    /// All address bits.
+    mask: u64,
+    /// Segment of the source.
+    source: usize,
+    /// Bytes that an iteration moves on; negative with DF.
+    step: i64,
+    /// Bytes of an element.
+    size: u64,
+}
+
+impl Strings {
+    fn new<W: Word>(cpu: &Cpu, i: &Instruction) -> Strings {
+        let bits = address_bits(i);
+        let down = cpu.rflags_system & flags::DF != 0;
+        let size = W::BYTES as u64;
+        Strings {
+            mask: u64::MAX >> (64 - bits),
+            source: segment_number(i.memory_segment()),
+            step: if down { -(size as i64) } else { size as i64 },
+            size,
+        }
+    }
+
+    fn offset(&self, cpu: &Cpu, reg: usize) -> u64 {
+        cpu.regs[reg] & self.mask
+    }
+
+    /// Moves an index register on by `n` elements, at the address size.
+    fn advance(&self, cpu: &mut Cpu, reg: usize, n: u64) {
+        let to = cpu.regs[reg].wrapping_add((self.step as u64).wrapping_mul(n));
+        self.set(cpu, reg, to);
+    }
+
+    fn set(&self, cpu: &mut Cpu, reg: usize, v: u64) {
+        let r = &mut cpu.regs[reg];
+        match self.mask {
+            0xffff => u16::put(r, v as u16),
+            0xffff_ffff => u32::put(r, v as u32),
+            _ => *r = v,
+        }
+    }
+
+    /// How many elements from offset `off` stay in one page and do not wrap; 0 where the first does
+    /// not, or the direction is down.
+    fn run(&self, la: u64, off: u64, count: u64) -> u64 {
+        if self.step < 0 {
+            return 0;
+        }
+        let room = (PAGE - (la & (PAGE - 1))) / self.size;
+        let wrap = (self.mask - off) / self.size;
+        count.min(room).min(wrap)
+    }
+}
+
+/// Address size of a string instruction in bits.
+fn address_bits(i: &Instruction) -> u32 {
+    for n in 0..i.op_count() {
+        match i.op_kind(n) {
+            OpKind::MemorySegSI | OpKind::MemoryESDI => return 16,
+            OpKind::MemorySegESI | OpKind::MemoryESEDI => return 32,
+            OpKind::MemorySegRSI | OpKind::MemoryESRDI => return 64,
+            _ => {}
+        }
+    }
+    64
+}
+
+/// Runs `element` or bulk steps as the REP prefix says. `step` does up to the given number of
+/// iterations and returns how many, and whether a REPE/REPNE condition ended it.
+fn repeat(
+    cpu: &mut Cpu,
+    i: &Instruction,
+    s: &Strings,
+    mut step: impl FnMut(&mut Cpu, u64) -> Result<(u64, bool), Trap>,
+) -> Result<(), Trap> {
+    if !i.has_rep_prefix() && !i.has_repne_prefix() {
+        return step(cpu, 1).map(|_| ());
+    }
+    let mut budget = if cpu.rflags_system & flags::TF != 0 { 1 } else { CHUNK };
+    loop {
+        let count = s.offset(cpu, gpr::RCX);
+        if count == 0 {
+            return Ok(());
+        }
+        if budget == 0 || cpu.leave {
+            return Err(Trap::Again);
+        }
+        let (done, ended) = step(cpu, count.min(budget))?;
+        s.set(cpu, gpr::RCX, count - done);
+        budget -= done;
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+/// The frame behind a run of bytes, if it is RAM without traps.
+fn frame(cpu: &mut Cpu, la: u64, kind: AccessKind) -> Result<Option<HostPhys>, Trap> {
+    let p = cpu.translate(la, kind)?;
+    let plain = cpu.mmu().ram.is_ram(p) && !cpu.mmu().kinds(p).trap;
+    Ok(plain.then_some(p))
+}
+
+fn movs<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let s = Strings::new::<W>(cpu, i);
+    repeat(cpu, i, &s, |cpu, n| {
+        let (from, to) = (s.offset(cpu, gpr::RSI), s.offset(cpu, gpr::RDI));
+        let src = cpu.linear(s.source, from, W::BYTES, false)?;
+        let dst = cpu.linear(seg::ES, to, W::BYTES, true)?;
+        let n = s.run(src, from, s.run(dst, to, n));
+        let n = match n {
+            0 | 1 => None,
+            n => copy_run(cpu, &s, (src, from), (dst, to), n)?,
+        };
+        if n.is_none() {
+            let v = cpu.load_at::<W>(s.source, src)?;
+            cpu.store_at(seg::ES, dst, v)?;
+        }
+        let n = n.unwrap_or(1);
+        s.advance(cpu, gpr::RSI, n);
+        s.advance(cpu, gpr::RDI, n);
+        Ok((n, false))
+    })
+}
+
+/// Copies up to `n` elements inside one page on each side; `None` where that has to go one by one.
+fn copy_run(
+    cpu: &mut Cpu,
+    s: &Strings,
+    (src, from): (u64, u64),
+    (dst, to): (u64, u64),
+    n: u64,
+) -> Result<Option<u64>, Trap> {
+    let bytes = (n * s.size) as usize;
+    if cpu.linear(s.source, from, bytes, false).is_err()
+        || cpu.linear(seg::ES, to, bytes, true).is_err()
+        || cpu.aligned_only()
+    {
+        return Ok(None);
+    }
+    let Some(p) = frame(cpu, src, AccessKind::Read)? else { return Ok(None) };
+    let Some(q) = frame(cpu, dst, AccessKind::Write)? else { return Ok(None) };
+    // Where the destination starts inside the source, each element copied is read again: copy at most
+    // the distance at a time.
+    let distance = q.0.wrapping_sub(p.0);
+    let n = if distance < n * s.size { distance / s.size } else { n };
+    if n == 0 {
+        return Ok(None);
+    }
+    let mut buf = [0; PAGE as usize];
+    let buf = &mut buf[..(n * s.size) as usize];
+    cpu.phys_load(p, buf)?;
+    cpu.phys_store(q, buf)?;
+    Ok(Some(n))
+}
+
+fn stos<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let s = Strings::new::<W>(cpu, i);
+    let v = W::of(cpu.regs[gpr::RAX]);
+    let mut pattern = [0; PAGE as usize];
+    let mut filled = 0;
+    repeat(cpu, i, &s, |cpu, n| {
+        let to = s.offset(cpu, gpr::RDI);
+        let dst = cpu.linear(seg::ES, to, W::BYTES, true)?;
+        let n = s.run(dst, to, n);
+        let bytes = (n * s.size) as usize;
+        let bulk = n > 1 && cpu.linear(seg::ES, to, bytes, true).is_ok() && !cpu.aligned_only();
+        let target = if bulk { frame(cpu, dst, AccessKind::Write)? } else { None };
+        let n = match target {
+            Some(q) => {
+                if filled < bytes {
+                    for c in pattern[..bytes].chunks_exact_mut(W::BYTES) {
+                        c.copy_from_slice(&v.u().to_le_bytes()[..W::BYTES]);
+                    }
+                    filled = bytes;
+                }
+                cpu.phys_store(q, &pattern[..bytes])?;
+                n
+            }
+            None => {
+                cpu.store_at(seg::ES, dst, v)?;
+                1
+            }
+        };
+        s.advance(cpu, gpr::RDI, n);
+        Ok((n, false))
+    })
+}
+
+fn lods<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let s = Strings::new::<W>(cpu, i);
+    repeat(cpu, i, &s, |cpu, _| {
+        let from = s.offset(cpu, gpr::RSI);
+        let src = cpu.linear(s.source, from, W::BYTES, false)?;
+        let v = cpu.load_at::<W>(s.source, src)?;
+        W::put(&mut cpu.regs[gpr::RAX], v);
+        s.advance(cpu, gpr::RSI, 1);
+        Ok((1, false))
+    })
+}
+
+/// Compares as CMP does; whether the REPE/REPNE condition ends the loop.
+fn compare<W: Word>(cpu: &mut Cpu, i: &Instruction, a: W, b: W) -> bool {
+    let res = W::of(a.u().wrapping_sub(b.u()));
+    cpu.set_cc(flags::class::SUB, res, b);
+    (a == b) == i.has_repne_prefix()
+}
+
+fn scas<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let s = Strings::new::<W>(cpu, i);
+    repeat(cpu, i, &s, |cpu, _| {
+        let dst = cpu.linear(seg::ES, s.offset(cpu, gpr::RDI), W::BYTES, false)?;
+        let b = cpu.load_at::<W>(seg::ES, dst)?;
+        let a = W::of(cpu.regs[gpr::RAX]);
+        s.advance(cpu, gpr::RDI, 1);
+        Ok((1, compare(cpu, i, a, b)))
+    })
+}
+
+fn cmps<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let s = Strings::new::<W>(cpu, i);
+    repeat(cpu, i, &s, |cpu, _| {
+        let src = cpu.linear(s.source, s.offset(cpu, gpr::RSI), W::BYTES, false)?;
+        let dst = cpu.linear(seg::ES, s.offset(cpu, gpr::RDI), W::BYTES, false)?;
+        let a = cpu.load_at::<W>(s.source, src)?;
+        let b = cpu.load_at::<W>(seg::ES, dst)?;
+        s.advance(cpu, gpr::RSI, 1);
+        s.advance(cpu, gpr::RDI, 1);
+        Ok((1, compare(cpu, i, a, b)))
+    })
+}
+
+/// The table of this family.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = forms! {
+    Movsb_m8_m8 => Make::Plain(movs::<u8>);
+    Movsw_m16_m16 => Make::Plain(movs::<u16>);
+    Movsd_m32_m32 => Make::Plain(movs::<u32>);
+    Movsq_m64_m64 => Make::Plain(movs::<u64>);
+    Stosb_m8_AL => Make::Plain(stos::<u8>);
+    Stosw_m16_AX => Make::Plain(stos::<u16>);
+    Stosd_m32_EAX => Make::Plain(stos::<u32>);
+    Stosq_m64_RAX => Make::Plain(stos::<u64>);
+    Lodsb_AL_m8 => Make::Plain(lods::<u8>);
+    Lodsw_AX_m16 => Make::Plain(lods::<u16>);
+    Lodsd_EAX_m32 => Make::Plain(lods::<u32>);
+    Lodsq_RAX_m64 => Make::Plain(lods::<u64>);
+    Scasb_AL_m8 => Make::Plain(scas::<u8>);
+    Scasw_AX_m16 => Make::Plain(scas::<u16>);
+    Scasd_EAX_m32 => Make::Plain(scas::<u32>);
+    Scasq_RAX_m64 => Make::Plain(scas::<u64>);
+    Cmpsb_m8_m8 => Make::Plain(cmps::<u8>);
+    Cmpsw_m16_m16 => Make::Plain(cmps::<u16>);
+    Cmpsd_m32_m32 => Make::Plain(cmps::<u32>);
+    Cmpsq_m64_m64 => Make::Plain(cmps::<u64>);
+};

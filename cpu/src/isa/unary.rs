@@ -1,0 +1,327 @@
+//! One-operand arithmetic, multiplication, division, exchanges.
+#![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
+
+use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
+use super::{Form, Make, Shape, alu, forms};
+use crate::dispatch::{Flow, Handler, Sem};
+use crate::flags::{self, class};
+use crate::mem::{Mem, get, put};
+use crate::op::Op;
+use crate::state::{Cpu, gpr};
+use crate::trap::Trap;
+use crate::word::Word;
+use mmu::TlbEntry;
+use std::marker::PhantomData;
+
+const INC: u8 = 0;
+const DEC: u8 = 1;
+const NEG: u8 = 2;
+const NOT: u8 = 3;
+
+/// `INC`, `DEC`, `NEG`, `NOT`.
+pub struct Unary<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+
+#[inline(always)]
+unsafe fn unary<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W) -> W {
+    let x = a.u();
+    let res = W::of(match OP {
+        INC => x.wrapping_add(1),
+        DEC => x.wrapping_sub(1),
+        NEG => x.wrapping_neg(),
+        _ => !x,
+    });
+    if FL && OP != NOT {
+        if OP == NEG {
+            (*cpu).set_cc(class::SUB, res, a);
+        } else {
+            let carry = W::of((*cpu).cf() as u64);
+            (*cpu).set_cc(if OP == INC { class::INC } else { class::DEC }, res, carry);
+        }
+    }
+    res
+}
+
+impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for Unary<A, W, OP, FL> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| unary::<W, OP, FL>(cpu, a)));
+        Flow::Next(1)
+    }
+}
+
+fn un<W: Word, const OP: u8>(s: &Shape) -> Handler {
+    if s.flags {
+        by_rm!(s.am, RegD, |A| Unary<A, W, OP, true>)
+    } else {
+        by_rm!(s.am, RegD, |A| Unary<A, W, OP, false>)
+    }
+}
+
+/// Flags of a multiplication: CF = OF = the high half matters; the undefined ones as silicon has them.
+fn multiply_flags(cpu: &mut Cpu, overflow: bool) {
+    // SF, ZF, AF, PF are undefined; the oracle's host (AMD EPYC) leaves them alone.
+    let keep = cpu.status() & !(flags::CF | flags::OF);
+    cpu.set_status(keep | if overflow { flags::CF | flags::OF } else { 0 });
+}
+
+/// `a * b` signed: the low half, and whether it is not the whole.
+#[inline(always)]
+fn signed_product<W: Word>(a: W, b: W) -> (W, u64, bool) {
+    let p = a.s() as i128 * b.s() as i128;
+    let low = W::of(p as u64);
+    (low, (p >> W::BITS) as u64, low.s() as i128 != p)
+}
+
+/// `IMUL reg, r/m`.
+pub struct ImulRegRm<A, W, const FL: bool>(PhantomData<(A, W)>);
+/// `IMUL reg, r/m, imm`.
+pub struct ImulRegRmImm<A, W, const FL: bool>(PhantomData<(A, W)>);
+
+#[inline(always)]
+unsafe fn imul<W: Word, const FL: bool>(cpu: *mut Cpu, d: u8, a: W, b: W) -> Flow {
+    let (low, _, over) = signed_product(a, b);
+    put(cpu, d, low);
+    if FL {
+        multiply_flags(&mut *cpu, over);
+    }
+    Flow::Next(1)
+}
+
+impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRm<A, W, FL> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
+        imul::<W, FL>(cpu, (*o).d, get(cpu, (*o).d), b)
+    }
+}
+
+impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRmImm<A, W, FL> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let a = try_flow!(A::load::<M, W>(o, cpu, tlb));
+        imul::<W, FL>(cpu, (*o).d, a, W::of((*o).imm))
+    }
+}
+
+fn imul2<W: Word>(s: &Shape) -> Handler {
+    if s.flags {
+        by_rm!(s.am, RegS, |A| ImulRegRm<A, W, true>)
+    } else {
+        by_rm!(s.am, RegS, |A| ImulRegRm<A, W, false>)
+    }
+}
+
+fn imul3<W: Word>(s: &Shape) -> Handler {
+    if s.flags {
+        by_rm!(s.am, RegS, |A| ImulRegRmImm<A, W, true>)
+    } else {
+        by_rm!(s.am, RegS, |A| ImulRegRmImm<A, W, false>)
+    }
+}
+
+/// `MUL` and one-operand `IMUL`.
+pub struct MulWide<A, W, const SIGNED: bool>(PhantomData<(A, W)>);
+/// `DIV` and `IDIV`.
+pub struct DivWide<A, W, const SIGNED: bool>(PhantomData<(A, W)>);
+
+/// The high half of the wide operand: AH for bytes, else rDX.
+fn high_offset<W: Word>() -> u8 {
+    if W::BITS == 8 { 1 } else { 8 * gpr::RDX as u8 }
+}
+
+impl<A: Rm, W: Word, const SIGNED: bool> Sem for MulWide<A, W, SIGNED> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
+        let a = get::<W>(cpu, 0);
+        let (low, high, over) = if SIGNED {
+            signed_product(a, b)
+        } else {
+            let p = a.u() as u128 * b.u() as u128;
+            let high = (p >> W::BITS) as u64;
+            (W::of(p as u64), high, high != 0)
+        };
+        put(cpu, 0, low);
+        put(cpu, high_offset::<W>(), W::of(high));
+        multiply_flags(&mut *cpu, over);
+        Flow::Next(1)
+    }
+}
+
+/// Quotient and remainder; `None` where they do not fit.
+fn divide<W: Word, const SIGNED: bool>(high: W, low: W, by: W) -> Option<(u64, u64)> {
+    if by.u() == 0 {
+        return None;
+    }
+    if SIGNED {
+        let n = (high.s() as i128) << W::BITS | low.u() as i128;
+        let (q, r) = (n.checked_div(by.s() as i128)?, n.checked_rem(by.s() as i128)?);
+        return (W::of(q as u64).s() as i128 == q).then_some((q as u64, r as u64));
+    }
+    if high.u() >= by.u() {
+        return None;
+    }
+    if W::BITS < 64 || high.u() == 0 {
+        let n = if W::BITS < 64 { high.u() << (W::BITS & 63) | low.u() } else { low.u() };
+        return Some((n / by.u(), n % by.u()));
+    }
+    let n = (high.u() as u128) << 64 | low.u() as u128;
+    Some(((n / by.u() as u128) as u64, (n % by.u() as u128) as u64))
+}
+
+impl<A: Rm, W: Word, const SIGNED: bool> Sem for DivWide<A, W, SIGNED> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let by = try_flow!(A::load::<M, W>(o, cpu, tlb));
+        let (low, high) = (get::<W>(cpu, 0), get::<W>(cpu, high_offset::<W>()));
+        let Some((q, r)) = divide::<W, SIGNED>(high, low, by) else {
+            (*cpu).trap = Some(Trap::DE);
+            return Flow::Slow;
+        };
+        put(cpu, 0, W::of(q));
+        put(cpu, high_offset::<W>(), W::of(r));
+        Flow::Next(1)
+    }
+}
+
+fn mul<W: Word, const SIGNED: bool>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegD, |A| MulWide<A, W, SIGNED>)
+}
+
+fn div<W: Word, const SIGNED: bool>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegD, |A| DivWide<A, W, SIGNED>)
+}
+
+/// `XCHG r/m, reg`.
+pub struct Xchg<A, W>(PhantomData<(A, W)>);
+/// `XADD r/m, reg`.
+pub struct Xadd<A, W>(PhantomData<(A, W)>);
+/// `CMPXCHG r/m, reg`.
+pub struct Cmpxchg<A, W>(PhantomData<(A, W)>);
+
+impl<A: Rm, W: Word> Sem for Xchg<A, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let new = get::<W>(cpu, (*o).s);
+        let mut old = new;
+        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| {
+            old = a;
+            new
+        }));
+        put(cpu, (*o).s, old);
+        Flow::Next(1)
+    }
+}
+
+impl<A: Rm, W: Word> Sem for Xadd<A, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let by = get::<W>(cpu, (*o).s);
+        let (mut old, mut new) = (by, by);
+        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| {
+            old = a;
+            new = alu::alu::<W, { alu::op::ADD }, true>(cpu, a, by);
+            new
+        }));
+        put(cpu, (*o).s, old);
+        // With one register as both operands the sum stays.
+        if (*o).d == (*o).s {
+            put(cpu, (*o).d, new);
+        }
+        Flow::Next(1)
+    }
+}
+
+impl<A: Rm, W: Word> Sem for Cmpxchg<A, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let (acc, new) = (get::<W>(cpu, 0), get::<W>(cpu, (*o).s));
+        let mut old = acc;
+        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| {
+            old = a;
+            if a == acc { new } else { a }
+        }));
+        alu::alu::<W, { alu::op::CMP }, true>(cpu, acc, old);
+        if old != acc {
+            put(cpu, 0, old);
+        }
+        Flow::Next(1)
+    }
+}
+
+fn xchg<W: Word>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegD, |A| Xchg<A, W>)
+}
+
+fn xadd<W: Word>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegD, |A| Xadd<A, W>)
+}
+
+fn cmpxchg<W: Word>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegD, |A| Cmpxchg<A, W>)
+}
+
+/// The table of this family.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = forms! {
+    Inc_rm8 => Make::Typed(un::<u8, INC>);
+    Inc_rm16 => Make::Typed(un::<u16, INC>);
+    Inc_rm32 => Make::Typed(un::<u32, INC>);
+    Inc_rm64 => Make::Typed(un::<u64, INC>);
+    Dec_rm8 => Make::Typed(un::<u8, DEC>);
+    Dec_rm16 => Make::Typed(un::<u16, DEC>);
+    Dec_rm32 => Make::Typed(un::<u32, DEC>);
+    Dec_rm64 => Make::Typed(un::<u64, DEC>);
+    Neg_rm8 => Make::Typed(un::<u8, NEG>);
+    Neg_rm16 => Make::Typed(un::<u16, NEG>);
+    Neg_rm32 => Make::Typed(un::<u32, NEG>);
+    Neg_rm64 => Make::Typed(un::<u64, NEG>);
+    Not_rm8 => Make::Typed(un::<u8, NOT>);
+    Not_rm16 => Make::Typed(un::<u16, NOT>);
+    Not_rm32 => Make::Typed(un::<u32, NOT>);
+    Not_rm64 => Make::Typed(un::<u64, NOT>);
+    Inc_r16 => Make::Typed(un::<u16, INC>);
+    Inc_r32 => Make::Typed(un::<u32, INC>);
+    Dec_r16 => Make::Typed(un::<u16, DEC>);
+    Dec_r32 => Make::Typed(un::<u32, DEC>);
+    Mul_rm8 => Make::Typed(mul::<u8, false>);
+    Mul_rm16 => Make::Typed(mul::<u16, false>);
+    Mul_rm32 => Make::Typed(mul::<u32, false>);
+    Mul_rm64 => Make::Typed(mul::<u64, false>);
+    Imul_rm8 => Make::Typed(mul::<u8, true>);
+    Imul_rm16 => Make::Typed(mul::<u16, true>);
+    Imul_rm32 => Make::Typed(mul::<u32, true>);
+    Imul_rm64 => Make::Typed(mul::<u64, true>);
+    Div_rm8 => Make::Typed(div::<u8, false>);
+    Div_rm16 => Make::Typed(div::<u16, false>);
+    Div_rm32 => Make::Typed(div::<u32, false>);
+    Div_rm64 => Make::Typed(div::<u64, false>);
+    Idiv_rm8 => Make::Typed(div::<u8, true>);
+    Idiv_rm16 => Make::Typed(div::<u16, true>);
+    Idiv_rm32 => Make::Typed(div::<u32, true>);
+    Idiv_rm64 => Make::Typed(div::<u64, true>);
+    Imul_r16_rm16 => Make::Typed(imul2::<u16>);
+    Imul_r32_rm32 => Make::Typed(imul2::<u32>);
+    Imul_r64_rm64 => Make::Typed(imul2::<u64>);
+    Imul_r16_rm16_imm16 => Make::Typed(imul3::<u16>);
+    Imul_r32_rm32_imm32 => Make::Typed(imul3::<u32>);
+    Imul_r64_rm64_imm32 => Make::Typed(imul3::<u64>);
+    Imul_r16_rm16_imm8 => Make::Typed(imul3::<u16>);
+    Imul_r32_rm32_imm8 => Make::Typed(imul3::<u32>);
+    Imul_r64_rm64_imm8 => Make::Typed(imul3::<u64>);
+    Xchg_r16_AX => Make::Typed(xchg::<u16>);
+    Xchg_r32_EAX => Make::Typed(xchg::<u32>);
+    Xchg_r64_RAX => Make::Typed(xchg::<u64>);
+    Xchg_rm8_r8 => Make::Typed(xchg::<u8>);
+    Xchg_rm16_r16 => Make::Typed(xchg::<u16>);
+    Xchg_rm32_r32 => Make::Typed(xchg::<u32>);
+    Xchg_rm64_r64 => Make::Typed(xchg::<u64>);
+    Xadd_rm8_r8 => Make::Typed(xadd::<u8>);
+    Xadd_rm16_r16 => Make::Typed(xadd::<u16>);
+    Xadd_rm32_r32 => Make::Typed(xadd::<u32>);
+    Xadd_rm64_r64 => Make::Typed(xadd::<u64>);
+    Cmpxchg_rm8_r8 => Make::Typed(cmpxchg::<u8>);
+    Cmpxchg_rm16_r16 => Make::Typed(cmpxchg::<u16>);
+    Cmpxchg_rm32_r32 => Make::Typed(cmpxchg::<u32>);
+    Cmpxchg_rm64_r64 => Make::Typed(cmpxchg::<u64>);
+};

@@ -1,0 +1,114 @@
+//! The skeleton of execution: small programs in 64-bit mode on a bare processor.
+
+use cpu::bus::{Bus, Message};
+use cpu::model::Model;
+use cpu::state::{Segment, ar, seg};
+use cpu::{CodeCache, Cpu, Stop};
+use mmu::{HostPhys, Limits, Mmu, Ram};
+
+struct NoBus;
+
+impl Bus for NoBus {
+    fn port_read(&mut self, _: u16, _: u8, _: u64) -> u32 {
+        u32::MAX
+    }
+    fn port_write(&mut self, _: u16, _: u8, _: u32, _: u64) {}
+    fn mmio_read(&mut self, _: HostPhys, _: u8, _: u64) -> u64 {
+        u64::MAX
+    }
+    fn mmio_write(&mut self, _: HostPhys, _: u8, _: u64, _: u64) {}
+    fn acknowledge(&mut self) -> u8 {
+        0xff
+    }
+    fn message(&mut self, _: Message) {}
+    fn end_of_interrupt(&mut self, _: u8) {}
+}
+
+const CODE: u64 = 0x20_0000;
+
+/// A processor in 64-bit mode with the first GiB mapped to itself, and `code` at [`CODE`].
+fn machine(code: &[u8]) -> (Box<Cpu>, Mmu, CodeCache) {
+    let mut mmu = Mmu::new(Ram::new(16 << 20).unwrap(), Limits::default());
+    let put = |mmu: &mut Mmu, at: u64, v: u64| {
+        assert!(mmu.write_slice(HostPhys(at), &v.to_le_bytes()));
+    };
+    put(&mut mmu, 0x1000, 0x2003);
+    put(&mut mmu, 0x2000, 0x3003);
+    for i in 0..512 {
+        put(&mut mmu, 0x3000 + i * 8, i << 21 | 0x83);
+    }
+    assert!(mmu.write_slice(HostPhys(CODE), code));
+    let mut cpu = Cpu::new(Model::default());
+    cpu.sys.cr0 = 0x8000_0031;
+    cpu.sys.cr4 = 0x20;
+    cpu.sys.cr3 = 0x1000;
+    cpu.sys.efer = 0xd00;
+    let flags = ar::P | ar::S | ar::RW | ar::ACCESSED;
+    let data = Segment { selector: 16, ar: flags | ar::DB | ar::G, limit: u32::MAX, base: 0 };
+    cpu.set_segment(seg::SS, data);
+    cpu.set_segment(seg::CS, Segment { ar: flags | ar::CODE | ar::L, selector: 8, ..data });
+    cpu.rip = CODE;
+    cpu.regs[4] = 0x10_0000;
+    (cpu, mmu, CodeCache::new(1 << 20))
+}
+
+fn run(code: &[u8], until: u64) -> (Box<Cpu>, Stop) {
+    let (mut cpu, mut mmu, mut cache) = machine(code);
+    let stop = cpu.run(&mut mmu, &mut cache, &mut NoBus, 0, until);
+    assert_eq!(cpu.now(), until, "exact count");
+    (cpu, stop)
+}
+
+/// mov ecx, n; xor eax, eax; l: add eax, ecx; sub ecx, 1; jnz l; jmp $
+const LOOP: &[u8] =
+    &[0xb9, 0, 0, 16, 0, 0x31, 0xc0, 0x01, 0xc8, 0x83, 0xe9, 1, 0x75, 0xf9, 0xeb, 0xfe];
+
+#[test]
+fn a_loop_stops_exactly() {
+    for until in [1, 2, 3, 4, 5, 6, 7, 63, 64, 65, 66, 100, 200, 1000, 12345] {
+        let (cpu, stop) = run(LOOP, until);
+        assert_eq!(stop, Stop::Budget);
+        let n = until.saturating_sub(2);
+        let adds = n.div_ceil(3);
+        let want = (0..adds).fold(0u32, |s, k| s.wrapping_add(0x10_0000 - k as u32));
+        assert_eq!(cpu.regs[0] as u32, want, "after {until}");
+    }
+}
+
+#[test]
+fn calls_and_pages() {
+    // call +0x2000 (another page); inc via add ebx,1 ; ret there; loop here.
+    let mut code = vec![0x90; 0x3000];
+    code[..7].copy_from_slice(&[0xe8, 0xfb, 0x1f, 0, 0, 0xeb, 0xf9]);
+    code[0x2000..0x2004].copy_from_slice(&[0x83, 0xc3, 1, 0xc3]);
+    let (cpu, _) = run(&code, 4 * 1000);
+    assert_eq!(cpu.regs[3], 1000);
+    assert_eq!(cpu.regs[4], 0x10_0000);
+}
+
+#[test]
+fn instructions_cross_pages() {
+    let mut code = vec![0x90; 0x1100];
+    // jmp to 0xffe; there: add ebx, imm32 over the page end; jmp back.
+    code[..5].copy_from_slice(&[0xe9, 0xf9, 0x0f, 0, 0]);
+    code[0xffe..0x1004].copy_from_slice(&[0x81, 0xc3, 1, 0, 0, 0]);
+    code[0x1004..0x1009].copy_from_slice(&[0xe9, 0xf7, 0xef, 0xff, 0xff]);
+    let (cpu, _) = run(&code, 3 * 500);
+    assert_eq!(cpu.regs[3], 500);
+}
+
+#[test]
+fn code_that_writes_itself() {
+    // l: add byte [rip + x], 1 (the immediate of mov bl, imm below); mov bl, 0; jmp l
+    let code = [0x80, 0x05, 1, 0, 0, 0, 1, 0xb3, 0, 0xeb, 0xf5];
+    let (cpu, _) = run(&code, 3 * 100);
+    assert_eq!(cpu.regs[3] as u8, 100);
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn speed() {
+    let t = std::time::Instant::now();
+    run(LOOP, 3_000_000);
+    eprintln!("{:?}", t.elapsed());
+}
