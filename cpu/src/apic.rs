@@ -1,19 +1,349 @@
-//! The local APIC. SDM vol. 3, "Advanced Programmable Interrupt Controller (APIC)".
+//! The local APIC: xAPIC registers, x2APIC MSRs, timer. SDM vol. 3, "Advanced Programmable Interrupt
+//! Controller (APIC)".
+//!
+//! The timer counts the 25 MHz crystal of CPUID leaf 15h: one tick in [`TIMER_TICK`] instructions.
 
-use crate::state::Cpu;
+use crate::bus::{Destination, Message};
+use crate::state::{Activity, Cpu};
 use serde::{Deserialize, Serialize};
+
+/// Instructions per tick of the APIC timer's input clock.
+pub const TIMER_TICK: u64 = 40;
+
+/// IA32_APIC_BASE.BSP.
+pub const BASE_BSP: u64 = 1 << 8;
+/// IA32_APIC_BASE.EXTD: x2APIC mode.
+pub const BASE_EXTD: u64 = 1 << 10;
+/// IA32_APIC_BASE.EN.
+pub const BASE_EN: u64 = 1 << 11;
+
+const MASKED: u32 = 1 << 16;
+const SVR_ENABLE: u32 = 1 << 8;
+const SVR_SUPPRESS_EOI: u32 = 1 << 12;
+const LVT_TIMER: usize = 0;
+const LVT_LINT0: usize = 3;
+const LVT_LINT1: usize = 4;
+const LVT_ERROR: usize = 5;
+/// Error status: illegal vector sent, received; illegal register.
+const ESR_SEND_VECTOR: u32 = 1 << 5;
+const ESR_RECEIVE_VECTOR: u32 = 1 << 6;
+const ESR_REGISTER: u32 = 1 << 7;
+
+/// Registers by their x2APIC number (xAPIC offset / 16).
+mod reg {
+    pub(super) const ID: u32 = 0x02;
+    pub(super) const VERSION: u32 = 0x03;
+    pub(super) const TPR: u32 = 0x08;
+    pub(super) const PPR: u32 = 0x0a;
+    pub(super) const EOI: u32 = 0x0b;
+    pub(super) const LDR: u32 = 0x0d;
+    pub(super) const DFR: u32 = 0x0e;
+    pub(super) const SVR: u32 = 0x0f;
+    pub(super) const ISR: u32 = 0x10;
+    pub(super) const TMR: u32 = 0x18;
+    pub(super) const IRR: u32 = 0x20;
+    pub(super) const ESR: u32 = 0x28;
+    pub(super) const CMCI: u32 = 0x2f;
+    pub(super) const ICR: u32 = 0x30;
+    pub(super) const ICR_HIGH: u32 = 0x31;
+    pub(super) const LVT: u32 = 0x32;
+    pub(super) const INITIAL: u32 = 0x38;
+    pub(super) const CURRENT: u32 = 0x39;
+    pub(super) const DIVIDE: u32 = 0x3e;
+    pub(super) const SELF_IPI: u32 = 0x3f;
+}
+
+/// A 256-bit vector set.
+type Vectors = [u32; 8];
+
+fn highest(v: &Vectors) -> Option<u8> {
+    (0..8).rev().find(|&i| v[i] != 0).map(|i| (i as u32 * 32 + v[i].ilog2()) as u8)
+}
+
+fn set(v: &mut Vectors, n: u8, on: bool) {
+    let (i, bit) = (n as usize / 32, 1 << (n % 32));
+    v[i] = if on { v[i] | bit } else { v[i] & !bit };
+}
+
+fn has(v: &Vectors, n: u8) -> bool {
+    v[n as usize / 32] & 1 << (n % 32) != 0
+}
 
 /// State of a local APIC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Apic {
     /// IA32_APIC_BASE.
     pub base: u64,
+    /// APIC ID.
+    pub id: u32,
+    /// Task-priority register.
+    pub tpr: u8,
+    ldr: u32,
+    dfr: u32,
+    svr: u32,
+    isr: Vectors,
+    tmr: Vectors,
+    irr: Vectors,
+    esr: u32,
+    esr_latched: u32,
+    icr: u64,
+    /// Timer, thermal, performance, LINT0, LINT1, error.
+    lvt: [u32; 6],
+    cmci: u32,
+    initial: u32,
+    divide: u32,
+    /// Retired instructions when the initial count was written.
+    started: u64,
+    /// IA32_TSC_DEADLINE.
+    tsc_deadline: u64,
+    /// Retired-instruction count at which the timer fires; `u64::MAX` when it does not run.
+    fires: u64,
 }
 
 impl Apic {
+    /// Power-up state of the processor with this APIC ID.
+    pub fn new(id: u32) -> Apic {
+        let bsp = if id == 0 { BASE_BSP } else { 0 };
+        let base = 0xfee0_0000 | BASE_EN | bsp;
+        let mut apic = Apic { id, base, ..Apic::default() };
+        apic.init();
+        apic
+    }
+
+    /// INIT: everything but the base and the ID.
+    pub fn init(&mut self) {
+        let (base, id) = (self.base, self.id);
+        *self = Apic {
+            base,
+            id,
+            dfr: u32::MAX,
+            svr: 0xff,
+            lvt: [MASKED; 6],
+            cmci: MASKED,
+            fires: u64::MAX,
+            ..Apic::default()
+        };
+    }
+
     /// Whether the xAPIC registers are mapped at physical address `p`.
     pub fn claims(&self, p: u64) -> bool {
-        self.base & 0xc00 == 0x800 && p & !0xfff == self.base & !0xfff
+        self.base & (BASE_EN | BASE_EXTD) == BASE_EN && p & !0xfff == self.base & !0xfff
+    }
+
+    fn x2(&self) -> bool {
+        self.base & BASE_EXTD != 0
+    }
+
+    /// Whether the APIC is enabled, globally and by software.
+    pub fn enabled(&self) -> bool {
+        self.base & BASE_EN != 0 && self.svr & SVR_ENABLE != 0
+    }
+
+    /// Whether INTR from the 8259 pair reaches the processor: through LINT0 in ExtINT mode, or with
+    /// the APIC disabled.
+    pub fn accepts_extint(&self) -> bool {
+        let lint0 = self.lvt[LVT_LINT0];
+        self.base & BASE_EN == 0 || lint0 & (MASKED | 0x700) == 0x700
+    }
+
+    /// Processor-priority register.
+    pub fn ppr(&self) -> u8 {
+        let isrv = highest(&self.isr).unwrap_or(0);
+        if self.tpr >> 4 >= isrv >> 4 { self.tpr } else { isrv & 0xf0 }
+    }
+
+    /// The interrupt to deliver now, if any.
+    #[inline]
+    pub fn interrupt(&self) -> Option<u8> {
+        if self.irr == [0; 8] {
+            return None;
+        }
+        highest(&self.irr).filter(|v| v >> 4 > self.ppr() >> 4)
+    }
+
+    /// Takes the interrupt to deliver: moves it from IRR to ISR.
+    pub fn acknowledge(&mut self) -> Option<u8> {
+        let v = self.interrupt()?;
+        set(&mut self.irr, v, false);
+        set(&mut self.isr, v, true);
+        Some(v)
+    }
+
+    /// Raises fixed interrupt `vector`.
+    pub fn raise(&mut self, vector: u8, level: bool) {
+        if vector < 16 {
+            self.error(ESR_RECEIVE_VECTOR);
+            return;
+        }
+        set(&mut self.irr, vector, true);
+        set(&mut self.tmr, vector, level);
+    }
+
+    fn error(&mut self, bit: u32) {
+        let new = self.esr_latched & bit == 0;
+        self.esr_latched |= bit;
+        let lvt = self.lvt[LVT_ERROR];
+        if new && lvt & MASKED == 0 && lvt as u8 >= 16 {
+            set(&mut self.irr, lvt as u8, true);
+        }
+    }
+
+    /// Whether a message with this destination is for this processor.
+    pub fn matches(&self, m: &Message) -> bool {
+        match m.destination {
+            Destination::All => true,
+            Destination::Others => m.source != self.id,
+            Destination::Physical(d) if self.x2() => d == self.id || d == u32::MAX,
+            Destination::Physical(d) => d & 0xff == self.id || d & 0xff == 0xff,
+            Destination::Logical(d) => self.logical(d),
+        }
+    }
+
+    fn logical(&self, d: u32) -> bool {
+        if self.x2() {
+            let ldr = self.x2_ldr();
+            return d == u32::MAX || (d >> 16 == ldr >> 16 && d & ldr & 0xffff != 0);
+        }
+        let (d, l) = (d & 0xff, self.ldr >> 24);
+        if self.dfr >> 28 == 0xf { d & l != 0 } else { d >> 4 == l >> 4 && d & l & 0xf != 0 }
+    }
+
+    fn x2_ldr(&self) -> u32 {
+        (self.id >> 4) << 16 | 1 << (self.id & 15)
+    }
+
+    /// The retired-instruction count at which the timer fires next.
+    #[inline]
+    pub fn deadline(&self) -> u64 {
+        self.fires
+    }
+
+    /// Instructions per count of the timer.
+    fn tick(&self) -> u64 {
+        let code = (self.divide & 3) | (self.divide >> 1 & 4);
+        TIMER_TICK << (code + 1 & 7)
+    }
+
+    fn deadline_mode(&self) -> bool {
+        self.lvt[LVT_TIMER] >> 17 & 3 == 2
+    }
+
+    fn periodic(&self) -> bool {
+        self.lvt[LVT_TIMER] >> 17 & 3 == 1
+    }
+
+    /// Starts the timer from its initial count.
+    fn start(&mut self, now: u64) {
+        self.started = now;
+        let span = (self.initial as u64).saturating_mul(self.tick());
+        let runs = self.initial != 0 && !self.deadline_mode();
+        self.fires = if runs { now.saturating_add(span) } else { u64::MAX };
+    }
+
+    fn current(&self, now: u64) -> u32 {
+        if self.initial == 0 || self.deadline_mode() {
+            return 0;
+        }
+        let gone = (now.saturating_sub(self.started)) / self.tick();
+        if self.periodic() {
+            return self.initial - (gone % self.initial as u64) as u32;
+        }
+        (self.initial as u64).saturating_sub(gone) as u32
+    }
+
+    /// Fires the timer, due at `now`.
+    pub fn fire(&mut self, now: u64) {
+        let lvt = self.lvt[LVT_TIMER];
+        if lvt & MASKED == 0 {
+            self.raise(lvt as u8, false);
+        }
+        if self.deadline_mode() {
+            self.tsc_deadline = 0;
+        }
+        if self.periodic() && self.initial != 0 {
+            let span = self.initial as u64 * self.tick();
+            self.started = self.fires;
+            self.fires = self.fires.saturating_add(span).max(now + 1);
+        } else {
+            self.fires = u64::MAX;
+        }
+    }
+
+    /// Reads a register by its x2APIC number; `None` where there is none.
+    fn read(&mut self, r: u32, now: u64) -> Option<u64> {
+        Some(match r {
+            reg::ID if self.x2() => self.id as u64,
+            reg::ID => (self.id as u64) << 24,
+            // Version 15h, six LVT entries above the first, EOI broadcasts may be suppressed.
+            reg::VERSION => 0x0105_0015,
+            reg::TPR => self.tpr as u64,
+            reg::PPR => self.ppr() as u64,
+            reg::LDR if self.x2() => self.x2_ldr() as u64,
+            reg::LDR => self.ldr as u64,
+            reg::DFR if !self.x2() => self.dfr as u64,
+            reg::SVR => self.svr as u64,
+            reg::ISR..=0x17 => self.isr[(r - reg::ISR) as usize] as u64,
+            reg::TMR..=0x1f => self.tmr[(r - reg::TMR) as usize] as u64,
+            reg::IRR..=0x27 => self.irr[(r - reg::IRR) as usize] as u64,
+            reg::ESR => self.esr as u64,
+            reg::CMCI => self.cmci as u64,
+            reg::ICR if self.x2() => self.icr,
+            reg::ICR => self.icr as u32 as u64,
+            reg::ICR_HIGH if !self.x2() => self.icr >> 32,
+            reg::LVT..=0x37 => self.lvt[(r - reg::LVT) as usize] as u64,
+            reg::INITIAL => self.initial as u64,
+            reg::CURRENT => self.current(now) as u64,
+            reg::DIVIDE => self.divide as u64,
+            _ => return None,
+        })
+    }
+
+    fn write_lvt(&mut self, n: usize, v: u32, now: u64) {
+        let valid = match n {
+            LVT_TIMER => 0x7_00ff,
+            LVT_LINT0 | LVT_LINT1 => 0x1_a7ff,
+            LVT_ERROR => 0x1_00ff,
+            _ => 0x1_07ff,
+        };
+        let masked = if self.svr & SVR_ENABLE == 0 { MASKED } else { 0 };
+        let old = std::mem::replace(&mut self.lvt[n], v & valid | masked);
+        if n == LVT_TIMER && (old ^ v) >> 17 & 3 != 0 {
+            // A change of mode disarms the timer.
+            self.tsc_deadline = 0;
+            self.start(now);
+        }
+    }
+
+    /// Writes the simple registers; false where there is none.
+    fn write(&mut self, r: u32, v: u32, now: u64) -> bool {
+        match r {
+            reg::ID if !self.x2() => {}
+            reg::TPR => self.tpr = v as u8,
+            reg::LDR if !self.x2() => self.ldr = v & 0xff00_0000,
+            reg::DFR if !self.x2() => self.dfr = v | 0x0fff_ffff,
+            reg::SVR => {
+                self.svr = v & (0xff | SVR_ENABLE | 1 << 9 | SVR_SUPPRESS_EOI);
+                if v & SVR_ENABLE == 0 {
+                    self.lvt.iter_mut().for_each(|l| *l |= MASKED);
+                }
+            }
+            reg::ESR => self.esr = std::mem::take(&mut self.esr_latched),
+            reg::CMCI => self.cmci = v & 0x1_07ff,
+            reg::ICR_HIGH if !self.x2() => {
+                self.icr = self.icr as u32 as u64 | (v as u64 & 0xff00_0000) << 32;
+            }
+            reg::LVT..=0x37 => self.write_lvt((r - reg::LVT) as usize, v, now),
+            reg::INITIAL => {
+                self.initial = v;
+                self.start(now);
+            }
+            reg::DIVIDE => {
+                self.divide = v & 0xb;
+                self.start(now);
+            }
+            _ => return false,
+        }
+        true
     }
 }
 
@@ -21,43 +351,179 @@ impl Cpu {
     /// Whether an external interrupt waits: from the 8259 pair through LINT0, or in the IRR above PPR.
     #[inline]
     pub(crate) fn interrupt_pending(&self) -> bool {
-        self.sys.intr
+        self.apic.interrupt().is_some() || self.sys.intr && self.apic.accepts_extint()
     }
 
-    /// Acknowledges the external interrupt that waits; its vector.
+    /// Acknowledges the external interrupt that waits; its vector. The 8259 pair goes first.
     pub(crate) fn acknowledge_interrupt(&mut self) -> u8 {
-        self.bus().acknowledge()
+        if self.sys.intr && self.apic.accepts_extint() {
+            self.sys.intr = false;
+            return self.bus().acknowledge();
+        }
+        let spurious = self.apic.svr as u8;
+        self.apic.acknowledge().unwrap_or(spurious)
     }
 
     /// The retired-instruction count at which the APIC timer is due; `u64::MAX` for never.
     pub(crate) fn apic_deadline(&self) -> u64 {
-        u64::MAX
+        self.apic.fires
     }
 
     /// Lets the APIC timer fire.
-    pub(crate) fn apic_timer_due(&mut self) {}
-
-    /// Reads an APIC MSR (1BH, 6E0H, 800H to 83FH); `None`: #GP(0).
-    pub(crate) fn apic_msr_read(&mut self, n: u32) -> Option<u64> {
-        (n == 0x1b).then_some(self.apic.base)
-    }
-
-    /// Writes an APIC MSR; `None`: #GP(0).
-    pub(crate) fn apic_msr_write(&mut self, n: u32, v: u64) -> Option<()> {
-        (n == 0x1b).then(|| self.apic.base = v)
+    pub(crate) fn apic_timer_due(&mut self) {
+        let now = self.now();
+        self.apic.fire(now);
     }
 
     /// Whether this is the bootstrap processor.
     pub(crate) fn apic_is_bsp(&self) -> bool {
-        self.apic.base & 1 << 8 != 0
+        self.apic.base & BASE_BSP != 0
     }
 
     /// Resets the APIC; an INIT keeps its ID and base.
-    pub(crate) fn apic_reset(&mut self, _init: bool) {}
-
-    pub(crate) fn apic_mmio_read(&mut self, _offset: u64, _size: u8) -> u64 {
-        0
+    pub(crate) fn apic_reset(&mut self, init: bool) {
+        if init { self.apic.init() } else { self.apic = Apic::new(self.apic.id) }
     }
 
-    pub(crate) fn apic_mmio_write(&mut self, _offset: u64, _size: u8, _v: u64) {}
+    pub(crate) fn apic_mmio_read(&mut self, offset: u64, _size: u8) -> u64 {
+        let now = self.now();
+        let v = self.apic.read((offset >> 4) as u32, now).unwrap_or_else(|| {
+            self.apic.error(ESR_REGISTER);
+            0
+        });
+        // Registers are 32 bits at multiples of 16; what lies between reads as the register shifted.
+        v >> (8 * (offset & 0xf).min(7))
+    }
+
+    pub(crate) fn apic_mmio_write(&mut self, offset: u64, _size: u8, v: u64) {
+        if offset & 0xf == 0 && !self.apic_write((offset >> 4) as u32, v as u32 as u64) {
+            self.apic.error(ESR_REGISTER);
+        }
+    }
+
+    /// Reads APIC MSR `n`: IA32_APIC_BASE, IA32_TSC_DEADLINE or an x2APIC register. `None`: #GP(0).
+    pub(crate) fn apic_msr_read(&mut self, n: u32) -> Option<u64> {
+        let now = self.now();
+        match n {
+            0x1b => Some(self.apic.base),
+            0x6e0 if self.apic.deadline_mode() => Some(self.apic.tsc_deadline),
+            0x6e0 => Some(0),
+            0x800..=0x8ff if self.apic.x2() => self.apic.read(n - 0x800, now),
+            _ => None,
+        }
+    }
+
+    /// Writes APIC MSR `n`. `None`: #GP(0), for reserved bits, read-only and missing registers.
+    pub(crate) fn apic_msr_write(&mut self, n: u32, v: u64) -> Option<()> {
+        self.leave = true;
+        match n {
+            0x1b => self.write_apic_base(v),
+            0x6e0 => {
+                self.write_tsc_deadline(v);
+                Some(())
+            }
+            0x800..=0x8ff if self.apic.x2() => self.x2apic_write(n - 0x800, v),
+            _ => None,
+        }
+    }
+
+    fn x2apic_write(&mut self, r: u32, v: u64) -> Option<()> {
+        let reserved = match r {
+            reg::ICR => 0xfff3_2000,
+            reg::EOI | reg::ESR => u64::MAX,
+            reg::TPR | reg::SELF_IPI => !0xff,
+            _ => !0xffff_ffff,
+        };
+        (v & reserved == 0 && self.apic_write(r, v)).then_some(())
+    }
+
+    fn write_apic_base(&mut self, v: u64) -> Option<()> {
+        let valid = (1u64 << self.model.maxphys) - 1 & !0xfff | BASE_BSP | BASE_EN | BASE_EXTD;
+        let (old, mode) = (self.apic.base, v & (BASE_EN | BASE_EXTD));
+        let from_x2 = old & BASE_EXTD != 0 && mode == BASE_EN;
+        let from_off = old & BASE_EN == 0 && mode == BASE_EN | BASE_EXTD;
+        if v & !valid != 0 || mode == BASE_EXTD || from_x2 || from_off {
+            return None;
+        }
+        self.apic.base = v & !BASE_BSP | old & BASE_BSP;
+        if mode == 0 && old & BASE_EN != 0 {
+            self.apic.init();
+        }
+        Some(())
+    }
+
+    fn write_tsc_deadline(&mut self, v: u64) {
+        if !self.apic.deadline_mode() {
+            return;
+        }
+        self.apic.tsc_deadline = v;
+        // The deadline is in TSC ticks, which run with the count of retired instructions.
+        let ahead = v.wrapping_sub(self.tsc()) as i64;
+        let now = self.now();
+        self.apic.fires = if v == 0 { u64::MAX } else { now.wrapping_add(ahead.max(0) as u64) };
+    }
+
+    /// Recomputes the deadline after a write to the TSC.
+    pub(crate) fn tsc_changed(&mut self) {
+        self.write_tsc_deadline(self.apic.tsc_deadline);
+    }
+
+    /// Writes register `r`; false where there is none.
+    fn apic_write(&mut self, r: u32, v: u64) -> bool {
+        let now = self.now();
+        match r {
+            reg::EOI => self.end_of_interrupt(),
+            reg::SELF_IPI if self.apic.x2() => self.apic.raise(v as u8, false),
+            reg::ICR if self.apic.x2() => self.send_ipi(v),
+            reg::ICR => self.send_ipi(self.apic.icr >> 32 << 32 | v as u32 as u64),
+            _ => return self.apic.write(r, v as u32, now),
+        }
+        true
+    }
+
+    fn end_of_interrupt(&mut self) {
+        let Some(v) = highest(&self.apic.isr) else { return };
+        set(&mut self.apic.isr, v, false);
+        if has(&self.apic.tmr, v) && self.apic.svr & SVR_SUPPRESS_EOI == 0 {
+            self.bus().end_of_interrupt(v);
+        }
+    }
+
+    fn send_ipi(&mut self, icr: u64) {
+        let x2 = self.apic.x2();
+        self.apic.icr = icr & !(1 << 12);
+        let (vector, delivery) = (icr as u8, (icr >> 8 & 7) as u8);
+        if vector < 16 && delivery <= 1 {
+            return self.apic.error(ESR_SEND_VECTOR);
+        }
+        // INIT level de-assert is a no-op on all but the oldest processors.
+        if delivery == 5 && icr & 0xc000 == 0x8000 {
+            return;
+        }
+        let id = (icr >> 32) as u32;
+        let id = if x2 { id } else { id >> 24 };
+        let destination = match icr >> 18 & 3 {
+            1 => return self.apic.raise(vector, false),
+            2 => Destination::All,
+            3 => Destination::Others,
+            _ if icr & 1 << 11 != 0 => Destination::Logical(id),
+            _ => Destination::Physical(id),
+        };
+        let source = self.apic.id;
+        self.bus().message(Message { destination, delivery, vector, level: false, source });
+    }
+
+    /// Takes a message that [`Apic::matches`]. Lowest-priority delivery is the sender's choice of one.
+    pub fn receive(&mut self, m: &Message) {
+        match m.delivery {
+            0 | 1 if self.apic.enabled() => self.apic.raise(m.vector, m.level),
+            4 => self.sys.nmi_pending = true,
+            5 => self.sys.init_pending = true,
+            6 if self.sys.activity == Activity::WaitSipi || self.vmx.guest => {
+                self.sys.sipi_pending = Some(m.vector);
+            }
+            7 => self.sys.intr = true,
+            _ => {}
+        }
+    }
 }

@@ -29,6 +29,7 @@ pub mod operand;
 pub mod plain;
 pub mod reset;
 pub mod run;
+pub mod save;
 pub mod state;
 pub mod trap;
 pub mod vmx;

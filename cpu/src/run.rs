@@ -53,6 +53,21 @@ impl Cpu {
         self.ic = 0;
     }
 
+    /// The retired-instruction count at which a timer of the processor's own ends its idling.
+    pub fn wakes_at(&self) -> u64 {
+        if self.sys.activity == Activity::WaitSipi { u64::MAX } else { self.next_timer() }
+    }
+
+    /// Whether an event waits that ends idling.
+    pub fn wakeable(&self) -> bool {
+        self.attention()
+    }
+
+    /// Makes this an application processor that waits for its start-up IPI.
+    pub fn wait_for_sipi(&mut self) {
+        self.sys.activity = Activity::WaitSipi;
+    }
+
     fn outer(&mut self, until: u64) -> Stop {
         loop {
             self.io = false;
@@ -62,9 +77,11 @@ impl Cpu {
                     return Stop::Io;
                 }
             }
-            match self.sys.activity {
+            let activity = self.sys.activity;
+            match activity {
                 Activity::Active => {}
                 Activity::Shutdown => return Stop::TripleFault,
+                _ if activity == Activity::Hlt && self.timer_due() => continue,
                 _ => return Stop::Idle,
             }
             let until = until.min(self.next_timer());

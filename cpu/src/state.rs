@@ -322,8 +322,8 @@ pub enum CodeMode {
 /// Counters for the user.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
-    /// Instructions retired in VMX root operation or with VMX off.
-    pub root: u64,
+    /// Instructions retired.
+    pub retired: u64,
     /// Unimplemented instructions that raised #UD: name and count.
     pub unimplemented: std::collections::BTreeMap<String, u64>,
     /// Exceptions by vector.

@@ -6,8 +6,8 @@ use crate::mmu::Mmu;
 use crate::regime::{Eptp, Regime, View};
 use crate::tlb::{Count, TlbEntry};
 
-/// Generations fit in 28 bits.
-const GENERATION_MAX: u64 = (1 << 28) - 1;
+/// Generations fit in 26 bits: the interpreter packs them with the code mode into 28.
+const GENERATION_MAX: u64 = (1 << 26) - 1;
 
 /// A TLB bank, and the generations of its execute translations when it was activated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

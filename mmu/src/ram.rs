@@ -6,7 +6,7 @@ use core::ptr;
 use memmap2::{MmapMut, MmapRaw};
 
 /// RAM below this address; what is larger continues at 4 GiB.
-pub const LOW_MAX: u64 = 3 << 30;
+pub const LOW_MAX: u64 = 0xb000_0000;
 /// Where RAM continues.
 pub const HIGH_BASE: u64 = 4 << 30;
 /// The VGA window: no RAM, though the map has bytes for it.

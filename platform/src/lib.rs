@@ -11,5 +11,6 @@ pub mod board;
 pub mod boot;
 pub mod device;
 pub mod devices;
+pub mod machine;
 pub mod memory_map;
 pub mod time;
