@@ -47,7 +47,7 @@ pub struct Ept {
     root: u64,
 }
 
-/// Gives the address of a zeroed 4-KiB frame for a table.
+/// Gives the address of a 4-KiB frame for a table; what it holds does not matter.
 pub type NewTable<'a> = &'a mut dyn FnMut() -> Option<u64>;
 
 fn slot(table: u64, gfn: u64, level: u32) -> u64 {
@@ -61,8 +61,10 @@ fn leaf_entry(leaf: Leaf, large: bool) -> u64 {
 
 impl Ept {
     /// Empty tables.
-    pub fn new(new_table: NewTable) -> Result<Self, NoMemory> {
-        new_table().map(|root| Self { root }).ok_or(NoMemory)
+    pub fn new(memory: &mut impl Physical, new_table: NewTable) -> Result<Self, NoMemory> {
+        let root = new_table().ok_or(NoMemory)?;
+        memory.clear(root, 4096);
+        Ok(Self { root })
     }
 
     /// The value of the EPT-pointer field: write-back, four levels.
@@ -135,6 +137,11 @@ impl Ept {
         None
     }
 
+    /// Calls `found` with every frame that leads somewhere, in order.
+    pub fn leaves(self, memory: &impl Physical, found: &mut dyn FnMut(u64)) {
+        leaves(memory, self.root, 3, 0, found);
+    }
+
     /// Calls `free` with the address of every table, the root last.
     pub fn tables(self, memory: &impl Physical, free: &mut dyn FnMut(u64)) {
         visit(memory, self.root, 3, free);
@@ -154,6 +161,7 @@ impl Ept {
             let entry = memory.read_u64(at);
             table = if entry & ALL == 0 {
                 let new = new_table().ok_or(NoMemory)?;
+                memory.clear(new, 4096);
                 memory.write_u64(at, new | ALL);
                 new
             } else if entry & LARGE != 0 {
@@ -181,6 +189,22 @@ fn split(
     Ok(table)
 }
 
+fn leaves(memory: &impl Physical, table: u64, level: u32, first: u64, found: &mut dyn FnMut(u64)) {
+    let span = 1 << (9 * level);
+    for i in 0..512 {
+        let entry = memory.read_u64(table + 8 * i);
+        let gfn = first + i * span;
+        if entry & ALL == 0 {
+            continue;
+        }
+        if level == 0 || entry & LARGE != 0 {
+            (gfn..gfn + span).for_each(&mut *found);
+        } else {
+            leaves(memory, entry & ADDRESS, level - 1, gfn, found);
+        }
+    }
+}
+
 fn visit(memory: &impl Physical, table: u64, level: u32, free: &mut dyn FnMut(u64)) {
     for i in 0..512 {
         let entry = memory.read_u64(table + 8 * i);
@@ -206,8 +230,9 @@ mod tests {
     impl Fixture {
         fn new() -> Self {
             let mut next = 0x1000;
-            let ept = Ept::new(&mut || take(&mut next)).expect("memory");
-            Self { memory: TestMemory(vec![0; 64 << 12]), next, ept }
+            let mut memory = TestMemory(vec![0xFF; 64 << 12]);
+            let ept = Ept::new(&mut memory, &mut || take(&mut next)).expect("memory");
+            Self { memory, next, ept }
         }
 
         fn map(&mut self, gfn: u64, leaf: Leaf) {
@@ -273,6 +298,9 @@ mod tests {
         tables.sort_unstable();
         let expected: Vec<u64> = (1..f.next >> 12).map(|i| i << 12).collect();
         assert_eq!(tables, expected);
+        let mut gfns = Vec::new();
+        f.ept.leaves(&f.memory, &mut |gfn| gfns.push(gfn));
+        assert_eq!((gfns.len(), gfns[0], gfns[1], gfns[513]), (514, 1, 0x4000, 1 << 27));
     }
 
     #[test]

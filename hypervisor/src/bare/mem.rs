@@ -55,6 +55,17 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
     memcmp(a, b, n)
 }
 
+/// # Safety
+/// As C's `strlen`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strlen(text: *const u8) -> usize {
+    let mut len = 0;
+    while text.add(len).read_volatile() != 0 {
+        len += 1;
+    }
+    len
+}
+
 /// Referenced by the unwind tables of the precompiled `core`; nothing unwinds here.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}

@@ -54,7 +54,7 @@ pub(crate) use say;
 macro_rules! die {
     ($($arg:tt)*) => {{
         $crate::console::say!($($arg)*);
-        $crate::power::off()
+        $crate::power::off(None)
     }};
 }
 pub(crate) use die;

@@ -1,7 +1,12 @@
 //! The machine's memory, seen directly: every physical address is mapped at itself.
 #![expect(unsafe_code, reason = "physical memory is raw memory")]
 
+use alloc::vec::Vec;
+use hypervisor::bare::cpu::cpuid;
 use hypervisor::bare::heap::Heap;
+use hypervisor::boot::{BootInfo, Range};
+use hypervisor::layout::{carve, free_ranges};
+use hypervisor::memory::Memory;
 use hypervisor::phys::Physical;
 
 /// Physical memory through the identity map.
@@ -22,11 +27,74 @@ impl Physical for Direct {
         // SAFETY: as `read`.
         unsafe { core::ptr::write_bytes(addr as *mut u8, 0, len as usize) };
     }
+
+    fn read_u64(&self, addr: u64) -> u64 {
+        // SAFETY: as `read`.
+        unsafe { (addr as *const u64).read_unaligned() }
+    }
+
+    fn write_u64(&mut self, addr: u64, value: u64) {
+        // SAFETY: as `read`.
+        unsafe { (addr as *mut u64).write_unaligned(value) };
+    }
+}
+
+unsafe extern "C" {
+    static image_start: u8;
+    static image_end: u8;
+    static mut boot_pdpt: [u64; 512];
 }
 
 /// Gives the heap its first memory, inside the image, enough to read the boot information.
 pub(crate) fn early_heap(heap: &Heap) {
-    static mut EARLY: [u8; 256 << 10] = [0; 256 << 10];
+    const SIZE: usize = 256 << 10;
+    static mut EARLY: [u8; SIZE] = [0; SIZE];
     // SAFETY: called once, and nothing else names this array.
-    unsafe { heap.give(&raw mut EARLY as usize, 256 << 10) };
+    unsafe { heap.give(&raw mut EARLY as usize, SIZE) };
+}
+
+/// The bytes of a module, which stay where the loader put them.
+pub(crate) fn bytes(range: Range) -> &'static [u8] {
+    let len = range.end.saturating_sub(range.start);
+    // SAFETY: `take_heap` keeps modules out of the memory that is given away.
+    unsafe { core::slice::from_raw_parts(range.start as *const u8, len as usize) }
+}
+
+/// Gives the heap memory for its real work; what RAM is left, in order of address.
+pub(crate) fn take_heap(heap: &Heap, boot: &BootInfo) -> Option<Vec<Range>> {
+    const MIB: u64 = 1 << 20;
+    let image = Range { start: &raw const image_start as u64, end: &raw const image_end as u64 };
+    // The first MiB belongs to the firmware.
+    let mut taken = alloc::vec![Range { start: 0, end: MIB }, image];
+    taken.extend(boot.modules.iter().map(|module| module.range));
+    let mut free = free_ranges(&boot.ram, &taken);
+    let ram: u64 = free.iter().map(|range| range.end - range.start).sum();
+    // The frame table takes 8 bytes a frame, rounded up to a power of two.
+    let size = (8 * MIB + ram / 256).next_multiple_of(4096);
+    let start = carve(&mut free, size, 1 << 32)?;
+    // SAFETY: this RAM is free and now out of the list of free ranges.
+    unsafe { heap.give(start as usize, size as usize) };
+    Some(free)
+}
+
+/// Maps RAM from 4 GiB to `end` at itself; false if there is no memory for the tables.
+pub(crate) fn map_high(memory: &mut Memory<Direct>, end: u64) -> bool {
+    const PRESENT_WRITABLE: u64 = 3;
+    const LARGE: u64 = 1 << 7;
+    let huge = cpuid(0x8000_0001, 0)[3] & 1 << 26 != 0;
+    for gigabyte in 4..end.div_ceil(1 << 30).min(512) {
+        let entry = if huge {
+            gigabyte << 30 | LARGE | PRESENT_WRITABLE
+        } else {
+            let Some(table) = memory.own_frame() else { return false };
+            for i in 0..512 {
+                let page = gigabyte << 30 | i << 21 | LARGE | PRESENT_WRITABLE;
+                memory.physical.write_u64(table + 8 * i, page);
+            }
+            table | PRESENT_WRITABLE
+        };
+        // SAFETY: adds translations for addresses that had none.
+        unsafe { boot_pdpt[gigabyte as usize] = entry };
+    }
+    true
 }

@@ -5,29 +5,45 @@
 
 extern crate alloc;
 
+mod access;
 mod apic;
 mod console;
+mod domains;
 mod entry;
+mod exits;
+mod host;
+mod ioapic;
 mod machine;
 mod msr;
+mod platform;
 mod power;
-mod smoke;
+mod report;
+mod rtc;
 mod traps;
 mod vcpu;
 mod vmx;
 
-use console::say;
+use apic::Apic;
+use console::{die, say};
 use core::panic::PanicInfo;
+use host::Host;
+use hypervisor::bare::cpu::rdtsc;
 use hypervisor::bare::heap::Heap;
-use hypervisor::boot;
+use hypervisor::boot::{self, BootInfo};
+use hypervisor::memory::Memory;
+use hypervisor::{acpi, xen::frames::FrameTable};
+use ioapic::IoApic;
 
 #[global_allocator]
 static HEAP: Heap = Heap::new();
 
+/// Where the I/O APIC is when no ACPI table says.
+const IOAPIC: u64 = 0xFEC0_0000;
+
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
     say!("PANIC: {info}");
-    power::off()
+    power::off(None)
 }
 
 /// Called by the entry code with EAX and EBX as the boot loader left them.
@@ -38,12 +54,58 @@ extern "C" fn hypervisor_main(magic: u32, info: u32) -> ! {
     traps::init();
     machine::early_heap(&HEAP);
     let Some(boot) = boot::parse(&machine::Direct, magic, info) else {
-        console::die!("boot loader magic {magic:#x}: accepted are PVH, multiboot 1 and 2");
+        die!("boot loader magic {magic:#x}: accepted are PVH, multiboot 1 and 2");
     };
-    say!("{} modules, words '{}'", boot.modules.len(), boot.words);
-    for m in &boot.modules {
-        say!("module {:#x}..{:#x} '{}'", m.range.start, m.range.end, m.words);
+    // Read before the memory of its tables could be used for anything else.
+    let rsdp = acpi::root(&machine::Direct, boot.rsdp);
+    let tables = platform::tables(rsdp);
+    let platform = acpi::find(&machine::Direct, rsdp.unwrap_or(0));
+    let memory = take_memory(&boot);
+    let mut host = new_host(memory, platform);
+    host.tables = tables;
+    for word in boot.words.split_ascii_whitespace() {
+        match word {
+            "until-domus-end" => host.until_domus_end = true,
+            _ => say!("option '{word}' is not known: accepted is until-domus-end"),
+        }
     }
-    smoke::run();
-    power::off()
+    host.xen.commandline = boot.words.clone();
+    host.create_all(&boot);
+    host.run()
+}
+
+/// Sets the heap and the frame table up over all RAM that nothing uses.
+fn take_memory(boot: &BootInfo) -> Memory<machine::Direct> {
+    let Some(free) = machine::take_heap(&HEAP, boot) else {
+        die!("there is not enough RAM for the hypervisor");
+    };
+    let mut frames = FrameTable::default();
+    for range in &free {
+        frames.add(range.start >> 12..range.end >> 12);
+    }
+    let mut memory = Memory::new(machine::Direct, frames);
+    let end = free.iter().map(|range| range.end).max().unwrap_or(0);
+    if !machine::map_high(&mut memory, end) {
+        die!("there is not enough RAM for the hypervisor's page tables");
+    }
+    memory
+}
+
+/// Brings the processor's parts up.
+fn new_host(mut memory: Memory<machine::Direct>, platform: acpi::Platform) -> Host {
+    let apic = Apic::init();
+    let ioapic = IoApic::init(platform.ioapic.unwrap_or(IOAPIC), apic.id());
+    let Some(region) = memory.own_frame() else {
+        die!("there is not enough RAM for the hypervisor");
+    };
+    let controls = vmx::enable(region).unwrap_or_else(|refusal| die!("VMX: {refusal}"));
+    // The wall clock at TSC 0, which is when the machine was switched on.
+    let wallclock = rtc::seconds().saturating_sub(rdtsc() / (apic.tsc_khz * 1000));
+    say!(
+        "TSC {} kHz, {} MiB free, {} I/O APIC pins",
+        apic.tsc_khz,
+        memory.frames.free_pages() >> 8,
+        ioapic.pins()
+    );
+    Host::new(memory, apic, ioapic, controls, platform, wallclock)
 }

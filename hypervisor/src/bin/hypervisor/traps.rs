@@ -48,7 +48,7 @@ trap_common:
 
     .section .bss
     .align 4096
-    .global trap_tss, trap_idt
+    .global trap_tss, trap_idt, trap_stack_top
 trap_idt: .skip 4096
 trap_tss: .skip 104
     .align 16
@@ -106,7 +106,7 @@ extern "C" fn hypervisor_trap(frame: &Frame) {
         frame.rip,
         frame.rsp
     );
-    crate::power::off()
+    crate::power::off(None)
 }
 
 /// Loads IDT and TSS; exceptions run on a stack of their own (IST 1).

@@ -1,0 +1,180 @@
+//! Exits that need a look at the instruction or at several registers: control registers and
+//! device memory.
+
+use crate::exits::{Outcome, advance, advance_by, paging};
+use crate::host::Host;
+use crate::vcpu::{CR0_CD, CR0_NE, CR0_NW, CR0_OWNED, CR0_PG};
+use crate::vmx;
+use alloc::format;
+use hypervisor::bare::cpu::rdtsc;
+use hypervisor::emulate::{self, Kind, Mode, Move};
+use hypervisor::vmx::controls::{IA32E_GUEST, VPID};
+use hypervisor::vmx::field;
+use hypervisor::xen::mem::read_gpa;
+
+const GP: u8 = 13;
+const CR0_PE: u64 = 1;
+const CR0_ET: u64 = 1 << 4;
+/// The bits that exist; writes to the other ones of the lower half are ignored.
+const CR0_BITS: u64 = 0xE005_003F;
+const CR4_PAE: u64 = 1 << 5;
+const EFER_LME: u64 = 1 << 8;
+const EFER_LMA: u64 = 1 << 10;
+
+impl Host {
+    /// SDM vol. 3, "Exit Qualification for Control-Register Accesses".
+    pub(crate) fn cr_access(&mut self, index: usize) -> Outcome {
+        let qualification = vmx::read(field::EXIT_QUALIFICATION);
+        let register = (qualification >> 8 & 15) as u8;
+        let slot = &mut self.slots[index];
+        let (dom, id) = slot.key();
+        match (qualification >> 4 & 3, qualification & 15) {
+            (0, 0) => {
+                let value = slot.vcpu.gpr(register);
+                self.set_cr0(index, value);
+            }
+            (3, _) => {
+                // LMSW: the low four bits, of which PE is only ever set.
+                let old = guest_cr0();
+                let source = qualification >> 16 & 0xF;
+                self.set_cr0(index, old & !0xE | source | old & CR0_PE);
+            }
+            // A bit of CR4 that no guest may set.
+            (0, 4) => self.fault(index, GP, Some(0)),
+            (0, 8) => {
+                let value = slot.vcpu.gpr(register);
+                if value > 15 {
+                    self.fault(index, GP, Some(0));
+                } else {
+                    self.xen.set_cr8(dom, id, value);
+                    advance();
+                }
+            }
+            (1, 8) => {
+                let value = self.xen.cr8(dom, id);
+                slot.vcpu.set_gpr(register, value);
+                advance();
+            }
+            _ => return Err(format!("control-register access {qualification:#x}")),
+        }
+        Ok(())
+    }
+
+    /// MOV to CR0, or LMSW, that changes a bit the guest does not own.
+    fn set_cr0(&mut self, index: usize, value: u64) {
+        let beyond = value >> 32 != 0;
+        let value = value & CR0_BITS | CR0_ET;
+        let old = guest_cr0();
+        let bad = beyond
+            || value & CR0_PG != 0 && value & CR0_PE == 0
+            || value & CR0_NW != 0 && value & CR0_CD == 0;
+        let rising = value & !old & CR0_PG != 0;
+        let falling = old & !value & CR0_PG != 0;
+        let efer = vmx::read(field::GUEST_EFER);
+        let long = efer & EFER_LME != 0;
+        if bad || rising && long && vmx::read(field::GUEST_CR4) & CR4_PAE == 0 {
+            return self.fault(index, GP, Some(0));
+        }
+        if (rising || falling) && long {
+            // SDM vol. 3, "Initializing IA-32e Mode": LMA follows PG.
+            let (efer, entry) = if rising {
+                (efer | EFER_LMA, self.controls.entry | IA32E_GUEST)
+            } else {
+                (efer & !EFER_LMA, self.controls.entry & !IA32E_GUEST)
+            };
+            vmx::write(field::GUEST_EFER, efer);
+            vmx::write(field::ENTRY_CONTROLS, entry.into());
+        }
+        // DEPARTURE: PDPTEs are not loaded when PAE paging begins here with a write that also
+        // changes NE, CD or NW: the guest's next CR3 load does it.
+        vmx::write(field::GUEST_CR0, value & !(CR0_CD | CR0_NW) | CR0_NE);
+        vmx::write(field::CR0_SHADOW, value);
+        if (rising || falling) && self.controls.secondary(VPID) {
+            vmx::invalidate_vpids();
+        }
+        advance();
+    }
+
+    /// An access that the EPT refused: a device of the hypervisor's own, or nothing at all.
+    /// SDM vol. 3, "Exit Qualification for EPT Violations".
+    pub(crate) fn ept_violation(&mut self, index: usize) -> Outcome {
+        let qualification = vmx::read(field::EXIT_QUALIFICATION);
+        let gpa = vmx::read(field::GUEST_PHYSICAL_ADDRESS);
+        self.resume_delivery(index);
+        let refused = |what: &str| Err(format!("{what} at guest-physical {gpa:#x}"));
+        if self.slots[index].injecting {
+            return refused("event delivery through missing memory");
+        }
+        if qualification & 1 << 2 != 0 {
+            return refused("instruction fetch");
+        }
+        if qualification & 1 << 7 != 0 && qualification & 1 << 8 == 0 {
+            return refused("page table in missing memory");
+        }
+        let mut bytes = [0; 15];
+        let count = self.instruction(index, &mut bytes);
+        match emulate::decode(&bytes[..count], mode()) {
+            Some(access) => {
+                self.access(index, gpa, access);
+                advance_by(access.length.into());
+                Ok(())
+            }
+            None => refused(&format!("unsupported instruction {:02x?}", &bytes[..count])),
+        }
+    }
+
+    /// Reads the bytes at the guest's RIP; how many there are.
+    fn instruction(&self, index: usize, bytes: &mut [u8; 15]) -> usize {
+        let dom = self.slots[index].dom;
+        let paging = paging();
+        let start = vmx::read(field::GUEST_RIP).wrapping_add(vmx::read(field::GUEST_CS_BASE));
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            let linear = start.wrapping_add(i as u64);
+            let read = paging
+                .translate(&self.memory, dom, linear, false)
+                .and_then(|gpa| read_gpa(&self.memory, dom, gpa, core::slice::from_mut(byte)));
+            if read.is_err() {
+                return i;
+            }
+        }
+        bytes.len()
+    }
+
+    fn access(&mut self, index: usize, gpa: u64, access: Move) {
+        let slot = &mut self.slots[index];
+        let (dom, id) = slot.key();
+        let mask = u64::MAX >> (64 - 8 * u32::from(access.size));
+        let now = rdtsc();
+        self.timers_changed = true;
+        let store = match access.kind {
+            Kind::Load { to, width, signed } => {
+                let size = usize::from(access.size);
+                let value = self.xen.mmio_read(dom, id, gpa, size, now).unwrap_or(mask);
+                let old = slot.vcpu.gpr(to.register);
+                let new = emulate::loaded(old, value, access.size, width, signed, to.high);
+                return slot.vcpu.set_gpr(to.register, new);
+            }
+            Kind::Store(from) => emulate::stored(slot.vcpu.gpr(from.register), from.high),
+            Kind::StoreImmediate(value) => value,
+        };
+        // What nothing claims is dropped, as on a bus without a device.
+        let _ = self.xen.mmio_write(&mut self.memory, (dom, id), gpa, store & mask, now);
+    }
+}
+
+/// CR0 as the guest sees it.
+fn guest_cr0() -> u64 {
+    vmx::read(field::GUEST_CR0) & !CR0_OWNED | vmx::read(field::CR0_SHADOW) & CR0_OWNED
+}
+
+/// The code segment's default sizes.
+fn mode() -> Mode {
+    let access = vmx::read(field::GUEST_CS_ACCESS);
+    if vmx::read(field::GUEST_EFER) & EFER_LMA != 0 && access & 1 << 13 != 0 {
+        Mode::Bits64
+    } else if access & 1 << 14 != 0 {
+        Mode::Bits32
+    } else {
+        Mode::Bits16
+    }
+}

@@ -1,0 +1,264 @@
+//! Domains from the boot modules to their end, and what the ABI logic asks to be done.
+
+use crate::console::{self, die, say};
+use crate::host::{Body, Host, Slot};
+use crate::vcpu::{Shared, Start, Vcpu};
+use crate::{power, vmx};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use hypervisor::bare::cpu::rdtsc;
+use hypervisor::boot::BootInfo;
+use hypervisor::phys::Physical;
+use hypervisor::vmx::controls::RDTSCP;
+use hypervisor::words::{self, DomainWords, Words};
+use hypervisor::xen::build::Image;
+use hypervisor::xen::{Action, DomId, DomainConfig, ShutdownReason};
+
+/// Ports that dom0 does not reach: the interrupt controllers and timers whose place the virtual
+/// APICs take, the hypervisor's consoles.
+const DOM0_TRAPPED: [(u16, u16); 6] =
+    [(0x20, 2), (0x40, 4), (0x61, 1), (0xA0, 2), (0xE9, 1), (0x3F8, 8)];
+
+/// MSRs that guests use without exits: SYSENTER, PAT, EFER, SYSCALL, segment bases.
+const FREE_MSRS: [u32; 12] = [
+    0x174,
+    0x175,
+    0x176,
+    0x277,
+    0xC000_0080,
+    0xC000_0081,
+    0xC000_0082,
+    0xC000_0083,
+    0xC000_0084,
+    0xC000_0100,
+    0xC000_0101,
+    0xC000_0102,
+];
+const IA32_TSC: u32 = 0x10;
+const IA32_TSC_AUX: u32 = 0xC000_0103;
+
+/// A kernel, its initial RAM disk and its description, as the loader brought them.
+struct Described {
+    words: DomainWords,
+    kernel: &'static [u8],
+    initrd: Option<&'static [u8]>,
+}
+
+/// Sorts the modules into domains.
+fn describe(boot: &BootInfo) -> Result<Vec<Described>, String> {
+    let mut list: Vec<Described> = Vec::new();
+    for (number, module) in boot.modules.iter().enumerate() {
+        let named = |error| format!("module {number}: {error}");
+        let bytes = crate::machine::bytes(module.range);
+        match words::parse(&module.words).map_err(named)? {
+            Words::Kernel(words) => list.push(Described { words, kernel: bytes, initrd: None }),
+            Words::Initrd => match list.last_mut() {
+                Some(last) => last.initrd = Some(bytes),
+                None => return Err(format!("module {number}: an initrd before any kernel")),
+            },
+        }
+    }
+    if list.is_empty() { Err("no kernel module: there is nothing to run".into()) } else { Ok(list) }
+}
+
+impl Host {
+    /// Creates and starts every domain that the modules describe; the first is dom0.
+    pub(crate) fn create_all(&mut self, boot: &BootInfo) {
+        let list = describe(boot).unwrap_or_else(|error| die!("{error}"));
+        for (number, described) in list.into_iter().enumerate() {
+            let mut name = described.words.name.clone();
+            if name.is_empty() {
+                name = format!("dom{number}");
+            }
+            if let Err(error) = self.create(&name, number == 0, &described, boot) {
+                die!("domain {number} ({name}): {error}");
+            }
+        }
+    }
+
+    fn create(
+        &mut self,
+        name: &str,
+        privileged: bool,
+        described: &Described,
+        boot: &BootInfo,
+    ) -> Result<(), String> {
+        let words = &described.words;
+        let config = DomainConfig {
+            name: name.into(),
+            privileged,
+            vcpus: words.vcpus,
+            // Room for the special pages above the RAM.
+            max_pages: (words.memory >> 12) + 256,
+            handle: [0; 16],
+        };
+        let dom = self
+            .xen
+            .create_domain(&mut self.memory, config)
+            .map_err(|error| format!("not created: {error:?}"))?;
+        let shared = self.shared_frames(dom).ok_or("no memory for its tables")?;
+        self.bodies.insert(dom, Body { shared, name: name.into() });
+        let image = Image {
+            kernel: described.kernel,
+            initrd: described.initrd.unwrap_or_default(),
+            cmdline: words.cmdline.as_bytes(),
+        };
+        let built = if privileged {
+            self.build_dom0(dom, &image, words.memory, boot)
+        } else {
+            self.build_domu(dom, &image, words.memory)
+        }?;
+        let start = Start::Pvh { entry: built.rip, start_info: built.rbx };
+        for id in 0..words.vcpus {
+            let frame = self.memory.own_frame().ok_or("no memory for a VMCS")?;
+            let revision = self.controls.revision.to_le_bytes();
+            self.memory.physical.write(frame, &revision);
+            let vpid = self.slots.len() as u16 + 1;
+            self.slots.push(Slot::new(dom, id, Vcpu::new(frame, vpid)));
+        }
+        self.start(dom, 0, start);
+        say!("domain {} ({name}): {} MiB, {} vCPUs", dom.0, words.memory >> 20, words.vcpus);
+        Ok(())
+    }
+
+    /// The tables and bitmaps that the domain's vCPUs share.
+    fn shared_frames(&mut self, dom: DomId) -> Option<Shared> {
+        let ept = self.memory.ept_pointer(dom)?;
+        let io_bitmaps = self.memory.own_frames(2)?;
+        let msr_bitmap = self.memory.own_frame()?;
+        let privileged = dom == DomId(0);
+        let mut io = [if privileged { 0 } else { 0xFF_u8 }; 8192];
+        let power = self.platform.power_off.map_or((0, 0), |(port, _)| (port, 2));
+        for (port, count) in DOM0_TRAPPED.into_iter().chain([power]) {
+            for port in port..port + count {
+                io[usize::from(port / 8)] |= 1 << (port % 8);
+            }
+        }
+        self.memory.physical.write(io_bitmaps, &io);
+        let mut msrs = [0xFF_u8; 4096];
+        let mut free = |msr: u32, base: usize| {
+            let half = if msr >= 0xC000_0000 { 1024 } else { 0 };
+            let bit = msr as usize & 0x1FFF;
+            msrs[base + half + bit / 8] &= !(1 << (bit % 8));
+        };
+        for msr in FREE_MSRS {
+            free(msr, 0);
+            free(msr, 2048);
+        }
+        free(IA32_TSC, 0);
+        if self.controls.secondary(RDTSCP) {
+            free(IA32_TSC_AUX, 0);
+            free(IA32_TSC_AUX, 2048);
+        }
+        self.memory.physical.write(msr_bitmap, &msrs);
+        Some(Shared { ept, io_bitmaps, msr_bitmap })
+    }
+
+    fn slot_of(&self, dom: DomId, id: u32) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.key() == (dom, id))
+    }
+
+    fn start(&mut self, dom: DomId, id: u32, start: Start) {
+        self.leave(rdtsc());
+        if let Some(index) = self.slot_of(dom, id) {
+            let shared = self.bodies[&dom].shared;
+            self.slots[index].vcpu.start(&self.controls, &shared, start);
+        }
+    }
+
+    /// Does what the ABI logic has asked for.
+    pub(crate) fn settle(&mut self) {
+        while !self.xen.actions.is_empty() {
+            for action in core::mem::take(&mut self.xen.actions) {
+                self.act(action);
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::StartVcpu { dom, vcpu, vector } => {
+                self.start(dom, vcpu, Start::Sipi { vector });
+            }
+            // Its registers are set when it starts.
+            Action::ResetVcpu { .. } => {}
+            Action::Shutdown { dom, reason } => self.ended(dom, reason),
+            Action::Destroyed(dom) => self.bury(dom),
+            Action::Output { dom, line } => {
+                let text = String::from_utf8_lossy(&line);
+                let name = self.bodies.get(&dom).map_or("?", |body| &body.name);
+                console::print(format_args!("({name}) {text}\n"));
+            }
+            Action::BindGsi { gsi, masked, level, active_low } => {
+                self.ioapic.bind(gsi, masked, level, active_low);
+            }
+            Action::EoiGsi(gsi) => self.ioapic.release(gsi),
+        }
+    }
+
+    fn ended(&mut self, dom: DomId, reason: ShutdownReason) {
+        let name = self.bodies.get(&dom).map_or("?", |body| &body.name);
+        say!("domain {} ({name}) ended: {reason:?}", dom.0);
+        if dom == DomId(0) {
+            self.end("dom0 has ended");
+        }
+        let domus = || self.xen.domains.values().filter(|d| !d.privileged);
+        if self.until_domus_end && domus().all(|d| !d.alive()) {
+            self.end("the last domU has ended");
+        }
+    }
+
+    /// Frees what a destroyed domain had.
+    fn bury(&mut self, dom: DomId) {
+        self.leave(rdtsc());
+        let (gone, kept): (Vec<Slot>, Vec<Slot>) =
+            core::mem::take(&mut self.slots).into_iter().partition(|slot| slot.dom == dom);
+        self.slots = kept;
+        for gfn in self.memory.mapped(dom) {
+            self.memory.release(dom, gfn);
+        }
+        self.memory.remove_domain(dom);
+        for slot in &gone {
+            vmx::clear(slot.vcpu.vmcs());
+            self.memory.give_back(slot.vcpu.vmcs());
+        }
+        if let Some(body) = self.bodies.remove(&dom) {
+            crate::report::domain(dom, &body.name, &gone);
+            let Shared { io_bitmaps, msr_bitmap, .. } = body.shared;
+            for frame in [io_bitmaps, io_bitmaps + 4096, msr_bitmap] {
+                self.memory.give_back(frame);
+            }
+        }
+        self.xen.destroyed(&mut self.memory, dom);
+    }
+
+    /// Dom0 writes the power-management control register: SLP_EN with S5 ends the machine.
+    pub(crate) fn dom0_power(&mut self, port: u16, size: u8, value: u32) {
+        let Some((pm1a, s5)) = self.platform.power_off else { return };
+        if port != pm1a || size == 1 {
+            return;
+        }
+        if value & 1 << 13 != 0 && (value >> 10 & 7) as u8 == s5 {
+            self.xen.shutdown(DomId(0), ShutdownReason::Poweroff);
+            return;
+        }
+        hypervisor::bare::cpu::outw(port, value as u16);
+    }
+
+    /// Prints the statistics and powers the machine off.
+    pub(crate) fn end(&mut self, why: &str) -> ! {
+        let left: Vec<DomId> = self.xen.domains.keys().copied().collect();
+        for dom in left {
+            self.xen.flush_console(dom);
+        }
+        for action in core::mem::take(&mut self.xen.actions) {
+            if let Action::Output { .. } = action {
+                self.act(action);
+            }
+        }
+        say!("{why}");
+        crate::report::all(self);
+        power::off(self.platform.power_off)
+    }
+}

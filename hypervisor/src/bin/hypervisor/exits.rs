@@ -1,0 +1,273 @@
+//! VM exits: what each reason does.
+
+use crate::host::Host;
+use crate::msr;
+use crate::vmx;
+use alloc::format;
+use alloc::string::String;
+use hypervisor::bare::cpu::{cpuid, rdtsc};
+use hypervisor::vmx::controls::{INVPCID, RDTSCP};
+use hypervisor::vmx::exit::{self, Interruption};
+use hypervisor::vmx::field;
+use hypervisor::xen::devices::Msr;
+use hypervisor::xen::hypercall::Context;
+use hypervisor::xen::{DomId, Flow, Paging, Width};
+
+/// Why a domain is ended; `Ok` lets it go on.
+pub(crate) type Outcome = Result<(), String>;
+
+const UD: u8 = 6;
+const GP: u8 = 13;
+const RFLAGS_TF: u64 = 1 << 8;
+const EFER_LMA: u64 = 1 << 10;
+/// The L bit of the code segment's access rights.
+const ACCESS_LONG: u64 = 1 << 13;
+const RAX: u8 = 0;
+const RCX: u8 = 1;
+const RDX: u8 = 2;
+const RBX: u8 = 3;
+
+/// Skips the instruction that exited.
+pub(crate) fn advance() {
+    advance_by(vmx::read(field::EXIT_INSTRUCTION_LENGTH));
+}
+
+/// Skips `length` bytes; shadows of STI and MOV SS end, a single step is due.
+pub(crate) fn advance_by(length: u64) {
+    let rip = vmx::read(field::GUEST_RIP).wrapping_add(length);
+    let long = vmx::read(field::GUEST_CS_ACCESS) & ACCESS_LONG != 0;
+    vmx::write(field::GUEST_RIP, if long { rip } else { rip & 0xFFFF_FFFF });
+    let interruptibility = vmx::read(field::GUEST_INTERRUPTIBILITY);
+    if interruptibility & 3 != 0 {
+        vmx::write(field::GUEST_INTERRUPTIBILITY, interruptibility & !3);
+    }
+    if vmx::read(field::GUEST_RFLAGS) & RFLAGS_TF != 0 {
+        let pending = vmx::read(field::GUEST_PENDING_DEBUG);
+        vmx::write(field::GUEST_PENDING_DEBUG, pending | 1 << 14);
+    }
+}
+
+/// The registers that decide how the current guest's linear addresses translate.
+pub(crate) fn paging() -> Paging {
+    Paging {
+        cr0: vmx::read(field::GUEST_CR0),
+        cr3: vmx::read(field::GUEST_CR3),
+        cr4: vmx::read(field::GUEST_CR4),
+        efer: vmx::read(field::GUEST_EFER),
+    }
+}
+
+/// The width of the code that runs.
+fn width(efer: u64) -> Width {
+    if efer & EFER_LMA != 0 && vmx::read(field::GUEST_CS_ACCESS) & ACCESS_LONG != 0 {
+        Width::Long
+    } else {
+        Width::Compat
+    }
+}
+
+impl Host {
+    /// Handles the exit of the current vCPU.
+    pub(crate) fn handle(&mut self, index: usize, reason: u16) -> Outcome {
+        match reason {
+            exit::EXCEPTION_OR_NMI => self.exception(index),
+            exit::EXTERNAL_INTERRUPT => {
+                self.interrupt(vmx::read(field::EXIT_INTERRUPTION_INFO) as u8);
+                Ok(())
+            }
+            exit::INTERRUPT_WINDOW | exit::PREEMPTION_TIMER => Ok(()),
+            exit::CPUID => self.cpuid(index),
+            exit::HLT => self.hlt(index),
+            exit::VMCALL => self.vmcall(index),
+            exit::CR_ACCESS => self.cr_access(index),
+            exit::IO => self.io(index),
+            exit::RDMSR => self.rdmsr(index),
+            exit::WRMSR => self.wrmsr(index),
+            exit::EPT_VIOLATION => self.ept_violation(index),
+            // Caches are coherent and memory is the hypervisor's: nothing is to be written back.
+            exit::INVD | exit::WBINVD | exit::PAUSE => {
+                advance();
+                Ok(())
+            }
+            exit::RDPMC | exit::XSETBV => {
+                self.fault(index, GP, Some(0));
+                Ok(())
+            }
+            exit::GETSEC
+            | exit::MWAIT
+            | exit::MONITOR
+            | exit::INVEPT
+            | exit::INVVPID
+            | exit::VMFUNC
+            | exit::ENCLS
+            | exit::VMCLEAR..=exit::VMXON => {
+                self.fault(index, UD, None);
+                Ok(())
+            }
+            _ => Err(format!("{} (exit reason {reason})", exit::name(reason))),
+        }
+    }
+
+    /// Has the guest take a fault at its next entry.
+    pub(crate) fn fault(&mut self, index: usize, vector: u8, code: Option<u32>) {
+        let info = match code {
+            Some(code) => {
+                vmx::write(field::ENTRY_ERROR_CODE, code.into());
+                Interruption::exception_with_code(vector)
+            }
+            None => Interruption::exception(vector),
+        };
+        vmx::write(field::ENTRY_INTERRUPTION_INFO, info.0.into());
+        self.slots[index].injecting = true;
+    }
+
+    /// Delivers again what the exit interrupted the delivery of.
+    /// SDM vol. 3, "Information for VM Exits That Occur During Event Delivery".
+    pub(crate) fn resume_delivery(&mut self, index: usize) {
+        let event = Interruption(vmx::read(field::IDT_VECTORING_INFO) as u32);
+        if event.valid() {
+            self.reinject(index, event, field::IDT_VECTORING_ERROR);
+        }
+    }
+
+    fn reinject(&mut self, index: usize, event: Interruption, code: field::Field) {
+        if event.has_error_code() {
+            vmx::write(field::ENTRY_ERROR_CODE, vmx::read(code));
+        }
+        if event.needs_length() {
+            let length = vmx::read(field::EXIT_INSTRUCTION_LENGTH);
+            vmx::write(field::ENTRY_INSTRUCTION_LENGTH, length);
+        }
+        vmx::write(field::ENTRY_INTERRUPTION_INFO, event.for_entry().0.into());
+        self.slots[index].injecting = true;
+    }
+
+    /// #DB and #AC go on to the guest; an NMI is the machine's and has no meaning here.
+    fn exception(&mut self, index: usize) -> Outcome {
+        let event = Interruption(vmx::read(field::EXIT_INTERRUPTION_INFO) as u32);
+        match (event.kind(), event.vector()) {
+            (2, _) => self.resume_delivery(index),
+            (_, 1) => {
+                // The exit comes before DR6 and DR7 change. SDM vol. 3, "Debug Exceptions".
+                let causes = vmx::read(field::EXIT_QUALIFICATION) & 0xE00F;
+                msr::set_dr6(msr::dr6() & !0xF | causes);
+                vmx::write(field::GUEST_DR7, vmx::read(field::GUEST_DR7) & !(1 << 13));
+                self.reinject(index, event, field::EXIT_INTERRUPTION_ERROR);
+            }
+            (_, 18) => return Err(String::from("machine check")),
+            _ => self.reinject(index, event, field::EXIT_INTERRUPTION_ERROR),
+        }
+        Ok(())
+    }
+
+    fn cpuid(&mut self, index: usize) -> Outcome {
+        let slot = &mut self.slots[index];
+        let leaf = slot.vcpu.gpr(RAX) as u32;
+        let subleaf = slot.vcpu.gpr(RCX) as u32;
+        let mut physical = cpuid(leaf, subleaf);
+        match (leaf, subleaf) {
+            (7, 0) if !self.controls.secondary(INVPCID) => physical[1] &= !(1 << 10),
+            (0x8000_0001, _) if !self.controls.secondary(RDTSCP) => physical[3] &= !(1 << 27),
+            _ => {}
+        }
+        let answer = self.xen.cpuid(slot.dom, slot.id, leaf, subleaf, physical);
+        for (register, value) in [RAX, RBX, RCX, RDX].into_iter().zip(answer) {
+            slot.vcpu.set_gpr(register, value.into());
+        }
+        advance();
+        Ok(())
+    }
+
+    fn hlt(&mut self, index: usize) -> Outcome {
+        advance();
+        let interrupts = vmx::read(field::GUEST_RFLAGS) & 1 << 9 != 0;
+        let (dom, id) = self.slots[index].key();
+        self.xen.halt(&self.memory, dom, id, interrupts);
+        Ok(())
+    }
+
+    fn vmcall(&mut self, index: usize) -> Outcome {
+        let paging = paging();
+        let context = Context {
+            paging,
+            // The stack segment's DPL is the privilege level.
+            cpl: (vmx::read(field::GUEST_SS_ACCESS) >> 5 & 3) as u8,
+            width: width(paging.efer),
+            now: rdtsc(),
+        };
+        let slot = &mut self.slots[index];
+        let key = slot.key();
+        let gpr = &mut slot.vcpu.registers.gpr;
+        if self.xen.hypercall(&mut self.memory, key, gpr, context) == Flow::Next {
+            advance();
+        }
+        self.timers_changed = true;
+        Ok(())
+    }
+
+    fn rdmsr(&mut self, index: usize) -> Outcome {
+        let slot = &mut self.slots[index];
+        let number = slot.vcpu.gpr(RCX) as u32;
+        match self.xen.rdmsr(slot.dom, slot.id, number, rdtsc()) {
+            Msr::Value(value) => {
+                slot.vcpu.set_gpr(RAX, value & 0xFFFF_FFFF);
+                slot.vcpu.set_gpr(RDX, value >> 32);
+                advance();
+            }
+            Msr::Done | Msr::Gp | Msr::NotMine => self.fault(index, GP, Some(0)),
+        }
+        Ok(())
+    }
+
+    fn wrmsr(&mut self, index: usize) -> Outcome {
+        let slot = &self.slots[index];
+        let number = slot.vcpu.gpr(RCX) as u32;
+        let value = slot.vcpu.gpr(RAX) & 0xFFFF_FFFF | slot.vcpu.gpr(RDX) << 32;
+        let width = width(vmx::read(field::GUEST_EFER));
+        let done = self.xen.wrmsr(&mut self.memory, slot.key(), number, value, width, rdtsc());
+        match done {
+            Msr::Done | Msr::Value(_) => advance(),
+            Msr::Gp | Msr::NotMine => self.fault(index, GP, Some(0)),
+        }
+        self.timers_changed = true;
+        Ok(())
+    }
+
+    fn io(&mut self, index: usize) -> Outcome {
+        let io = exit::Io(vmx::read(field::EXIT_QUALIFICATION));
+        if io.is_string() {
+            return Err(format!("string I/O at port {:#x}", io.port()));
+        }
+        let slot = &self.slots[index];
+        let (dom, rax) = (slot.dom, slot.vcpu.gpr(RAX));
+        let mask = u64::MAX >> (64 - 8 * u32::from(io.size()));
+        if io.is_in() {
+            let value = u64::from(self.port_read(dom, io.port())) & mask;
+            // A 32-bit result clears the upper half, a smaller one keeps the rest of RAX.
+            let kept = if io.size() == 4 { 0 } else { rax & !mask };
+            self.slots[index].vcpu.set_gpr(RAX, kept | value);
+        } else {
+            self.port_write(dom, io.port(), io.size(), (rax & mask) as u32);
+        }
+        advance();
+        Ok(())
+    }
+
+    /// What a port reads: devices here are a byte wide, and nothing else drives the bus.
+    fn port_read(&mut self, dom: DomId, port: u16) -> u32 {
+        if dom == DomId(0) {
+            return u32::MAX;
+        }
+        let byte = self.xen.port_read(&mut self.memory, dom, port);
+        byte.map_or(u32::MAX, |byte| !0xFF | u32::from(byte))
+    }
+
+    fn port_write(&mut self, dom: DomId, port: u16, size: u8, value: u32) {
+        if dom == DomId(0) {
+            self.dom0_power(port, size, value);
+        } else {
+            // A write that nothing takes is lost.
+            let _ = self.xen.port_write(&mut self.memory, dom, port, value);
+        }
+    }
+}

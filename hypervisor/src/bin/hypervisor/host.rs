@@ -1,0 +1,295 @@
+//! The hypervisor's state, and the loop that runs virtual processors in turn.
+//!
+//! One physical processor runs every vCPU, round robin, for a slice at a time. Interrupts stay
+//! off here: they arrive as VM exits, or while idle.
+
+use crate::apic::{self, Apic};
+use crate::console::{die, say};
+use crate::ioapic::IoApic;
+use crate::machine::Direct;
+use crate::traps;
+use crate::vcpu::{Shared, Vcpu};
+use crate::vmx::{self, Controls};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use hypervisor::acpi::Platform;
+use hypervisor::bare::cpu::rdtsc;
+use hypervisor::memory::Memory;
+use hypervisor::vmx::controls::INTERRUPT_WINDOW;
+use hypervisor::vmx::exit::{self, Interruption};
+use hypervisor::vmx::field;
+use hypervisor::xen::build::acpi;
+use hypervisor::xen::{DomId, Event, Xen};
+
+/// How long a vCPU may run while others wait, in milliseconds.
+const SLICE_MS: u64 = 5;
+
+const RFLAGS_IF: u64 = 1 << 9;
+/// Blocking by STI or by MOV SS.
+const SHADOW: u64 = 3;
+const BLOCKED_BY_NMI: u64 = 8;
+
+/// A vCPU in the round.
+pub(crate) struct Slot {
+    pub(crate) dom: DomId,
+    pub(crate) id: u32,
+    pub(crate) vcpu: Box<Vcpu>,
+    /// It exits as soon as it can take an interrupt.
+    window: bool,
+    /// An event is already in the entry-interruption field.
+    pub(crate) injecting: bool,
+}
+
+impl Slot {
+    pub(crate) fn new(dom: DomId, id: u32, vcpu: Vcpu) -> Self {
+        Self { dom, id, vcpu: Box::new(vcpu), window: false, injecting: false }
+    }
+
+    /// Its name in the ABI.
+    pub(crate) fn key(&self) -> (DomId, u32) {
+        (self.dom, self.id)
+    }
+}
+
+/// What belongs to a domain below the ABI.
+pub(crate) struct Body {
+    pub(crate) shared: Shared,
+    /// Exits of vCPUs that are gone are kept here for the report.
+    pub(crate) name: String,
+}
+
+/// Everything.
+pub(crate) struct Host {
+    pub(crate) xen: Xen,
+    pub(crate) memory: Memory<Direct>,
+    pub(crate) apic: Apic,
+    pub(crate) ioapic: IoApic,
+    pub(crate) controls: Controls,
+    pub(crate) platform: Platform,
+    /// The machine's ACPI tables, until dom0 is built.
+    pub(crate) tables: Option<acpi::Platform>,
+    pub(crate) bodies: BTreeMap<DomId, Body>,
+    pub(crate) slots: Vec<Slot>,
+    /// The machine is powered off when the last domU has ended.
+    pub(crate) until_domus_end: bool,
+    /// Whose state the processor holds.
+    pub(crate) current: Option<usize>,
+    slice_end: u64,
+    /// When the ABI's next timer is due, and whether that must be asked again.
+    next_timer: Option<u64>,
+    pub(crate) timers_changed: bool,
+    /// What the physical timer is set to.
+    programmed: Option<u64>,
+}
+
+impl Host {
+    /// A host without domains.
+    pub(crate) fn new(
+        memory: Memory<Direct>,
+        apic: Apic,
+        ioapic: IoApic,
+        controls: Controls,
+        platform: Platform,
+        wallclock: u64,
+    ) -> Self {
+        Self {
+            xen: Xen::new(apic.tsc_khz, wallclock),
+            memory,
+            apic,
+            ioapic,
+            controls,
+            platform,
+            tables: None,
+            bodies: BTreeMap::new(),
+            slots: Vec::new(),
+            until_domus_end: false,
+            current: None,
+            slice_end: 0,
+            next_timer: None,
+            timers_changed: true,
+            programmed: None,
+        }
+    }
+
+    /// Runs domains until the machine ends.
+    pub(crate) fn run(&mut self) -> ! {
+        loop {
+            self.settle();
+            let now = rdtsc();
+            if self.timers_changed {
+                self.timers_changed = false;
+                self.next_timer = self.xen.next_deadline();
+            }
+            if self.next_timer.is_some_and(|at| now >= at) {
+                self.xen.tick(&mut self.memory, now);
+                self.timers_changed = true;
+                continue;
+            }
+            match self.pick(now) {
+                Some(index) => self.run_vcpu(index, now),
+                None => self.idle(now),
+            }
+        }
+    }
+
+    fn runnable(&self, index: usize) -> bool {
+        let (dom, id) = self.slots[index].key();
+        self.xen.runnable(dom, id)
+    }
+
+    /// The vCPU to run: the current one while its slice lasts, then the next in the round.
+    fn pick(&mut self, now: u64) -> Option<usize> {
+        if let Some(current) = self.current
+            && now < self.slice_end
+            && self.runnable(current)
+        {
+            return Some(current);
+        }
+        let count = self.slots.len();
+        let first = self.current.map_or(0, |current| current + 1);
+        let next = (0..count).map(|i| (first + i) % count).find(|&i| self.runnable(i))?;
+        self.slice_end = now + self.apic.tsc_khz * SLICE_MS;
+        Some(next)
+    }
+
+    fn set_timer(&mut self, deadline: Option<u64>) {
+        if self.programmed != deadline {
+            self.programmed = deadline;
+            self.apic.set_deadline(deadline);
+        }
+    }
+
+    /// Takes the current vCPU's state off the processor.
+    pub(crate) fn leave(&mut self, now: u64) {
+        if let Some(index) = self.current.take() {
+            let slot = &mut self.slots[index];
+            slot.vcpu.switch_out(&self.controls);
+            let (dom, id) = slot.key();
+            self.xen.stop(&mut self.memory, dom, id, now);
+        }
+    }
+
+    fn idle(&mut self, now: u64) {
+        self.leave(now);
+        if self.next_timer.is_none() && !self.waits_for_devices() {
+            self.end("no domain can run again");
+        }
+        self.set_timer(self.next_timer);
+        let vector = traps::idle();
+        if vector != 0 {
+            self.interrupt(vector);
+        }
+    }
+
+    /// Dom0 may be woken by a device of the machine.
+    fn waits_for_devices(&self) -> bool {
+        self.xen.domain(DomId(0)).is_ok_and(|dom0| dom0.alive())
+    }
+
+    fn run_vcpu(&mut self, index: usize, now: u64) {
+        if self.current != Some(index) {
+            self.leave(now);
+            self.current = Some(index);
+            self.slots[index].vcpu.switch_in(&self.controls);
+            let (dom, id) = self.slots[index].key();
+            self.xen.run(&mut self.memory, dom, id, now);
+        }
+        let deadline = self.next_timer.map_or(self.slice_end, |at| at.min(self.slice_end));
+        self.set_timer(Some(deadline));
+        self.inject(index);
+        if self.memory.stale {
+            self.memory.stale = false;
+            vmx::invalidate_ept();
+        }
+        let entered = self.slots[index].vcpu.enter();
+        if !entered {
+            let error = vmx::read(field::INSTRUCTION_ERROR);
+            die!("VM entry failed: instruction error {error}");
+        }
+        self.exited(index);
+    }
+
+    /// Puts the next event into the entry fields, or asks to exit when the guest can take it.
+    fn inject(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        if core::mem::take(&mut slot.injecting) {
+            return;
+        }
+        let (dom, id) = slot.key();
+        let event = self.xen.pending(&self.memory, dom, id);
+        let mut window = false;
+        if let Some(event) = event {
+            let interruptibility = vmx::read(field::GUEST_INTERRUPTIBILITY);
+            let (info, ready) = match event {
+                Event::Nmi => {
+                    (Interruption::nmi(), interruptibility & (SHADOW | BLOCKED_BY_NMI) == 0)
+                }
+                Event::Upcall(vector) | Event::Interrupt(vector) => (
+                    Interruption::external(vector),
+                    interruptibility & SHADOW == 0
+                        && vmx::read(field::GUEST_RFLAGS) & RFLAGS_IF != 0,
+                ),
+            };
+            if ready {
+                vmx::write(field::ENTRY_INTERRUPTION_INFO, info.0.into());
+                self.xen.accept(dom, id, event);
+            }
+            // DEPARTURE: an NMI that is blocked waits for the next interrupt window or exit, not
+            // for an NMI window, which needs virtual NMIs.
+            window = !ready;
+        }
+        if window != slot.window {
+            slot.window = window;
+            let bit = if window { INTERRUPT_WINDOW } else { 0 };
+            vmx::write(field::PROC_CONTROLS, u64::from(self.controls.proc | bit));
+        }
+    }
+
+    /// Counts an exit and handles it; a domain that went too far ends here.
+    fn exited(&mut self, index: usize) {
+        let full = vmx::read(field::EXIT_REASON) as u32;
+        let reason = full as u16;
+        let slot = &mut self.slots[index];
+        if let Some(count) = slot.vcpu.exits.get_mut(usize::from(reason)) {
+            *count += 1;
+        }
+        let result = if full >> 31 != 0 {
+            Err(alloc::format!(
+                "{} (qualification {:#x})",
+                exit::name(reason),
+                vmx::read(field::EXIT_QUALIFICATION)
+            ))
+        } else {
+            self.handle(index, reason)
+        };
+        if let Err(reason) = result {
+            let rip = vmx::read(field::GUEST_RIP);
+            self.kill(index, &alloc::format!("{reason}, RIP {rip:#x}"));
+        }
+    }
+
+    /// Takes an interrupt of the machine.
+    pub(crate) fn interrupt(&mut self, vector: u8) {
+        if vector == apic::SPURIOUS {
+            return;
+        }
+        if let Some(pin) = self.ioapic.pin_of(vector) {
+            self.ioapic.hold(pin);
+            self.xen.set_gsi(&mut self.memory, DomId(0), pin, true);
+        }
+        if vector == apic::TIMER {
+            // A count or deadline fires once.
+            self.programmed = None;
+        }
+        self.apic.eoi();
+    }
+
+    /// Ends a domain that cannot go on.
+    fn kill(&mut self, index: usize, reason: &str) {
+        let (dom, id) = self.slots[index].key();
+        say!("domain {} ({}) killed: vCPU {id}: {reason}", dom.0, self.bodies[&dom].name);
+        self.xen.shutdown(dom, hypervisor::xen::ShutdownReason::Crash);
+    }
+}

@@ -1,0 +1,287 @@
+//! The machine's memory as the ABI logic needs it: frames with owners, one EPT per domain.
+
+use crate::ept::{self, Ept, Leaf, NoMemory};
+use crate::phys::Physical;
+use crate::xen::abi::Errno;
+use crate::xen::frames::FrameTable;
+use crate::xen::machine::{DomId, Machine, Mapping, P2mKind};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// Frames of a 2-MiB page.
+const LARGE: u64 = 512;
+
+/// Memory and its owners.
+pub struct Memory<P> {
+    /// The bytes.
+    pub physical: P,
+    /// Owners and reference counts.
+    pub frames: FrameTable,
+    epts: BTreeMap<DomId, Ept>,
+    /// Set when a translation that a processor may have cached was changed or removed: it must
+    /// drop them (INVEPT) before it runs a guest again.
+    pub stale: bool,
+}
+
+fn leaf_of(mapping: Mapping) -> Leaf {
+    let (kind, flags) = match mapping.kind {
+        P2mKind::Ram => (0, ept::ALL | ept::WRITE_BACK),
+        P2mKind::RamRo => (1, ept::READ | ept::EXECUTE | ept::WRITE_BACK),
+        P2mKind::MmioDirect => (2, ept::READ | ept::WRITE | ept::UNCACHED),
+        P2mKind::GrantRw => (3, ept::READ | ept::WRITE | ept::WRITE_BACK),
+        P2mKind::GrantRo => (4, ept::READ | ept::WRITE_BACK),
+        P2mKind::Foreign => (5, ept::READ | ept::WRITE | ept::WRITE_BACK),
+    };
+    Leaf { mfn: mapping.mfn, flags, kind }
+}
+
+fn mapping_of(leaf: Leaf) -> Mapping {
+    let kind = match leaf.kind {
+        0 => P2mKind::Ram,
+        1 => P2mKind::RamRo,
+        2 => P2mKind::MmioDirect,
+        3 => P2mKind::GrantRw,
+        4 => P2mKind::GrantRo,
+        _ => P2mKind::Foreign,
+    };
+    Mapping { mfn: leaf.mfn, kind }
+}
+
+/// A frame of the hypervisor's own; its address.
+fn table(frames: &mut FrameTable) -> Option<u64> {
+    frames.alloc(DomId::XEN).map(|mfn| mfn << 12)
+}
+
+impl<P: Physical> Memory<P> {
+    /// Memory whose frames are in `frames`.
+    pub fn new(physical: P, frames: FrameTable) -> Self {
+        Self { physical, frames, epts: BTreeMap::new(), stale: false }
+    }
+
+    /// A zeroed frame of the hypervisor's own; its address.
+    pub fn own_frame(&mut self) -> Option<u64> {
+        let addr = table(&mut self.frames)?;
+        self.physical.clear(addr, 4096);
+        Some(addr)
+    }
+
+    /// Zeroed contiguous frames of the hypervisor's own; the address of the first.
+    pub fn own_frames(&mut self, count: u64) -> Option<u64> {
+        let mfn = self.frames.alloc_contiguous(DomId::XEN, count, 1)?;
+        self.physical.clear(mfn << 12, count << 12);
+        Some(mfn << 12)
+    }
+
+    /// Frees a frame of the hypervisor's own.
+    pub fn give_back(&mut self, addr: u64) {
+        self.frames.put(addr >> 12);
+    }
+
+    /// The value for a domain's EPT-pointer field; a new domain gets empty tables first.
+    pub fn ept_pointer(&mut self, dom: DomId) -> Option<u64> {
+        if let Some(ept) = self.epts.get(&dom) {
+            return Some(ept.pointer());
+        }
+        let Self { physical, frames, .. } = self;
+        let ept = Ept::new(physical, &mut || table(frames)).ok()?;
+        self.epts.insert(dom, ept);
+        Some(ept.pointer())
+    }
+
+    /// The frames of a domain that lead somewhere.
+    pub fn mapped(&self, dom: DomId) -> Vec<u64> {
+        let mut gfns = Vec::new();
+        if let Some(ept) = self.epts.get(&dom) {
+            ept.leaves(&self.physical, &mut |gfn| gfns.push(gfn));
+        }
+        gfns
+    }
+
+    fn fill(&mut self, dom: DomId, gfn: u64, count: u64) -> Result<(), NoMemory> {
+        let (mut at, end) = (gfn, gfn + count);
+        while at < end {
+            let large = at.is_multiple_of(LARGE) && end - at >= LARGE;
+            let block = if large { self.frames.alloc_contiguous(dom, LARGE, LARGE) } else { None };
+            if let Some(mfn) = block {
+                self.physical.clear(mfn << 12, LARGE << 12);
+                self.map_large(dom, at, Mapping { mfn, kind: P2mKind::Ram })?;
+                at += LARGE;
+            } else {
+                let mfn = self.alloc(dom).ok_or(NoMemory)?;
+                self.set(dom, at, Some(Mapping { mfn, kind: P2mKind::Ram }))
+                    .map_err(|_| NoMemory)?;
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Maps device memory of the machine at itself, `[start, end)` in frames, where nothing is
+    /// mapped yet.
+    pub fn pass_through(&mut self, dom: DomId, start: u64, end: u64) -> Result<(), NoMemory> {
+        let mut at = start;
+        while at < end {
+            let mapping = Mapping { mfn: at, kind: P2mKind::MmioDirect };
+            if at.is_multiple_of(LARGE) && end - at >= LARGE {
+                self.map_large(dom, at, mapping)?;
+                at += LARGE;
+            } else {
+                self.set(dom, at, Some(mapping)).map_err(|_| NoMemory)?;
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn map_large(&mut self, dom: DomId, gfn: u64, mapping: Mapping) -> Result<(), NoMemory> {
+        let ept = *self.epts.get(&dom).ok_or(NoMemory)?;
+        let Self { physical, frames, .. } = self;
+        ept.map_large(physical, &mut || table(frames), gfn, leaf_of(mapping))
+    }
+
+    /// Drops the reference that the mapping of a frame holds; the domain is about to go.
+    pub fn release(&mut self, dom: DomId, gfn: u64) {
+        if let Some(mapping) = self.lookup(dom, gfn).filter(|m| m.kind.holds_reference()) {
+            self.frames.put(mapping.mfn);
+        }
+    }
+
+    /// Frees the tables of a domain, not what they map.
+    pub fn remove_domain(&mut self, dom: DomId) {
+        if let Some(ept) = self.epts.remove(&dom) {
+            let (physical, frames) = (&self.physical, &mut self.frames);
+            ept.tables(physical, &mut |table| {
+                frames.put(table >> 12);
+            });
+            self.stale = true;
+        }
+    }
+}
+
+impl<P: Physical> Machine for Memory<P> {
+    fn read(&self, mfn: u64, offset: usize, buf: &mut [u8]) {
+        self.physical.read((mfn << 12) + offset as u64, buf);
+    }
+
+    fn write(&mut self, mfn: u64, offset: usize, data: &[u8]) {
+        self.physical.write((mfn << 12) + offset as u64, data);
+    }
+
+    fn alloc(&mut self, owner: DomId) -> Option<u64> {
+        let mfn = self.frames.alloc(owner)?;
+        self.physical.clear(mfn << 12, 4096);
+        Some(mfn)
+    }
+
+    fn get(&mut self, mfn: u64) {
+        self.frames.get(mfn);
+    }
+
+    fn put(&mut self, mfn: u64) {
+        self.frames.put(mfn);
+    }
+
+    fn owner(&self, mfn: u64) -> Option<DomId> {
+        self.frames.owner(mfn)
+    }
+
+    fn lookup(&self, dom: DomId, gfn: u64) -> Option<Mapping> {
+        self.epts.get(&dom)?.lookup(&self.physical, gfn).map(mapping_of)
+    }
+
+    fn set(&mut self, dom: DomId, gfn: u64, mapping: Option<Mapping>) -> Result<(), Errno> {
+        let ept = *self.epts.get(&dom).ok_or(Errno::Srch)?;
+        let Self { physical, frames, stale, .. } = self;
+        *stale |= ept.lookup(physical, gfn).is_some();
+        match mapping {
+            Some(mapping) => ept.map(physical, &mut || table(frames), gfn, leaf_of(mapping)),
+            None => ept.unmap(physical, &mut || table(frames), gfn),
+        }
+        .map_err(|NoMemory| Errno::NoMem)
+    }
+
+    fn populate(&mut self, dom: DomId, gfn: u64, count: u64) -> Result<(), Errno> {
+        self.fill(dom, gfn, count).map_err(|NoMemory| Errno::NoMem)
+    }
+
+    fn free_pages(&self) -> u64 {
+        self.frames.free_pages()
+    }
+
+    fn total_pages(&self) -> u64 {
+        self.frames.total_pages()
+    }
+
+    fn max_mfn(&self) -> u64 {
+        self.frames.max_mfn()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phys::TestMemory;
+
+    const DOM: DomId = DomId(1);
+
+    fn memory(frames: u64) -> Memory<TestMemory> {
+        let mut table = FrameTable::default();
+        table.add(1..frames);
+        let mut memory = Memory::new(TestMemory(vec![0xAA; (frames as usize) << 12]), table);
+        memory.ept_pointer(DOM).expect("memory");
+        memory
+    }
+
+    #[track_caller]
+    fn check(memory: &Memory<TestMemory>, gfn: u64, kind: Option<P2mKind>, owner: Option<DomId>) {
+        let found = memory.lookup(DOM, gfn);
+        assert_eq!(found.map(|m| m.kind), kind);
+        assert_eq!(found.and_then(|m| memory.owner(m.mfn)), owner);
+    }
+
+    #[test]
+    fn ram_is_zeroed_and_owned() {
+        let mut m = memory(2048);
+        m.populate(DOM, 0, 515).expect("memory");
+        for gfn in [0, 511, 512, 514] {
+            check(&m, gfn, Some(P2mKind::Ram), Some(DOM));
+            let mut word = [1; 8];
+            let mfn = m.lookup(DOM, gfn).expect("mapped").mfn;
+            m.read(mfn, 4088, &mut word);
+            assert_eq!(word, [0; 8]);
+        }
+        check(&m, 515, None, None);
+        assert!(!m.stale);
+    }
+
+    #[test]
+    fn changing_a_mapping_is_noticed() {
+        let mut m = memory(2048);
+        m.populate(DOM, 0, 512).expect("memory");
+        m.set(DOM, 5, None).expect("memory");
+        check(&m, 5, None, None);
+        check(&m, 6, Some(P2mKind::Ram), Some(DOM));
+        assert!(m.stale);
+    }
+
+    #[test]
+    fn devices_are_mapped_at_themselves() {
+        let mut m = memory(64);
+        m.pass_through(DOM, 0xFE000, 0xFE401).expect("memory");
+        check(&m, 0xFE000, Some(P2mKind::MmioDirect), None);
+        check(&m, 0xFE400, Some(P2mKind::MmioDirect), None);
+        check(&m, 0xFE401, None, None);
+        assert_eq!(m.lookup(DOM, 0xFE123).expect("mapped").mfn, 0xFE123);
+    }
+
+    #[test]
+    fn a_removed_domain_gives_its_tables_back() {
+        let mut m = memory(2048);
+        let free = m.free_pages();
+        m.ept_pointer(DomId(2)).expect("memory");
+        m.pass_through(DomId(2), 0x100, 0x800).expect("memory");
+        m.remove_domain(DomId(2));
+        assert_eq!(m.free_pages(), free);
+        assert_eq!(m.populate(DOM, 0, 4096), Err(Errno::NoMem));
+    }
+}
