@@ -1,0 +1,86 @@
+//! The small devices, and power, reset and exit.
+
+use super::*;
+
+#[test]
+fn keyboard_controller() {
+    // Self test, interface test, and the command byte's system flag.
+    check(&[inb(0x64, 0x10), out(0x64, 0xaa), inb(0x64, 0x1d), inb(0x60, 0x55), inb(0x64, 0x1c)]);
+    check(&[out(0x64, 0xab), inb(0x60, 0)]);
+    check(&[out(0x64, 0x60), out(0x60, 0x47), inb(0x64, 0x14), out(0x64, 0x20), inb(0x60, 0x47)]);
+    // Its output buffer interrupts when the command byte says so.
+    let enabled = [out(0x64, 0x60), out(0x60, 1), out(0x64, 0xaa), Intr(true), Ack(0x21)];
+    check(&[&INIT_PICS[..], &enabled, &[inb(0x60, 0x55), out(0x20, 0x20), Intr(false)]].concat());
+    // No keyboard answers.
+    check(&[out(0x60, 0xff), inb(0x64, 0x10)]);
+}
+
+#[test]
+fn post_code_and_debug_console() {
+    check(&[out(0x80, 0x5a), inb(0x80, 0x5a), inb(0xe9, 0xe9), inb(0x92, 2)]);
+    let mut board = Board::new(&BoardConfig::default());
+    run(&mut board, &[out(0xe9, b'o'), out(0xe9, b'k')]);
+    assert_eq!((board.take_debug_output(), board.take_debug_output()), (b"ok".to_vec(), vec![]));
+}
+
+#[test]
+fn pm_timer() {
+    let second = 1_000_000_000;
+    check(&[In(0xb008, 4, 0), At(second), In(0xb008, 4, 3_579_545), In(0xb008, 1, 0x99)]);
+    // Bit 31 changes after 2³¹ ticks, and interrupts if it may.
+    let half = (1u64 << 31) * second;
+    let half = half.div_ceil(3_579_545);
+    let enabled = [Out(0xb002, 2, 1), Deadline(Some(half)), At(half - 1), Intr(false), At(half)];
+    let raised = [Intr(true), Ack(0x29), In(0xb000, 2, 1), Out(0xb000, 2, 1), In(0xb000, 2, 0)];
+    let next = [Deadline(Some(((1u64 << 32) * second).div_ceil(3_579_545)))];
+    check(&[&INIT_PICS[..], &enabled, &raised, &next].concat());
+}
+
+#[test]
+fn pm_registers_in_bytes() {
+    check(&[
+        out(0xb003, 0xff),
+        In(0xb002, 2, 0x0700),
+        Out(0xb000, 4, 0xffff_0000),
+        In(0xb002, 2, 0x0721),
+    ]);
+    check(&[In(0xb004, 2, 1), out(0xb005, 0x14), In(0xb004, 2, 0x1401)]);
+}
+
+/// What the guest asked for: power off, reset, exit status.
+#[track_caller]
+fn outcome(steps: &[Step], expect: (bool, bool, Option<u32>)) {
+    let config = BoardConfig { debug_exit: Some((0x501, 2)), ..BoardConfig::default() };
+    let mut board = Board::new(&config);
+    run(&mut board, steps);
+    assert_eq!((board.power_off(), board.reset(), board.debug_exit()), expect, "{steps:x?}");
+}
+
+#[test]
+fn outcomes() {
+    let (off, reset, none) = ((true, false, None), (false, true, None), (false, false, None));
+    outcome(&[], none);
+    outcome(&[Out(0xb004, 2, 0x3400)], off);
+    outcome(&[out(0xb005, 0x34)], off);
+    outcome(&[Out(0xb004, 2, 0x2400)], none);
+    outcome(&[Out(0xb004, 2, 0x1400)], none);
+    outcome(&[out(0xcf9, 0x02)], none);
+    outcome(&[out(0xcf9, 0x06)], reset);
+    outcome(&[out(0x64, 0xfe)], reset);
+    outcome(&[out(0x64, 0xff)], none);
+    outcome(&[out(0x64, 0xd1), out(0x60, 0xfe)], reset);
+    outcome(&[out(0x92, 3)], reset);
+    outcome(&[out(0x92, 2)], none);
+    outcome(&[out(0x501, 0)], (false, false, Some(1)));
+    outcome(&[Out(0x501, 2, 0x1234), out(0x501, 9)], (false, false, Some(0x2469)));
+    outcome(&[In(0x501, 2, 0), out(0x503, 1)], none);
+}
+
+#[test]
+fn power_button() {
+    let mut board = Board::new(&BoardConfig::default());
+    run(&mut board, &INIT_PICS);
+    run(&mut board, &[Out(0xb002, 2, 0x100), Intr(false)]);
+    board.press_power_button(Icount(0));
+    run(&mut board, &[Intr(true), Ack(0x29), In(0xb000, 2, 0x100)]);
+}
