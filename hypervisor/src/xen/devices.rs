@@ -215,11 +215,8 @@ impl Xen {
     fn deliver(&mut self, m: &mut dyn Machine, dom: DomId, vcpu: u32, message: Message) {
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
         match message.mode {
-            0 | 1 => {
-                if state.lapic.enabled() {
-                    state.lapic.accept(message.vector, message.level);
-                }
-            }
+            0 | 1 if !state.lapic.enabled() => {}
+            0 | 1 => state.lapic.accept(message.vector, message.level),
             4 => state.nmi = true,
             5 if message.level && !message.assert => {}
             5 => {

@@ -3,7 +3,7 @@
 use super::abi::{Width, layout::Layout, layout::RunstateInfo, nr::virq};
 use super::domain::ShutdownReason;
 use super::machine::{DomId, Machine};
-use super::mem::write_gpa;
+use super::mem::{BadAddress, write_gpa};
 use super::vcpu::{Activity, RunState, Vcpu};
 use super::{Action, Xen};
 
@@ -179,7 +179,8 @@ impl Xen {
         let width = domain.width;
         let Some(vcpu) = domain.vcpu_mut(vcpu) else { return };
         if vcpu.runstate.enter(state, ns) {
-            write_runstate(m, dom, vcpu, width);
+            // An area that has become unwritable is skipped, as in Xen.
+            let _ = write_runstate(m, dom, vcpu, width);
         }
     }
 }
@@ -197,21 +198,21 @@ pub(super) fn runstate_info(vcpu: &Vcpu) -> RunstateInfo {
     }
 }
 
-/// Copies the times to the registered area. An area that has become unwritable is skipped, as in
-/// Xen.
-pub(super) fn write_runstate(m: &mut dyn Machine, dom: DomId, vcpu: &Vcpu, width: Width) {
-    if vcpu.runstate_area.is_empty() {
-        return;
-    }
+/// Copies the times to the registered area.
+pub(super) fn write_runstate(
+    m: &mut dyn Machine,
+    dom: DomId,
+    vcpu: &Vcpu,
+    width: Width,
+) -> Result<(), BadAddress> {
     let mut raw = [0; RunstateInfo::MAX];
     runstate_info(vcpu).encode(width, &mut raw);
     let mut at = 0;
     for &(gpa, len) in &vcpu.runstate_area {
-        if write_gpa(m, dom, gpa, &raw[at..at + len]).is_err() {
-            return;
-        }
+        write_gpa(m, dom, gpa, &raw[at..at + len])?;
         at += len;
     }
+    Ok(())
 }
 
 fn end_poll(vcpu: &mut Vcpu) {

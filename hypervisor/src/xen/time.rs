@@ -17,9 +17,10 @@ pub struct Clock {
 const STABLE: u8 = 1;
 
 impl Clock {
-    /// The clock of a TSC at `tsc_khz`, taken as at least 1 kHz and at most 100 GHz.
+    /// The clock of a TSC at `tsc_khz`, taken as at least 1 MHz and at most 100 GHz: the range in
+    /// which the guests' own arithmetic does not overflow within a run.
     pub fn new(tsc_khz: u64) -> Self {
-        let tsc_khz = tsc_khz.clamp(1, 100_000_000);
+        let tsc_khz = tsc_khz.clamp(1_000, 100_000_000);
         let hz = u128::from(tsc_khz) * 1000;
         // ns = (ticks << shift) * mul >> 32, with mul in its upper half: the most precise choice.
         let mut shift = 0i8;
@@ -40,7 +41,7 @@ impl Clock {
     pub fn ns(&self, tsc: u64) -> u64 {
         let shifted =
             if self.shift >= 0 { tsc << self.shift } else { tsc >> (-self.shift).min(63) };
-        (u128::from(shifted) * u128::from(self.mul) >> 32) as u64
+        ((u128::from(shifted) * u128::from(self.mul)) >> 32) as u64
     }
 
     /// The first tick at which [`Clock::ns`] is at least `ns`; all-ones when there is none.

@@ -195,7 +195,7 @@ impl Call<'_> {
         if start > r.nr_extents || r.nr_extents > 1 << 26 || r.extent_order > MAX_ORDER {
             return Ok(Step::Done(start as i64));
         }
-        let end = r.nr_extents.min(start + (BATCH * 4 >> r.extent_order).max(1));
+        let end = r.nr_extents.min(start + ((BATCH * 4) >> r.extent_order).max(1));
         for index in start..end {
             let at = r.extent_start.wrapping_add(index * self.c.long_size() as u64);
             let Ok(gfn) = self.c.load_long(self.m, at) else {

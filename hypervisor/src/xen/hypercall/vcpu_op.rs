@@ -77,8 +77,7 @@ impl Call<'_> {
         let vcpu = self.xen.vcpu_mut(self.c.dom, id)?;
         vcpu.runstate_area = area;
         let vcpu = self.xen.vcpu(self.c.dom, id)?;
-        write_runstate(self.m, self.c.dom, vcpu, width);
-        Ok(())
+        Ok(write_runstate(self.m, self.c.dom, vcpu, width)?)
     }
 
     /// The guest-physical pieces of `[addr, addr + len)`; none for a null address.

@@ -1,1 +1,271 @@
-//! hypercalls
+//! The register ABI, multicalls, the small operations, and random registers.
+
+use crate::xen::Action;
+use crate::xen::abi::layout::*;
+use crate::xen::abi::nr::{ctl, domid, hypercall as nr};
+use crate::xen::abi::{Errno, Width};
+use crate::xen::domain::ShutdownReason;
+use crate::xen::hypercall::{Context, Flow};
+use crate::xen::machine::DomId;
+use crate::xen::mem::{Paging, read_gpa, write_gpa};
+use crate::xen::testing::{ARG, PAGES, World};
+use alloc::vec::Vec;
+use proptest::prelude::*;
+
+#[track_caller]
+fn check(dom: u16, number: u32, args: &[u64], expected: i64) {
+    assert_eq!(World::new().call(dom, number, args), expected);
+}
+
+#[test]
+fn results() {
+    check(1, nr::XEN_VERSION, &[0, 0], 0x4_0011);
+    check(1, nr::XEN_VERSION, &[7, 0], 4096);
+    check(1, nr::XEN_VERSION, &[3, ARG], 0);
+    check(1, nr::XEN_VERSION, &[77, ARG], Errno::NoSys.result());
+    check(1, nr::XEN_VERSION, &[1, u64::MAX], Errno::Fault.result());
+    check(1, nr::PLATFORM_OP, &[ARG], Errno::NoSys.result());
+    check(1, 9999, &[], Errno::NoSys.result());
+    check(1, nr::SYSCTL, &[ARG], Errno::Perm.result());
+    check(1, nr::DOMCTL, &[ARG], Errno::Perm.result());
+    check(0, nr::DOMCTL, &[ARG], Errno::Acces.result());
+    check(0, nr::SYSCTL, &[ARG], Errno::Acces.result());
+    check(1, nr::CONSOLE_IO, &[1, 10, ARG], Errno::Perm.result());
+    check(1, nr::CONSOLE_IO, &[0, u64::MAX, ARG], Errno::Inval.result());
+    check(0, nr::CONSOLE_IO, &[1, 10, ARG], 0);
+    check(1, nr::SCHED_OP, &[0, 0], 0);
+    check(1, nr::SCHED_OP, &[6, 0], Errno::NoSys.result());
+    check(1, nr::SCHED_OP, &[4, ARG], Errno::Perm.result());
+    check(1, nr::VCPU_OP, &[3, 1, 0], 1);
+    check(1, nr::VCPU_OP, &[3, 2, 0], Errno::NoEnt.result());
+    check(1, nr::VCPU_OP, &[3, u64::MAX, 0], Errno::NoEnt.result());
+    check(1, nr::VCPU_OP, &[8, 1, ARG], Errno::Inval.result());
+    check(1, nr::VCPU_OP, &[99, 0, ARG], Errno::NoSys.result());
+    check(1, nr::GRANT_TABLE_OP, &[6, ARG, 2], Errno::Inval.result());
+    check(1, nr::HVM_OP, &[9, ARG], Errno::NoSys.result());
+}
+
+#[test]
+fn refused_numbers_are_counted() {
+    let mut world = World::new();
+    for number in [5_000, 6_000, nr::PLATFORM_OP] {
+        world.call(1, number, &[u64::MAX]);
+    }
+    let counted: Vec<_> = world.xen.unknown.into_iter().collect();
+    assert_eq!(counted, [((nr::PLATFORM_OP, 255), 1), ((nr::LIMIT, 255), 2)]);
+}
+
+#[test]
+fn user_code_may_not_call() {
+    let mut world = World::new();
+    let mut gpr = [0; 16];
+    gpr[0] = nr::XEN_VERSION.into();
+    let context = Context { paging: Paging::default(), cpl: 3, width: Width::Long, now: 0 };
+    world.xen.hypercall(&mut world.m, (DomId(1), 0), &mut gpr, context);
+    assert_eq!(gpr[0] as i64, Errno::Perm.result());
+}
+
+#[test]
+fn compat_callers_use_their_registers() {
+    let mut world = World::new();
+    let mut gpr = [0xFFFF_FFFF_0000_0000; 16];
+    gpr[0] |= u64::from(nr::XEN_VERSION);
+    world.raw(1, Width::Compat, &mut gpr);
+    assert_eq!(gpr[0], 0x4_0011);
+    gpr[0] = 9999;
+    world.raw(1, Width::Compat, &mut gpr);
+    assert_eq!(gpr[0], 0xFFFF_FFDA, "-ENOSYS in 32 bits");
+    // add_to_physmap(shared_info at 20) in its compat layout.
+    let arg = AddToPhysmap { domid: domid::SELF, size: 0, space: 0, idx: 0, gpfn: 20 };
+    let mut raw = [0; 16];
+    arg.encode(Width::Compat, &mut raw);
+    write_gpa(&mut world.m, DomId(1), ARG, &raw).unwrap();
+    let mut gpr = [0; 16];
+    (gpr[0], gpr[3], gpr[1]) = (nr::MEMORY_OP.into(), 7, ARG);
+    world.raw(1, Width::Compat, &mut gpr);
+    assert_eq!((gpr[0], world.xen.domain(DomId(1)).unwrap().shared_info_gfn), (0, 20));
+}
+
+fn multicall(world: &mut World, at: u64, op: u64, args: [u64; 6]) {
+    world.put(1, at, &MulticallHead { op, result: 0xDEAD });
+    for (index, arg) in args.into_iter().enumerate() {
+        world.put(1, at + 16 + index as u64 * 8, &GetPhysid { phys_id: arg });
+    }
+}
+
+#[test]
+fn multicalls() {
+    let mut world = World::new();
+    multicall(&mut world, ARG, nr::XEN_VERSION.into(), [0; 6]);
+    multicall(&mut world, ARG + 64, 9999, [0; 6]);
+    multicall(&mut world, ARG + 128, nr::MULTICALL.into(), [ARG, 1, 0, 0, 0, 0]);
+    assert_eq!(world.call(1, nr::MULTICALL, &[ARG, 3]), 0);
+    let results = [0, 64, 128].map(|at| world.get::<MulticallHead>(1, ARG + at).result as i64);
+    assert_eq!(results, [0x4_0011, Errno::NoSys.result(), Errno::Inval.result()]);
+    assert_eq!(world.call(1, nr::MULTICALL, &[u64::MAX, 1]), Errno::Fault.result());
+}
+
+#[test]
+fn a_long_multicall_is_taken_in_parts() {
+    let mut world = World::new();
+    for index in 0..300 {
+        multicall(&mut world, 0x4000 + index * 64, nr::XEN_VERSION.into(), [0; 6]);
+    }
+    let mut gpr = [0; 16];
+    (gpr[0], gpr[7], gpr[6]) = (nr::MULTICALL.into(), 0x4000, 300);
+    assert_eq!(world.raw(1, Width::Long, &mut gpr), Flow::Again);
+    assert_eq!((gpr[7], gpr[6]), (0x4000 + 256 * 64, 44));
+    assert_eq!(world.raw(1, Width::Long, &mut gpr), Flow::Next);
+    assert_eq!(world.get::<MulticallHead>(1, 0x4000 + 299 * 64).result, 0x4_0011);
+}
+
+#[test]
+fn console_lines() {
+    let mut world = World::new();
+    write_gpa(&mut world.m, DomId(1), ARG, b"one\r\ntwo").unwrap();
+    world.call(1, nr::CONSOLE_IO, &[0, 8, ARG]);
+    let line = |line: &[u8]| Action::Output { dom: DomId(1), line: line.to_vec() };
+    assert_eq!(world.xen.actions, [line(b"one")]);
+    world.xen.shutdown(DomId(1), ShutdownReason::Poweroff);
+    let end = Action::Shutdown { dom: DomId(1), reason: ShutdownReason::Poweroff };
+    assert_eq!(world.xen.actions[1..], [line(b"two"), end]);
+    world.xen.console_input.extend(b"typed");
+    assert_eq!(world.call(0, nr::CONSOLE_IO, &[1, 3, ARG]), 3);
+    let mut bytes = [0; 3];
+    read_gpa(&world.m, DomId(0), ARG, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"typ");
+}
+
+fn domctl(world: &mut World, cmd: u32, domain: u16) -> i64 {
+    let head = DomctlHead { cmd, interface_version: 0x15, domain };
+    world.put(0, ARG, &head);
+    world.call(0, nr::DOMCTL, &[ARG])
+}
+
+#[test]
+fn dom0_lists_and_pauses() {
+    let mut world = World::new();
+    world.put(0, ARG, &SysctlHead { cmd: ctl::SYS_GETDOMAININFOLIST, interface_version: 0x15 });
+    let list = DomainInfoList { first_domain: 1, max_domains: 9, buffer: 0x2000, num_domains: 0 };
+    world.put(0, ARG + 8, &list);
+    assert_eq!(world.call(0, nr::SYSCTL, &[ARG]), 0);
+    assert_eq!(world.get::<DomainInfoList>(0, ARG + 8).num_domains, 2);
+    let second: DomainInfo = world.get(0, 0x2000 + 112);
+    assert_eq!((second.domain, second.tot_pages, second.nr_online_vcpus), (2, PAGES, 2));
+    assert_eq!(domctl(&mut world, ctl::DOM_PAUSE, 1), 0);
+    assert!(!world.xen.runnable(DomId(1), 0));
+    assert_eq!(domctl(&mut world, ctl::DOM_GETINFO, 1), 0);
+    let info: DomainInfo = world.get(0, ARG + 16);
+    assert_eq!(info.flags & ctl::INFO_PAUSED, ctl::INFO_PAUSED);
+    assert_eq!(domctl(&mut world, ctl::DOM_UNPAUSE, 1), 0);
+    assert!(world.xen.runnable(DomId(1), 0));
+    assert_eq!(domctl(&mut world, ctl::DOM_UNPAUSE, 1), Errno::Inval.result());
+    assert_eq!(domctl(&mut world, ctl::DOM_PAUSE, 0), Errno::Inval.result(), "itself");
+    assert_eq!(domctl(&mut world, ctl::DOM_PAUSE, 7), Errno::Srch.result());
+    assert_eq!(domctl(&mut world, ctl::DOM_DESTROY, 2), 0);
+    assert!(world.xen.actions.contains(&Action::Destroyed(DomId(2))));
+    assert_eq!(domctl(&mut world, 1, 1), Errno::NoSys.result());
+}
+
+#[test]
+fn shutdown_reasons() {
+    let mut world = World::new();
+    let reason = SchedShutdown { reason: 9 };
+    assert_eq!(world.op(1, nr::SCHED_OP, 2, reason).0, Errno::Inval.result());
+    assert!(world.xen.runnable(DomId(1), 0));
+    world.op(1, nr::SCHED_OP, 2, SchedShutdown { reason: 3 });
+    assert_eq!(world.xen.domain(DomId(1)).unwrap().shutdown, Some(ShutdownReason::Crash));
+    assert!(!world.xen.runnable(DomId(1), 1));
+}
+
+fn param(world: &mut World, dom: u16, cmd: u64, index: u32, value: u64) -> (i64, u64) {
+    let arg = HvmParam { domid: domid::SELF, index, value };
+    let (result, arg) = world.op(dom, nr::HVM_OP, cmd, arg);
+    (result, arg.value)
+}
+
+#[test]
+fn hvm_params() {
+    let mut world = World::new();
+    let callback = 2 << 56 | 0xF3;
+    assert_eq!(param(&mut world, 1, 0, 0, callback).0, 0);
+    assert_eq!(param(&mut world, 1, 1, 0, 0), (0, callback));
+    assert_eq!(param(&mut world, 1, 1, 2, 77), (0, 0), "STORE_EVTCHN reads 0");
+    assert_eq!(param(&mut world, 1, 0, 2, 5).0, Errno::Perm.result());
+    assert_eq!(param(&mut world, 0, 0, 2, 5).0, 0);
+    assert_eq!(param(&mut world, 1, 1, 39, 0).0, Errno::Inval.result());
+    assert_eq!(param(&mut world, 1, 0, u32::MAX, 0).0, Errno::Inval.result());
+}
+
+#[test]
+fn runstate_is_kept() {
+    let mut world = World::new();
+    let xen = &mut world.xen;
+    let dom = DomId(1);
+    xen.run(&mut world.m, dom, 0, 100);
+    xen.stop(&mut world.m, dom, 0, 350);
+    xen.run(&mut world.m, dom, 0, 400);
+    // The area crosses a page.
+    let area = RegisterArea { addr: 0x3FF0 };
+    world.put(1, ARG, &area);
+    assert_eq!(world.call(1, nr::VCPU_OP, &[5, 0, ARG]), 0);
+    let info: RunstateInfo = world.get(1, 0x3FF0);
+    assert_eq!((info.state, info.running, info.runnable), (0, 250, 50));
+    world.xen.stop(&mut world.m, dom, 0, 1000);
+    let info: RunstateInfo = world.get(1, 0x3FF0);
+    assert_eq!((info.state, info.state_entry_time, info.running), (1, 1000, 850));
+    world.put(1, ARG, &RegisterArea { addr: u64::MAX });
+    assert_eq!(world.call(1, nr::VCPU_OP, &[5, 0, ARG]), Errno::Fault.result());
+}
+
+/// Small numbers, addresses of RAM and of nothing, and anything else.
+fn word() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        0u64..48,
+        (0u64..PAGES * 4096).prop_map(|at| at & !7),
+        any::<u64>(),
+        Just(u64::MAX),
+        Just(1 << 31),
+    ]
+}
+
+proptest! {
+    /// Any registers, any width, any memory behind the arguments: an answer, never a panic, and a
+    /// bounded number of continuations.
+    #[test]
+    fn random_calls_never_panic(
+        calls in prop::collection::vec(
+            (0u64..64, prop::array::uniform6(word()), 0u16..3, any::<bool>()), 1..30),
+        memory in prop::collection::vec((0u64..PAGES * 512, word()), 0..200),
+    ) {
+        let mut world = World::new();
+        for (slot, value) in memory {
+            for dom in 0..3 {
+                world.put(dom, slot * 8, &GetPhysid { phys_id: value });
+            }
+        }
+        for (number, args, dom, long) in calls {
+            let mut gpr = [0; 16];
+            gpr[0] = number;
+            let (width, places) = if long {
+                (Width::Long, [7, 6, 2, 10, 8, 9])
+            } else {
+                (Width::Compat, [3, 1, 2, 6, 7, 5])
+            };
+            places.into_iter().zip(args).for_each(|(place, arg)| gpr[place] = arg);
+            for _ in 0..8 {
+                if world.raw(dom, width, &mut gpr) == Flow::Next {
+                    break;
+                }
+            }
+            world.now += 1000;
+            world.xen.tick(&mut world.m, world.now);
+            for action in core::mem::take(&mut world.xen.actions) {
+                if let Action::Destroyed(dom) = action {
+                    world.m.tear_down(dom);
+                    world.xen.destroyed(&mut world.m, dom);
+                }
+            }
+        }
+    }
+}
