@@ -40,24 +40,44 @@ fn panic(info: &PanicInfo) -> ! {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn guest_main(_start_info: u64) -> ! {
+extern "C" fn guest_main(start_info: u64) -> ! {
     say!("dom0: at work");
-    match work() {
+    // The word `watch` is for domUs that know nothing of the exchange.
+    let result = match abi::command_line(start_info) {
+        "watch" => watch(),
+        _ => work(),
+    };
+    match result {
         Ok(()) => abi::shutdown(0),
         Err(error) => panic!("a hypercall failed: {error:?}"),
     }
 }
 
-fn work() -> Result<(), Error> {
+fn list() -> Result<([DomainInfo; 8], usize), Error> {
     INFO.map()?;
     let (list, count) = abi::list_domains()?;
     for info in &list[..count] {
         say!("domain {}: {} pages, {} vCPUs", info.domain, info.pages, info.vcpus());
     }
+    Ok((list, count))
+}
+
+/// Waits for the end of the domUs, however long that takes.
+fn watch() -> Result<(), Error> {
+    list()?;
+    while !all_ended()? {
+        INFO.sleep(0, 100 * MILLISECOND)?;
+    }
+    say!("all domUs have ended");
+    Ok(())
+}
+
+fn work() -> Result<(), Error> {
+    let (list, count) = list()?;
     for (info, window) in list[..count].iter().zip(&WINDOWS).filter(|(info, _)| info.domain != 0) {
         exchange(info.domain, window)?;
     }
-    wait_for_the_end()?;
+    wait(0, "the end of the domUs", all_ended)?;
     say!("all domUs have ended");
     Ok(())
 }
@@ -140,9 +160,7 @@ fn pause_and_resume(domain: u16, window: &Shared<Page>) -> Result<(), Error> {
     Ok(())
 }
 
-fn wait_for_the_end() -> Result<(), Error> {
-    wait(0, "the end of the domUs", || {
-        let (list, count) = abi::list_domains()?;
-        Ok(list[..count].iter().all(|info| info.domain == 0 || info.ended()))
-    })
+fn all_ended() -> Result<bool, Error> {
+    let (list, count) = abi::list_domains()?;
+    Ok(list[..count].iter().all(|info| info.domain == 0 || info.ended()))
 }

@@ -236,7 +236,8 @@ impl Host {
     fn io(&mut self, index: usize) -> Outcome {
         let io = exit::Io(vmx::read(field::EXIT_QUALIFICATION));
         if io.is_string() {
-            return Err(format!("string I/O at port {:#x}", io.port()));
+            self.string_io(index, io);
+            return Ok(());
         }
         let slot = &self.slots[index];
         let (dom, rax) = (slot.dom, slot.vcpu.gpr(RAX));
@@ -254,7 +255,7 @@ impl Host {
     }
 
     /// What a port reads: devices here are a byte wide, and nothing else drives the bus.
-    fn port_read(&mut self, dom: DomId, port: u16) -> u32 {
+    pub(crate) fn port_read(&mut self, dom: DomId, port: u16) -> u32 {
         if dom == DomId(0) {
             return u32::MAX;
         }
@@ -262,7 +263,7 @@ impl Host {
         byte.map_or(u32::MAX, |byte| !0xFF | u32::from(byte))
     }
 
-    fn port_write(&mut self, dom: DomId, port: u16, size: u8, value: u32) {
+    pub(crate) fn port_write(&mut self, dom: DomId, port: u16, size: u8, value: u32) {
         if dom == DomId(0) {
             self.dom0_power(port, size, value);
         } else {

@@ -19,6 +19,7 @@ mod platform;
 mod power;
 mod report;
 mod rtc;
+mod strings;
 mod traps;
 mod vcpu;
 mod vmx;
