@@ -73,11 +73,15 @@ impl Cpu {
     #[inline]
     pub(crate) fn attention(&self) -> bool {
         let s = &self.sys;
+        if s.init_pending && !self.vmx_blocks_init() || s.sipi_pending.is_some() {
+            return true;
+        }
+        if matches!(s.activity, Activity::Shutdown | Activity::WaitSipi) {
+            return false;
+        }
         s.pending_debug != 0
-            || s.nmi_pending
-            || s.init_pending
-            || s.sipi_pending.is_some()
-            || s.dr7 & 0xff != 0
+            || s.nmi_pending && !s.nmi_blocked
+            || s.dr7 & 0xff != 0 && s.activity == Activity::Active
             || self.interrupts_open() && self.interrupt_pending()
             || self.vmx_attention()
     }

@@ -76,7 +76,7 @@ impl Cpu {
     /// Power-up reset.
     pub fn reset(&mut self) {
         self.regs = [0; 16];
-        self.regs[gpr::RDX] = 0x000506e3;
+        self.regs[gpr::RDX] = crate::cpuid::SIGNATURE as u64;
         self.rip = 0xfff0;
         self.set_rflags(flags::FIXED);
         self.sys = System {

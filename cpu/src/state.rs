@@ -28,6 +28,7 @@ pub mod gpr {
     pub const RBP: usize = 5;
     pub const RSI: usize = 6;
     pub const RDI: usize = 7;
+    pub const R11: usize = 11;
 }
 
 /// Numbers of the segment registers, as the decoder and the VMCS order them.
@@ -172,6 +173,8 @@ pub struct System {
     pub intr: bool,
     /// Debug exceptions (DR6 bits) that are pending after the last instruction.
     pub pending_debug: u64,
+    /// State of the random number generator.
+    pub random: u64,
     /// TF was set when the running instruction began.
     pub step_trap: bool,
     /// The event that is being delivered.
@@ -200,7 +203,7 @@ pub struct Msrs {
     pub feature_control: u64,
     pub debugctl: u64,
     pub xss: u64,
-    pub bios_sign_id: u64,
+    pub mc_ctl: [u64; 10],
 }
 
 /// One virtual processor.

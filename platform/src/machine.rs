@@ -12,7 +12,7 @@ use crate::memory_map::MemoryMap;
 use crate::time::Icount;
 use cpu::apic::Apic;
 use cpu::bus::{Bus, Destination, Message};
-use cpu::model::Model;
+use cpu::model::{Model, Name};
 use cpu::state::{Segment, TableRegister, seg};
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::{HostPhys, Limits, Mmu, Ram};
@@ -147,7 +147,8 @@ impl Machine {
         if config.vcpus == 0 || config.vcpus > 255 {
             return Err(Error::Vcpus(config.vcpus));
         }
-        let model = model(&config.cpu_model)?;
+        let mut model = model(&config.cpu_model)?;
+        model.processors = config.vcpus;
         let map = MemoryMap::new(config.ram);
         let mmu = Mmu::new(Ram::new(map.low + map.high)?, Limits::default());
         let processor = |n| {
@@ -171,7 +172,8 @@ impl Machine {
 
     /// Loads an image as firmware would, and sets the first processor up to enter it.
     pub fn boot(&mut self, boot: &Boot<'_>) -> Result<(), Error> {
-        let rsdp = crate::acpi::install(&self.map, self.config.vcpus as u8, &mut Loader(&mut self.mmu))?;
+        let rsdp =
+            crate::acpi::install(&self.map, self.config.vcpus as u8, &mut Loader(&mut self.mmu))?;
         let request = BootRequest {
             kernel: boot.kernel,
             modules: boot.modules,
@@ -346,7 +348,8 @@ fn feed(hasher: &mut blake3::Hasher, value: &impl Serialize) {
 }
 
 fn model(name: &str) -> Result<Model, Error> {
-    (name == "default").then(Model::default).ok_or_else(|| Error::CpuModel(name.into(), "default".into()))
+    let known = || Name::ALL.iter().map(|row| row.0).collect::<Vec<_>>().join(", ");
+    Model::named(name).ok_or_else(|| Error::CpuModel(name.into(), known()))
 }
 
 fn board(config: &Config, map: &MemoryMap) -> Board {
@@ -360,9 +363,18 @@ fn board(config: &Config, map: &MemoryMap) -> Board {
 }
 
 fn message(m: &InterruptMessage) -> Message {
-    let destination =
-        if m.logical { Destination::Logical(m.destination) } else { Destination::Physical(m.destination) };
-    Message { destination, delivery: m.delivery, vector: m.vector, level: m.level, source: u32::MAX }
+    let destination = if m.logical {
+        Destination::Logical(m.destination)
+    } else {
+        Destination::Physical(m.destination)
+    };
+    Message {
+        destination,
+        delivery: m.delivery,
+        vector: m.vector,
+        level: m.level,
+        source: u32::MAX,
+    }
 }
 
 /// Gives a message to whom it is for; lowest priority: to the first of them.

@@ -7,12 +7,18 @@
 pub mod alu;
 pub mod bits;
 pub mod branch;
+pub mod far;
+pub mod fast;
+pub mod identify;
+pub mod io;
 pub mod misc;
 pub mod moves;
 pub mod rm;
 pub mod segmented;
+pub mod segments;
 pub mod shift;
 pub mod strings;
+pub mod system;
 pub mod unary;
 
 use crate::dispatch::Handler;
@@ -99,11 +105,17 @@ const FAMILIES: &[&[Form]] = &[
     alu::TEST_FORMS,
     bits::FORMS,
     branch::FORMS,
+    far::FORMS,
+    fast::FORMS,
+    identify::FORMS,
+    io::FORMS,
     misc::FORMS,
     moves::FORMS,
     segmented::FORMS,
+    segments::FORMS,
     shift::FORMS,
     strings::FORMS,
+    system::FORMS,
     unary::FORMS,
 ];
 

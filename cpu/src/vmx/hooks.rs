@@ -30,6 +30,16 @@ impl Cpu {
         false
     }
 
+    /// Whether an event that an instruction raises (INT3, INTO, INT1) exits. If so, the exit is recorded.
+    pub(crate) fn vmx_intercepts_instruction(&mut self, _event: &Event) -> bool {
+        false
+    }
+
+    /// A VMX capability MSR; `None`: #GP(0).
+    pub(crate) fn vmx_msr_read(&self, _msr: u32) -> Option<u64> {
+        None
+    }
+
     /// Whether INIT stays latched.
     pub(crate) fn vmx_blocks_init(&self) -> bool {
         false

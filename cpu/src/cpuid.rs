@@ -1,0 +1,115 @@
+//! CPUID. SDM vol. 2, "CPUID - CPU Identification".
+
+use crate::control::{CR4_OSXSAVE, EFER_LMA};
+use crate::model::{Word, feature};
+use crate::state::Cpu;
+
+/// Family 6, model 2FH, stepping 2: one that no list of errata in Linux, KVM or Xen matters for, and
+/// whose unaligned accesses glibc takes for fast.
+pub const SIGNATURE: u32 = 0x0002_06f2;
+/// The TSC counts retired instructions: 1 GHz.
+pub const TSC_HZ: u32 = 1_000_000_000;
+/// What the APIC timer counts.
+pub const CRYSTAL_HZ: u32 = TSC_HZ / crate::apic::TIMER_TICK as u32;
+
+const VENDOR: &[u8; 12] = b"GenuineIntel";
+const BRAND: &[u8; 48] = b"Strata Processor @ 1.00GHz\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+const LAST_BASIC: u32 = 0x16;
+const LAST_EXTENDED: u32 = 0x8000_0008;
+
+/// Deterministic cache parameters: (type, level, ways, sets), 64-byte lines.
+const CACHES: &[(u32, u32, u32, u32)] =
+    &[(1, 1, 8, 64), (2, 1, 8, 64), (3, 2, 8, 512), (3, 3, 16, 8192)];
+
+fn word(b: &[u8], at: usize) -> u32 {
+    b.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+/// Bits that number `n` things.
+fn width(n: u32) -> u32 {
+    n.max(1).next_power_of_two().trailing_zeros()
+}
+
+impl Cpu {
+    /// EAX, EBX, ECX, EDX of a leaf. A leaf above the last answers as the last basic one.
+    pub fn cpuid(&self, leaf: u32, sub: u32) -> [u32; 4] {
+        let extended = (0x8000_0000..=LAST_EXTENDED).contains(&leaf);
+        let leaf = if leaf <= LAST_BASIC || extended { leaf } else { LAST_BASIC };
+        let m = &self.model;
+        match leaf {
+            0 => [LAST_BASIC, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4)],
+            1 => self.version(),
+            2 => [0x00ff_ff01, 0, 0, 0],
+            4 => self.cache(sub),
+            6 => [m.word(Word::L6Eax), 0, 0, 0],
+            7 if sub == 0 => [0, m.word(Word::L7Ebx), m.word(Word::L7Ecx), m.word(Word::L7Edx)],
+            0xb => self.topology(sub),
+            0xd => self.extended_state(sub),
+            0x15 => [1, TSC_HZ / CRYSTAL_HZ, CRYSTAL_HZ, 0],
+            0x16 => [TSC_HZ / 1_000_000, TSC_HZ / 1_000_000, 100, 0],
+            0x8000_0000 => [LAST_EXTENDED, 0, 0, 0],
+            0x8000_0001 => [0, 0, m.word(Word::E1Ecx), self.extended_features()],
+            0x8000_0002..=0x8000_0004 => {
+                let at = (leaf - 0x8000_0002) as usize * 16;
+                [0, 4, 8, 12].map(|k| word(BRAND, at + k))
+            }
+            0x8000_0006 => [0, 0, 256 << 16 | 8 << 12 | 64, 0],
+            0x8000_0007 => [0, 0, 0, m.word(Word::E7Edx)],
+            0x8000_0008 if m.has(feature::LM) => [48 << 8 | m.maxphys as u32, 0, 0, 0],
+            0x8000_0008 => [32 << 8 | m.maxphys as u32, 0, 0, 0],
+            _ => [0; 4],
+        }
+    }
+
+    fn version(&self) -> [u32; 4] {
+        let m = &self.model;
+        let n = m.processors;
+        let threads = if n > 1 { (1 << width(n)).min(255) } else { 1 };
+        let ebx = self.apic.id << 24 | threads << 16 | 8 << 8;
+        let osxsave = (self.sys.cr4 & CR4_OSXSAVE != 0) as u32;
+        let apic = self.apic.enabled();
+        let mut edx = m.word(Word::L1Edx) | ((n > 1) as u32) << 28;
+        if !apic {
+            edx &= !(1 << 9);
+        }
+        [SIGNATURE, ebx, m.word(Word::L1Ecx) | osxsave << 27, edx]
+    }
+
+    /// SYSCALL shows in 64-bit mode only.
+    fn extended_features(&self) -> u32 {
+        let edx = self.model.word(Word::E1Edx);
+        if self.sys.efer & EFER_LMA != 0 && self.is_64() { edx } else { edx & !(1 << 11) }
+    }
+
+    fn cache(&self, sub: u32) -> [u32; 4] {
+        let Some(&(kind, level, ways, sets)) = CACHES.get(sub as usize) else { return [0; 4] };
+        let cores = (1u32 << width(self.model.processors)) - 1;
+        let sharing = if level == 3 { cores } else { 0 };
+        let eax = cores.min(63) << 26 | sharing.min(4095) << 14 | 1 << 8 | level << 5 | kind;
+        [eax, (ways - 1) << 22 | 63, sets - 1, 0]
+    }
+
+    fn topology(&self, sub: u32) -> [u32; 4] {
+        let (n, id) = (self.model.processors, self.apic.id);
+        match sub {
+            0 => [0, 1, 1 << 8, id],
+            1 => [width(n), n, 2 << 8 | 1, id],
+            _ => [0, 0, sub & 0xff, id],
+        }
+    }
+
+    fn extended_state(&self, sub: u32) -> [u32; 4] {
+        let m = &self.model;
+        if !m.has(feature::XSAVE) {
+            return [0; 4];
+        }
+        let avx = m.has(feature::AVX);
+        let size = |xcr0: u64| if xcr0 & 4 != 0 { 832 } else { 576 };
+        match sub {
+            0 => [3 | (avx as u32) << 2, size(self.sys.xcr0), size((avx as u64) << 2), 0],
+            1 => [m.word(Word::LDEax), size(self.sys.xcr0), 0, 0],
+            2 if avx => [256, 576, 0, 0],
+            _ => [0; 4],
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS, FS and GS bases; interrupts by instruction; flags that
+//! the system owns. SDM vol. 2 under these names.
+
+use super::{Form, Make, forms};
+use crate::control::{CR4_FSGSBASE, EFER_SCE};
+use crate::delivery::{Event, EventKind};
+use crate::descriptors::is_null;
+use crate::flags;
+use crate::state::{Cpu, Segment, ar, gpr, seg};
+use crate::trap::{Trap, vector};
+use crate::word::Word;
+use iced_x86::Instruction;
+
+type Outcome = Result<(), Trap>;
+
+const CODE: u32 = ar::P | ar::S | ar::CODE | ar::RW | ar::ACCESSED | ar::G;
+const DATA: u32 = ar::P | ar::S | ar::RW | ar::ACCESSED | ar::G | ar::DB;
+
+/// Loads flat CS and SS for privilege level `cpl`, as the fast system calls do without descriptors.
+fn flat_segments(cpu: &mut Cpu, cs: u16, ss: u16, cpl: u8, size: u32) {
+    let flat = |selector, ar| Segment {
+        selector,
+        ar: ar | (cpl as u32) << ar::DPL_SHIFT,
+        limit: u32::MAX,
+        base: 0,
+    };
+    cpu.sys.cpl = cpl;
+    cpu.set_segment(seg::SS, flat(ss, DATA));
+    cpu.set_segment(seg::CS, flat(cs, CODE | size));
+    cpu.update_view();
+}
+
+/// `SYSCALL`. As on Intel's processors, #UD outside 64-bit mode.
+fn syscall(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    if cpu.sys.efer & EFER_SCE == 0 || !cpu.is_64() {
+        return Err(Trap::UD);
+    }
+    let flags = cpu.rflags() & !flags::RF;
+    cpu.regs[gpr::RCX] = cpu.rip;
+    cpu.regs[gpr::R11] = flags;
+    cpu.rip = cpu.sys.msr.lstar;
+    let clear = cpu.sys.msr.sfmask | flags::RF;
+    cpu.set_rflags(flags & !clear);
+    if clear & flags::TF != 0 {
+        cpu.sys.step_trap = false;
+    }
+    let selector = (cpu.sys.msr.star >> 32) as u16;
+    flat_segments(cpu, selector & !3, (selector & !3).wrapping_add(8), 0, ar::L);
+    Ok(())
+}
+
+/// `SYSRET`.
+fn sysret<const LONG: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    if cpu.sys.efer & EFER_SCE == 0 || !cpu.is_64() {
+        return Err(Trap::UD);
+    }
+    cpu.privileged()?;
+    let rip = cpu.regs[gpr::RCX];
+    if LONG && !cpu.canonical(rip) {
+        return Err(Trap::GP0);
+    }
+    cpu.rip = if LONG { rip } else { rip as u32 as u64 };
+    let image = cpu.regs[gpr::R11];
+    cpu.change_flags(image, 0x3c_7fd7);
+    let base = (cpu.sys.msr.star >> 48) as u16;
+    let cs = if LONG { base.wrapping_add(16) } else { base };
+    let size = if LONG { ar::L } else { ar::DB };
+    flat_segments(cpu, cs | 3, base.wrapping_add(8) | 3, 3, size);
+    Ok(())
+}
+
+/// `SYSENTER`.
+fn sysenter(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    let cs = cpu.sys.msr.sysenter_cs as u16;
+    if !cpu.protected() || is_null(cs) {
+        return Err(Trap::GP0);
+    }
+    let long = cpu.long_mode();
+    let cut = |v: u64| if long { v } else { v as u32 as u64 };
+    cpu.regs[gpr::RSP] = cut(cpu.sys.msr.sysenter_esp);
+    cpu.rip = cut(cpu.sys.msr.sysenter_eip);
+    cpu.rflags_system &= !(flags::VM | flags::IF | flags::RF);
+    let cs = cs & !3;
+    flat_segments(cpu, cs, cs.wrapping_add(8), 0, if long { ar::L } else { ar::DB });
+    Ok(())
+}
+
+/// `SYSEXIT`.
+fn sysexit<const LONG: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    let cs = cpu.sys.msr.sysenter_cs as u16;
+    if !cpu.protected() || is_null(cs) || cpu.sys.cpl != 0 {
+        return Err(Trap::GP0);
+    }
+    let (sp, ip) = (cpu.regs[gpr::RCX], cpu.regs[gpr::RDX]);
+    if LONG && !(cpu.canonical(sp) && cpu.canonical(ip)) {
+        return Err(Trap::GP0);
+    }
+    let cut = |v: u64| if LONG { v } else { v as u32 as u64 };
+    cpu.regs[gpr::RSP] = cut(sp);
+    cpu.rip = cut(ip);
+    let cs = (cs & !3).wrapping_add(if LONG { 32 } else { 16 });
+    let size = if LONG { ar::L } else { ar::DB };
+    flat_segments(cpu, cs | 3, cs.wrapping_add(8) | 3, 3, size);
+    Ok(())
+}
+
+impl Cpu {
+    /// Sets the base of FS or GS and nothing else.
+    pub(crate) fn set_base(&mut self, s: usize, base: u64) {
+        self.sys.seg[s].base = base;
+        self.seg_base[s] = base;
+    }
+}
+
+/// `SWAPGS`.
+fn swapgs(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    cpu.privileged()?;
+    let new = std::mem::replace(&mut cpu.sys.msr.kernel_gs_base, cpu.seg_base[seg::GS]);
+    cpu.set_base(seg::GS, new);
+    Ok(())
+}
+
+/// `RDFSBASE`, `RDGSBASE`.
+fn read_base<const SEG: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    if cpu.sys.cr4 & CR4_FSGSBASE == 0 {
+        return Err(Trap::UD);
+    }
+    let v = cpu.seg_base[SEG];
+    cpu.set_reg(i.op0_register(), v);
+    Ok(())
+}
+
+/// `WRFSBASE`, `WRGSBASE`.
+fn write_base<const SEG: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    if cpu.sys.cr4 & CR4_FSGSBASE == 0 {
+        return Err(Trap::UD);
+    }
+    let v = cpu.reg(i.op0_register());
+    if !cpu.canonical(v) {
+        return Err(Trap::GP0);
+    }
+    cpu.set_base(SEG, v);
+    Ok(())
+}
+
+/// `INT n`.
+fn int_n(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    if cpu.v86() && cpu.rflags_system & flags::IOPL != flags::IOPL {
+        return Err(Trap::GP0);
+    }
+    by_instruction(cpu, EventKind::Software, i.immediate8())
+}
+
+fn by_instruction(cpu: &mut Cpu, kind: EventKind, vector: u8) -> Outcome {
+    let event = Event::new(kind, vector);
+    if cpu.vmx_intercepts_instruction(&event) {
+        return Err(Trap::VmExit);
+    }
+    cpu.deliver(event)
+}
+
+/// `INT3`.
+fn int3(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    by_instruction(cpu, EventKind::SoftwareException, vector::BP)
+}
+
+/// `INT1`.
+fn int1(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    by_instruction(cpu, EventKind::Privileged, vector::DB)
+}
+
+/// `INTO`.
+fn into(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    if !cpu.of() {
+        return Ok(());
+    }
+    by_instruction(cpu, EventKind::SoftwareException, vector::OF)
+}
+
+/// `UD0`, `UD1`, `UD2`.
+fn undefined(_: &mut Cpu, _: &Instruction) -> Outcome {
+    Err(Trap::UD)
+}
+
+/// `BOUND`.
+fn bound<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    let (s, la) = cpu.memory_operand(i, 2 * W::BYTES, false)?;
+    let low = cpu.load_at::<W>(s, la)?.s();
+    let high = cpu.load_at::<W>(s, la.wrapping_add(W::BYTES as u64) as u32 as u64)?.s();
+    let index = W::of(cpu.reg(i.op0_register())).s();
+    if index < low || index > high { Err(Trap::fault(vector::BR)) } else { Ok(()) }
+}
+
+/// #GP(0) in virtual-8086 mode below IOPL 3.
+fn v86_sensitive(cpu: &Cpu) -> Outcome {
+    let denied = cpu.v86() && cpu.rflags_system & flags::IOPL != flags::IOPL;
+    if denied { Err(Trap::GP0) } else { Ok(()) }
+}
+
+/// `PUSHF`, `PUSHFD`, `PUSHFQ`.
+fn pushf<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    v86_sensitive(cpu)?;
+    let v = cpu.rflags() & !(flags::VM | flags::RF);
+    cpu.push(W::BYTES, v)
+}
+
+/// `POPF`, `POPFD`, `POPFQ`.
+fn popf<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    v86_sensitive(cpu)?;
+    let mask = cpu.changeable_flags(W::BYTES);
+    let v = cpu.pop(W::BYTES)? & !flags::RF;
+    cpu.change_flags(v, mask);
+    Ok(())
+}
+
+/// #GP(0) where the program may not change IF.
+fn may_change_if(cpu: &Cpu) -> Outcome {
+    let iopl = (cpu.rflags_system >> 12 & 3) as u8;
+    if cpu.protected() && cpu.sys.cpl > iopl { Err(Trap::GP0) } else { Ok(()) }
+}
+
+/// `CLI`.
+fn cli(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    may_change_if(cpu)?;
+    cpu.rflags_system &= !flags::IF;
+    Ok(())
+}
+
+/// `STI`: interrupts stay held back for one instruction.
+fn sti(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    may_change_if(cpu)?;
+    if cpu.rflags_system & flags::IF == 0 {
+        cpu.rflags_system |= flags::IF;
+        cpu.sys.sti_shadow = true;
+    }
+    Ok(())
+}
+
+/// The table of this family.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = forms! {
+    Syscall => Make::End(syscall);
+    Sysretd => Make::End(sysret::<false>);
+    Sysretq => Make::End(sysret::<true>);
+    Sysenter => Make::End(sysenter);
+    Sysexitd => Make::End(sysexit::<false>);
+    Sysexitq => Make::End(sysexit::<true>);
+    Swapgs => Make::Plain(swapgs);
+    Rdfsbase_r32 => Make::Plain(read_base::<{ seg::FS }>);
+    Rdfsbase_r64 => Make::Plain(read_base::<{ seg::FS }>);
+    Rdgsbase_r32 => Make::Plain(read_base::<{ seg::GS }>);
+    Rdgsbase_r64 => Make::Plain(read_base::<{ seg::GS }>);
+    Wrfsbase_r32 => Make::Plain(write_base::<{ seg::FS }>);
+    Wrfsbase_r64 => Make::Plain(write_base::<{ seg::FS }>);
+    Wrgsbase_r32 => Make::Plain(write_base::<{ seg::GS }>);
+    Wrgsbase_r64 => Make::Plain(write_base::<{ seg::GS }>);
+    Int_imm8 => Make::End(int_n);
+    Int3 => Make::End(int3);
+    Int1 => Make::End(int1);
+    Into => Make::End(into);
+    Ud0 => Make::End(undefined);
+    Ud0_r16_rm16 => Make::End(undefined);
+    Ud0_r32_rm32 => Make::End(undefined);
+    Ud0_r64_rm64 => Make::End(undefined);
+    Ud1_r16_rm16 => Make::End(undefined);
+    Ud1_r32_rm32 => Make::End(undefined);
+    Ud1_r64_rm64 => Make::End(undefined);
+    Ud2 => Make::End(undefined);
+    Bound_r16_m1616 => Make::Plain(bound::<u16>);
+    Bound_r32_m3232 => Make::Plain(bound::<u32>);
+    Pushfw => Make::Plain(pushf::<u16>);
+    Pushfd => Make::Plain(pushf::<u32>);
+    Pushfq => Make::Plain(pushf::<u64>);
+    Popfw => Make::End(popf::<u16>);
+    Popfd => Make::End(popf::<u32>);
+    Popfq => Make::End(popf::<u64>);
+    Cli => Make::Plain(cli);
+    Sti => Make::End(sti);
+};

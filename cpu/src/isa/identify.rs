@@ -1,0 +1,125 @@
+//! CPUID, time-stamp counter, performance counters, MSRs, random numbers. SDM vol. 2 under these names.
+
+use super::{Form, Make, forms};
+use crate::control::CR4_TSD;
+use crate::flags;
+use crate::model::feature;
+use crate::state::{Cpu, gpr};
+use crate::trap::Trap;
+use iced_x86::Instruction;
+
+type Outcome = Result<(), Trap>;
+
+/// `CPUID`.
+fn cpuid(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    let [a, b, c, d] = cpu.cpuid(cpu.regs[gpr::RAX] as u32, cpu.regs[gpr::RCX] as u32);
+    for (r, v) in [(gpr::RAX, a), (gpr::RBX, b), (gpr::RCX, c), (gpr::RDX, d)] {
+        cpu.regs[r] = v as u64;
+    }
+    Ok(())
+}
+
+/// EDX:EAX.
+fn put_pair(cpu: &mut Cpu, v: u64) {
+    cpu.regs[gpr::RAX] = v as u32 as u64;
+    cpu.regs[gpr::RDX] = v >> 32;
+}
+
+/// #GP(0) where CR4.TSD keeps the time from user code.
+fn may_read_time(cpu: &Cpu) -> Outcome {
+    if cpu.sys.cr4 & CR4_TSD != 0 && cpu.sys.cpl != 0 { Err(Trap::GP0) } else { Ok(()) }
+}
+
+/// `RDTSC`.
+fn rdtsc(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    may_read_time(cpu)?;
+    let t = cpu.tsc();
+    put_pair(cpu, t);
+    Ok(())
+}
+
+/// `RDTSCP`.
+fn rdtscp(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    if !cpu.model.has(feature::RDTSCP) {
+        return Err(Trap::UD);
+    }
+    may_read_time(cpu)?;
+    let t = cpu.tsc();
+    put_pair(cpu, t);
+    cpu.regs[gpr::RCX] = cpu.sys.msr.tsc_aux;
+    Ok(())
+}
+
+/// `RDPID`.
+fn rdpid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    if !cpu.model.has(feature::RDPID) {
+        return Err(Trap::UD);
+    }
+    let v = cpu.sys.msr.tsc_aux;
+    cpu.set_reg(i.op0_register(), v);
+    Ok(())
+}
+
+/// `RDPMC`: there are no counters.
+fn rdpmc(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    let _ = cpu;
+    Err(Trap::GP0)
+}
+
+fn unknown(cpu: &mut Cpu, msr: u32) -> Trap {
+    *cpu.stats.unknown_msrs.entry(msr).or_default() += 1;
+    Trap::GP0
+}
+
+/// `RDMSR`.
+fn rdmsr(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    cpu.privileged()?;
+    let msr = cpu.regs[gpr::RCX] as u32;
+    let v = cpu.read_msr(msr).ok_or_else(|| unknown(cpu, msr))?;
+    put_pair(cpu, v);
+    Ok(())
+}
+
+/// `WRMSR`.
+fn wrmsr(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    cpu.privileged()?;
+    let msr = cpu.regs[gpr::RCX] as u32;
+    let v = cpu.regs[gpr::RDX] << 32 | cpu.regs[gpr::RAX] as u32 as u64;
+    cpu.write_msr(msr, v).ok_or_else(|| unknown(cpu, msr))
+}
+
+/// The next number of a fixed sequence that depends on the processor (SplitMix64).
+fn next_random(cpu: &mut Cpu) -> u64 {
+    cpu.sys.random = cpu.sys.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = cpu.sys.random ^ (cpu.apic.id as u64) << 32;
+    let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+/// `RDRAND`, `RDSEED`. A repeatable machine has no entropy: the sequence is always the same.
+fn random(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    let v = next_random(cpu);
+    cpu.set_reg(i.op0_register(), v);
+    cpu.set_status(flags::CF);
+    Ok(())
+}
+
+/// The table of this family.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = forms! {
+    Cpuid => Make::Plain(cpuid);
+    Rdtsc => Make::Plain(rdtsc);
+    Rdtscp => Make::Plain(rdtscp);
+    Rdpid_r32 => Make::Plain(rdpid);
+    Rdpid_r64 => Make::Plain(rdpid);
+    Rdpmc => Make::Plain(rdpmc);
+    Rdmsr => Make::Plain(rdmsr);
+    Wrmsr => Make::End(wrmsr);
+    Rdrand_r16 => Make::Plain(random);
+    Rdrand_r32 => Make::Plain(random);
+    Rdrand_r64 => Make::Plain(random);
+    Rdseed_r16 => Make::Plain(random);
+    Rdseed_r32 => Make::Plain(random);
+    Rdseed_r64 => Make::Plain(random);
+};

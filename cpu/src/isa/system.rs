@@ -1,0 +1,350 @@
+//! Control and debug registers, cache and TLB control, HLT. SDM vol. 2 under these names, vol. 3,
+//! "Control Registers" and "Debug Registers".
+
+use super::{Form, Make, forms};
+use crate::control::*;
+use crate::descriptors::system as kind;
+use crate::events::{DR6_BD, DR7_GD};
+use crate::flags;
+use crate::state::{Activity, Cpu, ar, seg};
+use crate::trap::{Exception, Trap, vector};
+use iced_x86::{Instruction, OpKind};
+use mmu::{AccessKind, GuestPhys, Linear};
+
+type Outcome = Result<(), Trap>;
+
+/// Bits of CR0 that exist.
+const CR0_BITS: u64 = CR0_PE
+    | CR0_MP
+    | CR0_EM
+    | CR0_TS
+    | CR0_ET
+    | CR0_NE
+    | CR0_WP
+    | CR0_AM
+    | CR0_NW
+    | CR0_CD
+    | CR0_PG;
+
+impl Cpu {
+    /// The PDPTEs at `cr3`. #GP(0) for a reserved bit in a present one. SDM vol. 3, "PDPTE Registers".
+    pub(crate) fn load_pdptes(&mut self, cr3: u64) -> Result<[u64; 4], Trap> {
+        let base = cr3 & 0xffff_ffe0;
+        let regime = self.regime;
+        let p = self.mmu().guest_phys(&regime, GuestPhys(base), AccessKind::Read);
+        let p = p.map_err(|f| self.translation_trap(f, base))?;
+        let mut bytes = [0; 32];
+        self.phys_load(p, &mut bytes)?;
+        let reserved = 0x1e6 | !((1u64 << self.model.maxphys) - 1);
+        let mut out = [0; 4];
+        for (v, b) in out.iter_mut().zip(bytes.chunks_exact(8)) {
+            *v = u64::from_le_bytes(b.try_into().unwrap_or_default());
+            if *v & 1 != 0 && *v & reserved != 0 {
+                return Err(Trap::GP0);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Writes CR0 with all checks and consequences. SDM vol. 2, "MOV - Move to/from Control Registers".
+    pub(crate) fn write_cr0(&mut self, v: u64) -> Outcome {
+        let old = self.sys.cr0;
+        let v = v | CR0_ET;
+        let bad =
+            v >> 32 != 0 || v & (CR0_PG | CR0_PE) == CR0_PG || v & (CR0_NW | CR0_CD) == CR0_NW;
+        if bad {
+            return Err(Trap::GP0);
+        }
+        let v = v & CR0_BITS;
+        let (on, off) = (v & !old & CR0_PG != 0, old & !v & CR0_PG != 0);
+        let mut efer = self.sys.efer;
+        if on && efer & EFER_LME != 0 {
+            let busy16 = self.sys.tr.ar & 15 == kind::TSS16_BUSY;
+            if self.sys.cr4 & CR4_PAE == 0 || self.sys.seg[seg::CS].has(ar::L) || busy16 {
+                return Err(Trap::GP0);
+            }
+            efer |= EFER_LMA;
+        }
+        if off {
+            if self.sys.cr4 & CR4_PCIDE != 0 || self.is_64() {
+                return Err(Trap::GP0);
+            }
+            efer &= !EFER_LMA;
+        }
+        let pae = v & CR0_PG != 0 && self.sys.cr4 & CR4_PAE != 0 && efer & EFER_LMA == 0;
+        if pae && (old ^ v) & (CR0_PG | CR0_CD | CR0_NW) != 0 {
+            self.sys.pdpte = self.load_pdptes(self.sys.cr3)?;
+        }
+        self.sys.cr0 = v;
+        self.sys.efer = efer;
+        self.update_paging();
+        self.update_mode();
+        Ok(())
+    }
+
+    /// Writes CR3.
+    pub(crate) fn write_cr3(&mut self, v: u64) -> Outcome {
+        let long = self.long_mode();
+        let v = if self.is_64() && self.sys.cr4 & CR4_PCIDE != 0 { v & !(1 << 63) } else { v };
+        if self.is_64() && v >> self.model.maxphys != 0 {
+            return Err(Trap::GP0);
+        }
+        if self.sys.cr0 & CR0_PG != 0 && self.sys.cr4 & CR4_PAE != 0 && !long {
+            self.sys.pdpte = self.load_pdptes(v)?;
+        }
+        self.sys.cr3 = v;
+        self.update_paging();
+        Ok(())
+    }
+
+    /// Writes CR4.
+    pub(crate) fn write_cr4(&mut self, v: u64) -> Outcome {
+        let old = self.sys.cr4;
+        let changed = old ^ v;
+        if v & !self.model.cr4_bits() != 0 {
+            return Err(Trap::GP0);
+        }
+        let long = self.long_mode();
+        if long && (v & CR4_PAE == 0 || changed & CR4_LA57 != 0) {
+            return Err(Trap::GP0);
+        }
+        let pcid_on = v & !old & CR4_PCIDE != 0;
+        if pcid_on && (!long || self.sys.cr3 & 0xfff != 0) {
+            return Err(Trap::GP0);
+        }
+        let paging = CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP;
+        if self.sys.cr0 & CR0_PG != 0 && v & CR4_PAE != 0 && !long && changed & paging != 0 {
+            self.sys.pdpte = self.load_pdptes(self.sys.cr3)?;
+        }
+        self.sys.cr4 = v;
+        self.update_paging();
+        Ok(())
+    }
+
+    /// Number of debug register `n`: 4 and 5 are 6 and 7 unless CR4.DE makes them undefined.
+    fn debug_register(&self, n: usize) -> Result<usize, Trap> {
+        match n {
+            0..=3 | 6 | 7 => Ok(n),
+            4 | 5 if self.sys.cr4 & CR4_DE == 0 => Ok(n + 2),
+            _ => Err(Trap::UD),
+        }
+    }
+
+    /// General detect: #DB instead of an access to a debug register.
+    fn general_detect(&self) -> Outcome {
+        if self.sys.dr7 & DR7_GD == 0 {
+            return Ok(());
+        }
+        Err(Trap::Fault(Exception { vector: vector::DB, error: None, address: DR6_BD }))
+    }
+
+    /// Writes a debug register.
+    fn write_dr(&mut self, n: usize, v: u64) -> Outcome {
+        if n >= 6 && v >> 32 != 0 {
+            return Err(Trap::GP0);
+        }
+        match n {
+            6 => self.sys.dr6 = v & 0xe00f | 0xffff_0ff0,
+            7 => self.sys.dr7 = v & 0xffff_23ff | 0x400,
+            _ => self.sys.dr[n & 3] = v,
+        }
+        Ok(())
+    }
+}
+
+/// `MOV r, CRn`.
+fn mov_from_cr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    let n = i.op1_register().number();
+    if !matches!(n, 0 | 2 | 3 | 4 | 8) {
+        return Err(Trap::UD);
+    }
+    cpu.privileged()?;
+    let v = match n {
+        0 => cpu.sys.cr0,
+        2 => cpu.sys.cr2,
+        3 => cpu.sys.cr3,
+        4 => cpu.sys.cr4,
+        _ => (cpu.apic.tpr >> 4) as u64,
+    };
+    cpu.set_reg(i.op0_register(), v);
+    Ok(())
+}
+
+/// `MOV CRn, r`.
+fn mov_to_cr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    let n = i.op0_register().number();
+    if !matches!(n, 0 | 2 | 3 | 4 | 8) {
+        return Err(Trap::UD);
+    }
+    cpu.privileged()?;
+    let v = cpu.reg(i.op1_register());
+    match n {
+        0 => cpu.write_cr0(v),
+        2 => {
+            cpu.sys.cr2 = v;
+            Ok(())
+        }
+        3 => cpu.write_cr3(v),
+        4 => cpu.write_cr4(v),
+        _ if v > 15 => Err(Trap::GP0),
+        _ => {
+            cpu.apic.tpr = (v as u8) << 4;
+            Ok(())
+        }
+    }
+}
+
+/// `MOV r, DRn`.
+fn mov_from_dr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    let n = cpu.debug_register(i.op1_register().number())?;
+    cpu.privileged()?;
+    cpu.general_detect()?;
+    let v = match n {
+        6 => cpu.sys.dr6,
+        7 => cpu.sys.dr7,
+        _ => cpu.sys.dr[n & 3],
+    };
+    cpu.set_reg(i.op0_register(), v);
+    Ok(())
+}
+
+/// `MOV DRn, r`.
+fn mov_to_dr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    let n = cpu.debug_register(i.op0_register().number())?;
+    cpu.privileged()?;
+    cpu.general_detect()?;
+    let v = cpu.reg(i.op1_register());
+    cpu.write_dr(n, v)
+}
+
+/// `LMSW`: sets PE, never clears it.
+fn lmsw(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    cpu.privileged()?;
+    let v = match i.op0_kind() {
+        OpKind::Register => cpu.reg(i.op0_register()),
+        _ => cpu.load_operand::<u16>(i)? as u64,
+    };
+    let keep = cpu.sys.cr0 & (!0xf | CR0_PE);
+    cpu.write_cr0(keep | v & 0xf)
+}
+
+/// `SMSW`.
+fn smsw(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    cpu.umip()?;
+    let v = cpu.sys.cr0;
+    match i.op0_kind() {
+        OpKind::Register => {
+            cpu.set_reg(i.op0_register(), v);
+            Ok(())
+        }
+        _ => cpu.store_operand::<u16>(i, v as u16),
+    }
+}
+
+/// `CLTS`.
+fn clts(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    cpu.privileged()?;
+    cpu.sys.cr0 &= !CR0_TS;
+    Ok(())
+}
+
+/// `HLT`.
+fn hlt(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    cpu.privileged()?;
+    cpu.sys.activity = Activity::Hlt;
+    Ok(())
+}
+
+/// `INVD`, `WBINVD`: no caches are modelled.
+fn invalidate_caches(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    cpu.privileged()
+}
+
+/// `INVLPG`.
+fn invlpg(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    cpu.privileged()?;
+    let s = crate::operand::segment_number(i.memory_segment());
+    let off = cpu.ea(i);
+    let base = if cpu.is_64() && s < seg::FS { 0 } else { cpu.seg_base[s] };
+    let regime = cpu.regime;
+    cpu.mmu().invlpg(&regime, Linear(off.wrapping_add(base)));
+    Ok(())
+}
+
+/// `INVPCID`: what is cached agrees with memory, so that only the checks are left.
+fn invpcid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    if !cpu.model.has(crate::model::feature::INVPCID) || (cpu.protected() && cpu.v86()) {
+        return Err(Trap::UD);
+    }
+    cpu.privileged()?;
+    let kind = cpu.reg(i.op0_register());
+    let (s, la) = cpu.memory_operand(i, 16, false)?;
+    let mut b = [0; 16];
+    cpu.load_bytes(s, la, &mut b)?;
+    let d = u128::from_le_bytes(b);
+    let (pcid, address) = (d as u64, (d >> 64) as u64);
+    let pcid_ok = cpu.sys.cr4 & CR4_PCIDE != 0 || pcid & 0xfff == 0;
+    let ok = match kind {
+        0 => pcid >> 12 == 0 && cpu.canonical(address) && pcid_ok,
+        1 => pcid >> 12 == 0 && pcid_ok,
+        2 | 3 => pcid >> 12 == 0,
+        _ => false,
+    };
+    if ok { Ok(()) } else { Err(Trap::GP0) }
+}
+
+/// `CLFLUSH`, `CLFLUSHOPT`, `CLWB`: faults as a load of a byte does.
+fn flush_line(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    cpu.load_operand::<u8>(i).map(drop)
+}
+
+/// `CLDEMOTE`.
+fn nothing(_: &mut Cpu, _: &Instruction) -> Outcome {
+    Ok(())
+}
+
+/// `CLAC` and `STAC`.
+fn set_ac<const ON: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    if cpu.sys.cpl != 0 || !cpu.model.has(crate::model::feature::SMAP) {
+        return Err(Trap::UD);
+    }
+    let old = cpu.rflags_system;
+    cpu.rflags_system = if ON { old | flags::AC } else { old & !flags::AC };
+    if old != cpu.rflags_system {
+        cpu.update_view();
+    }
+    Ok(())
+}
+
+/// The table of this family.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = forms! {
+    Mov_r32_cr => Make::Plain(mov_from_cr);
+    Mov_r64_cr => Make::Plain(mov_from_cr);
+    Mov_cr_r32 => Make::End(mov_to_cr);
+    Mov_cr_r64 => Make::End(mov_to_cr);
+    Mov_r32_dr => Make::Plain(mov_from_dr);
+    Mov_r64_dr => Make::Plain(mov_from_dr);
+    Mov_dr_r32 => Make::End(mov_to_dr);
+    Mov_dr_r64 => Make::End(mov_to_dr);
+    Lmsw_rm16 => Make::End(lmsw);
+    Lmsw_r32m16 => Make::End(lmsw);
+    Lmsw_r64m16 => Make::End(lmsw);
+    Smsw_rm16 => Make::Plain(smsw);
+    Smsw_r32m16 => Make::Plain(smsw);
+    Smsw_r64m16 => Make::Plain(smsw);
+    Clts => Make::Plain(clts);
+    Hlt => Make::End(hlt);
+    Invd => Make::Plain(invalidate_caches);
+    Wbinvd => Make::Plain(invalidate_caches);
+    Wbnoinvd => Make::Plain(invalidate_caches);
+    Invlpg_m => Make::End(invlpg);
+    Invpcid_r32_m128 => Make::End(invpcid);
+    Invpcid_r64_m128 => Make::End(invpcid);
+    Clflush_m8 => Make::Plain(flush_line);
+    Clflushopt_m8 => Make::Plain(flush_line);
+    Clwb_m8 => Make::Plain(flush_line);
+    Cldemote_m8 => Make::Plain(nothing);
+    Clac => Make::Plain(set_ac::<false>);
+    Stac => Make::Plain(set_ac::<true>);
+};
