@@ -59,7 +59,8 @@ pub(crate) fn check_boot(kernel: &Blob, modules: &[Blob], memory: u64) -> Result
 }
 
 impl Blob {
-    fn file(&self) -> BootFile<'_> {
+    /// The file as the loaders take it.
+    pub(crate) fn file(&self) -> BootFile<'_> {
         BootFile { name: &self.name, bytes: &self.bytes }
     }
 }

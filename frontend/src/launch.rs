@@ -140,14 +140,16 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
 /// commas for multiboot.
 fn modules(text: &str, kernel: &[u8]) -> Result<Vec<Blob>, Failure> {
     match boot::recognise(kernel) {
-        None | Some(Format::Linux | Format::Pvh) => {
+        Some(Format::Multiboot1 | Format::Multiboot2) => {
+            values::list(text).iter().map(|module| multiboot_module(module)).collect()
+        }
+        _ => {
             let bytes = files::read("-initrd", text.as_ref())?;
             if is_linux(kernel) {
                 files::check_initramfs(text, &bytes)?;
             }
             Ok(vec![Blob { name: text.into(), bytes, words: String::new() }])
         }
-        Some(_) => values::list(text).iter().map(|module| multiboot_module(module)).collect(),
     }
 }
 

@@ -7,7 +7,6 @@
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
 //! and files exist here and nowhere below.
 
-#![allow(dead_code, reason = "the machine lands next")]
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,

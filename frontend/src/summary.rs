@@ -3,6 +3,9 @@
 use crate::status::{Status, one_line};
 use std::fmt::Write;
 
+/// How many unclaimed registers are listed.
+const UNCLAIMED: usize = 16;
+
 /// What a run has counted. Only [`Level::seconds`] and its sum are the host's.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
@@ -74,7 +77,13 @@ impl Summary {
         counts(out, "translations", &self.translations)?;
         counts(out, "unimplemented instructions", &self.unimplemented)?;
         if !self.unclaimed.is_empty() {
-            writeln!(out, "unclaimed device registers: {}", one_line(&self.unclaimed.join(", ")))?;
+            let some = self.unclaimed.iter().take(UNCLAIMED).cloned().collect::<Vec<_>>();
+            let more = match self.unclaimed.len() - some.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let some = one_line(&some.join(", "));
+            writeln!(out, "unclaimed device registers: {some}{more}")?;
         }
         let hex: String = self.state.iter().map(|byte| format!("{byte:02x}")).collect();
         writeln!(out, "state {hex}")
