@@ -111,26 +111,28 @@ impl Xen {
     /// Fires every timer that is due at `now`.
     pub fn tick(&mut self, m: &mut dyn Machine, now: u64) {
         let ns = self.clock.ns(now);
-        let all: alloc::vec::Vec<(DomId, u32)> = self
-            .domains
-            .values()
-            .filter(|domain| domain.alive())
-            .flat_map(|domain| domain.vcpus.iter().map(|vcpu| (domain.id, vcpu.id)))
-            .collect();
-        for (dom, vcpu) in all {
-            let Ok(state) = self.vcpu_mut(dom, vcpu) else { continue };
-            let lapic = state.lapic.tick(now);
-            if state.poll_timeout.is_some_and(|at| at <= ns) && state.activity == Activity::Polling
-            {
-                end_poll(state);
-                state.activity = Activity::Runnable;
-            }
-            if timer_due(state, ns) {
-                self.raise_virq(m, dom, vcpu, virq::TIMER);
-            }
-            if lapic {
-                self.wake(m, dom, vcpu);
-            }
+        // By number, since raising an event needs all domains.
+        let mut next = self.domains.keys().next().copied();
+        while let Some(dom) = next {
+            let count = self.domain(dom).map_or(0, |d| if d.alive() { d.vcpus.len() } else { 0 });
+            (0..count as u32).for_each(|vcpu| self.tick_vcpu(m, dom, vcpu, now, ns));
+            let after = (core::ops::Bound::Excluded(dom), core::ops::Bound::Unbounded);
+            next = self.domains.range(after).next().map(|(&dom, _)| dom);
+        }
+    }
+
+    fn tick_vcpu(&mut self, m: &mut dyn Machine, dom: DomId, vcpu: u32, now: u64, ns: u64) {
+        let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
+        let lapic = state.lapic.tick(now);
+        if state.poll_timeout.is_some_and(|at| at <= ns) && state.activity == Activity::Polling {
+            end_poll(state);
+            state.activity = Activity::Runnable;
+        }
+        if timer_due(state, ns) {
+            self.raise_virq(m, dom, vcpu, virq::TIMER);
+        }
+        if lapic {
+            self.wake(m, dom, vcpu);
         }
     }
 

@@ -7,6 +7,7 @@ use crate::xen::vcpu::Activity;
 use crate::xen::vlapic::{self, MIN_PERIOD, reg};
 use crate::xen::{Action, Clock, Event, ShutdownReason, Width, vioapic, vuart};
 use alloc::vec::Vec;
+use proptest::prelude::*;
 
 const DOM: DomId = DomId(1);
 
@@ -396,4 +397,72 @@ fn upcalls() {
     world.xen.accept(DOM, 0, Event::Interrupt(0xF4));
     apic(&mut world, 0, reg::EOI, 0);
     assert_eq!(pending(&world, 0), None);
+}
+
+/// One access of a hostile domain.
+#[derive(Debug, Clone, Copy)]
+enum Access {
+    Read(u32),
+    Write(u32, u64),
+    Load(u64, usize),
+    Store(u64, u64),
+    In(u16),
+    Out(u16, u32),
+    Line(u32, bool),
+    Halt(bool),
+    Time(u64),
+}
+
+fn access() -> impl Strategy<Value = Access> {
+    let msr = prop_oneof![0x800u32..0x840, Just(0x1B), Just(0x6E0), any::<u32>()];
+    let page = prop_oneof![Just(vlapic::PAGE), Just(vioapic::PAGE)];
+    let at = (page, 0u64..0x1000).prop_map(|(page, offset)| page + offset);
+    let word = prop_oneof![0u64..0x1000, any::<u64>(), Just(0xFEE0_0D00), Just(0xFEE0_0900)];
+    let port = prop_oneof![0x3F8u16..0x400, any::<u16>()];
+    prop_oneof![
+        msr.clone().prop_map(Access::Read),
+        (msr, word.clone()).prop_map(|(msr, value)| Access::Write(msr, value)),
+        (at.clone(), prop_oneof![Just(1usize), Just(2), Just(4), Just(8)])
+            .prop_map(|(at, len)| Access::Load(at, len)),
+        (at, word).prop_map(|(at, value)| Access::Store(at, value)),
+        port.clone().prop_map(Access::In),
+        (port, any::<u32>()).prop_map(|(port, value)| Access::Out(port, value)),
+        (0u32..64, any::<bool>()).prop_map(|(pin, level)| Access::Line(pin, level)),
+        any::<bool>().prop_map(Access::Halt),
+        any::<u64>().prop_map(Access::Time),
+    ]
+}
+
+fn perform(world: &mut World, dom: DomId, access: Access) {
+    let (m, now) = (&mut world.m, world.now);
+    match access {
+        Access::Read(msr) => drop(world.xen.rdmsr(dom, 0, msr, now)),
+        Access::Write(msr, value) => {
+            world.xen.wrmsr(m, (dom, 0), msr, value, Width::Long, now);
+        }
+        Access::Load(at, len) => drop(world.xen.mmio_read(dom, 0, at, len, now)),
+        Access::Store(at, value) => drop(world.xen.mmio_write(m, (dom, 0), at, value, now)),
+        Access::In(port) => drop(world.xen.port_read(m, dom, port)),
+        Access::Out(port, value) => drop(world.xen.port_write(m, dom, port, value)),
+        Access::Line(pin, level) => world.xen.set_gsi(m, dom, pin, level),
+        Access::Halt(interrupts) => world.xen.halt(m, dom, 0, interrupts),
+        Access::Time(step) => world.now = now.saturating_add(step >> 20),
+    }
+}
+
+proptest! {
+    /// Whatever a domain does to its devices: no panic, and after a tick no timer is due in the past.
+    #[test]
+    fn random_accesses_never_panic(acts in prop::collection::vec((access(), 0u16..2), 1..100)) {
+        let mut world = World::new();
+        for (act, dom) in acts {
+            perform(&mut world, DomId(dom), act);
+            if let Some(event) = world.xen.pending(&world.m, DomId(dom), 0) {
+                world.xen.accept(DomId(dom), 0, event);
+            }
+            world.xen.tick(&mut world.m, world.now);
+            prop_assert!(world.xen.next_deadline().is_none_or(|at| at > world.now));
+            world.xen.actions.clear();
+        }
+    }
 }
