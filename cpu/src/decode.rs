@@ -108,7 +108,13 @@ fn ends_block(i: &Instruction, mode: CodeMode) -> bool {
 fn may_fault(i: &Instruction, make: &Make) -> bool {
     match make {
         Make::Typed(_) => {
-            i.is_stack_instruction() || (0..i.op_count()).any(|k| i.op_kind(k) == OpKind::Memory)
+            // Vector instructions may raise #NM.
+            let faults = |k| match i.op_kind(k) {
+                OpKind::Memory => true,
+                OpKind::Register => !i.op_register(k).is_gpr(),
+                _ => false,
+            };
+            i.is_stack_instruction() || (0..i.op_count()).any(faults)
         }
         Make::Jcc => false,
         _ => true,

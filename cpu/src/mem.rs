@@ -31,6 +31,16 @@ pub trait Mem {
         la: u64,
         f: impl FnOnce(W) -> W,
     ) -> Option<()>;
+    /// Loads 16 bytes.
+    ///
+    /// # Safety
+    /// As `load`.
+    unsafe fn load_vector(cpu: *mut Cpu, tlb: *mut TlbEntry, la: u64) -> Option<u128>;
+    /// Stores 16 bytes.
+    ///
+    /// # Safety
+    /// As `load`.
+    unsafe fn store_vector(cpu: *mut Cpu, tlb: *mut TlbEntry, la: u64, v: u128) -> Option<()>;
 }
 
 /// Hits in the TLB.
@@ -91,6 +101,29 @@ impl Mem for FastMem {
         p.write_unaligned(f(p.read_unaligned()));
         Some(())
     }
+
+    #[inline(always)]
+    unsafe fn load_vector(_: *mut Cpu, tlb: *mut TlbEntry, la: u64) -> Option<u128> {
+        let e = entry(tlb, la);
+        if la ^ (*e).rtag > 4096 - 16 {
+            rare();
+            return None;
+        }
+        // SAFETY: as in `load`.
+        Some(((*e).addend.wrapping_add(la) as *const u128).read_unaligned())
+    }
+
+    #[inline(always)]
+    unsafe fn store_vector(_: *mut Cpu, tlb: *mut TlbEntry, la: u64, v: u128) -> Option<()> {
+        let e = entry(tlb, la);
+        if la ^ (*e).wtag > 4096 - 16 {
+            rare();
+            return None;
+        }
+        // SAFETY: as in `store`.
+        ((*e).addend.wrapping_add(la) as *mut u128).write_unaligned(v);
+        Some(())
+    }
 }
 
 impl Mem for SlowMem {
@@ -117,6 +150,20 @@ impl Mem for SlowMem {
         let cpu = &mut *cpu;
         let seg = cpu.op_segment();
         cpu.update_at(seg, la, f).map_err(|t| cpu.trap = Some(t)).ok()
+    }
+
+    unsafe fn load_vector(cpu: *mut Cpu, _: *mut TlbEntry, la: u64) -> Option<u128> {
+        let cpu = &mut *cpu;
+        let (seg, mut b) = (cpu.op_segment(), [0; 16]);
+        let done = cpu.load_bytes(seg, la, &mut b);
+        done.map_err(|t| cpu.trap = Some(t)).ok()?;
+        Some(u128::from_le_bytes(b))
+    }
+
+    unsafe fn store_vector(cpu: *mut Cpu, _: *mut TlbEntry, la: u64, v: u128) -> Option<()> {
+        let cpu = &mut *cpu;
+        let seg = cpu.op_segment();
+        cpu.store_bytes(seg, la, &v.to_le_bytes()).map_err(|t| cpu.trap = Some(t)).ok()
     }
 }
 

@@ -17,9 +17,13 @@ pub mod rm;
 pub mod segmented;
 pub mod segments;
 pub mod shift;
+pub mod sse_float;
+pub mod sse_int;
+pub mod sse_moves;
 pub mod strings;
 pub mod system;
 pub mod unary;
+pub mod vector;
 
 use crate::dispatch::Handler;
 use crate::plain::PlainFn;
@@ -114,6 +118,9 @@ const FAMILIES: &[&[Form]] = &[
     segmented::FORMS,
     segments::FORMS,
     shift::FORMS,
+    sse_float::FORMS,
+    sse_int::FORMS,
+    sse_moves::FORMS,
     strings::FORMS,
     system::FORMS,
     unary::FORMS,

@@ -1,0 +1,210 @@
+//! SSE and SSE2 floating point: arithmetic, comparisons, conversions.
+
+use super::vector::{
+    Floating, Lane, floating, fp_from_gpr, fp_full, fp_narrow, fp_to_flags, fp_to_gpr, full, lanes,
+    merge, narrow, pure,
+};
+use super::{Form, Make, forms};
+use crate::flags;
+use crate::fpu::simd::{self, Float, Op};
+use crate::fpu::soft::{Env, Rounding};
+use std::cmp::Ordering;
+use std::marker::PhantomData;
+
+/// What happens to one lane.
+pub trait LaneOp: 'static {
+    /// Computes it.
+    fn run<F: Float>(e: &mut Env, a: F, b: F, imm: u8) -> F;
+}
+
+macro_rules! lane_ops {
+    ($($name:ident ($e:ident, $a:ident, $b:ident, $imm:ident) => $body:expr;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub struct $name;
+        impl LaneOp for $name {
+            #[inline(always)]
+            #[allow(unused_variables)]
+            fn run<F: Float>($e: &mut Env, $a: F, $b: F, $imm: u8) -> F {
+                $body
+            }
+        }
+    )*};
+}
+
+lane_ops! {
+    Add(e, a, b, _i) => simd::arith(e, Op::Add, a, b);
+    Sub(e, a, b, _i) => simd::arith(e, Op::Sub, a, b);
+    Mul(e, a, b, _i) => simd::arith(e, Op::Mul, a, b);
+    Div(e, a, b, _i) => simd::arith(e, Op::Div, a, b);
+    Min(e, a, b, _i) => simd::pick(e, a, b, Ordering::Less);
+    Max(e, a, b, _i) => simd::pick(e, a, b, Ordering::Greater);
+    Sqrt(e, a, b, _i) => simd::sqrt(e, b);
+    Cmp(e, a, b, imm) => F::of(if simd::predicate(e, a, b, imm) { u64::MAX } else { 0 });
+}
+
+/// All lanes.
+pub struct Packed<F, O>(PhantomData<(F, O)>);
+/// The lowest lane; the others are the first operand's.
+pub struct Scalar<F, O>(PhantomData<(F, O)>);
+/// As [`Packed`], with the three immediate bits that SSE's comparisons look at.
+pub struct Cmp3<P>(PhantomData<P>);
+
+impl<F: Float + Lane, O: LaneOp> Floating for Packed<F, O> {
+    #[inline(always)]
+    fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
+        lanes::<F>(a, b, |x, y| O::run(e, x, y, imm))
+    }
+}
+
+impl<F: Float + Lane, O: LaneOp> Floating for Scalar<F, O> {
+    #[inline(always)]
+    fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
+        let r = O::run(e, F::of(a as u64), F::of(b as u64), imm);
+        merge(a, r.bits() as u128, 8 * size_of::<F>() as u32)
+    }
+}
+
+impl<P: Floating> Floating for Cmp3<P> {
+    #[inline(always)]
+    fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
+        P::run(e, a, b, imm & 7)
+    }
+}
+
+/// Status flags of COMISS and its like. SDM vol. 2, "COMISD".
+#[inline(always)]
+fn comparison<F: Float>(e: &mut Env, a: u128, b: u128, signaling: bool) -> u128 {
+    let bits = match simd::relation(e, F::of(a as u64), F::of(b as u64), signaling) {
+        Some(Ordering::Greater) => 0,
+        Some(Ordering::Less) => flags::CF,
+        Some(Ordering::Equal) => flags::ZF,
+        None => flags::ZF | flags::PF | flags::CF,
+    };
+    bits as u128
+}
+
+/// To a 32-bit integer, rounded as MXCSR says.
+#[inline(always)]
+fn near<F: Float>(e: &mut Env, v: F, bits: u32) -> u128 {
+    let rm = e.rm;
+    simd::to_int(e, v, bits, rm) as u128
+}
+
+/// To an integer, towards zero.
+#[inline(always)]
+fn cut<F: Float>(e: &mut Env, v: F, bits: u32) -> u128 {
+    simd::to_int(e, v, bits, Rounding::Zero) as u128
+}
+
+fn two_doubles(b: u128, mut f: impl FnMut(u64) -> u128) -> u128 {
+    let low = f(b as u64);
+    low | f((b >> 64) as u64) << 32
+}
+
+fn two_to_doubles(b: u128, mut f: impl FnMut(u32) -> u64) -> u128 {
+    let low = f(b as u32) as u128;
+    low | (f((b >> 32) as u32) as u128) << 64
+}
+
+floating! {
+    ComiSS(e, a, b, _i) => comparison::<u32>(e, a, b, true);
+    ComiSD(e, a, b, _i) => comparison::<u64>(e, a, b, true);
+    UcomiSS(e, a, b, _i) => comparison::<u32>(e, a, b, false);
+    UcomiSD(e, a, b, _i) => comparison::<u64>(e, a, b, false);
+    SS2SD(e, a, b, _i) => merge(a, simd::convert::<u32, u64>(e, b as u32) as u128, 64);
+    SD2SS(e, a, b, _i) => merge(a, simd::convert::<u64, u32>(e, b as u64) as u128, 32);
+    PS2PD(e, a, b, _i) => two_to_doubles(b, |v| simd::convert::<u32, u64>(e, v));
+    PD2PS(e, a, b, _i) => two_doubles(b, |v| simd::convert::<u64, u32>(e, v) as u128);
+    DQ2PS(e, a, b, _i) => lanes::<u32>(b, b, |v, _| simd::from_int(e, v as i32 as i64));
+    DQ2PD(e, a, b, _i) => two_to_doubles(b, |v| simd::from_int(e, v as i32 as i64));
+    PS2DQ(e, a, b, _i) => lanes::<u32>(b, b, |v, _| near(e, v, 32) as u32);
+    TPS2DQ(e, a, b, _i) => lanes::<u32>(b, b, |v, _| cut(e, v, 32) as u32);
+    PD2DQ(e, a, b, _i) => two_doubles(b, |v| near(e, v, 32));
+    TPD2DQ(e, a, b, _i) => two_doubles(b, |v| cut(e, v, 32));
+    SI2SS32(e, a, b, _i) => merge(a, simd::from_int::<u32>(e, b as i32 as i64) as u128, 32);
+    SI2SS64(e, a, b, _i) => merge(a, simd::from_int::<u32>(e, b as i64) as u128, 32);
+    SI2SD32(e, a, b, _i) => merge(a, (b as i32 as f64).to_bits() as u128, 64);
+    SI2SD64(e, a, b, _i) => merge(a, simd::from_int::<u64>(e, b as i64) as u128, 64);
+    SS2SI32(e, a, b, _i) => near(e, b as u32, 32);
+    SS2SI64(e, a, b, _i) => near(e, b as u32, 64);
+    SD2SI32(e, a, b, _i) => near(e, b as u64, 32);
+    SD2SI64(e, a, b, _i) => near(e, b as u64, 64);
+    TSS2SI32(e, a, b, _i) => cut(e, b as u32, 32);
+    TSS2SI64(e, a, b, _i) => cut(e, b as u32, 64);
+    TSD2SI32(e, a, b, _i) => cut(e, b as u64, 32);
+    TSD2SI64(e, a, b, _i) => cut(e, b as u64, 64);
+}
+
+pure! {
+    RcpPS(a, b, _i) => lanes::<u32>(b, b, |v, _| simd::approximate(v, false));
+    RcpSS(a, b, _i) => merge(a, simd::approximate(b as u32, false) as u128, 32);
+    RsqrtPS(a, b, _i) => lanes::<u32>(b, b, |v, _| simd::approximate(v, true));
+    RsqrtSS(a, b, _i) => merge(a, simd::approximate(b as u32, true) as u128, 32);
+}
+
+/// The table of this family.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = forms! {
+    Addps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Add>>);
+    Addpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Add>>);
+    Addss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Add>, u32>);
+    Addsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Add>, u64>);
+    Subps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Sub>>);
+    Subpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Sub>>);
+    Subss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Sub>, u32>);
+    Subsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Sub>, u64>);
+    Mulps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Mul>>);
+    Mulpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Mul>>);
+    Mulss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Mul>, u32>);
+    Mulsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Mul>, u64>);
+    Divps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Div>>);
+    Divpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Div>>);
+    Divss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Div>, u32>);
+    Divsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Div>, u64>);
+    Minps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Min>>);
+    Minpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Min>>);
+    Minss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Min>, u32>);
+    Minsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Min>, u64>);
+    Maxps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Max>>);
+    Maxpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Max>>);
+    Maxss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Max>, u32>);
+    Maxsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Max>, u64>);
+    Sqrtps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Sqrt>>);
+    Sqrtpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Sqrt>>);
+    Sqrtss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Sqrt>, u32>);
+    Sqrtsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Sqrt>, u64>);
+    Cmpps_xmm_xmmm128_imm8 => Make::Typed(fp_full::<Cmp3<Packed<u32, Cmp>>>);
+    Cmppd_xmm_xmmm128_imm8 => Make::Typed(fp_full::<Cmp3<Packed<u64, Cmp>>>);
+    Cmpss_xmm_xmmm32_imm8 => Make::Typed(fp_narrow::<Cmp3<Scalar<u32, Cmp>>, u32>);
+    Cmpsd_xmm_xmmm64_imm8 => Make::Typed(fp_narrow::<Cmp3<Scalar<u64, Cmp>>, u64>);
+    Comiss_xmm_xmmm32 => Make::Typed(fp_to_flags::<ComiSS, u32>);
+    Comisd_xmm_xmmm64 => Make::Typed(fp_to_flags::<ComiSD, u64>);
+    Ucomiss_xmm_xmmm32 => Make::Typed(fp_to_flags::<UcomiSS, u32>);
+    Ucomisd_xmm_xmmm64 => Make::Typed(fp_to_flags::<UcomiSD, u64>);
+    Rcpps_xmm_xmmm128 => Make::Typed(full::<RcpPS>);
+    Rcpss_xmm_xmmm32 => Make::Typed(narrow::<RcpSS, u32>);
+    Rsqrtps_xmm_xmmm128 => Make::Typed(full::<RsqrtPS>);
+    Rsqrtss_xmm_xmmm32 => Make::Typed(narrow::<RsqrtSS, u32>);
+    Cvtss2sd_xmm_xmmm32 => Make::Typed(fp_narrow::<SS2SD, u32>);
+    Cvtsd2ss_xmm_xmmm64 => Make::Typed(fp_narrow::<SD2SS, u64>);
+    Cvtps2pd_xmm_xmmm64 => Make::Typed(fp_narrow::<PS2PD, u64>);
+    Cvtpd2ps_xmm_xmmm128 => Make::Typed(fp_full::<PD2PS>);
+    Cvtdq2ps_xmm_xmmm128 => Make::Typed(fp_full::<DQ2PS>);
+    Cvtdq2pd_xmm_xmmm64 => Make::Typed(fp_narrow::<DQ2PD, u64>);
+    Cvtps2dq_xmm_xmmm128 => Make::Typed(fp_full::<PS2DQ>);
+    Cvttps2dq_xmm_xmmm128 => Make::Typed(fp_full::<TPS2DQ>);
+    Cvtpd2dq_xmm_xmmm128 => Make::Typed(fp_full::<PD2DQ>);
+    Cvttpd2dq_xmm_xmmm128 => Make::Typed(fp_full::<TPD2DQ>);
+    Cvtsi2ss_xmm_rm32 => Make::Typed(fp_from_gpr::<SI2SS32, u32>);
+    Cvtsi2ss_xmm_rm64 => Make::Typed(fp_from_gpr::<SI2SS64, u64>);
+    Cvtsi2sd_xmm_rm32 => Make::Typed(fp_from_gpr::<SI2SD32, u32>);
+    Cvtsi2sd_xmm_rm64 => Make::Typed(fp_from_gpr::<SI2SD64, u64>);
+    Cvtss2si_r32_xmmm32 => Make::Typed(fp_to_gpr::<SS2SI32, u32, u32>);
+    Cvtss2si_r64_xmmm32 => Make::Typed(fp_to_gpr::<SS2SI64, u64, u32>);
+    Cvtsd2si_r32_xmmm64 => Make::Typed(fp_to_gpr::<SD2SI32, u32, u64>);
+    Cvtsd2si_r64_xmmm64 => Make::Typed(fp_to_gpr::<SD2SI64, u64, u64>);
+    Cvttss2si_r32_xmmm32 => Make::Typed(fp_to_gpr::<TSS2SI32, u32, u32>);
+    Cvttss2si_r64_xmmm32 => Make::Typed(fp_to_gpr::<TSS2SI64, u64, u32>);
+    Cvttsd2si_r32_xmmm64 => Make::Typed(fp_to_gpr::<TSD2SI32, u32, u64>);
+    Cvttsd2si_r64_xmmm64 => Make::Typed(fp_to_gpr::<TSD2SI64, u64, u64>);
+};

@@ -1,0 +1,501 @@
+//! How vector instructions run: typed handlers over 128-bit values.
+//!
+//! An instruction is a marker type that says what it computes ([`Pure`] or [`Floating`]); its operands
+//! are chosen at decode time. The same marker types serve MMX and AVX.
+#![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
+
+use super::rm::try_flow;
+use super::{Am, Shape};
+use crate::dispatch::{Flow, Handler, Sem, handler};
+use crate::fpu::soft::Env;
+use crate::mem::{Address, Base, General, Index, Mem, get, put, rare};
+use crate::op::Op;
+use crate::state::Cpu;
+use crate::trap::Trap;
+use crate::word::Word;
+use mmu::TlbEntry;
+use std::marker::PhantomData;
+
+/// A computation without exceptions: first operand (the destination before), second, immediate.
+pub trait Pure: 'static {
+    /// Computes it.
+    fn run(a: u128, b: u128, imm: u8) -> u128;
+}
+
+/// A computation under MXCSR.
+pub trait Floating: 'static {
+    /// Computes it.
+    fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128;
+}
+
+/// Marker types with their [`Pure`] computations.
+macro_rules! pure {
+    ($($name:ident ($a:ident, $b:ident, $imm:ident) => $e:expr;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub struct $name;
+        impl $crate::isa::vector::Pure for $name {
+            #[inline(always)]
+            #[allow(unused_variables)]
+            fn run($a: u128, $b: u128, $imm: u8) -> u128 {
+                $e
+            }
+        }
+    )*};
+}
+pub(crate) use pure;
+
+/// Marker types with their [`Floating`] computations.
+macro_rules! floating {
+    ($($name:ident ($env:ident, $a:ident, $b:ident, $imm:ident) => $e:expr;)*) => {$(
+        #[doc = concat!("`", stringify!($name), "`.")]
+        pub struct $name;
+        impl $crate::isa::vector::Floating for $name {
+            #[inline(always)]
+            #[allow(unused_variables)]
+            fn run($env: &mut $crate::fpu::soft::Env, $a: u128, $b: u128, $imm: u8) -> u128 {
+                $e
+            }
+        }
+    )*};
+}
+pub(crate) use floating;
+
+/// A lane of a vector.
+pub trait Lane: Copy + Default + 'static {
+    /// As many as fill 128 bits.
+    type Lanes: Copy + AsRef<[Self]> + AsMut<[Self]>;
+    /// Splits, least significant lane first.
+    fn split(v: u128) -> Self::Lanes;
+    /// Joins.
+    fn join(v: Self::Lanes) -> u128;
+}
+
+macro_rules! lane {
+    ($($t:ty, $n:literal;)*) => {$(
+        #[allow(unnecessary_transmutes)]
+        impl Lane for $t {
+            type Lanes = [$t; $n];
+            #[inline(always)]
+            fn split(v: u128) -> [$t; $n] {
+                // SAFETY: same size, every bit pattern is valid; the host is little-endian.
+                unsafe { std::mem::transmute(v) }
+            }
+            #[inline(always)]
+            fn join(v: [$t; $n]) -> u128 {
+                // SAFETY: as `split`.
+                unsafe { std::mem::transmute(v) }
+            }
+        }
+    )*};
+}
+lane! { u8, 16; i8, 16; u16, 8; i16, 8; u32, 4; i32, 4; u64, 2; i64, 2; }
+
+/// Lane by lane.
+#[inline(always)]
+pub fn lanes<L: Lane>(a: u128, b: u128, mut f: impl FnMut(L, L) -> L) -> u128 {
+    let (mut x, y) = (L::split(a), L::split(b));
+    for (x, y) in x.as_mut().iter_mut().zip(y.as_ref()) {
+        *x = f(*x, *y);
+    }
+    L::join(x)
+}
+
+/// Each lane of one operand.
+#[inline(always)]
+pub fn each<L: Lane>(a: u128, mut f: impl FnMut(L) -> L) -> u128 {
+    lanes::<L>(a, a, |x, _| f(x))
+}
+
+/// A vector whose lane `k` is `f(k)`.
+#[inline(always)]
+pub fn build<L: Lane>(mut f: impl FnMut(usize) -> L) -> u128 {
+    let mut v = L::split(0);
+    for (k, x) in v.as_mut().iter_mut().enumerate() {
+        *x = f(k);
+    }
+    L::join(v)
+}
+
+/// Lane `k`.
+#[inline(always)]
+pub fn lane_of<L: Lane>(v: u128, k: usize) -> L {
+    L::split(v).as_ref()[k]
+}
+
+/// `v` with lane `k` replaced.
+#[inline(always)]
+pub fn with_lane<L: Lane>(v: u128, k: usize, x: L) -> u128 {
+    let mut v = L::split(v);
+    v.as_mut()[k] = x;
+    L::join(v)
+}
+
+/// `low` in the low `bits` bits of `v`.
+#[inline(always)]
+pub fn merge(v: u128, low: u128, bits: u32) -> u128 {
+    let mask = u128::MAX >> (128 - bits);
+    v & !mask | low & mask
+}
+
+#[inline(always)]
+pub(crate) unsafe fn xmm(cpu: *mut Cpu, n: u8) -> *mut u128 {
+    // The decoder gives register numbers 0 to 15.
+    (&raw mut (*cpu).fpu.xmm).cast::<u128>().add(n as usize & 15)
+}
+
+/// Whether the instruction may run; the cold twin records why not.
+#[inline(always)]
+unsafe fn enabled<M: Mem>(cpu: *mut Cpu) -> bool {
+    if (*cpu).sse_enabled() {
+        return true;
+    }
+    rare();
+    if M::SLOW {
+        (*cpu).trap = (*cpu).check_sse().err();
+    }
+    false
+}
+
+/// A source operand, zero-extended.
+///
+/// # Safety
+/// As [`Sem::run`].
+#[expect(clippy::missing_safety_doc, reason = "stated for the trait")]
+pub trait Source {
+    /// Reads it.
+    unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u128>;
+}
+
+/// The XMM register in [`Op::s`].
+pub struct Xmm;
+/// The XMM register in [`Op::d`].
+pub struct XmmD;
+/// The general-purpose register in [`Op::s`].
+pub struct Gpr<W>(PhantomData<W>);
+/// The immediate.
+pub struct Imm;
+/// A word in memory.
+pub struct Narrow<A, W>(PhantomData<(A, W)>);
+/// 16 bytes in memory.
+pub struct Full<A, const ALIGNED: bool>(PhantomData<A>);
+
+impl Source for Xmm {
+    #[inline(always)]
+    unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
+        Some(*xmm(cpu, (*op).s))
+    }
+}
+
+impl Source for XmmD {
+    #[inline(always)]
+    unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
+        Some(*xmm(cpu, (*op).d))
+    }
+}
+
+impl<W: Word> Source for Gpr<W> {
+    #[inline(always)]
+    unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
+        Some(get::<W>(cpu, (*op).s).u() as u128)
+    }
+}
+
+impl Source for Imm {
+    #[inline(always)]
+    unsafe fn load<M: Mem>(op: *const Op, _: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
+        Some((*op).imm as u8 as u128)
+    }
+}
+
+impl<A: Address, W: Word> Source for Narrow<A, W> {
+    #[inline(always)]
+    unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u128> {
+        let la = A::linear(&*op, cpu, W::BYTES, false)?;
+        Some(M::load::<W>(cpu, tlb, la)?.u() as u128)
+    }
+}
+
+/// #GP(0) for an operand that must be aligned and is not.
+#[inline(always)]
+unsafe fn check_aligned<M: Mem>(cpu: *mut Cpu, la: u64) -> Option<()> {
+    if la & 15 == 0 {
+        return Some(());
+    }
+    rare();
+    if M::SLOW {
+        (*cpu).trap = Some(Trap::GP0);
+    }
+    None
+}
+
+impl<A: Address, const ALIGNED: bool> Source for Full<A, ALIGNED> {
+    #[inline(always)]
+    unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u128> {
+        let la = A::linear(&*op, cpu, 16, false)?;
+        if ALIGNED {
+            check_aligned::<M>(cpu, la)?;
+        }
+        M::load_vector(cpu, tlb, la)
+    }
+}
+
+/// `XMM = P(XMM, source, imm)`.
+pub struct Binary<S, P>(PhantomData<(S, P)>);
+
+impl<S: Source, P: Pure> Sem for Binary<S, P> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        if !enabled::<M>(cpu) {
+            return Flow::Slow;
+        }
+        let b = try_flow!(S::load::<M>(o, cpu, tlb));
+        let d = xmm(cpu, (*o).d);
+        *d = P::run(*d, b, (*o).imm as u8);
+        Flow::Next(1)
+    }
+}
+
+/// `XMM = P(XMM, source, imm)` under MXCSR.
+pub struct BinaryFp<S, P>(PhantomData<(S, P)>);
+
+impl<S: Source, P: Floating> Sem for BinaryFp<S, P> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        if !enabled::<M>(cpu) {
+            return Flow::Slow;
+        }
+        let b = try_flow!(S::load::<M>(o, cpu, tlb));
+        let d = xmm(cpu, (*o).d);
+        let r = try_flow!(floating_result::<M, P>(cpu, *d, b, (*o).imm as u8));
+        *d = r;
+        Flow::Next(1)
+    }
+}
+
+/// Computes, and notes the exceptions; `None` for an unmasked one.
+#[inline(always)]
+unsafe fn floating_result<M: Mem, P: Floating>(
+    cpu: *mut Cpu,
+    a: u128,
+    b: u128,
+    imm: u8,
+) -> Option<u128> {
+    let mut e = Env::sse((*cpu).fpu.mxcsr);
+    let r = P::run(&mut e, a, b, imm);
+    if !M::SLOW && e.trapped() {
+        return None;
+    }
+    match (*cpu).commit_simd(&e) {
+        Ok(()) => Some(r),
+        Err(t) => {
+            (*cpu).trap = Some(t);
+            None
+        }
+    }
+}
+
+/// `GPR = P(source, imm)`.
+pub struct ToGpr<S, P, W>(PhantomData<(S, P, W)>);
+
+impl<S: Source, P: Pure, W: Word> Sem for ToGpr<S, P, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        if !enabled::<M>(cpu) {
+            return Flow::Slow;
+        }
+        let b = try_flow!(S::load::<M>(o, cpu, tlb));
+        put(cpu, (*o).d, W::of(P::run(0, b, (*o).imm as u8) as u64));
+        Flow::Next(1)
+    }
+}
+
+/// `GPR = P(source)` under MXCSR.
+pub struct ToGprFp<S, P, W>(PhantomData<(S, P, W)>);
+
+impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        if !enabled::<M>(cpu) {
+            return Flow::Slow;
+        }
+        let b = try_flow!(S::load::<M>(o, cpu, tlb));
+        let r = try_flow!(floating_result::<M, P>(cpu, 0, b, 0));
+        put(cpu, (*o).d, W::of(r as u64));
+        Flow::Next(1)
+    }
+}
+
+/// Compares XMM with the source; P gives the status flags.
+pub struct ToFlags<S, P>(PhantomData<(S, P)>);
+
+impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        if !enabled::<M>(cpu) {
+            return Flow::Slow;
+        }
+        let b = try_flow!(S::load::<M>(o, cpu, tlb));
+        let r = try_flow!(floating_result::<M, P>(cpu, *xmm(cpu, (*o).d), b, 0));
+        (*cpu).set_status(r as u64);
+        Flow::Next(1)
+    }
+}
+
+/// `memory = XMM`, 16 bytes.
+pub struct StoreFull<A, const ALIGNED: bool>(PhantomData<A>);
+
+impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        if !enabled::<M>(cpu) {
+            return Flow::Slow;
+        }
+        let la = try_flow!(A::linear(&*o, cpu, 16, true));
+        if ALIGNED {
+            try_flow!(check_aligned::<M>(cpu, la));
+        }
+        try_flow!(M::store_vector(cpu, tlb, la, *xmm(cpu, (*o).s)));
+        Flow::Next(1)
+    }
+}
+
+/// `memory = P(XMM, imm)`, a word.
+pub struct StoreNarrow<A, P, W>(PhantomData<(A, P, W)>);
+
+impl<A: Address, P: Pure, W: Word> Sem for StoreNarrow<A, P, W> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        if !enabled::<M>(cpu) {
+            return Flow::Slow;
+        }
+        let v = P::run(0, *xmm(cpu, (*o).s), (*o).imm as u8);
+        let la = try_flow!(A::linear(&*o, cpu, W::BYTES, true));
+        try_flow!(M::store(cpu, tlb, la, W::of(v as u64)));
+        Flow::Next(1)
+    }
+}
+
+/// `P(XMM, XMM or aligned m128, imm)`; the address forms have their own handlers.
+pub fn hot<P: Pure>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<Binary<Xmm, P>>(),
+        Am::Base => handler::<Binary<Full<Base, true>, P>>(),
+        Am::Index => handler::<Binary<Full<Index, true>, P>>(),
+        Am::General => handler::<Binary<Full<General, true>, P>>(),
+    }
+}
+
+/// As [`hot`], the address may be misaligned.
+pub fn hot_unaligned<P: Pure>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<Binary<Xmm, P>>(),
+        Am::Base => handler::<Binary<Full<Base, false>, P>>(),
+        Am::Index => handler::<Binary<Full<Index, false>, P>>(),
+        Am::General => handler::<Binary<Full<General, false>, P>>(),
+    }
+}
+
+/// `P(XMM, XMM or aligned m128, imm)`.
+pub fn full<P: Pure>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<Binary<Xmm, P>>(),
+        _ => handler::<Binary<Full<General, true>, P>>(),
+    }
+}
+
+/// `P(XMM, XMM or a word in memory, imm)`.
+pub fn narrow<P: Pure, W: Word>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<Binary<Xmm, P>>(),
+        Am::Base => handler::<Binary<Narrow<Base, W>, P>>(),
+        _ => handler::<Binary<Narrow<General, W>, P>>(),
+    }
+}
+
+/// `P(XMM, general-purpose register of width G or a word in memory, imm)`.
+pub fn from_gpr<P: Pure, G: Word, W: Word>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<Binary<Gpr<G>, P>>(),
+        Am::Base => handler::<Binary<Narrow<Base, W>, P>>(),
+        _ => handler::<Binary<Narrow<General, W>, P>>(),
+    }
+}
+
+/// `P(XMM, imm)`.
+pub fn by_imm<P: Pure>(_: &Shape) -> Handler {
+    handler::<Binary<Imm, P>>()
+}
+
+/// `GPR = P(XMM, imm)`.
+pub fn to_gpr<P: Pure, W: Word>(_: &Shape) -> Handler {
+    handler::<ToGpr<Xmm, P, W>>()
+}
+
+/// `GPR of width G or a word in memory = P(XMM, imm)`.
+pub fn to_gpr_or_memory<P: Pure, G: Word, W: Word>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<ToGpr<Xmm, P, G>>(),
+        Am::Base => handler::<StoreNarrow<Base, P, W>>(),
+        _ => handler::<StoreNarrow<General, P, W>>(),
+    }
+}
+
+/// `XMM or word in memory = XMM`; P says how registers do it, Q what is stored.
+pub fn store<P: Pure, Q: Pure, W: Word>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<Binary<Xmm, P>>(),
+        Am::Base => handler::<StoreNarrow<Base, Q, W>>(),
+        _ => handler::<StoreNarrow<General, Q, W>>(),
+    }
+}
+
+/// `XMM or m128 = XMM`.
+pub fn store_full<P: Pure, const ALIGNED: bool>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<Binary<Xmm, P>>(),
+        Am::Base => handler::<StoreFull<Base, ALIGNED>>(),
+        Am::Index => handler::<StoreFull<Index, ALIGNED>>(),
+        Am::General => handler::<StoreFull<General, ALIGNED>>(),
+    }
+}
+
+/// `P(XMM, XMM or aligned m128, imm)` under MXCSR.
+pub fn fp_full<P: Floating>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<BinaryFp<Xmm, P>>(),
+        _ => handler::<BinaryFp<Full<General, true>, P>>(),
+    }
+}
+
+/// `P(XMM, XMM or a word in memory, imm)` under MXCSR.
+pub fn fp_narrow<P: Floating, W: Word>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<BinaryFp<Xmm, P>>(),
+        Am::Base => handler::<BinaryFp<Narrow<Base, W>, P>>(),
+        _ => handler::<BinaryFp<Narrow<General, W>, P>>(),
+    }
+}
+
+/// `P(XMM, general-purpose register or memory)` under MXCSR.
+pub fn fp_from_gpr<P: Floating, W: Word>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<BinaryFp<Gpr<W>, P>>(),
+        _ => handler::<BinaryFp<Narrow<General, W>, P>>(),
+    }
+}
+
+/// `GPR of width G = P(XMM or a word in memory)` under MXCSR.
+pub fn fp_to_gpr<P: Floating, G: Word, W: Word>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<ToGprFp<Xmm, P, G>>(),
+        _ => handler::<ToGprFp<Narrow<General, W>, P, G>>(),
+    }
+}
+
+/// `status flags = P(XMM, XMM or a word in memory)` under MXCSR.
+pub fn fp_to_flags<P: Floating, W: Word>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<ToFlags<Xmm, P>>(),
+        _ => handler::<ToFlags<Narrow<General, W>, P>>(),
+    }
+}
