@@ -40,7 +40,7 @@ enum Op {
     /// An access, the way given by `how`: translate, fill, or fetch.
     Access {
         regime: usize,
-        la: La,
+        la: usize,
         access: Access,
         how: u8,
     },
@@ -93,40 +93,58 @@ fn access() -> impl Strategy<Value = Access> {
 
 fn op() -> impl Strategy<Value = Op> {
     let index = 0..INDEXES.len();
-    let la = [index.clone(), index.clone(), index.clone(), index.clone(), index.clone()];
     prop_oneof![
         6 => (1..=POOL, index.clone(), 0..3u8, entry())
             .prop_map(|(page, index, part, entry)| Op::Store { page, index, part, entry }),
         1 => (1..=POOL).prop_map(|page| Op::Zero { page }),
-        1 => (0..4u64, index, entry())
+        2 => (prop_oneof![1 => 0..3u64, 3 => Just(3)], index, entry())
             .prop_map(|(level, index, entry)| Op::Ept { level, index, entry }),
-        16 => (0..REGIMES, la, access(), 0..3u8).prop_map(|(regime, la, access, how)| Op::Access {
-            regime,
-            la: La(la),
-            access,
-            how
-        }),
+        24 => (0..REGIMES, 0..LINEARS, access(), 0..3u8)
+            .prop_map(|(regime, la, access, how)| Op::Access { regime, la, access, how }),
         1 => (1..=POOL, any::<bool>()).prop_map(|(page, on)| Op::Code { page, on }),
         1 => (1..=POOL, any::<bool>()).prop_map(|(page, on)| Op::Trap { page, on }),
         1 => (0..REGIMES).prop_map(|regime| Op::Flush { regime }),
     ]
 }
 
+/// Of each, this many in a case: few, so that they meet again.
 const REGIMES: usize = 5;
+const LINEARS: usize = 6;
 
-fn regime() -> impl Strategy<Value = Regime> {
-    let mode = prop_oneof![
+fn la() -> impl Strategy<Value = La> {
+    let index = || prop_oneof![6 => 0..3usize, 1 => 0..INDEXES.len()];
+    [index(), index(), index(), index(), index()].prop_map(La)
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop_oneof![
         1 => Just(Mode::Off),
         2 => any::<bool>().prop_map(|pse| Mode::Bits32 { pse }),
         2 => Just(Mode::Pae),
         4 => Just(Mode::Level4),
         2 => Just(Mode::Level5),
-    ];
+    ]
+}
+
+/// Regimes of two kinds, over tables in the same pages. Those of one kind read entries alike, and
+/// so share shadow pages.
+fn regimes() -> impl Strategy<Value = Vec<Regime>> {
+    (mode(), mode()).prop_flat_map(|(a, b)| (regime(a), regime(b))).prop_flat_map(|(a, b)| {
+        prop::collection::vec(prop_oneof![2 => variant(a), 1 => variant(b)], REGIMES)
+    })
+}
+
+fn variant(base: Regime) -> impl Strategy<Value = Regime> {
+    (1..=3u64, any::<bool>(), any::<bool>(), any::<bool>())
+        .prop_map(move |(root, wp, smep, smap)| Regime { root: root << 12, wp, smep, smap, ..base })
+}
+
+fn regime(mode: Mode) -> impl Strategy<Value = Regime> {
     let ept = prop_oneof![2 => Just(None), 1 => Just(Some(false)), 1 => Just(Some(true))];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    let pages = [1..=POOL, 1..=POOL, 1..=POOL, 1..=POOL];
-    (mode, pages, flags, ept, prop_oneof![Just(36u8), Just(40), Just(46), Just(52)]).prop_map(
-        |(mode, pages, (wp, nxe, smep, smap, gib_pages), ept, maxphys)| Regime {
+    let pages = [1..=3u64, 1..=POOL, 1..=POOL, 1..=POOL];
+    (pages, flags, ept, prop_oneof![1 => Just(36u8), 4 => Just(40), 1 => Just(52)]).prop_map(
+        move |(pages, (wp, nxe, smep, smap, gib_pages), ept, maxphys)| Regime {
             mode,
             root: pages[0] << 12,
             pdpte: if mode == Mode::Pae {
@@ -160,16 +178,18 @@ struct Pair {
     mmu: Mmu,
     model: Model,
     regimes: Vec<Regime>,
+    linears: Vec<La>,
     links: Vec<Link>,
 }
 
 impl Pair {
-    fn new(regimes: Vec<Regime>, fill: &[Entry], limits: Limits) -> Pair {
+    fn new(regimes: Vec<Regime>, linears: Vec<La>, fill: &[Entry], limits: Limits) -> Pair {
         let ram = Ram::new(SIZE).expect("1 MiB is a valid size");
         let mut pair = Pair {
             mmu: Mmu::new(ram, limits),
             model: Model { mem: vec![0; SIZE as usize], changes: 0 },
             regimes,
+            linears,
             links: vec![],
         };
         let mut entries = fill.iter().cycle();
@@ -230,9 +250,9 @@ impl Pair {
         }
     }
 
-    fn access(&mut self, regime: usize, la: La, a: Access, how: u8) {
+    fn access(&mut self, regime: usize, la: usize, a: Access, how: u8) {
         let r = self.regimes[regime];
-        let la = linear(r.mode, la);
+        let la = linear(r.mode, self.linears[la]);
         let bank = self.mmu.activate(&r);
         let view = match (a.user && !a.implicit, r.smap && (a.implicit || !a.ac)) {
             (true, _) => View::User,
@@ -326,11 +346,11 @@ fn check(cases: u32, limits: Limits) {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let regimes = prop::collection::vec(regime(), REGIMES);
+    let linears = prop::collection::vec(la(), LINEARS);
     let fill = prop::collection::vec(entry(), 48);
     let ops = prop::collection::vec(op(), 1..200);
-    let result = runner.run(&(regimes, fill, ops), |(regimes, fill, ops)| {
-        let mut pair = Pair::new(regimes, &fill, limits);
+    let result = runner.run(&(regimes(), linears, fill, ops), |(regimes, linears, fill, ops)| {
+        let mut pair = Pair::new(regimes, linears, &fill, limits);
         for op in ops {
             pair.run(op);
             pair.check();
@@ -344,10 +364,10 @@ fn check(cases: u32, limits: Limits) {
 
 #[test]
 fn tiny_limits() {
-    check(150, Limits { banks: 2, shadow_pages: 8 });
+    check(300, Limits { banks: 2, shadow_pages: 8 });
 }
 
 #[test]
 fn ample_limits() {
-    check(150, Limits { banks: 8, shadow_pages: 1000 });
+    check(300, Limits { banks: 8, shadow_pages: 1000 });
 }
