@@ -21,6 +21,14 @@ impl Cpu {
         unsafe { &mut *self.env.mmu }
     }
 
+    /// Memory, to look at.
+    #[inline(always)]
+    pub(crate) fn mmu_ref(&self) -> &Mmu {
+        debug_assert!(!self.env.mmu.is_null());
+        // SAFETY: as `mmu`.
+        unsafe { &*self.env.mmu }
+    }
+
     /// Decoded code.
     #[inline(always)]
     pub(crate) fn code(&mut self) -> &mut CodeCache {

@@ -95,7 +95,7 @@ impl Cpu {
             self.take_debug_bits(event.address);
         }
         if event.kind == EventKind::Nmi {
-            self.sys.nmi_blocked = true;
+            self.block_nmi();
         }
         let entry = if !self.protected() {
             self.real_entry(&event)?
@@ -204,6 +204,7 @@ impl Cpu {
         let ext = event.ext();
         let selector = gate.gate_selector();
         if gate.system() == Some(system::TASK_GATE) {
+            self.vmx_task_switch(selector, 3)?;
             // DEPARTURE: no hardware task switches.
             return Err(selector_fault(vector::GP, selector, ext));
         }

@@ -77,7 +77,7 @@ impl Cpu {
             return true;
         }
         if matches!(s.activity, Activity::Shutdown | Activity::WaitSipi) {
-            return false;
+            return self.vmx_attention();
         }
         s.pending_debug != 0
             || s.nmi_pending && !s.nmi_blocked
@@ -125,6 +125,9 @@ impl Cpu {
     fn take_init(&mut self) -> bool {
         if self.sys.init_pending && !self.vmx_blocks_init() {
             self.sys.init_pending = false;
+            if self.vmx_init() {
+                return true;
+            }
             self.init();
             return true;
         }
@@ -197,6 +200,7 @@ impl Cpu {
 
     /// Before a step that runs alone.
     pub(crate) fn before_step(&mut self, stepping: bool) {
+        self.vmx_before_step(stepping);
         if stepping {
             self.sys.sti_shadow = false;
             self.sys.ss_shadow = false;

@@ -80,7 +80,7 @@ impl Cpu {
             let activity = self.sys.activity;
             match activity {
                 Activity::Active => {}
-                Activity::Shutdown => return Stop::TripleFault,
+                Activity::Shutdown if !self.vmx.guest => return Stop::TripleFault,
                 _ if activity == Activity::Hlt && self.timer_due() => continue,
                 _ => return Stop::Idle,
             }

@@ -333,6 +333,8 @@ pub struct Stats {
     pub exceptions: [u64; 32],
     /// External interrupts delivered.
     pub interrupts: u64,
+    /// VM exits and entries.
+    pub vmx: crate::vmx::stats::Stats,
     /// The last events delivered.
     pub recent: Recent,
     /// Accesses to MSRs that do not exist: number and count.

@@ -148,11 +148,12 @@ fn int_n(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     if cpu.v86() && cpu.rflags_system & flags::IOPL != flags::IOPL {
         return Err(Trap::GP0);
     }
-    by_instruction(cpu, EventKind::Software, i.immediate8())
+    by_instruction(cpu, i, EventKind::Software, i.immediate8())
 }
 
-fn by_instruction(cpu: &mut Cpu, kind: EventKind, vector: u8) -> Outcome {
+fn by_instruction(cpu: &mut Cpu, i: &Instruction, kind: EventKind, vector: u8) -> Outcome {
     let event = Event::new(kind, vector);
+    cpu.vmx.software_length = i.len() as u8;
     if cpu.vmx_intercepts_instruction(&event) {
         return Err(Trap::VmExit);
     }
@@ -160,21 +161,21 @@ fn by_instruction(cpu: &mut Cpu, kind: EventKind, vector: u8) -> Outcome {
 }
 
 /// `INT3`.
-fn int3(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    by_instruction(cpu, EventKind::SoftwareException, vector::BP)
+fn int3(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    by_instruction(cpu, i, EventKind::SoftwareException, vector::BP)
 }
 
 /// `INT1`.
-fn int1(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    by_instruction(cpu, EventKind::Privileged, vector::DB)
+fn int1(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    by_instruction(cpu, i, EventKind::Privileged, vector::DB)
 }
 
 /// `INTO`.
-fn into(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+fn into(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     if !cpu.of() {
         return Ok(());
     }
-    by_instruction(cpu, EventKind::SoftwareException, vector::OF)
+    by_instruction(cpu, i, EventKind::SoftwareException, vector::OF)
 }
 
 /// `UD0`, `UD1`, `UD2`.

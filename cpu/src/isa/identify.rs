@@ -1,17 +1,19 @@
 //! CPUID, time-stamp counter, performance counters, MSRs, random numbers. SDM vol. 2 under these names.
 
 use super::{Form, Make, forms};
-use crate::control::CR4_TSD;
+use crate::control::{CR4_PCE, CR4_TSD};
 use crate::flags;
 use crate::model::feature;
 use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
+use crate::vmx::Cause;
 use iced_x86::Instruction;
 
 type Outcome = Result<(), Trap>;
 
 /// `CPUID`.
-fn cpuid(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+fn cpuid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    cpu.vmx_intercept(i, Cause::Cpuid)?;
     let [a, b, c, d] = cpu.cpuid(cpu.regs[gpr::RAX] as u32, cpu.regs[gpr::RCX] as u32);
     for (r, v) in [(gpr::RAX, a), (gpr::RBX, b), (gpr::RCX, c), (gpr::RDX, d)] {
         cpu.regs[r] = v as u64;
@@ -31,20 +33,23 @@ fn may_read_time(cpu: &Cpu) -> Outcome {
 }
 
 /// `RDTSC`.
-fn rdtsc(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+fn rdtsc(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     may_read_time(cpu)?;
-    let t = cpu.tsc();
+    cpu.vmx_intercept(i, Cause::Rdtsc)?;
+    let t = cpu.guest_tsc();
     put_pair(cpu, t);
     Ok(())
 }
 
 /// `RDTSCP`.
-fn rdtscp(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+fn rdtscp(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     if !cpu.model.has(feature::RDTSCP) {
         return Err(Trap::UD);
     }
+    cpu.vmx_enabled(Cause::Rdtscp)?;
     may_read_time(cpu)?;
-    let t = cpu.tsc();
+    cpu.vmx_intercept(i, Cause::Rdtscp)?;
+    let t = cpu.guest_tsc();
     put_pair(cpu, t);
     cpu.regs[gpr::RCX] = cpu.sys.msr.tsc_aux;
     Ok(())
@@ -55,14 +60,17 @@ fn rdpid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     if !cpu.model.has(feature::RDPID) {
         return Err(Trap::UD);
     }
+    cpu.vmx_intercept(i, Cause::Rdpid)?;
     let v = cpu.sys.msr.tsc_aux;
     cpu.set_reg(i.op0_register(), v);
     Ok(())
 }
 
 /// `RDPMC`: there are no counters.
-fn rdpmc(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    let _ = cpu;
+fn rdpmc(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    if cpu.sys.cpl == 0 || cpu.sys.cr4 & CR4_PCE != 0 {
+        cpu.vmx_intercept(i, Cause::Rdpmc)?;
+    }
     Err(Trap::GP0)
 }
 
@@ -72,19 +80,25 @@ fn unknown(cpu: &mut Cpu, msr: u32) -> Trap {
 }
 
 /// `RDMSR`.
-fn rdmsr(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+fn rdmsr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
     let msr = cpu.regs[gpr::RCX] as u32;
-    let v = cpu.read_msr(msr).ok_or_else(|| unknown(cpu, msr))?;
+    let v = match cpu.vmx_rdmsr(i, msr)? {
+        Some(v) => v,
+        None => cpu.read_msr(msr).ok_or_else(|| unknown(cpu, msr))?,
+    };
     put_pair(cpu, v);
     Ok(())
 }
 
 /// `WRMSR`.
-fn wrmsr(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+fn wrmsr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
     let msr = cpu.regs[gpr::RCX] as u32;
     let v = cpu.regs[gpr::RDX] << 32 | cpu.regs[gpr::RAX] as u32 as u64;
+    if cpu.vmx_wrmsr(i, msr, v)? {
+        return Ok(());
+    }
     cpu.write_msr(msr, v).ok_or_else(|| unknown(cpu, msr))
 }
 

@@ -323,7 +323,6 @@ pub const FORMS: &[Form] = forms! {
     Nop_rm64 => Make::Typed(nop);
     Endbr64 => Make::Typed(nop);
     Endbr32 => Make::Typed(nop);
-    Pause => Make::Typed(nop);
     Prefetchnta_m8 => Make::Typed(nop);
     Prefetcht0_m8 => Make::Typed(nop);
     Prefetcht1_m8 => Make::Typed(nop);

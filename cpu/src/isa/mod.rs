@@ -117,6 +117,7 @@ const FAMILIES: &[&[Form]] = &[
     moves::FORMS,
     segmented::FORMS,
     segments::FORMS,
+    crate::vmx::FORMS,
     shift::FORMS,
     sse_float::FORMS,
     sse_int::FORMS,

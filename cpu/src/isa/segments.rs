@@ -183,6 +183,7 @@ fn load_far<W: Word, const SEG: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcom
 fn lldt(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.needs_protection()?;
     cpu.privileged()?;
+    cpu.vmx_intercept_table(i)?;
     let selector = cpu.selector_operand(i, 0)?;
     if is_null(selector) {
         cpu.sys.ldtr = null_segment(selector);
@@ -198,6 +199,7 @@ fn lldt(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 fn ltr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.needs_protection()?;
     cpu.privileged()?;
+    cpu.vmx_intercept_table(i)?;
     let selector = cpu.selector_operand(i, 0)?;
     if is_null(selector) {
         return Err(Trap::GP0);
@@ -239,6 +241,7 @@ fn system_descriptor(
 fn sldt(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.needs_protection()?;
     cpu.umip()?;
+    cpu.vmx_intercept_table(i)?;
     let v = cpu.sys.ldtr.selector;
     cpu.store_selector(i, v as u64)
 }
@@ -247,6 +250,7 @@ fn sldt(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 fn str(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.needs_protection()?;
     cpu.umip()?;
+    cpu.vmx_intercept_table(i)?;
     let v = cpu.sys.tr.selector;
     cpu.store_selector(i, v as u64)
 }
@@ -257,6 +261,7 @@ fn table_operand<const BASE: usize>(
     i: &Instruction,
 ) -> Result<crate::state::TableRegister, Trap> {
     cpu.privileged()?;
+    cpu.vmx_intercept_table(i)?;
     let bytes = if cpu.is_64() { 8 } else { 4 };
     let (s, la) = cpu.memory_operand(i, 2 + bytes, false)?;
     let mut b = [0; 10];
@@ -285,6 +290,7 @@ fn lidt<const BASE: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 fn store_table(cpu: &mut Cpu, i: &Instruction, t: crate::state::TableRegister) -> Outcome {
     cpu.umip()?;
+    cpu.vmx_intercept_table(i)?;
     let bytes = if cpu.is_64() { 8 } else { 4 };
     let (s, la) = cpu.memory_operand(i, 2 + bytes, true)?;
     let mut b = [0; 10];

@@ -8,7 +8,8 @@ use crate::events::{DR6_BD, DR7_GD};
 use crate::flags;
 use crate::state::{Activity, Cpu, ar, seg};
 use crate::trap::{Exception, Trap, vector};
-use iced_x86::{Instruction, OpKind};
+use crate::vmx::{Cause, Written};
+use iced_x86::{Instruction, Mnemonic, OpKind};
 use mmu::{AccessKind, GuestPhys, Linear};
 
 type Outcome = Result<(), Trap>;
@@ -52,7 +53,7 @@ impl Cpu {
         let v = v | CR0_ET;
         let bad =
             v >> 32 != 0 || v & (CR0_PG | CR0_PE) == CR0_PG || v & (CR0_NW | CR0_CD) == CR0_NW;
-        if bad {
+        if bad || !self.vmx_cr_fixed(0, v) {
             return Err(Trap::GP0);
         }
         let v = v & CR0_BITS;
@@ -101,7 +102,7 @@ impl Cpu {
     pub(crate) fn write_cr4(&mut self, v: u64) -> Outcome {
         let old = self.sys.cr4;
         let changed = old ^ v;
-        if v & !self.model.cr4_bits() != 0 {
+        if v & !self.model.cr4_bits() != 0 || !self.vmx_cr_fixed(4, v) {
             return Err(Trap::GP0);
         }
         let long = self.long_mode();
@@ -159,6 +160,10 @@ fn mov_from_cr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
         return Err(Trap::UD);
     }
     cpu.privileged()?;
+    if let Some(v) = cpu.vmx_read_cr(i, n as u8)? {
+        cpu.set_reg(i.op0_register(), v);
+        return Ok(());
+    }
     let v = match n {
         0 => cpu.sys.cr0,
         2 => cpu.sys.cr2,
@@ -178,6 +183,7 @@ fn mov_to_cr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     }
     cpu.privileged()?;
     let v = cpu.reg(i.op1_register());
+    let Written::Load(v) = cpu.vmx_write_cr(i, n as u8, v)? else { return Ok(()) };
     match n {
         0 => cpu.write_cr0(v),
         2 => {
@@ -198,6 +204,7 @@ fn mov_to_cr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 fn mov_from_dr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let n = cpu.debug_register(i.op1_register().number())?;
     cpu.privileged()?;
+    cpu.vmx_intercept_dr(i, n as u8, false)?;
     cpu.general_detect()?;
     let v = match n {
         6 => cpu.sys.dr6,
@@ -212,6 +219,7 @@ fn mov_from_dr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 fn mov_to_dr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let n = cpu.debug_register(i.op0_register().number())?;
     cpu.privileged()?;
+    cpu.vmx_intercept_dr(i, n as u8, true)?;
     cpu.general_detect()?;
     let v = cpu.reg(i.op1_register());
     cpu.write_dr(n, v)
@@ -224,14 +232,14 @@ fn lmsw(cpu: &mut Cpu, i: &Instruction) -> Outcome {
         OpKind::Register => cpu.reg(i.op0_register()),
         _ => cpu.load_operand::<u16>(i)? as u64,
     };
-    let keep = cpu.sys.cr0 & (!0xf | CR0_PE);
-    cpu.write_cr0(keep | v & 0xf)
+    let cr0 = cpu.vmx_lmsw(i, v as u16)?;
+    cpu.write_cr0(cr0)
 }
 
 /// `SMSW`.
 fn smsw(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.umip()?;
-    let v = cpu.sys.cr0;
+    let v = cpu.vmx_seen_cr0();
     match i.op0_kind() {
         OpKind::Register => {
             cpu.set_reg(i.op0_register(), v);
@@ -242,22 +250,32 @@ fn smsw(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 }
 
 /// `CLTS`.
-fn clts(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+fn clts(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
-    cpu.sys.cr0 &= !CR0_TS;
+    if cpu.vmx_clts(i)? {
+        cpu.sys.cr0 &= !CR0_TS;
+    }
     Ok(())
 }
 
 /// `HLT`.
-fn hlt(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+fn hlt(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
+    cpu.vmx_intercept(i, Cause::Hlt)?;
     cpu.sys.activity = Activity::Hlt;
     Ok(())
 }
 
+/// `PAUSE`.
+fn pause(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    cpu.vmx_intercept(i, Cause::Pause)
+}
+
 /// `INVD`, `WBINVD`: no caches are modelled.
-fn invalidate_caches(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    cpu.privileged()
+fn invalidate_caches(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    cpu.privileged()?;
+    let invd = i.mnemonic() == Mnemonic::Invd;
+    cpu.vmx_intercept(i, if invd { Cause::Invd } else { Cause::Wbinvd })
 }
 
 /// `INVLPG`.
@@ -266,8 +284,10 @@ fn invlpg(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let s = crate::operand::segment_number(i.memory_segment());
     let off = cpu.ea(i);
     let base = if cpu.is_64() && s < seg::FS { 0 } else { cpu.seg_base[s] };
+    let la = off.wrapping_add(base);
+    cpu.vmx_intercept_invlpg(i, la)?;
     let regime = cpu.regime;
-    cpu.mmu().invlpg(&regime, Linear(off.wrapping_add(base)));
+    cpu.mmu().invlpg(&regime, Linear(la));
     Ok(())
 }
 
@@ -277,6 +297,7 @@ fn invpcid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
         return Err(Trap::UD);
     }
     cpu.privileged()?;
+    cpu.vmx_intercept(i, Cause::Invpcid)?;
     let kind = cpu.reg(i.op0_register());
     let (s, la) = cpu.memory_operand(i, 16, false)?;
     let mut b = [0; 16];
@@ -335,6 +356,7 @@ pub const FORMS: &[Form] = forms! {
     Smsw_r64m16 => Make::Plain(smsw);
     Clts => Make::Plain(clts);
     Hlt => Make::End(hlt);
+    Pause => Make::Plain(pause);
     Invd => Make::Plain(invalidate_caches);
     Wbinvd => Make::Plain(invalidate_caches);
     Wbnoinvd => Make::Plain(invalidate_caches);

@@ -1,75 +1,205 @@
 //! Where event delivery asks VMX. Outside VMX operation none of these does anything.
+//! SDM vol. 3, "Other Causes of VM Exits" and "Event Blocking".
 
-use crate::delivery::Event;
-use crate::state::Cpu;
+use super::controls::{exit, pin, proc};
+use super::exit::{Exit, exit_of_event, interruption};
+use super::field::Field;
+use super::reason;
+use crate::delivery::{Event, EventKind};
+use crate::flags;
+use crate::state::{Activity, Cpu};
+use crate::trap::vector;
 
 impl Cpu {
     /// Whether VMX has an event to look at, at this boundary.
     #[inline]
     pub(crate) fn vmx_attention(&self) -> bool {
-        false
+        self.vmx.guest && self.vmx_pending()
+    }
+
+    fn vmx_pending(&self) -> bool {
+        let v = &self.vmx;
+        v.inject
+            || v.monitor_trap
+            || v.tpr_below
+            || v.timer <= self.now()
+            || self.nmi_window()
+            || self.interrupt_window()
+            || self.interrupt_exits()
+    }
+
+    fn nmi_window(&self) -> bool {
+        self.vmx.proc(proc::NMI_WINDOW) && !self.vmx.virtual_nmi_blocked && !self.sys.ss_shadow
+    }
+
+    fn shadowed(&self) -> bool {
+        self.sys.sti_shadow || self.sys.ss_shadow
+    }
+
+    fn interrupt_window(&self) -> bool {
+        self.vmx.proc(proc::INTERRUPT_WINDOW)
+            && self.rflags_system & flags::IF != 0
+            && !self.shadowed()
+    }
+
+    /// Whether an external interrupt exits now; RFLAGS.IF has no say.
+    fn interrupt_exits(&self) -> bool {
+        self.vmx.pin(pin::EXTERNAL_INTERRUPT) && !self.shadowed() && self.interrupt_pending()
     }
 
     /// Events above debug traps. True if one was taken.
     pub(crate) fn vmx_high_event(&mut self) -> bool {
-        false
+        if !self.vmx.guest {
+            return false;
+        }
+        if self.vmx.inject {
+            self.inject_event();
+            return true;
+        }
+        if std::mem::take(&mut self.vmx.tpr_below) {
+            return self.exit_now(Exit::new(reason::TPR_BELOW_THRESHOLD));
+        }
+        if std::mem::take(&mut self.vmx.monitor_trap) {
+            return self.exit_now(Exit::new(reason::MONITOR_TRAP));
+        }
+        // The timer runs in shutdown, where nothing below is looked at.
+        self.sys.activity == Activity::Shutdown && self.take_preemption()
+    }
+
+    fn take_preemption(&mut self) -> bool {
+        self.vmx.timer <= self.now() && self.exit_now(Exit::new(reason::PREEMPTION_TIMER))
     }
 
     /// Preemption timer and NMI window. True if one was taken.
     pub(crate) fn vmx_middle_event(&mut self) -> bool {
-        false
+        if !self.vmx.guest {
+            return false;
+        }
+        self.take_preemption() || self.nmi_window() && self.exit_now(Exit::new(reason::NMI_WINDOW))
     }
 
-    /// Interrupt window and virtual interrupts, before external interrupts. True if one was taken.
+    /// Interrupt window and exits of external interrupts. True if one was taken.
     pub(crate) fn vmx_low_event(&mut self) -> bool {
-        false
+        if self.interrupt_window() {
+            return self.exit_now(Exit::new(reason::INTERRUPT_WINDOW));
+        }
+        if !self.interrupt_exits() {
+            return false;
+        }
+        let acknowledge = self.vmx.vmcs[Field::ExitControls] & exit::ACKNOWLEDGE != 0;
+        let event =
+            acknowledge.then(|| Event::new(EventKind::External, self.acknowledge_interrupt()));
+        let interruption = event.map_or(0, |e| interruption(&e));
+        self.exit_now(Exit { interruption, ..Exit::new(reason::EXTERNAL_INTERRUPT) })
     }
 
     /// Whether an event that is about to be delivered exits instead. If so, the exit has been made.
-    pub(crate) fn vmx_intercepts(&mut self, _event: &Event) -> bool {
-        false
+    pub(crate) fn vmx_intercepts(&mut self, event: &Event) -> bool {
+        if !self.vmx.guest {
+            return false;
+        }
+        let injected = std::mem::take(&mut self.vmx.injecting);
+        if injected || !self.event_exits(event) {
+            self.vmx.monitor_trap |= self.vmx.proc(proc::MONITOR_TRAP);
+            return false;
+        }
+        let mut e = exit_of_event(event);
+        let outer = self.sys.delivering.take().filter(|_| event.vector != vector::DF);
+        if self.vmx.nmi_unblocked && outer.is_none() && event.vector != vector::DF {
+            e.interruption |= 1 << 12;
+        }
+        self.vmx.exit = e;
+        self.leave_guest(outer);
+        true
     }
 
     /// Whether an event that an instruction raises (INT3, INTO, INT1) exits. If so, the exit is recorded.
-    pub(crate) fn vmx_intercepts_instruction(&mut self, _event: &Event) -> bool {
-        false
+    pub(crate) fn vmx_intercepts_instruction(&mut self, event: &Event) -> bool {
+        if !self.vmx.guest || !self.event_exits(event) {
+            return false;
+        }
+        let length = self.vmx.software_length as u32;
+        self.vmx.exit = Exit { length, ..exit_of_event(event) };
+        true
     }
 
-    /// A VMX capability MSR; `None`: #GP(0).
-    pub(crate) fn vmx_msr_read(&self, _msr: u32) -> Option<u64> {
-        None
+    fn event_exits(&self, event: &Event) -> bool {
+        let v = &self.vmx.vmcs;
+        match event.kind {
+            EventKind::External | EventKind::Software => false,
+            EventKind::Nmi => self.vmx.pin(pin::NMI),
+            _ => {
+                let bit = v[Field::ExceptionBitmap] >> (event.vector & 31) & 1 != 0;
+                let fault = event.kind == EventKind::Hardware && event.vector == vector::PF;
+                let error = event.error.unwrap_or(0) as u64;
+                let matches = error & v[Field::PageFaultMask] == v[Field::PageFaultMatch];
+                if fault { bit == matches } else { bit }
+            }
+        }
     }
 
-    /// Whether INIT stays latched.
+    /// Whether INIT stays latched: in VMX root operation, and in a guest that waits for a start-up IPI.
     pub(crate) fn vmx_blocks_init(&self) -> bool {
-        false
+        self.vmx.on && (!self.vmx.guest || self.sys.activity == Activity::WaitSipi)
+    }
+
+    /// Whether INIT exits. If so, the exit has been made.
+    pub(crate) fn vmx_init(&mut self) -> bool {
+        self.vmx.guest && self.exit_now(Exit::new(reason::INIT))
     }
 
     /// Whether a start-up IPI exits. If so, the exit has been made.
-    pub(crate) fn vmx_sipi(&mut self, _page: u8) -> bool {
-        false
+    pub(crate) fn vmx_sipi(&mut self, page: u8) -> bool {
+        let qualification = page as u64;
+        self.vmx.guest && self.exit_now(Exit { qualification, ..Exit::new(reason::SIPI) })
     }
 
     /// Whether the next instruction has to run alone: monitor trap flag.
     pub(crate) fn vmx_exact_step(&self) -> bool {
-        false
+        self.vmx.proc(proc::MONITOR_TRAP)
+    }
+
+    /// Before a slice of instructions; `stepping`: of one.
+    pub(crate) fn vmx_before_step(&mut self, stepping: bool) {
+        let s = &self.sys;
+        let shadow = s.sti_shadow as u8 | (s.ss_shadow as u8) << 1;
+        self.vmx.shadow = if stepping { shadow } else { 0 };
+        self.vmx.nmi_unblocked = false;
     }
 
     /// After an instruction that ran alone.
-    pub(crate) fn vmx_after_step(&mut self) {}
+    pub(crate) fn vmx_after_step(&mut self) {
+        // A VM entry is the host's instruction: its own step raises no trap in the guest.
+        if self.vmx.proc(proc::MONITOR_TRAP) && !self.vmx.inject {
+            self.vmx.monitor_trap = true;
+        }
+    }
 
     /// Whether a triple fault exits. If so, the exit has been made.
     pub(crate) fn vmx_triple_fault(&mut self) -> bool {
-        false
+        self.vmx.guest && self.exit_now(Exit::new(reason::TRIPLE_FAULT))
     }
 
     /// The retired-instruction count at which the preemption timer is due; `u64::MAX` for never.
     pub(crate) fn vmx_deadline(&self) -> u64 {
-        u64::MAX
+        if self.sys.activity == Activity::WaitSipi { u64::MAX } else { self.vmx.timer }
     }
 
     /// What IRET does to NMI blocking.
     pub(crate) fn iret_unblocks_nmi(&mut self) {
-        self.sys.nmi_blocked = false;
+        if self.vmx.virtual_nmis() {
+            self.vmx.nmi_unblocked = std::mem::take(&mut self.vmx.virtual_nmi_blocked);
+        } else if !self.vmx.pin(pin::NMI) {
+            self.vmx.nmi_unblocked = std::mem::take(&mut self.sys.nmi_blocked);
+        }
+    }
+
+    /// An NMI is delivered: further ones are blocked.
+    pub(crate) fn block_nmi(&mut self) {
+        if self.vmx.virtual_nmis() {
+            self.vmx.virtual_nmi_blocked = true;
+        } else {
+            self.sys.nmi_blocked = true;
+        }
     }
 }

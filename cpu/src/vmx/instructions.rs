@@ -1,0 +1,349 @@
+//! The VMX instructions but VM entries. SDM vol. 3, "VMX Instruction Reference".
+
+use super::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_VMXE, capability_msr};
+use super::entry::{vmlaunch, vmresume};
+use super::exit::Exit;
+use super::field::{Field, group};
+use super::rules::canonical;
+use super::vmcs::{CLEAR, IMAGE, NO_VMCS, REVISION, Vmcs};
+use super::{info, reason};
+use crate::control::EFER_LMA;
+use crate::flags;
+use crate::isa::{Form, Make, forms};
+use crate::state::{Cpu, ar, seg};
+use crate::trap::Trap;
+use iced_x86::Instruction;
+use mmu::{Eptp, HostPhys};
+
+/// VM-instruction errors. SDM vol. 3, "VM Instruction Error Numbers".
+mod error {
+    pub(super) const VMCALL_IN_ROOT: u32 = 1;
+    pub(super) const VMCLEAR_ADDRESS: u32 = 2;
+    pub(super) const VMCLEAR_VMXON: u32 = 3;
+    pub(super) const VMPTRLD_ADDRESS: u32 = 9;
+    pub(super) const VMPTRLD_VMXON: u32 = 10;
+    pub(super) const VMPTRLD_REVISION: u32 = 11;
+    pub(super) const NO_FIELD: u32 = 12;
+    pub(super) const READ_ONLY: u32 = 13;
+    pub(super) const VMXON_IN_ROOT: u32 = 15;
+    pub(super) const INVALIDATE_OPERAND: u32 = 28;
+}
+
+/// IA32_FEATURE_CONTROL: locked, and VMXON enabled outside SMX.
+const FEATURE_LOCK: u64 = 1;
+const FEATURE_VMXON: u64 = 4;
+
+impl Cpu {
+    /// VMsucceed.
+    fn vm_succeed(&mut self) {
+        self.set_status(0);
+    }
+
+    /// VMfailInvalid.
+    pub(super) fn vm_fail_invalid(&mut self) {
+        self.set_status(flags::CF);
+    }
+
+    /// VMfail: VMfailValid with error `n` if there is a current VMCS.
+    pub(super) fn vm_fail(&mut self, n: u32) {
+        if !self.vmx.vmcs.is_current() {
+            return self.vm_fail_invalid();
+        }
+        self.vmx.vmcs[Field::InstructionError] = n as u64;
+        self.set_status(flags::ZF);
+    }
+
+    /// #UD where no VMX instruction but VMCALL exists: real mode, virtual-8086 mode, compatibility mode.
+    fn vmx_mode(&self) -> Result<(), Trap> {
+        let long = self.sys.efer & EFER_LMA != 0;
+        let compatible = long && !self.sys.seg[seg::CS].has(ar::L);
+        if !self.protected() || self.v86() || compatible { Err(Trap::UD) } else { Ok(()) }
+    }
+
+    /// The checks that all but VMXON and VMCALL begin with; in the guest the exit of `reason`.
+    pub(super) fn vmx_operation(&mut self, reason: u32) -> Result<(), Trap> {
+        self.vmx_checks(Exit::new(reason))
+    }
+
+    fn vmx_checks(&mut self, e: Exit) -> Result<(), Trap> {
+        self.vmx_mode()?;
+        if !self.vmx.on {
+            return Err(Trap::UD);
+        }
+        if self.vmx.guest {
+            let length = self.instruction_length();
+            return Err(self.exit_trap(Exit { length, resume: Some(false), ..e }));
+        }
+        if self.sys.cpl != 0 { Err(Trap::GP0) } else { Ok(()) }
+    }
+
+    /// The same for instructions with operands, which an exit reports.
+    fn vmx_operands(&mut self, i: &Instruction, reason: u32) -> Result<(), Trap> {
+        let e = Exit {
+            qualification: self.displacement(i),
+            info: info::instruction(i, self.is_64()),
+            ..Exit::new(reason)
+        };
+        self.vmx_checks(e)
+    }
+
+    /// Whether the operand of VMXON, VMPTRLD or VMCLEAR can be a region.
+    fn region(&self, p: u64) -> bool {
+        p & 0xfff == 0 && p >> self.model.maxphys == 0
+    }
+
+    fn phys_revision(&self, p: u64) -> u32 {
+        self.phys_u64(p) as u32
+    }
+
+    /// Writes the current VMCS back to its region.
+    fn put_vmcs_back(&mut self) {
+        let v = &self.vmx.vmcs;
+        if v.is_current() {
+            let (at, image) = (v.address, v.image());
+            self.phys_write(HostPhys(at + 8), &image);
+        }
+        self.vmx.vmcs = Vmcs::default();
+    }
+
+    /// Whether CR0 and CR4 are as VMX operation wants them.
+    fn vmx_fixed(&self) -> bool {
+        let (cr0, cr4) = (self.sys.cr0, self.sys.cr4);
+        cr0 & CR0_FIXED0 == CR0_FIXED0 && cr0 & !CR0_FIXED1 == 0 && cr4 & CR4_FIXED0 == CR4_FIXED0
+    }
+
+    /// Capability MSR `n`, if the processor has it.
+    pub(crate) fn vmx_msr_read(&self, n: u32) -> Option<u64> {
+        capability_msr(n, self.model.cr4_bits())
+    }
+}
+
+/// `VMXON m64`.
+fn vmxon(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    cpu.vmx_mode()?;
+    if cpu.sys.cr4 & CR4_VMXE == 0 {
+        return Err(Trap::UD);
+    }
+    if cpu.vmx.on {
+        cpu.vmx_operands(i, reason::VMXON)?;
+        cpu.vm_fail(error::VMXON_IN_ROOT);
+        return Ok(());
+    }
+    let enabled = FEATURE_LOCK | FEATURE_VMXON;
+    let allowed = cpu.sys.msr.feature_control & enabled == enabled;
+    if cpu.sys.cpl != 0 || !cpu.vmx_fixed() || !allowed {
+        return Err(Trap::GP0);
+    }
+    let p = cpu.load_operand::<u64>(i)?;
+    if !cpu.region(p) || cpu.phys_revision(p) != REVISION {
+        cpu.vm_fail_invalid();
+        return Ok(());
+    }
+    cpu.vmx = super::Vmx { on: true, vmxon_pointer: p, ..super::Vmx::default() };
+    cpu.vm_succeed();
+    Ok(())
+}
+
+/// `VMXOFF`.
+fn vmxoff(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
+    cpu.vmx_operation(reason::VMXOFF)?;
+    cpu.put_vmcs_back();
+    cpu.vmx = super::Vmx::default();
+    cpu.vm_succeed();
+    Ok(())
+}
+
+/// `VMCLEAR m64`.
+fn vmclear(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    cpu.vmx_operands(i, reason::VMCLEAR)?;
+    let p = cpu.load_operand::<u64>(i)?;
+    if !cpu.region(p) {
+        cpu.vm_fail(error::VMCLEAR_ADDRESS);
+    } else if p == cpu.vmx.vmxon_pointer {
+        cpu.vm_fail(error::VMCLEAR_VMXON);
+    } else {
+        if p == cpu.vmx.vmcs.address {
+            cpu.put_vmcs_back();
+        }
+        cpu.phys_write(HostPhys(p + 8), &CLEAR);
+        cpu.vm_succeed();
+    }
+    Ok(())
+}
+
+/// `VMPTRLD m64`.
+fn vmptrld(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    cpu.vmx_operands(i, reason::VMPTRLD)?;
+    let p = cpu.load_operand::<u64>(i)?;
+    if !cpu.region(p) {
+        cpu.vm_fail(error::VMPTRLD_ADDRESS);
+    } else if p == cpu.vmx.vmxon_pointer {
+        cpu.vm_fail(error::VMPTRLD_VMXON);
+    } else if cpu.phys_revision(p) != REVISION {
+        cpu.vm_fail(error::VMPTRLD_REVISION);
+    } else {
+        if p != cpu.vmx.vmcs.address {
+            cpu.put_vmcs_back();
+            let mut image = [0; IMAGE];
+            let _ = cpu.mmu().read_slice(HostPhys(p), &mut image);
+            cpu.vmx.vmcs = Vmcs::from_image(p, &image);
+            cpu.vmx.dirty = group::ALL;
+        }
+        cpu.vm_succeed();
+    }
+    Ok(())
+}
+
+/// `VMPTRST m64`.
+fn vmptrst(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    cpu.vmx_operands(i, reason::VMPTRST)?;
+    let p = if cpu.vmx.vmcs.is_current() { cpu.vmx.vmcs.address } else { NO_VMCS };
+    cpu.store_operand(i, p)?;
+    cpu.vm_succeed();
+    Ok(())
+}
+
+/// The field that a VMREAD or VMWRITE names, and whether its high half; None: it has failed.
+fn named_field(cpu: &mut Cpu, encoding: u64) -> Option<(Field, bool)> {
+    if !cpu.vmx.vmcs.is_current() {
+        cpu.vm_fail_invalid();
+        return None;
+    }
+    let found = Field::find(encoding);
+    if found.is_none() {
+        cpu.vm_fail(error::NO_FIELD);
+    }
+    found
+}
+
+/// `VMREAD r/m, r`.
+fn vmread(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    cpu.vmx_operands(i, reason::VMREAD)?;
+    let encoding = cpu.reg(i.op_register(1));
+    let Some((f, high)) = named_field(cpu, encoding) else { return Ok(()) };
+    let v = cpu.vmx.vmcs[f] >> if high { 32 } else { 0 };
+    if cpu.is_64() {
+        cpu.write::<u64>(i, 0, v)?;
+    } else {
+        cpu.write::<u32>(i, 0, v as u32)?;
+    }
+    cpu.vm_succeed();
+    Ok(())
+}
+
+/// `VMWRITE r, r/m`.
+fn vmwrite(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    cpu.vmx_operands(i, reason::VMWRITE)?;
+    let v = if cpu.is_64() { cpu.read::<u64>(i, 1)? } else { cpu.read::<u32>(i, 1)? as u64 };
+    let encoding = cpu.reg(i.op_register(0));
+    let Some((f, high)) = named_field(cpu, encoding) else { return Ok(()) };
+    if f.read_only() {
+        cpu.vm_fail(error::READ_ONLY);
+        return Ok(());
+    }
+    let v = if high { cpu.vmx.vmcs[f] & 0xffff_ffff | v << 32 } else { v };
+    cpu.vmx.dirty |= f.line().groups;
+    cpu.vmx.vmcs.set(f, v);
+    cpu.vm_succeed();
+    Ok(())
+}
+
+/// `VMCALL`.
+fn vmcall(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    if !cpu.vmx.on {
+        return Err(Trap::UD);
+    }
+    if cpu.vmx.guest {
+        return Err(cpu.exit_trap(Exit::of(i, reason::VMCALL)));
+    }
+    cpu.vmx_mode()?;
+    if cpu.sys.cpl != 0 {
+        return Err(Trap::GP0);
+    }
+    cpu.vm_fail(error::VMCALL_IN_ROOT);
+    Ok(())
+}
+
+/// The type and the descriptor of INVEPT and INVVPID.
+fn descriptor(cpu: &mut Cpu, i: &Instruction) -> Result<(u64, [u64; 2]), Trap> {
+    let kind = cpu.reg(i.op_register(0));
+    let (s, la) = cpu.memory_operand(i, 16, false)?;
+    let mut b = [0; 16];
+    cpu.load_bytes(s, la, &mut b)?;
+    let word = |at: usize| b[at..at + 8].iter().rev().fold(0, |v, b| v << 8 | *b as u64);
+    Ok((kind, [word(0), word(8)]))
+}
+
+/// `INVEPT r, m128`.
+fn invept(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    cpu.vmx_operands(i, reason::INVEPT)?;
+    let (kind, [eptp, reserved]) = descriptor(cpu, i)?;
+    let known = match kind {
+        1 => eptp >> 3 & 7 == 3 && eptp & 0xf80 == 0 && eptp >> cpu.model.maxphys == 0,
+        2 => true,
+        _ => false,
+    };
+    if !known || reserved != 0 {
+        cpu.vm_fail(error::INVALIDATE_OPERAND);
+        return Ok(());
+    }
+    cpu.mmu().flush_ept((kind == 1).then_some(Eptp(eptp)));
+    cpu.refresh_generation();
+    cpu.vm_succeed();
+    Ok(())
+}
+
+/// `INVVPID r, m128`. Translations of guest paging are coherent with memory, so that there is nothing
+/// to do but to check the operands.
+fn invvpid(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    cpu.vmx_operands(i, reason::INVVPID)?;
+    let (kind, [vpid, address]) = descriptor(cpu, i)?;
+    let tagged = vpid & 0xffff != 0;
+    let known = match kind {
+        0 => tagged && canonical(address),
+        1 | 3 => tagged,
+        2 => true,
+        _ => false,
+    };
+    if !known || vpid >> 16 != 0 {
+        cpu.vm_fail(error::INVALIDATE_OPERAND);
+        return Ok(());
+    }
+    cpu.vm_succeed();
+    Ok(())
+}
+
+/// `GETSEC`: there is no SMX. `VMFUNC`: there are no VM functions.
+fn undefined(_: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
+    Err(Trap::UD)
+}
+
+impl Cpu {
+    /// The length of the running instruction.
+    pub(super) fn instruction_length(&self) -> u32 {
+        self.next_rip().wrapping_sub(self.current_rip()) as u32 & 15
+    }
+}
+
+/// VMX instructions.
+#[rustfmt::skip]
+pub(crate) const FORMS: &[Form] = forms! {
+    Vmxon_m64 => Make::End(vmxon);
+    Vmxoff => Make::End(vmxoff);
+    Vmclear_m64 => Make::Plain(vmclear);
+    Vmptrld_m64 => Make::Plain(vmptrld);
+    Vmptrst_m64 => Make::Plain(vmptrst);
+    Vmread_rm32_r32 => Make::Plain(vmread);
+    Vmread_rm64_r64 => Make::Plain(vmread);
+    Vmwrite_r32_rm32 => Make::Plain(vmwrite);
+    Vmwrite_r64_rm64 => Make::Plain(vmwrite);
+    Vmlaunch => Make::End(vmlaunch);
+    Vmresume => Make::End(vmresume);
+    Vmcall => Make::End(vmcall);
+    Vmfunc => Make::Plain(undefined);
+    Getsecd => Make::Plain(undefined);
+    Invept_r32_m128 => Make::End(invept);
+    Invept_r64_m128 => Make::End(invept);
+    Invvpid_r32_m128 => Make::End(invvpid);
+    Invvpid_r64_m128 => Make::End(invvpid);
+};

@@ -1,0 +1,287 @@
+//! Instructions that exit. SDM vol. 3, "Instructions That Cause VM Exits". Every function here is called
+//! behind the checks of #UD and privilege, and before those of values; outside the guest it does nothing.
+
+use super::controls::{proc, proc2};
+use super::exit::Exit;
+use super::field::Field;
+use super::{info, reason};
+use crate::operand::segment_number;
+use crate::state::{Cpu, gpr, seg};
+use crate::trap::Trap;
+use iced_x86::{Instruction, Mnemonic, OpKind};
+
+/// Instructions that exit without more to say than their name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Cpuid,
+    Hlt,
+    Invd,
+    Wbinvd,
+    Rdpmc,
+    Rdtsc,
+    Rdtscp,
+    Rdpid,
+    Monitor,
+    Mwait,
+    Pause,
+    Xsetbv,
+    Invpcid,
+    Xsaves,
+    Xrstors,
+}
+
+/// Under which control an instruction exits, or is undefined.
+#[derive(Clone, Copy)]
+enum When {
+    Always,
+    Never,
+    Primary(u64),
+    Secondary(u64),
+    /// The XSS-exiting bitmap.
+    Xss,
+}
+
+struct Line {
+    cause: Cause,
+    reason: u32,
+    when: When,
+    /// The secondary control without which the instruction is undefined.
+    enable: u64,
+}
+
+macro_rules! causes {
+    ($($cause:ident $reason:ident $when:expr, $enable:expr;)*) => {
+        &[$(Line { cause: Cause::$cause, reason: reason::$reason, when: $when, enable: $enable }),*]
+    };
+}
+
+use When::{Always, Never, Primary, Secondary, Xss};
+
+#[rustfmt::skip]
+const CAUSES: &[Line] = causes! {
+    Cpuid CPUID Always, 0;
+    Hlt HLT Primary(proc::HLT), 0;
+    Invd INVD Always, 0;
+    Wbinvd WBINVD Secondary(proc2::WBINVD), 0;
+    Rdpmc RDPMC Primary(proc::RDPMC), 0;
+    Rdtsc RDTSC Primary(proc::RDTSC), 0;
+    Rdtscp RDTSCP Primary(proc::RDTSC), proc2::RDTSCP;
+    Rdpid RDTSCP Never, proc2::RDTSCP;
+    Monitor MONITOR Primary(proc::MONITOR), 0;
+    Mwait MWAIT Primary(proc::MWAIT), 0;
+    Pause PAUSE Primary(proc::PAUSE), 0;
+    Xsetbv XSETBV Always, 0;
+    Invpcid INVPCID Primary(proc::INVLPG), proc2::INVPCID;
+    Xsaves XSAVES Xss, proc2::XSAVES;
+    Xrstors XRSTORS Xss, proc2::XSAVES;
+};
+
+impl Cpu {
+    /// The exit of an instruction of [`CAUSES`]; #UD if the guest does not have it.
+    #[inline]
+    pub(crate) fn vmx_intercept(&mut self, i: &Instruction, cause: Cause) -> Result<(), Trap> {
+        if self.vmx.guest { self.intercept(i, cause) } else { Ok(()) }
+    }
+
+    /// #UD if the guest does not have the instruction.
+    pub(crate) fn vmx_enabled(&self, cause: Cause) -> Result<(), Trap> {
+        let enable = CAUSES[cause as usize].enable;
+        let missing = self.vmx.guest && enable != 0 && !self.vmx.proc2(enable);
+        if missing { Err(Trap::UD) } else { Ok(()) }
+    }
+
+    fn intercept(&mut self, i: &Instruction, cause: Cause) -> Result<(), Trap> {
+        let line = &CAUSES[cause as usize];
+        debug_assert_eq!(line.cause, cause);
+        self.vmx_enabled(cause)?;
+        let exits = match line.when {
+            Always => true,
+            Never => false,
+            Primary(bit) => self.vmx.proc(bit),
+            Secondary(bit) => self.vmx.proc2(bit),
+            Xss => self.xss_exits(),
+        };
+        if !exits {
+            return Ok(());
+        }
+        let mut e = Exit::of(i, line.reason);
+        if matches!(cause, Cause::Invpcid | Cause::Xsaves | Cause::Xrstors) {
+            e.info = info::instruction(i, self.is_64());
+            e.qualification = self.displacement(i);
+        }
+        Err(self.exit_trap(e))
+    }
+
+    fn xss_exits(&self) -> bool {
+        let asked = self.regs[gpr::RDX] << 32 | self.regs[gpr::RAX] & 0xffff_ffff;
+        self.vmx.vmcs[Field::XssExitingBitmap] & self.sys.msr.xss & asked != 0
+    }
+
+    /// `INVLPG` of linear address `la`.
+    pub(crate) fn vmx_intercept_invlpg(&mut self, i: &Instruction, la: u64) -> Result<(), Trap> {
+        if !self.vmx.proc(proc::INVLPG) {
+            return Ok(());
+        }
+        let e = Exit { qualification: la, ..Exit::of(i, reason::INVLPG) };
+        Err(self.exit_trap(e))
+    }
+
+    /// `SGDT`, `SIDT`, `LGDT`, `LIDT`, `SLDT`, `STR`, `LLDT`, `LTR`.
+    pub(crate) fn vmx_intercept_table(&mut self, i: &Instruction) -> Result<(), Trap> {
+        if !self.vmx.proc2(proc2::DESCRIPTOR_TABLE) {
+            return Ok(());
+        }
+        use Mnemonic::{Lgdt, Lidt, Sgdt, Sidt};
+        let table = matches!(i.mnemonic(), Sgdt | Sidt | Lgdt | Lidt);
+        let why = if table { reason::TABLE_ACCESS } else { reason::LDTR_TR_ACCESS };
+        let e = Exit {
+            info: info::instruction(i, self.is_64()),
+            qualification: self.displacement(i),
+            ..Exit::of(i, why)
+        };
+        Err(self.exit_trap(e))
+    }
+
+    /// `MOV` to (`write`) or from debug register `n`; the other operand is register `r`.
+    pub(crate) fn vmx_intercept_dr(
+        &mut self,
+        i: &Instruction,
+        n: u8,
+        write: bool,
+    ) -> Result<(), Trap> {
+        if !self.vmx.proc(proc::MOV_DR) {
+            return Ok(());
+        }
+        let r = i.op_register(write as u32).full_register().number() as u64;
+        let qualification = n as u64 | (!write as u64) << 4 | r << 8;
+        let e = Exit { qualification, ..Exit::of(i, reason::MOV_DR) };
+        Err(self.exit_trap(e))
+    }
+
+    /// `IN`, `OUT`, `INS`, `OUTS` (a step of it) on `port`.
+    pub(crate) fn vmx_intercept_io(
+        &mut self,
+        i: &Instruction,
+        port: u16,
+        size: u8,
+        input: bool,
+    ) -> Result<(), Trap> {
+        if !self.vmx.guest || !self.io_exits(port, size) {
+            return Ok(());
+        }
+        let immediate = (0..2).any(|n| i.op_kind(n) == OpKind::Immediate8);
+        let string = matches!(i.mnemonic(), Mnemonic::Insb | Mnemonic::Insw | Mnemonic::Insd)
+            || matches!(i.mnemonic(), Mnemonic::Outsb | Mnemonic::Outsw | Mnemonic::Outsd);
+        let repeated = string && (i.has_rep_prefix() || i.has_repne_prefix());
+        let qualification = (size as u64).wrapping_sub(1) & 7
+            | (input as u64) << 3
+            | (string as u64) << 4
+            | (repeated as u64) << 5
+            | (immediate as u64) << 6
+            | (port as u64) << 16;
+        let mut e = Exit { qualification, ..Exit::of(i, reason::IO) };
+        if string {
+            e.info = info::string_io(i, self.is_64());
+            e.linear = self.string_address(i, input);
+        }
+        Err(self.exit_trap(e))
+    }
+
+    fn io_exits(&self, port: u16, size: u8) -> bool {
+        if !self.vmx.proc(proc::IO_BITMAPS) {
+            return self.vmx.proc(proc::UNCONDITIONAL_IO);
+        }
+        let ports = port as u32..port as u32 + size as u32;
+        let set = |p: u32| {
+            let f = if p < 0x8000 { Field::IoBitmapA } else { Field::IoBitmapB };
+            self.bitmap(self.vmx.vmcs[f], p & 0x7fff)
+        };
+        ports.end > 0x1_0000 || ports.into_iter().any(set)
+    }
+
+    /// Bit `n` of a bitmap in physical memory.
+    fn bitmap(&self, at: u64, n: u32) -> bool {
+        let word = self.phys_u64(at.wrapping_add((n as u64 >> 6) * 8));
+        word >> (n & 63) & 1 != 0
+    }
+
+    /// The linear address of the memory operand of INS and OUTS.
+    fn string_address(&self, i: &Instruction, input: bool) -> u64 {
+        let (s, reg) = match input {
+            true => (seg::ES, gpr::RDI),
+            false => (segment_number(i.memory_segment()), gpr::RSI),
+        };
+        let kind = i.op_kind(!input as u32);
+        let off = match kind {
+            OpKind::MemoryESDI | OpKind::MemorySegSI => self.regs[reg] & 0xffff,
+            OpKind::MemoryESEDI | OpKind::MemorySegESI => self.regs[reg] & 0xffff_ffff,
+            _ => self.regs[reg],
+        };
+        if self.is_64() {
+            return off.wrapping_add(if s >= seg::FS { self.seg_base[s] } else { 0 });
+        }
+        off.wrapping_add(self.seg_base[s]) as u32 as u64
+    }
+
+    /// `RDMSR` of `n`: exits, or gives the value that VMX virtualises, or None: the register's own.
+    pub(crate) fn vmx_rdmsr(&mut self, i: &Instruction, n: u32) -> Result<Option<u64>, Trap> {
+        if !self.vmx.guest {
+            return Ok(None);
+        }
+        if self.msr_exits(n, 0) {
+            return Err(self.exit_trap(Exit::of(i, reason::RDMSR)));
+        }
+        Ok(match n {
+            0x808 if self.vmx.proc2(proc2::VIRTUALIZE_X2APIC) => Some(self.vtpr() as u64),
+            0x10 => Some(self.guest_tsc()),
+            _ => None,
+        })
+    }
+
+    /// `WRMSR` of `v` to `n`: exits, or true: VMX has done it, or false: write the register.
+    pub(crate) fn vmx_wrmsr(&mut self, i: &Instruction, n: u32, v: u64) -> Result<bool, Trap> {
+        if !self.vmx.guest {
+            return Ok(false);
+        }
+        if self.msr_exits(n, 2048) {
+            return Err(self.exit_trap(Exit::of(i, reason::WRMSR)));
+        }
+        if n != 0x808 || !self.vmx.proc2(proc2::VIRTUALIZE_X2APIC) {
+            return Ok(false);
+        }
+        if v >> 8 != 0 {
+            return Err(Trap::GP0);
+        }
+        self.set_vtpr(v as u8);
+        Ok(true)
+    }
+
+    fn msr_exits(&self, n: u32, half: u64) -> bool {
+        if !self.vmx.proc(proc::MSR_BITMAPS) {
+            return true;
+        }
+        let at = self.vmx.vmcs[Field::MsrBitmap].wrapping_add(half);
+        match n {
+            0..=0x1fff => self.bitmap(at, n),
+            0xc000_0000..=0xc000_1fff => self.bitmap(at.wrapping_add(1024), n & 0x1fff),
+            _ => true,
+        }
+    }
+
+    /// The time-stamp counter as RDTSC, RDTSCP and RDMSR see it.
+    pub(crate) fn guest_tsc(&self) -> u64 {
+        self.tsc().wrapping_add(self.vmx.tsc_offset())
+    }
+
+    /// A task switch, which always exits: to `selector`, from CALL (0), IRET (1), JMP (2) or a task gate
+    /// in the IDT (3).
+    pub(crate) fn vmx_task_switch(&mut self, selector: u16, source: u8) -> Result<(), Trap> {
+        if !self.vmx.guest {
+            return Ok(());
+        }
+        let length = if source == 3 { 0 } else { self.instruction_length() };
+        let qualification = selector as u64 | (source as u64) << 30;
+        let e = Exit { length, qualification, ..Exit::new(reason::TASK_SWITCH) };
+        Err(self.exit_trap(e))
+    }
+}
