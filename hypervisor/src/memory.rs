@@ -17,10 +17,28 @@ pub struct Memory<P> {
     pub physical: P,
     /// Owners and reference counts.
     pub frames: FrameTable,
-    epts: BTreeMap<DomId, Ept>,
+    maps: BTreeMap<DomId, Map>,
     /// Set when a translation that a processor may have cached was changed or removed: it must
     /// drop them (INVEPT) before it runs a guest again.
     pub stale: bool,
+}
+
+/// A domain's tables, and how many more it may have: a guest decides where its pages go, so without
+/// a limit it could fill the machine with tables.
+struct Map {
+    ept: Ept,
+    tables_left: u64,
+}
+
+/// Tables for what every domain has, and for scattered mappings.
+const SPARE_TABLES: u64 = 512;
+
+impl Map {
+    /// The address of a frame for one more table.
+    fn table(&mut self, frames: &mut FrameTable) -> Option<u64> {
+        self.tables_left = self.tables_left.checked_sub(1)?;
+        table(frames)
+    }
 }
 
 fn leaf_of(mapping: Mapping) -> Leaf {
@@ -55,7 +73,7 @@ fn table(frames: &mut FrameTable) -> Option<u64> {
 impl<P: Physical> Memory<P> {
     /// Memory whose frames are in `frames`.
     pub fn new(physical: P, frames: FrameTable) -> Self {
-        Self { physical, frames, epts: BTreeMap::new(), stale: false }
+        Self { physical, frames, maps: BTreeMap::new(), stale: false }
     }
 
     /// A zeroed frame of the hypervisor's own; its address.
@@ -79,20 +97,27 @@ impl<P: Physical> Memory<P> {
 
     /// The value for a domain's EPT-pointer field; a new domain gets empty tables first.
     pub fn ept_pointer(&mut self, dom: DomId) -> Option<u64> {
-        if let Some(ept) = self.epts.get(&dom) {
-            return Some(ept.pointer());
+        if let Some(map) = self.maps.get(&dom) {
+            return Some(map.ept.pointer());
         }
         let Self { physical, frames, .. } = self;
         let ept = Ept::new(physical, &mut || table(frames)).ok()?;
-        self.epts.insert(dom, ept);
+        self.maps.insert(dom, Map { ept, tables_left: SPARE_TABLES });
         Some(ept.pointer())
+    }
+
+    /// Allows a domain the tables that map `pages` one by one.
+    pub fn allow_tables(&mut self, dom: DomId, pages: u64) {
+        if let Some(map) = self.maps.get_mut(&dom) {
+            map.tables_left += pages / LARGE;
+        }
     }
 
     /// The frames of a domain that lead somewhere.
     pub fn mapped(&self, dom: DomId) -> Vec<u64> {
         let mut gfns = Vec::new();
-        if let Some(ept) = self.epts.get(&dom) {
-            ept.leaves(&self.physical, &mut |gfn| gfns.push(gfn));
+        if let Some(map) = self.maps.get(&dom) {
+            map.ept.leaves(&self.physical, &mut |gfn| gfns.push(gfn));
         }
         gfns
     }
@@ -134,9 +159,9 @@ impl<P: Physical> Memory<P> {
     }
 
     fn map_large(&mut self, dom: DomId, gfn: u64, mapping: Mapping) -> Result<(), NoMemory> {
-        let ept = *self.epts.get(&dom).ok_or(NoMemory)?;
-        let Self { physical, frames, .. } = self;
-        ept.map_large(physical, &mut || table(frames), gfn, leaf_of(mapping))
+        let Self { physical, frames, maps, .. } = self;
+        let map = maps.get_mut(&dom).ok_or(NoMemory)?;
+        map.ept.map_large(physical, &mut || map.table(frames), gfn, leaf_of(mapping))
     }
 
     /// Drops the reference that the mapping of a frame holds; the domain is about to go.
@@ -148,9 +173,9 @@ impl<P: Physical> Memory<P> {
 
     /// Frees the tables of a domain, not what they map.
     pub fn remove_domain(&mut self, dom: DomId) {
-        if let Some(ept) = self.epts.remove(&dom) {
+        if let Some(map) = self.maps.remove(&dom) {
             let (physical, frames) = (&self.physical, &mut self.frames);
-            ept.tables(physical, &mut |table| {
+            map.ept.tables(physical, &mut |table| {
                 frames.put(table >> 12);
             });
             self.stale = true;
@@ -186,16 +211,18 @@ impl<P: Physical> Machine for Memory<P> {
     }
 
     fn lookup(&self, dom: DomId, gfn: u64) -> Option<Mapping> {
-        self.epts.get(&dom)?.lookup(&self.physical, gfn).map(mapping_of)
+        self.maps.get(&dom)?.ept.lookup(&self.physical, gfn).map(mapping_of)
     }
 
     fn set(&mut self, dom: DomId, gfn: u64, mapping: Option<Mapping>) -> Result<(), Errno> {
-        let ept = *self.epts.get(&dom).ok_or(Errno::Srch)?;
-        let Self { physical, frames, stale, .. } = self;
+        let Self { physical, frames, maps, stale } = self;
+        let map = maps.get_mut(&dom).ok_or(Errno::Srch)?;
+        let ept = map.ept;
         *stale |= ept.lookup(physical, gfn).is_some();
+        let new_table = &mut || map.table(frames);
         match mapping {
-            Some(mapping) => ept.map(physical, &mut || table(frames), gfn, leaf_of(mapping)),
-            None => ept.unmap(physical, &mut || table(frames), gfn),
+            Some(mapping) => ept.map(physical, new_table, gfn, leaf_of(mapping)),
+            None => ept.unmap(physical, new_table, gfn),
         }
         .map_err(|NoMemory| Errno::NoMem)
     }
@@ -262,6 +289,15 @@ mod tests {
         check(&m, 5, None, None);
         check(&m, 6, Some(P2mKind::Ram), Some(DOM));
         assert!(m.stale);
+    }
+
+    #[test]
+    fn tables_are_limited() {
+        let mut m = memory(4096);
+        let mapping = Mapping { mfn: 9, kind: P2mKind::Foreign };
+        let mapped = (0..).take_while(|i| m.set(DOM, i << 9, Some(mapping)).is_ok()).count();
+        assert_eq!(mapped as u64, SPARE_TABLES - 2);
+        assert!(m.free_pages() > 3000);
     }
 
     #[test]

@@ -47,6 +47,17 @@ pub(crate) fn advance_by(length: u64) {
     }
 }
 
+/// With a shadow of STI or MOV SS and TF set, the entry demands a pending single step, which the
+/// exit for #DB has taken away. SDM vol. 3, "Checks on Guest Non-Register State".
+fn repair_pending_step() {
+    let shadow = vmx::read(field::GUEST_INTERRUPTIBILITY) & 3 != 0;
+    let stepping = vmx::read(field::GUEST_RFLAGS) & RFLAGS_TF != 0;
+    let by_branch = vmx::read(field::GUEST_DEBUGCTL) & 2 != 0;
+    if shadow && stepping && !by_branch {
+        vmx::write(field::GUEST_PENDING_DEBUG, 1 << 14);
+    }
+}
+
 /// The registers that decide how the current guest's linear addresses translate.
 pub(crate) fn paging() -> Paging {
     Paging {
@@ -108,9 +119,11 @@ impl Host {
         }
     }
 
-    /// Has the guest take a fault at its next entry.
+    /// Has the guest take a fault at its next entry. Real mode knows no error codes, and the
+    /// entry would fail with one.
     pub(crate) fn fault(&mut self, index: usize, vector: u8, code: Option<u32>) {
-        let info = match code {
+        let protected = vmx::read(field::GUEST_CR0) & 1 != 0;
+        let info = match code.filter(|_| protected) {
             Some(code) => {
                 vmx::write(field::ENTRY_ERROR_CODE, code.into());
                 Interruption::exception_with_code(vector)
@@ -152,6 +165,7 @@ impl Host {
                 let causes = vmx::read(field::EXIT_QUALIFICATION) & 0xE00F;
                 msr::set_dr6(msr::dr6() & !0xF | causes);
                 vmx::write(field::GUEST_DR7, vmx::read(field::GUEST_DR7) & !(1 << 13));
+                repair_pending_step();
                 self.reinject(index, event, field::EXIT_INTERRUPTION_ERROR);
             }
             (_, 18) => return Err(String::from("machine check")),

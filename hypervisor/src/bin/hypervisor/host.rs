@@ -4,7 +4,7 @@
 //! off here: they arrive as VM exits, or while idle.
 
 use crate::apic::{self, Apic};
-use crate::console::{die, say};
+use crate::console::say;
 use crate::ioapic::IoApic;
 use crate::machine::Direct;
 use crate::traps;
@@ -12,6 +12,7 @@ use crate::vcpu::{Shared, Vcpu};
 use crate::vmx::{self, Controls};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use hypervisor::acpi::Platform;
@@ -203,12 +204,12 @@ impl Host {
             self.memory.stale = false;
             vmx::invalidate_ept();
         }
-        let entered = self.slots[index].vcpu.enter();
-        if !entered {
+        if self.slots[index].vcpu.enter() {
+            self.exited(index);
+        } else {
             let error = vmx::read(field::INSTRUCTION_ERROR);
-            die!("VM entry failed: instruction error {error}");
+            self.kill(index, &format!("VM entry refused with error {error}"));
         }
-        self.exited(index);
     }
 
     /// Puts the next event into the entry fields, or asks to exit when the guest can take it.
@@ -256,7 +257,7 @@ impl Host {
             *count += 1;
         }
         let result = if full >> 31 != 0 {
-            Err(alloc::format!(
+            Err(format!(
                 "{} (qualification {:#x})",
                 exit::name(reason),
                 vmx::read(field::EXIT_QUALIFICATION)
@@ -266,7 +267,7 @@ impl Host {
         };
         if let Err(reason) = result {
             let rip = vmx::read(field::GUEST_RIP);
-            self.kill(index, &alloc::format!("{reason}, RIP {rip:#x}"));
+            self.kill(index, &format!("{reason}, RIP {rip:#x}"));
         }
     }
 

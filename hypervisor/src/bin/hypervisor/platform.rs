@@ -93,6 +93,7 @@ impl Host {
     }
 
     fn populate(&mut self, dom: DomId, gfn: u64, count: u64) -> Result<(), String> {
+        self.memory.allow_tables(dom, count);
         self.xen.populate(&mut self.memory, dom, gfn, count).map_err(|_| {
             let free = self.memory.frames.free_pages() >> 8;
             format!("{} MiB do not fit the {free} MiB that are free", count >> 8)
