@@ -1,0 +1,67 @@
+//! Linux bzImages.
+
+use super::{image::*, *};
+
+const PARAMS: u64 = 0x8_1000;
+
+#[test]
+fn entered_at_1_mib_with_the_boot_parameters() {
+    let (entry, memory) = load(&bzimage(), &[], "console=ttyS0").unwrap();
+    assert_eq!((entry.rip, entry.rsi, entry.rbx), (0x10_0000, PARAMS, 0));
+    check_flat(&entry, &memory, 0x10, 0x18);
+    assert_eq!(memory.read(0x10_0000, CODE.len()), CODE);
+}
+
+#[test]
+fn boot_parameters() {
+    let image = bzimage();
+    let (_, memory) = load(&image, &[], "console=ttyS0 quiet").unwrap();
+    // The header is copied up to its stated end, with the loader's fields filled in.
+    assert_eq!(memory.read(PARAMS + 0x1fe, 16), image[0x1fe..0x20e]);
+    assert_eq!(memory.read(PARAMS + 0x260, 4), image[0x260..0x264]);
+    assert_eq!(memory.read(PARAMS + 0x210, 1), [0xff]);
+    assert_eq!(memory.text(memory.u32(PARAMS + 0x228).into()), "console=ttyS0 quiet");
+    assert_eq!((memory.u32(PARAMS + 0x218), memory.u32(PARAMS + 0x21c)), (0, 0));
+    assert_eq!(memory.u64(PARAMS + 0x70), 0xf_0000);
+    assert_eq!(memory.read(PARAMS + 0x1e8, 1), [MAP.len() as u8]);
+    assert_eq!(read_map(&memory, PARAMS + 0x2d0, 20), MAP);
+}
+
+/// The initial ramdisk of `size` bytes goes to `base` if the kernel reaches `max`.
+#[track_caller]
+fn check_initrd(max: u32, size: usize, base: u64) {
+    let mut image = bzimage();
+    put32(&mut image, 0x22c, max);
+    let initrd = vec![0xa5; size];
+    let (_, memory) = load(&image, &[(&initrd, "")], "").unwrap();
+    let place = (memory.u32(PARAMS + 0x218).into(), memory.u32(PARAMS + 0x21c) as usize);
+    assert_eq!((place, memory.read(base, size)), ((base, size), initrd));
+}
+
+#[test]
+fn initial_ramdisk() {
+    check_initrd(0x7fff_ffff, 5, FREE_END - 0x1000);
+    check_initrd(0x7fff_ffff, 0x1001, FREE_END - 0x2000);
+    check_initrd(0x1ff_ffff, 5, 0x1ff_f000);
+    check_initrd(0x1ff_fff0, 5, 0x1ff_f000);
+}
+
+#[test]
+fn an_old_header_is_short() {
+    // Protocol 2.06: the header ends where its jump goes, before pref_address.
+    let mut image = bzimage();
+    put(&mut image, 0x206, &0x206u16.to_le_bytes());
+    image[0x201] = 0x3c - 2;
+    let (entry, memory) = load(&image, &[], "").unwrap();
+    assert_eq!((entry.rip, memory.u32(PARAMS + 0x260)), (0x10_0000, 0));
+}
+
+#[test]
+fn zero_setup_sectors_mean_four() {
+    let mut image = bzimage();
+    image[0x1f1] = 0;
+    image.resize(5 * 512, 0);
+    image.extend(CODE);
+    let (_, memory) = load(&image, &[], "").unwrap();
+    assert_eq!(memory.read(0x10_0000, CODE.len()), CODE);
+}
