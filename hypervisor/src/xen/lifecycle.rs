@@ -63,16 +63,24 @@ impl Xen {
     }
 
     /// Writes the wall clock and every vCPU's pvclock into the pages they live in.
-    pub(super) fn write_clock(&self, m: &mut dyn Machine, dom: DomId) {
+    fn write_clock(&self, m: &mut dyn Machine, dom: DomId) {
+        self.write_wallclock(m, dom);
+        let Ok(domain) = self.domain(dom) else { return };
+        domain.vcpus.iter().for_each(|vcpu| self.write_time(m, vcpu.info));
+    }
+
+    /// Writes the wall clock. No guest runs meanwhile, so its version only moves on by two.
+    pub(super) fn write_wallclock(&self, m: &mut dyn Machine, dom: DomId) {
         let Ok(domain) = self.domain(dom) else { return };
         let at = shared_info::wallclock(domain.width) as usize;
-        let mut words = [0; 12];
-        words[..4].copy_from_slice(&2u32.to_le_bytes());
-        words[4..8].copy_from_slice(&(self.wallclock as u32).to_le_bytes());
-        m.write(domain.shared_info, at, &words);
-        let high = ((self.wallclock >> 32) as u32).to_le_bytes();
+        let mut version = [0; 4];
+        m.read(domain.shared_info, at, &mut version);
+        let version = (u32::from_le_bytes(version) & !1).wrapping_add(2);
+        let (secs, nsecs) = self.wallclock;
+        let words = [version, secs as u32, nsecs].map(u32::to_le_bytes);
+        m.write(domain.shared_info, at, words.as_flattened());
+        let high = ((secs >> 32) as u32).to_le_bytes();
         m.write(domain.shared_info, shared_info::wallclock_hi(domain.width) as usize, &high);
-        domain.vcpus.iter().for_each(|vcpu| self.write_time(m, vcpu.info));
     }
 
     /// Writes the pvclock of a `vcpu_info`.

@@ -101,8 +101,8 @@ pub enum Action {
 pub struct Xen {
     /// The relation of TSC and system time.
     pub clock: Clock,
-    /// Seconds since 1970 at TSC 0.
-    pub wallclock: u64,
+    /// The time since 1970 at system time 0: seconds and nanoseconds.
+    pub wallclock: (u64, u32),
     /// The hypervisor's own command line, as `XENVER_commandline` tells it.
     pub commandline: String,
     /// The domains, dying ones included.
@@ -117,11 +117,11 @@ pub struct Xen {
 }
 
 impl Xen {
-    /// No domains, at TSC 0.
+    /// No domains; `wallclock` is seconds since 1970 at TSC 0.
     pub fn new(tsc_khz: u64, wallclock: u64) -> Self {
         Self {
             clock: Clock::new(tsc_khz),
-            wallclock,
+            wallclock: (wallclock, 0),
             commandline: String::new(),
             domains: BTreeMap::new(),
             actions: Vec::new(),

@@ -254,6 +254,13 @@ layouts! {
     }
     /// `xen_domctl_max_mem`.
     MaxMem: 8 / 8 { max_memkb: u64 = 0 / u64 = 0 }
+    /// The head of `xen_platform_op`; its union starts at 8.
+    PlatformHead: 8 / 8 { cmd: u32 = 0 / u32 = 0, interface_version: u32 = 4 / u32 = 4 }
+    /// `xenpf_settime64`.
+    SetTime64: 24 / 24 {
+        secs: u64 = 0 / u64 = 0, nsecs: u32 = 8 / u32 = 8, mbz: u32 = 12 / u32 = 12,
+        system_time: u64 = 16 / u64 = 16,
+    }
     /// The head of `xen_sysctl`; its union starts at 8.
     SysctlHead: 8 / 8 { cmd: u32 = 0 / u32 = 0, interface_version: u32 = 4 / u32 = 4 }
     /// `xen_sysctl_getdomaininfolist`.

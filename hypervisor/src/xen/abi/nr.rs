@@ -235,6 +235,13 @@ pub mod version {
     pub const FEATURE_NOT_DIRECT_MAPPED: u32 = 1 << 16;
 }
 
+/// `platform.h`.
+#[expect(missing_docs, reason = "the names are those of platform.h")]
+pub mod platform {
+    pub const INTERFACE_VERSION: u32 = 0x0300_0001;
+    pub const SETTIME64: u32 = 62;
+}
+
 /// `console_io` commands.
 #[expect(missing_docs, reason = "the names are those of xen.h")]
 pub mod console {

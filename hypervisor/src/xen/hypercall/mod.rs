@@ -7,6 +7,7 @@ mod grant;
 mod grant_copy;
 mod hvm_op;
 mod memory;
+mod platform;
 mod sched;
 mod sysctl;
 mod vcpu_op;
@@ -62,6 +63,7 @@ macro_rules! whole {
 /// Every hypercall that exists here; the others are `-ENOSYS`.
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
+    Row(nr::PLATFORM_OP,      whole!(Call::platform_op)),
     Row(nr::MEMORY_OP,        |c, a| c.memory_op(a)),
     Row(nr::MULTICALL,        |c, a| c.multicall(a)),
     Row(nr::SET_TIMER_OP,     whole!(Call::set_timer_op)),

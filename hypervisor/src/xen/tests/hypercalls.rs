@@ -24,7 +24,9 @@ fn results() {
     check(1, nr::XEN_VERSION, &[3, ARG], 0);
     check(1, nr::XEN_VERSION, &[77, ARG], Errno::NoSys.result());
     check(1, nr::XEN_VERSION, &[1, u64::MAX], Errno::Fault.result());
-    check(1, nr::PLATFORM_OP, &[ARG], Errno::NoSys.result());
+    check(1, nr::PLATFORM_OP, &[ARG], Errno::Perm.result());
+    check(0, nr::PLATFORM_OP, &[ARG], Errno::Acces.result());
+    check(1, nr::XENPMU_OP, &[ARG], Errno::NoSys.result());
     check(1, 9999, &[], Errno::NoSys.result());
     check(1, nr::SYSCTL, &[ARG], Errno::Perm.result());
     check(1, nr::DOMCTL, &[ARG], Errno::Perm.result());
@@ -48,11 +50,11 @@ fn results() {
 #[test]
 fn refused_numbers_are_counted() {
     let mut world = World::new();
-    for number in [5_000, 6_000, nr::PLATFORM_OP] {
+    for number in [5_000, 6_000, nr::XENPMU_OP] {
         world.call(1, number, &[u64::MAX]);
     }
     let counted: Vec<_> = world.xen.unknown.into_iter().collect();
-    assert_eq!(counted, [((nr::PLATFORM_OP, 255), 1), ((nr::LIMIT, 255), 2)]);
+    assert_eq!(counted, [((nr::XENPMU_OP, 255), 1), ((nr::LIMIT, 255), 2)]);
 }
 
 #[test]
@@ -176,6 +178,32 @@ fn shutdown_reasons() {
     world.op(1, nr::SCHED_OP, 2, SchedShutdown { reason: 3 });
     assert_eq!(world.xen.domain(DomId(1)).unwrap().shutdown, Some(ShutdownReason::Crash));
     assert!(!world.xen.runnable(DomId(1), 1));
+}
+
+fn set_time(world: &mut World, time: SetTime64) -> i64 {
+    world.put(0, ARG, &PlatformHead { cmd: 62, interface_version: 0x0300_0001 });
+    world.put(0, ARG + 8, &time);
+    world.call(0, nr::PLATFORM_OP, &[ARG])
+}
+
+#[test]
+fn dom0_sets_the_wall_clock_of_all() {
+    let mut world = World::new();
+    let time = SetTime64 { secs: 5_000_000_000, nsecs: 7, mbz: 0, system_time: 1_000_000_008 };
+    assert_eq!(set_time(&mut world, time), 0);
+    assert_eq!(world.xen.wallclock, (4_999_999_998, 999_999_999));
+    let arg = AddToPhysmap { domid: domid::SELF, size: 0, space: 0, idx: 0, gpfn: 20 };
+    world.op(2, nr::MEMORY_OP, 7, arg);
+    let words = [0, 4, 8, 12].map(|at| world.get::<EvtchnPort>(2, (20 << 12) + 3072 + at).port);
+    assert_eq!(words, [4, 4_999_999_998_u64 as u32, 999_999_999, 1]);
+    for bad in [
+        SetTime64 { mbz: 1, ..time },
+        SetTime64 { nsecs: 1_000_000_000, ..time },
+        SetTime64 { secs: u64::MAX, ..time },
+        SetTime64 { system_time: u64::MAX, ..time },
+    ] {
+        assert_eq!(set_time(&mut world, bad), Errno::Inval.result());
+    }
 }
 
 fn param(world: &mut World, dom: u16, cmd: u64, index: u32, value: u64) -> (i64, u64) {

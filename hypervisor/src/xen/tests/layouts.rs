@@ -83,6 +83,8 @@ fn control_layouts() {
     row!(Long PhysInfo 112 . total_pages 40);
     row!(Long PhysInfo 112 . max_mfn 72);
     row!(Long ReadConsole 24 . count 16);
+    row!(Long SetTime64 24 . mbz 12);
+    row!(Long SetTime64 24 . system_time 16);
 }
 
 #[test]
