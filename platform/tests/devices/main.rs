@@ -7,6 +7,7 @@ mod misc;
 mod pci;
 mod pic;
 mod pit;
+mod random;
 mod rtc;
 mod uart;
 
