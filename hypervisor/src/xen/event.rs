@@ -106,6 +106,7 @@ impl Xen {
             return;
         }
         m.write(info.mfn, offset, &[1]);
+        state.upcall_taken = false;
         if state.upcall_vector != 0 {
             state.lapic.accept(state.upcall_vector, false);
         }

@@ -26,7 +26,10 @@ impl Xen {
         if state.nmi {
             return Some(Event::Nmi);
         }
+        // DEPARTURE: injected once for each time the flag is set, where Xen injects while it is
+        // set. Guests clear the flag first thing, and an interrupt window is saved.
         if state.upcall_vector == 0
+            && !state.upcall_taken
             && let Some(vector) = domain.callback_vector()
             && domain.upcall_pending(m, vcpu)
         {
@@ -40,7 +43,7 @@ impl Xen {
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
         match event {
             Event::Nmi => state.nmi = false,
-            Event::Upcall(_) => {}
+            Event::Upcall(_) => state.upcall_taken = true,
             Event::Interrupt(vector) => state.lapic.acknowledge(vector),
         }
     }

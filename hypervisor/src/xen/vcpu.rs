@@ -109,6 +109,8 @@ pub struct Vcpu {
     pub virq_ports: [u32; super::abi::nr::virq::COUNT],
     /// `HVMOP_set_evtchn_upcall_vector`; 0 is unset.
     pub upcall_vector: u8,
+    /// The upcall by `HVM_PARAM_CALLBACK_IRQ` was injected since its flag was last set.
+    pub upcall_taken: bool,
     /// A non-maskable interrupt waits.
     pub nmi: bool,
     /// Its local APIC.
@@ -131,6 +133,7 @@ impl Vcpu {
             poll_timeout: None,
             virq_ports: [0; super::abi::nr::virq::COUNT],
             upcall_vector: 0,
+            upcall_taken: false,
             nmi: false,
             lapic: Vlapic::new(id),
         }

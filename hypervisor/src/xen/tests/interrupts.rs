@@ -1,7 +1,7 @@
 //! Local APIC, I/O APIC, COM1, CPUID, MSRs and the clock.
 
 use crate::xen::devices::{Msr, SLEEP_PORT};
-use crate::xen::machine::DomId;
+use crate::xen::machine::{DomId, Machine};
 use crate::xen::testing::World;
 use crate::xen::vcpu::Activity;
 use crate::xen::vlapic::{self, MIN_PERIOD, reg};
@@ -340,7 +340,7 @@ fn cpuid_leaves() {
     assert_eq!(last, 0x4000_0005);
     assert_eq!(leaf(0, 0x4000_0001, 0)[0], 0x4_0011);
     assert_eq!(leaf(0, 0x4000_0002, 0), [1, 0x4000_0000, 0, 0]);
-    assert_eq!(leaf(1, 0x4000_0004, 0), [0x58, 1, 1, 0]);
+    assert_eq!(leaf(1, 0x4000_0004, 0), [0x18, 1, 1, 0]);
     assert_eq!(leaf(0, 0x4000_0100, 0), [0; 4]);
     let [_, b, c, _] = leaf(1, 1, 0);
     assert_eq!(b >> 24, 2, "APIC ID");
@@ -380,7 +380,7 @@ fn hypercall_page() {
     assert_eq!(wrmsr(&mut world, 0, 0x4000_0000, 1 << 50), Msr::Gp);
 }
 
-/// The upcall by `HVM_PARAM_CALLBACK_IRQ` type 2 stays until the guest clears it; a vector of the
+/// The upcall by `HVM_PARAM_CALLBACK_IRQ` type 2 is injected once for each rise of its flag; a vector of the
 /// vCPU's own goes through its APIC once.
 #[test]
 fn upcalls() {
@@ -389,6 +389,12 @@ fn upcalls() {
     world.xen.mark_upcall(&mut world.m, DOM, 1);
     assert_eq!(pending(&world, 1), Some(Event::Upcall(0xF3)));
     world.xen.accept(DOM, 1, Event::Upcall(0xF3));
+    assert_eq!(pending(&world, 1), None);
+    world.xen.mark_upcall(&mut world.m, DOM, 1);
+    assert_eq!(pending(&world, 1), None, "the flag is still set");
+    let info = world.xen.vcpu(DOM, 1).unwrap().info;
+    world.m.write(info.mfn, info.offset.into(), &[0]);
+    world.xen.mark_upcall(&mut world.m, DOM, 1);
     assert_eq!(pending(&world, 1), Some(Event::Upcall(0xF3)));
     world.xen.vcpu_mut(DOM, 0).unwrap().upcall_vector = 0xF4;
     world.xen.mark_upcall(&mut world.m, DOM, 0);
