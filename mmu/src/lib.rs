@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`addr`], [`ram`], [`regime`] (what a translation depends on), `paging` and
 //! `ept` (how entries are read), `walk` (the one architectural walk), `shadow` and `tlb` (data),
-//! `coherence` and `banks` (what keeps them right), [`mmu`].
+//! `coherence` and `banks` (what keeps them right), `mmu`.
 //!
 //! A translation is looked for in the TLB (by the interpreter itself), then in the shadow pages,
 //! then made by the walk, which reads memory and whose result is put into both.
@@ -20,7 +20,7 @@ mod banks;
 mod coherence;
 mod ept;
 mod kinds;
-pub mod mmu;
+mod mmu;
 mod paging;
 pub mod ram;
 pub mod regime;

@@ -418,3 +418,17 @@ fn flags_set_in_entries_of_another_width() {
     assert_ne!(first, second);
     assert_eq!(w.mmu.translate(&w.r, Linear(w.la()), READ), second.map(HostPhys));
 }
+
+/// What INVEPT is for: the page of a guest's page table moves.
+#[test]
+fn invept_forgets_where_tables_were() {
+    for ad in [false, true] {
+        let mut w = World::nested(L4, ad);
+        w.put(0xb018, 8, 0x7000 | ALL);
+        w.mmu.activate(&w.r);
+        assert_eq!(w.mmu.translate(&w.r, Linear(w.la()), READ), OK.map(HostPhys));
+        let mut w = w.flip_ept(1, 1, 0xa000);
+        w.mmu.flush_ept(w.r.ept);
+        assert_eq!(w.mmu.translate(&w.r, Linear(w.la()), READ), Ok(HostPhys(0x7123)));
+    }
+}
