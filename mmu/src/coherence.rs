@@ -58,9 +58,9 @@ impl Mmu {
         let page = pages[last];
         let shift = self.shadow.pages[page as usize].key.shift();
         let leaf = Slot::leaf(w.gpa.0 & u64::MAX << shift, steps[last].rights, w.dirty);
-        let index = self.set_slot(page, la, leaf);
+        let index = self.set_slot(page, la, leaf) as u32;
         self.shadow.pages[page as usize].reached(la);
-        self.shadow.found(page, index, w.rights)
+        Found { page, index, slot: leaf, gpa: w.gpa.0, rights: w.rights }
     }
 
     /// Finds or makes the shadow page of one step's table.

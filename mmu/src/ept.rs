@@ -11,7 +11,7 @@ pub(crate) const R: u64 = 1;
 /// Write.
 pub(crate) const W: u64 = 2;
 /// Execute.
-pub(crate) const X: u64 = 4;
+const X: u64 = 4;
 const RWX: u64 = 7;
 /// Maps a page (above level 1).
 const LARGE: u64 = 1 << 7;
@@ -72,6 +72,14 @@ pub(crate) struct Mapping {
     pub(crate) page: u64,
     /// R, W, X over all levels; W only once the dirty flag needs no update.
     pub(crate) rights: u64,
+}
+
+impl Mapping {
+    /// Without EPT.
+    #[inline]
+    pub(crate) const fn identity(gpa: u64) -> Mapping {
+        Mapping { page: gpa & !0xfff, rights: RWX }
+    }
 }
 
 /// Slots of the cache.

@@ -24,35 +24,41 @@ pub struct Kinds {
     pub trap: bool,
 }
 
-/// The three bitmaps, by frame number.
-pub(crate) struct KindMap([BitVec<u64>; 3]);
+/// The three bitmaps, interleaved: bit `4 * frame + kind`, so that one load answers for a frame.
+pub(crate) struct KindMap(BitVec<u64>);
+
+const PER_FRAME: usize = 4;
 
 impl KindMap {
     pub(crate) fn new(frames: usize) -> KindMap {
-        KindMap(core::array::from_fn(|_| BitVec::repeat(false, frames)))
+        KindMap(BitVec::repeat(false, frames * PER_FRAME))
+    }
+
+    #[inline]
+    fn word(&self, frame: usize) -> u64 {
+        let bit = frame * PER_FRAME;
+        self.0.as_raw_slice()[bit / 64] >> (bit % 64)
     }
 
     #[inline]
     pub(crate) fn get(&self, frame: usize, k: Kind) -> bool {
-        self.0[k as usize][frame]
+        self.word(frame) >> k as u32 & 1 != 0
     }
 
     #[inline]
     pub(crate) fn all(&self, frame: usize) -> Kinds {
-        Kinds {
-            code: self.get(frame, Kind::Code),
-            table: self.get(frame, Kind::Table),
-            trap: self.get(frame, Kind::Trap),
-        }
+        let word = self.word(frame);
+        Kinds { code: word & 1 != 0, table: word & 2 != 0, trap: word & 4 != 0 }
     }
 
     /// Returns what it was.
     pub(crate) fn set(&mut self, frame: usize, k: Kind, on: bool) -> bool {
-        self.0[k as usize].replace(frame, on)
+        self.0.replace(frame * PER_FRAME + k as usize, on)
     }
 
     pub(crate) fn clear(&mut self, k: Kind) {
-        self.0[k as usize].fill(false);
+        let every = u64::MAX / 15 << k as u32;
+        self.0.as_raw_mut_slice().iter_mut().for_each(|w| *w &= !every);
     }
 }
 

@@ -56,7 +56,21 @@ struct Translation {
     /// What EPT permits: R, W, X; W only if it needs no dirty flag set.
     ept: u64,
     /// Where it is cached.
-    found: Option<Found>,
+    found: Option<(u32, u32)>,
+}
+
+impl Translation {
+    fn new(f: &Found, m: Mapping, la: u64) -> Translation {
+        let phys = HostPhys(m.page | la & 0xfff);
+        let found = Some((f.page, f.index));
+        Translation { phys, rights: f.rights, dirty: f.slot.dirty(), ept: m.rights, found }
+    }
+}
+
+/// Whether what was found serves `a` without a walk. If not, a walk decides why.
+#[inline]
+fn permits(r: &Regime, f: &Found, a: Access) -> bool {
+    r.permits(f.rights, a) && (a.kind != AccessKind::Write || f.slot.dirty())
 }
 
 /// Memory as the processors see it.
@@ -153,9 +167,9 @@ impl Mmu {
         debug_assert_eq!(self.banks[b].regime.as_ref(), Some(r));
         let a = Access { kind: AccessKind::Execute, user, ac: false, implicit: false };
         let t = self.lookup(r, Some(b), la.0, a)?;
-        if let Some(f) = t.found {
+        if let Some((page, index)) = t.found {
             // Even if it does not stay in the TLB: the caller may link blocks through it.
-            self.shadow.pages[f.page as usize].slots[f.index].set_executed(user);
+            self.shadow.pages[page as usize].slots[index as usize].set_executed(user);
         }
         self.banks[b].gave_exec();
         if self.ram.frame(t.phys).is_some_and(|f| !self.kinds.get(f, Kind::Trap)) {
@@ -174,70 +188,78 @@ impl Mmu {
         la: u64,
         a: Access,
     ) -> Result<Translation, Fault> {
-        let why = Purpose::data(a.kind, la);
-        if r.mode == Mode::Off {
-            let Mapping { page, rights: ept } = self.mapping(r, b, la, GuestPhys(la), why, None)?;
-            let phys = HostPhys(page | la & 0xfff);
-            return Ok(Translation { phys, rights: Rights::ALL, dirty: true, ept, found: None });
-        }
-        let Some(b) = b else { return self.lookup_uncached(r, la, a) };
+        let Some(b) = b.filter(|_| r.mode != Mode::Off) else {
+            return self.lookup_unshadowed(r, b, la, a);
+        };
         let root = Slot(self.banks[b].roots[root_index(r.mode, la)]);
         let found = match self.shadow.walk(root, la, root_shift(r), 1 << b) {
-            Some(f) if r.permits(f.rights, a) && (a.kind != AccessKind::Write || f.dirty()) => f,
-            _ => {
-                let w = self.walk(r, la, a)?;
-                self.install(r, b, la, &w)
-            }
+            Some(f) if permits(r, &f, a) => f,
+            _ => self.walk_and_install(r, b, la, a)?,
         };
-        let gpa = GuestPhys(found.gpa(la));
-        let Mapping { page, rights: ept } = self.mapping(r, Some(b), la, gpa, why, Some(found))?;
-        if !self.shadow.holds(&found) {
+        let Some(eptp) = r.ept else {
+            return Ok(Translation::new(&found, Mapping::identity(found.gpa), la));
+        };
+        match self.ept(r, eptp, GuestPhys(found.gpa), Purpose::data(a.kind, la)) {
+            Ok(m) if self.shadow.slot_of(&found).is_some() => Ok(Translation::new(&found, m, la)),
             // EPT flags were set in the guest's own paging structure. That happens only once.
-            return self.lookup(r, Some(b), la, a);
+            Ok(_) => self.lookup(r, Some(b), la, a),
+            Err(fault) => {
+                self.forget_combined(b, la, Some(&found));
+                Err(fault)
+            }
         }
-        let phys = HostPhys(page | la & 0xfff);
-        let (rights, dirty) = (found.rights, found.dirty());
-        Ok(Translation { phys, rights, dirty, ept, found: Some(found) })
     }
 
-    /// For a regime that has no bank.
-    fn lookup_uncached(&mut self, r: &Regime, la: u64, a: Access) -> Result<Translation, Fault> {
+    #[cold]
+    fn walk_and_install(
+        &mut self,
+        r: &Regime,
+        b: usize,
+        la: u64,
+        a: Access,
+    ) -> Result<Found, Fault> {
         let w = self.walk(r, la, a)?;
-        let m = self.mapping(r, None, la, w.gpa, Purpose::data(a.kind, la), None)?;
-        let phys = HostPhys(m.page | la & 0xfff);
-        Ok(Translation { phys, rights: w.rights, dirty: w.dirty, ept: m.rights, found: None })
+        Ok(self.install(r, b, la, &w))
     }
 
-    /// The EPT part of a translation.
-    #[inline]
-    fn mapping(
+    /// Without paging, or for a regime that has no bank.
+    #[cold]
+    fn lookup_unshadowed(
         &mut self,
         r: &Regime,
         b: Option<usize>,
         la: u64,
-        gpa: GuestPhys,
-        why: Purpose,
-        found: Option<Found>,
-    ) -> Result<Mapping, Fault> {
-        let Some(eptp) = r.ept else {
-            return Ok(Mapping { page: gpa.page().0, rights: ept::R | ept::W | ept::X });
+        a: Access,
+    ) -> Result<Translation, Fault> {
+        let (gpa, rights, dirty) = if r.mode == Mode::Off {
+            (GuestPhys(la), Rights::ALL, true)
+        } else {
+            let w = self.walk(r, la, a)?;
+            (w.gpa, w.rights, w.dirty)
         };
-        let m = self.ept(r, eptp, gpa, why);
-        if m.is_err()
-            && let Some(b) = b
-        {
-            self.forget_combined(b, la, found);
+        let m = self.mapping(r, gpa, Purpose::data(a.kind, la));
+        if let (Err(_), Some(b)) = (m, b) {
+            self.forget_combined(b, la, None);
         }
-        m
+        m.map(|Mapping { page, rights: ept }| {
+            let phys = HostPhys(page | la & 0xfff);
+            Translation { phys, rights, dirty, ept, found: None }
+        })
+    }
+
+    /// The EPT part of a translation.
+    fn mapping(&mut self, r: &Regime, gpa: GuestPhys, why: Purpose) -> Result<Mapping, Fault> {
+        match r.ept {
+            Some(eptp) => self.ept(r, eptp, gpa, why),
+            None => Ok(Mapping::identity(gpa.0)),
+        }
     }
 
     /// An EPT violation invalidates the combined mappings of its linear address.
     #[cold]
-    fn forget_combined(&mut self, b: usize, la: u64, found: Option<Found>) {
-        let executed = match found {
-            Some(f) => self.shadow.pages[f.page as usize].slots[f.index].executed(),
-            None => [true; 2],
-        };
+    fn forget_combined(&mut self, b: usize, la: u64, found: Option<&Found>) {
+        let slot = found.and_then(|f| self.shadow.slot_of(f));
+        let executed = slot.map_or([true; 2], |s| s.executed());
         let mut count = Count { writers: &mut self.writers, ram: &self.ram };
         self.banks[b].drop_range(la, 12, &mut count);
         if executed != [false; 2] {
@@ -275,7 +297,7 @@ impl Mmu {
         gpa: GuestPhys,
         k: AccessKind,
     ) -> Result<HostPhys, Fault> {
-        let m = self.mapping(r, None, 0, gpa, Purpose::physical(k), None)?;
+        let m = self.mapping(r, gpa, Purpose::physical(k))?;
         Ok(HostPhys(m.page | gpa.offset()))
     }
 

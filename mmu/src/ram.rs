@@ -25,7 +25,7 @@ pub enum RamError {
     Map(u64, std::io::Error),
 }
 
-/// The memory of the machine: `[0, size)` without the VGA window, the part over 3 GiB at 4 GiB.
+/// The memory of the machine: `[0, size)` without the VGA window, the part over [`LOW_MAX`] at 4 GiB.
 pub struct Ram {
     map: MmapRaw,
     size: u64,

@@ -380,8 +380,8 @@ impl Shadow {
             rights = rights.and(slot.rights());
             if slot.is_leaf() {
                 page.reached(la);
-                let serial = page.serial;
-                return Some(Found { page: at as u32, index, shift, slot, serial, rights });
+                let gpa = slot.address() | la & !(u64::MAX << shift);
+                return Some(Found { page: at as u32, index: index as u32, slot, gpa, rights });
             }
             if slot.is_empty() {
                 return None;
@@ -391,18 +391,11 @@ impl Shadow {
         }
     }
 
-    /// What [`Shadow::walk`] would find at a leaf.
-    pub(crate) fn found(&self, page: u32, index: usize, rights: Rights) -> Found {
-        let p = &self.pages[page as usize];
-        let (slot, shift, serial) = (p.slots[index], p.key.shift(), p.serial);
-        Found { page, index, shift, slot, serial, rights }
-    }
-
-    /// Whether what was found is still there.
+    /// What was found, with its page and slot as they are now; None if they are gone.
     #[inline]
-    pub(crate) fn holds(&self, f: &Found) -> bool {
-        let p = &self.pages[f.page as usize];
-        p.serial == f.serial && !p.slots[f.index].is_empty()
+    pub(crate) fn slot_of(&mut self, f: &Found) -> Option<&mut Slot> {
+        let p = self.pages.get_mut(f.page as usize).filter(|p| p.serial != 0)?;
+        Some(&mut p.slots[f.index as usize]).filter(|s| !s.is_empty())
     }
 
     /// The frame number of a table at `at`.
@@ -423,26 +416,13 @@ impl Page {
     }
 }
 
-/// Where a shadow walk ended.
+/// Where a shadow walk ended, and the translation.
 #[derive(Clone, Copy)]
 pub(crate) struct Found {
     pub(crate) page: u32,
-    pub(crate) index: usize,
-    shift: u32,
-    slot: Slot,
-    serial: u64,
+    pub(crate) index: u32,
+    pub(crate) slot: Slot,
+    pub(crate) gpa: u64,
+    /// Over all levels.
     pub(crate) rights: Rights,
-}
-
-impl Found {
-    #[inline]
-    pub(crate) fn dirty(&self) -> bool {
-        self.slot.dirty()
-    }
-
-    /// The guest-physical address of `la`.
-    #[inline]
-    pub(crate) fn gpa(&self, la: u64) -> u64 {
-        self.slot.address() | la & !(u64::MAX << self.shift)
-    }
 }
