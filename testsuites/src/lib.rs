@@ -9,5 +9,6 @@
 //! no package) the caller gets an error that says so, never a skipped test.
 
 pub mod guests;
+pub mod oracle;
 pub mod strata;
 pub mod tidy;
