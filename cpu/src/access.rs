@@ -4,11 +4,12 @@
 use crate::block::CodeCache;
 use crate::bus::Bus;
 use crate::flags;
+use crate::mem::{FastMem, Mem};
 use crate::op::kind;
 use crate::state::{Cpu, ar, seg};
 use crate::trap::{Exception, Trap, vector};
 use crate::word::Word;
-use mmu::{Access, AccessKind, Fault, HostPhys, Linear, Mmu};
+use mmu::{Access, AccessKind, Fault, HostPhys, Kind, Linear, Mmu};
 
 const PAGE: u64 = 4096;
 
@@ -255,6 +256,10 @@ impl Cpu {
 
     /// Loads a word at linear address `la`.
     pub fn load_at<W: Word>(&mut self, seg: usize, la: u64) -> Result<W, Trap> {
+        // SAFETY: in a run `tlb` is the current view.
+        if let Some(v) = unsafe { FastMem::load(self, self.tlb, la) } {
+            return Ok(v);
+        }
         let mut b = [0; 8];
         self.load_bytes(seg, la, &mut b[..W::BYTES])?;
         Ok(W::of(u64::from_le_bytes(b)))
@@ -262,6 +267,10 @@ impl Cpu {
 
     /// Stores a word at linear address `la`.
     pub fn store_at<W: Word>(&mut self, seg: usize, la: u64, v: W) -> Result<(), Trap> {
+        // SAFETY: as `load_at`.
+        if unsafe { FastMem::store(self, self.tlb, la, v) }.is_some() {
+            return Ok(());
+        }
         self.store_bytes(seg, la, &v.u().to_le_bytes()[..W::BYTES])
     }
 
@@ -320,6 +329,9 @@ impl Cpu {
         }
         if kinds.code && self.code().note_store(p, buf.len()) {
             self.leave = true;
+            if self.code().vacant(p) {
+                self.mmu().set_kind(p, Kind::Code, false);
+            }
         }
         true
     }

@@ -232,6 +232,11 @@ impl CodeCache {
         !doomed.is_empty()
     }
 
+    /// Whether no block lies in the frame of `p` any more.
+    pub fn vacant(&self, p: HostPhys) -> bool {
+        self.find_page(p.0 >> 12).is_none_or(|page| self.pages[page].chunks == 0)
+    }
+
     /// Drops the block that starts with `op`, if it is live.
     pub(crate) fn drop_key(&mut self, key: Key) {
         let Some(page) = self.find_page(key.frame) else { return };

@@ -67,7 +67,7 @@ impl Cpu {
         let threads = if n > 1 { (1 << width(n)).min(255) } else { 1 };
         let ebx = self.apic.id << 24 | threads << 16 | 8 << 8;
         let osxsave = (self.sys.cr4 & CR4_OSXSAVE != 0) as u32;
-        let apic = self.apic.enabled();
+        let apic = self.apic.base & crate::apic::BASE_EN != 0;
         let mut edx = m.word(Word::L1Edx) | ((n > 1) as u32) << 28;
         if !apic {
             edx &= !(1 << 9);

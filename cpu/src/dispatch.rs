@@ -28,8 +28,12 @@ pub enum Flow {
     Exit,
 }
 
-/// The body of a handler.
+/// The body of a handler. A framed one does nothing but [`Flow::Next`] or [`Flow::Slow`] in its hot form.
 pub trait Sem {
+    /// Whether the body needs a stack frame (locals whose address it takes): then it runs in a function
+    /// of its own, because a frame stands in the way of the tail call.
+    const FRAMED: bool = false;
+
     /// Does the operation.
     ///
     /// # Safety
@@ -63,6 +67,14 @@ mod threaded {
         ic: i64,
         tlb: *mut TlbEntry,
     ) -> i64 {
+        if S::FRAMED {
+            let next = framed::<S>(op, cpu, ic, tlb);
+            let ic = (*cpu).ic;
+            if next.is_null() {
+                return ic;
+            }
+            return ((*next).f)(next, cpu, ic, tlb);
+        }
         match S::run::<FastMem>(op, cpu, tlb) {
             Flow::Next(k) => {
                 let next = op.add(k);
@@ -87,6 +99,8 @@ mod threaded {
         ic
     }
 
+    /// The cold twin of a handler. The body runs in a function of its own, so that locals whose address it
+    /// takes cannot stand in the way of the tail call.
     #[cold]
     #[inline(never)]
     unsafe extern "sysv64" fn cold<S: Sem>(
@@ -95,31 +109,55 @@ mod threaded {
         ic: i64,
         tlb: *mut TlbEntry,
     ) -> i64 {
+        let next = step::<S>(op, cpu, ic, tlb);
+        let ic = (*cpu).ic;
+        if next.is_null() {
+            return ic;
+        }
+        ((*next).f)(next, cpu, ic, tlb)
+    }
+
+    /// Does one operation of a framed body; as [`step`].
+    #[inline(never)]
+    unsafe fn framed<S: Sem>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        ic: i64,
+        tlb: *mut TlbEntry,
+    ) -> *const Op {
+        match S::run::<FastMem>(op, cpu, tlb) {
+            Flow::Next(k) => {
+                (*cpu).ic = ic;
+                op.add(k)
+            }
+            _ => step::<S>(op, cpu, ic, tlb),
+        }
+    }
+
+    /// Does one operation with [`SlowMem`]: the next, or null to leave; the instructions left in `cpu.ic`.
+    #[inline(never)]
+    unsafe fn step<S: Sem>(op: *const Op, cpu: *mut Cpu, ic: i64, tlb: *mut TlbEntry) -> *const Op {
         (*cpu).op = op;
         (*cpu).ic = ic - before(op);
-        match S::run::<SlowMem>(op, cpu, tlb) {
-            Flow::Next(k) => {
-                let next = op.add(k);
-                if (*cpu).leave {
-                    stop_at(next, cpu);
-                    return ic - (*op).n as i64;
-                }
-                ((*next).f)(next, cpu, ic, tlb)
-            }
-            Flow::Taken(link) => {
-                let ic = ic - (*op).n as i64;
-                if ic < 0 || (*cpu).leave {
-                    stop_at(link, cpu);
-                    return ic;
-                }
-                ((*link).f)(link, cpu, ic, tlb)
-            }
+        let (next, charged) = match S::run::<SlowMem>(op, cpu, tlb) {
+            Flow::Next(k) => (op.add(k), (*cpu).leave),
+            Flow::Taken(link) => (link, true),
             Flow::Slow => {
                 stop_at(op, cpu);
-                ic - before(op)
+                return std::ptr::null();
             }
-            Flow::Exit => ic - (*op).n as i64,
+            Flow::Exit => {
+                (*cpu).ic = ic - (*op).n as i64;
+                return std::ptr::null();
+            }
+        };
+        let ic = if charged { ic - (*op).n as i64 } else { ic };
+        (*cpu).ic = ic;
+        if charged && (ic < 0 || (*cpu).leave) {
+            stop_at(next, cpu);
+            return std::ptr::null();
         }
+        next
     }
 
     /// Runs from `op` until something leaves; returns the instructions left.

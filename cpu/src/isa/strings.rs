@@ -61,15 +61,19 @@ impl Strings {
         }
     }
 
-    /// How many elements from offset `off` stay in one page and do not wrap; 0 where the first does
-    /// not, or the direction is down.
+    /// How many elements from offset `off` on stay in one page and do not wrap; 0 where the first does
+    /// not.
     fn run(&self, la: u64, off: u64, count: u64) -> u64 {
-        if self.step < 0 {
-            return 0;
-        }
-        let room = (PAGE - (la & (PAGE - 1))) / self.size;
-        let wrap = (self.mask - off) / self.size;
-        count.min(room).min(wrap)
+        let (at, size) = (la & (PAGE - 1), self.size);
+        let above = (PAGE - at) / size;
+        let room = if self.step > 0 { above } else { at / size + 1 };
+        let wrap = if self.step > 0 { (self.mask - off) / size } else { off / size };
+        count.min(if above == 0 { 0 } else { room }).min(wrap)
+    }
+
+    /// The lowest address of a run of `n` elements from `a`.
+    fn lowest(&self, a: u64, n: u64) -> u64 {
+        if self.step > 0 { a } else { a.wrapping_sub((n - 1) * self.size) }
     }
 }
 
@@ -153,21 +157,22 @@ fn copy_run(
     n: u64,
 ) -> Result<Option<u64>, Trap> {
     let bytes = (n * s.size) as usize;
-    if cpu.linear(s.source, from, bytes, false).is_err()
-        || cpu.linear(seg::ES, to, bytes, true).is_err()
+    if cpu.linear(s.source, s.lowest(from, n), bytes, false).is_err()
+        || cpu.linear(seg::ES, s.lowest(to, n), bytes, true).is_err()
         || cpu.aligned_only()
     {
         return Ok(None);
     }
     let Some(p) = frame(cpu, src, AccessKind::Read)? else { return Ok(None) };
     let Some(q) = frame(cpu, dst, AccessKind::Write)? else { return Ok(None) };
-    // Where the destination starts inside the source, each element copied is read again: copy at most
-    // the distance at a time.
-    let distance = q.0.wrapping_sub(p.0);
+    // Where the destination lies ahead inside the source, each element copied is read again: copy at
+    // most the distance at a time.
+    let distance = if s.step > 0 { q.0.wrapping_sub(p.0) } else { p.0.wrapping_sub(q.0) };
     let n = if distance < n * s.size { distance / s.size } else { n };
     if n == 0 {
         return Ok(None);
     }
+    let (p, q) = (HostPhys(s.lowest(p.0, n)), HostPhys(s.lowest(q.0, n)));
     let mut buf = [0; PAGE as usize];
     let buf = &mut buf[..(n * s.size) as usize];
     cpu.phys_load(p, buf)?;
@@ -185,7 +190,8 @@ fn stos<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
         let dst = cpu.linear(seg::ES, to, W::BYTES, true)?;
         let n = s.run(dst, to, n);
         let bytes = (n * s.size) as usize;
-        let bulk = n > 1 && cpu.linear(seg::ES, to, bytes, true).is_ok() && !cpu.aligned_only();
+        let low = s.lowest(to, n.max(1));
+        let bulk = n > 1 && cpu.linear(seg::ES, low, bytes, true).is_ok() && !cpu.aligned_only();
         let target = if bulk { frame(cpu, dst, AccessKind::Write)? } else { None };
         let n = match target {
             Some(q) => {
@@ -195,7 +201,7 @@ fn stos<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
                     }
                     filled = bytes;
                 }
-                cpu.phys_store(q, &pattern[..bytes])?;
+                cpu.phys_store(HostPhys(s.lowest(q.0, n)), &pattern[..bytes])?;
                 n
             }
             None => {

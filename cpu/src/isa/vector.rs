@@ -259,6 +259,8 @@ impl<S: Source, P: Pure> Sem for Binary<S, P> {
 pub struct BinaryFp<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Floating> Sem for BinaryFp<S, P> {
+    const FRAMED: bool = true;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {
@@ -313,6 +315,8 @@ impl<S: Source, P: Pure, W: Word> Sem for ToGpr<S, P, W> {
 pub struct ToGprFp<S, P, W>(PhantomData<(S, P, W)>);
 
 impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
+    const FRAMED: bool = true;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {
@@ -329,6 +333,8 @@ impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
 pub struct ToFlags<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
+    const FRAMED: bool = true;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {

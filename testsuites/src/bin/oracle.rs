@@ -45,7 +45,10 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let rate = run as f64 / started.elapsed().as_secs_f64();
-    println!("{run} cases of {} forms, {rate:.0} a second; differing forms: {failed:?}", forms.len());
+    println!(
+        "{run} cases of {} forms, {rate:.0} a second; differing forms: {failed:?}",
+        forms.len()
+    );
     anyhow::ensure!(failed.is_empty(), "{} forms differ", failed.len());
     Ok(())
 }

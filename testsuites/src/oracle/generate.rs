@@ -2,8 +2,8 @@
 
 use super::{CODE, Case, DATA, DATA_SIZE};
 use iced_x86::{
-    Code, CpuidFeature, Decoder, DecoderOptions, EncodingKind, MandatoryPrefix, Mnemonic, OpCodeTableKind,
-    OpKind, Register,
+    Code, CpuidFeature, Decoder, DecoderOptions, EncodingKind, MandatoryPrefix, Mnemonic,
+    OpCodeTableKind, OpKind, Register,
 };
 
 /// A small deterministic generator (SplitMix64).
@@ -50,7 +50,10 @@ fn wanted(code: Code) -> bool {
     let legacy = o.encoding() == EncodingKind::Legacy;
     let tables = matches!(
         o.table(),
-        OpCodeTableKind::Normal | OpCodeTableKind::T0F | OpCodeTableKind::T0F38 | OpCodeTableKind::T0F3A
+        OpCodeTableKind::Normal
+            | OpCodeTableKind::T0F
+            | OpCodeTableKind::T0F38
+            | OpCodeTableKind::T0F3A
     );
     o.is_instruction()
         && (legacy && tables)
@@ -63,30 +66,92 @@ fn wanted(code: Code) -> bool {
 fn excluded(code: Code) -> bool {
     use Mnemonic::*;
     let features = code.cpuid_features();
-    let timing = [CpuidFeature::RDRAND, CpuidFeature::RDSEED, CpuidFeature::VMX, CpuidFeature::RDTSCP];
+    let timing =
+        [CpuidFeature::RDRAND, CpuidFeature::RDSEED, CpuidFeature::VMX, CpuidFeature::RDTSCP];
     features.iter().any(|f| timing.contains(f))
         || segment(code)
         || far(code)
         || matches!(
             code.mnemonic(),
-            Syscall | Sysenter | Cpuid | Rdtsc | Int | Int1 | Int3 | Iretd | Iret | Iretq | Pushfd | Pushfq
-                | Pushf | Popf | Popfq | Popfd | Lsl | Lar | Verr | Verw | Sldt | Str | Sgdt | Sidt | Smsw
-                | Xgetbv | Rdpid | Insb | Insw | Insd | Outsb | Outsw | Outsd | In | Out | Cli | Sti | Hlt
-                | Rdfsbase | Rdgsbase | Wrfsbase | Wrgsbase | Clflush | Clflushopt | Clwb | Retf
-                | Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt | Xsaveopt64 | Xrstor | Xrstor64 | Fxsave
-                | Fxsave64 | Fxrstor | Fxrstor64 | Rdtscp | Serialize | Ud0 | Ud1 | Monitor | Mwait
+            Syscall
+                | Sysenter
+                | Cpuid
+                | Rdtsc
+                | Int
+                | Int1
+                | Int3
+                | Iretd
+                | Iret
+                | Iretq
+                | Pushfd
+                | Pushfq
+                | Pushf
+                | Popf
+                | Popfq
+                | Popfd
+                | Lsl
+                | Lar
+                | Verr
+                | Verw
+                | Sldt
+                | Str
+                | Sgdt
+                | Sidt
+                | Smsw
+                | Xgetbv
+                | Rdpid
+                | Insb
+                | Insw
+                | Insd
+                | Outsb
+                | Outsw
+                | Outsd
+                | In
+                | Out
+                | Cli
+                | Sti
+                | Hlt
+                | Rdfsbase
+                | Rdgsbase
+                | Wrfsbase
+                | Wrgsbase
+                | Clflush
+                | Clflushopt
+                | Clwb
+                | Retf
+                | Xsave
+                | Xsave64
+                | Xsavec
+                | Xsavec64
+                | Xsaveopt
+                | Xsaveopt64
+                | Xrstor
+                | Xrstor64
+                | Fxsave
+                | Fxsave64
+                | Fxrstor
+                | Fxrstor64
+                | Rdtscp
+                | Serialize
+                | Ud0
+                | Ud1
+                | Monitor
+                | Mwait
         )
 }
 
 fn segment(code: Code) -> bool {
     let o = code.op_code();
     (0..o.op_count()).any(|n| format!("{:?}", o.op_kind(n)).contains("seg_reg"))
-        || format!("{code:?}").ends_with("S") && matches!(code.mnemonic(), Mnemonic::Push | Mnemonic::Pop)
+        || format!("{code:?}").ends_with("S")
+            && matches!(code.mnemonic(), Mnemonic::Push | Mnemonic::Pop)
 }
 
 fn far(code: Code) -> bool {
     let name = format!("{code:?}");
-    code.is_jmp_far() || code.is_call_far() || name.starts_with('L') && name.contains("_m1632")
+    code.is_jmp_far()
+        || code.is_call_far()
+        || name.starts_with('L') && name.contains("_m1632")
         || ["Lfs", "Lgs", "Lss", "Lds", "Les"].iter().any(|p| name.starts_with(p))
         || ["_FS", "_GS", "FS", "GS"].iter().any(|s| name.ends_with(s))
 }

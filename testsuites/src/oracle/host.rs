@@ -17,7 +17,9 @@ pub struct Host {
 }
 
 fn shared(at: u64, size: usize, protection: i32) -> Result<*mut u8> {
-    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | if at != 0 { libc::MAP_FIXED_NOREPLACE } else { 0 };
+    let flags = libc::MAP_SHARED
+        | libc::MAP_ANONYMOUS
+        | if at != 0 { libc::MAP_FIXED_NOREPLACE } else { 0 };
     // SAFETY: a fresh mapping; a fixed one does not replace anything.
     let p = unsafe { libc::mmap(at as *mut _, size, protection, flags, -1, 0) };
     ensure!(p != libc::MAP_FAILED, "mmap at {at:#x}: {}", std::io::Error::last_os_error());
@@ -36,7 +38,8 @@ impl Host {
     pub fn new() -> Result<Host> {
         let rwx = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
         let code = shared(CODE, 4096, rwx).context("the code page")?;
-        let data = shared(DATA, DATA_SIZE, libc::PROT_READ | libc::PROT_WRITE).context("the data")?;
+        let data =
+            shared(DATA, DATA_SIZE, libc::PROT_READ | libc::PROT_WRITE).context("the data")?;
         // SAFETY: the child calls only async-signal-safe functions before it is stopped, for ever.
         let pid = unsafe { libc::fork() };
         ensure!(pid != -1, "fork: {}", std::io::Error::last_os_error());
@@ -117,7 +120,8 @@ impl Host {
         let mut data = vec![0; DATA_SIZE];
         // SAFETY: as in `run`.
         unsafe { ptr::copy_nonoverlapping(self.data, data.as_mut_ptr(), DATA_SIZE) };
-        let lanes = |n: usize| (0..4).fold(0, |v, k| v | (fp.xmm_space[n * 4 + k] as u128) << (32 * k));
+        let lanes =
+            |n: usize| (0..4).fold(0, |v, k| v | (fp.xmm_space[n * 4 + k] as u128) << (32 * k));
         Ok(Outcome {
             regs: take(regs),
             rip: regs.rip,
@@ -173,7 +177,7 @@ fn put(r: &mut libc::user_regs_struct, v: &[u64; 16]) {
 
 fn take(r: &libc::user_regs_struct) -> [u64; 16] {
     [
-        r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12, r.r13,
-        r.r14, r.r15,
+        r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12,
+        r.r13, r.r14, r.r15,
     ]
 }

@@ -84,8 +84,7 @@ impl Case {
         let i = self.instruction();
         let mut text = String::new();
         IntelFormatter::new().format(&i, &mut text);
-        let bytes: Vec<String> =
-            self.code[..i.len()].iter().map(|b| format!("{b:02x}")).collect();
+        let bytes: Vec<String> = self.code[..i.len()].iter().map(|b| format!("{b:02x}")).collect();
         format!("{}  {text}  {:?}", bytes.join(" "), i.code())
     }
 }
