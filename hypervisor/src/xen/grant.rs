@@ -5,8 +5,9 @@ use alloc::{collections::BTreeMap, vec::Vec};
 
 /// The most frames of a domain's table: 64 frames of 512 entries.
 pub const MAX_FRAMES: u32 = 64;
-/// The most grants a domain may have mapped at a time: 1024 frames of 512 handles would be Xen's.
-pub const MAX_MAPTRACK: usize = 16384;
+/// The most grants a domain may have mapped at a time. Xen's default is far higher; the hypervisor's
+/// own memory, which each mapping takes a little of, is not a guest's to use up.
+pub const MAX_MAPTRACK: usize = 4096;
 /// Version 1 entries in a frame.
 pub const ENTRIES_PER_FRAME: u32 = 512;
 

@@ -1,26 +1,26 @@
 //! `console_io`: dom0's console, and anybody's debug output.
 
-use super::super::abi::{Errno, OpResult, nr::console};
-use super::{Args, Call};
+use super::super::abi::{Errno, nr::console};
+use super::{Args, Call, Step};
 use alloc::vec::Vec;
 
-/// The most bytes one call moves, as in Xen's buffer loop; a longer write is cut into several.
+/// The most bytes moved before what they caused is carried out; a longer write goes on after it.
 const CHUNK: u64 = 4096;
 
 impl Call<'_> {
     /// Unprivileged domains may write (their output carries their name) and not read.
-    pub(super) fn console_io(&mut self, [cmd, len, buffer, ..]: Args) -> OpResult {
+    pub(super) fn console_io(&mut self, [cmd, len, buffer, ..]: Args) -> Result<Step, Errno> {
         match cmd {
             console::WRITE => {
                 // The count is an `int` in the ABI.
                 let len = i32::try_from(len as u32).map_err(|_| Errno::Inval)? as u64;
-                let len = len.min(CHUNK * 16);
-                for at in (0..len).step_by(CHUNK as usize) {
-                    let piece = (len - at).min(CHUNK) as usize;
-                    let bytes = self.c.bytes(self.m, buffer.wrapping_add(at), piece)?;
-                    self.xen.output(self.c.dom, &bytes);
+                let part = len.min(CHUNK);
+                let bytes = self.c.bytes(self.m, buffer, part as usize)?;
+                self.xen.output(self.c.dom, &bytes);
+                if part < len {
+                    return Ok(Step::Again([cmd, len - part, buffer.wrapping_add(part), 0, 0, 0]));
                 }
-                Ok(0)
+                Ok(Step::Done(0))
             }
             console::READ => {
                 self.privileged()?;
@@ -28,7 +28,7 @@ impl Call<'_> {
                 let bytes: Vec<u8> = self.xen.console_input.iter().take(len).copied().collect();
                 self.c.write(self.m, buffer, &bytes)?;
                 self.xen.console_input.drain(..len);
-                Ok(len as i64)
+                Ok(Step::Done(len as i64))
             }
             _ => Err(Errno::NoSys),
         }

@@ -45,8 +45,10 @@ impl Call<'_> {
         }
         self.xen.domain_mut(dom)?.params[index] = value;
         if index == op::PARAM_CALLBACK_IRQ {
-            let width = self.c.width;
-            self.xen.latch_width(self.m, dom, width);
+            // DEPARTURE: only the vector type is delivered, no GSI and no PCI INTx.
+            if dom == self.c.dom {
+                self.xen.latch_width(self.m, dom, self.c.width);
+            }
             // An event may have come before its vector.
             let count = self.xen.domain(dom)?.vcpus.len() as u32;
             (0..count).for_each(|vcpu| self.xen.wake(self.m, dom, vcpu));

@@ -24,9 +24,9 @@ impl Call<'_> {
             op::POPULATE_PHYSMAP | op::DECREASE_RESERVATION => {
                 return self.reservation(cmd, start, arg);
             }
+            op::ADD_TO_PHYSMAP_BATCH => return self.add_to_physmap_batch(start, arg),
             _ if start != 0 => return Err(Errno::NoSys),
             op::ADD_TO_PHYSMAP => self.add_to_physmap(arg),
-            op::ADD_TO_PHYSMAP_BATCH => self.add_to_physmap_batch(arg),
             op::REMOVE_FROM_PHYSMAP => self.remove_from_physmap(arg),
             op::MEMORY_MAP => self.memory_map(arg),
             op::SET_MEMORY_MAP => Err(Errno::NoSys),
@@ -129,19 +129,31 @@ impl Call<'_> {
         self.m.set(dom, from, None)
     }
 
-    fn add_to_physmap_batch(&mut self, arg: u64) -> super::OpResult {
+    fn add_to_physmap_batch(&mut self, start: u64, arg: u64) -> Result<Step, Errno> {
         let batch: AddToPhysmapBatch = self.load(arg)?;
         let AddToPhysmapBatch { domid, space, size, foreign_domid, idxs, gpfns, errs } = batch;
         let dom = self.target(domid)?;
         let (c, long) = (self.c, self.c.long_size() as u64);
-        for index in 0..u64::from(size) {
+        let size = u64::from(size);
+        let end = size.min(start.saturating_add(BATCH));
+        for index in start..end {
             let idx = c.load_long(self.m, idxs.wrapping_add(index * long))?;
             let gpfn = c.load_long(self.m, gpfns.wrapping_add(index * long))?;
             let done = self.place(dom, space.into(), idx, gpfn, foreign_domid);
             let code = done.err().map_or(0, Errno::result) as i32;
             c.write(self.m, errs.wrapping_add(index * 4), &code.to_le_bytes())?;
         }
-        Ok(0)
+        if end < size {
+            return Ok(Step::Again([
+                op::ADD_TO_PHYSMAP_BATCH | end << EXTENT_SHIFT,
+                arg,
+                0,
+                0,
+                0,
+                0,
+            ]));
+        }
+        Ok(Step::Done(0))
     }
 
     fn remove_from_physmap(&mut self, arg: u64) -> super::OpResult {

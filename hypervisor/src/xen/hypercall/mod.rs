@@ -68,7 +68,7 @@ const TABLE: &[Row] = &[
     Row(nr::MULTICALL,        |c, a| c.multicall(a)),
     Row(nr::SET_TIMER_OP,     whole!(Call::set_timer_op)),
     Row(nr::XEN_VERSION,      whole!(Call::xen_version)),
-    Row(nr::CONSOLE_IO,       whole!(Call::console_io)),
+    Row(nr::CONSOLE_IO,       |c, a| c.console_io(a)),
     Row(nr::GRANT_TABLE_OP,   |c, a| c.grant_table_op(a)),
     Row(nr::VCPU_OP,          whole!(Call::vcpu_op)),
     Row(nr::SCHED_OP,         whole!(Call::sched_op)),
@@ -151,7 +151,7 @@ impl Call<'_> {
         for index in 0..count.min(BATCH) {
             let entry = list.wrapping_add(index * stride);
             let again = !self.multicall_entry(entry)?;
-            if again || self.stopped() {
+            if again || self.stopped() || !self.xen.actions.is_empty() {
                 let done = index + u64::from(!again);
                 if done < count {
                     return Ok(Step::Again(rest(list, done * stride, count - done)));
@@ -165,7 +165,7 @@ impl Call<'_> {
         Ok(Step::Done(0))
     }
 
-    /// True if the calling vCPU no longer runs: the rest of a batch waits until it does.
+    /// True if the calling vCPU no longer runs: the rest of a list waits until it does.
     fn stopped(&self) -> bool {
         !self.xen.runnable(self.c.dom, self.c.vcpu)
     }

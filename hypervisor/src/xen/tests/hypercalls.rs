@@ -121,6 +121,29 @@ fn a_long_multicall_is_taken_in_parts() {
     assert_eq!(world.get::<MulticallHead>(1, 0x4000 + 299 * 64).result, 0x4_0011);
 }
 
+/// What a call causes is carried out before the hypervisor gathers more of it: the memory for it
+/// is bounded.
+#[test]
+fn output_is_bounded() {
+    let mut world = World::new();
+    write_gpa(&mut world.m, DomId(1), 0x4000, &[b'\n'; 0x3000]).unwrap();
+    let mut gpr = [0; 16];
+    (gpr[0], gpr[7], gpr[6], gpr[2]) = (nr::CONSOLE_IO.into(), 0, 0x3000, 0x4000);
+    for flow in [Flow::Again, Flow::Again, Flow::Next] {
+        assert_eq!(world.raw(1, Width::Long, &mut gpr), flow);
+        assert_eq!(core::mem::take(&mut world.xen.actions).len(), 4096);
+    }
+    for index in 0..2 {
+        let args = [0, 4096, 0x4000, 0, 0, 0];
+        multicall(&mut world, ARG + index * 64, nr::CONSOLE_IO.into(), args);
+    }
+    (gpr[0], gpr[7], gpr[6]) = (nr::MULTICALL.into(), ARG, 2);
+    for flow in [Flow::Again, Flow::Next] {
+        assert_eq!(world.raw(1, Width::Long, &mut gpr), flow);
+        assert_eq!(core::mem::take(&mut world.xen.actions).len(), 4096);
+    }
+}
+
 #[test]
 fn console_lines() {
     let mut world = World::new();
