@@ -8,6 +8,7 @@ use crate::status::{Failure, Status};
 use crate::summary::{Level, Summary};
 use platform::boot::BootModule;
 use platform::machine::{Boot, Config, Machine, MachineStop};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -46,33 +47,63 @@ struct Running<'a> {
     machine: Machine,
     /// Instructions retired before the last reset.
     before: u64,
-    /// The host's time spent in the machine.
-    seconds: f64,
+    levels: Vec<Level>,
+    /// What [`Machine::levels`] said when it was last asked.
+    counted: Vec<u64>,
     /// What a triple fault was about.
     report: Option<String>,
 }
 
 impl<'a> Running<'a> {
     fn start(launch: &'a Launch) -> Result<Self, Failure> {
-        Ok(Self { launch, machine: boot(launch)?, before: 0, seconds: 0.0, report: None })
+        let (levels, counted) = (Vec::new(), Vec::new());
+        Ok(Self { launch, machine: boot(launch)?, before: 0, levels, counted, report: None })
     }
 
     fn summary(&self) -> Summary {
         let machine = &self.machine;
-        let name = if self.launch.domains.is_empty() { "machine" } else { "host" };
-        let level =
-            Level { name: name.into(), instructions: self.retired(), seconds: self.seconds };
         let unclaimed = machine.board().unclaimed().iter().map(|u| {
             let way = if u.write { "write" } else { "read" };
             format!("{:?} {:#x} {way}", u.space, u.address).to_lowercase()
         });
         Summary {
-            levels: vec![level],
-            exits: Vec::new(),
+            levels: self.levels.clone(),
+            exits: sums(machine.processors().flat_map(|p| p.stats.vmx.exits_by_name())),
+            refused: sums(
+                machine.processors().flat_map(|p| &p.stats.vmx.refused).map(|(k, n)| (k, *n)),
+            ),
             translations: self.translations(),
-            unimplemented: self.unimplemented(),
+            unimplemented: sums(
+                machine.processors().flat_map(|p| &p.stats.unimplemented).map(|(k, n)| (k, *n)),
+            ),
             unclaimed: unclaimed.collect(),
             state: machine.state_hash(),
+        }
+    }
+
+    /// Counts a slice: its seconds are shared out by the instructions of each level.
+    fn count(&mut self, seconds: f64) {
+        let now = self.machine.levels();
+        let before = |n: usize| self.counted.get(n).copied().unwrap_or(0);
+        let ran: Vec<u64> = now.iter().enumerate().map(|(n, all)| all - before(n)).collect();
+        let all = ran.iter().sum::<u64>().max(1) as f64;
+        for (n, ran) in ran.into_iter().enumerate() {
+            if self.levels.len() == n {
+                self.levels.push(Level { name: self.level_name(n), ..Level::default() });
+            }
+            self.levels[n].instructions += ran;
+            self.levels[n].seconds += seconds * ran as f64 / all;
+        }
+        self.counted = now;
+    }
+
+    /// Guests are counted in the order in which they first run, which is the hypervisor's order.
+    fn level_name(&self, n: usize) -> String {
+        let domains = &self.launch.domains;
+        match n.checked_sub(1) {
+            None if domains.is_empty() => "machine".into(),
+            None => "hypervisor".into(),
+            Some(guest) => domains.get(guest).cloned().unwrap_or_else(|| format!("guest {n}")),
         }
     }
 
@@ -92,16 +123,15 @@ impl<'a> Running<'a> {
         .map(|(name, count)| (name.to_owned(), count))
         .to_vec()
     }
+}
 
-    fn unimplemented(&self) -> Vec<(String, u64)> {
-        let mut sums = std::collections::BTreeMap::new();
-        for processor in self.machine.processors() {
-            for (name, count) in &processor.stats.unimplemented {
-                *sums.entry(name.clone()).or_default() += count;
-            }
-        }
-        sums.into_iter().collect()
+/// Counts of the same name added up.
+fn sums(counts: impl Iterator<Item = (impl ToString, u64)>) -> Vec<(String, u64)> {
+    let mut sums = BTreeMap::new();
+    for (name, count) in counts {
+        *sums.entry(name.to_string()).or_default() += count;
     }
+    sums.into_iter().collect()
 }
 
 /// A machine with its kernel loaded.
@@ -126,7 +156,7 @@ impl Engine for Running<'_> {
         let started = Instant::now();
         let each = (instructions / u64::from(self.launch.vcpus)).max(1);
         let stop = self.machine.run(each);
-        self.seconds += started.elapsed().as_secs_f64();
+        self.count(started.elapsed().as_secs_f64());
         match stop {
             MachineStop::Budget => Stop::Budget,
             MachineStop::PowerOff => Stop::End(Status::Success),
@@ -143,6 +173,7 @@ impl Engine for Running<'_> {
     fn restart(&mut self) -> Result<(), Failure> {
         self.before = self.retired();
         self.machine = boot(self.launch)?;
+        self.counted.clear();
         Ok(())
     }
 

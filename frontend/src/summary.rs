@@ -13,6 +13,8 @@ pub(crate) struct Summary {
     pub(crate) levels: Vec<Level>,
     /// VM exits: basic reason and count.
     pub(crate) exits: Vec<(String, u64)>,
+    /// VM entries that failed: the rule that was broken, and count.
+    pub(crate) refused: Vec<(String, u64)>,
     /// Counts of the shadow pages and of decoded code.
     pub(crate) translations: Vec<(String, u64)>,
     /// Instructions that raised #UD because nobody has written them yet.
@@ -74,6 +76,7 @@ impl Summary {
             writeln!(out, "{name:<16} {instructions:>16} {seconds:>10.2} {:>8.1}", level.mips())?;
         }
         counts(out, "VM exits", &self.exits)?;
+        counts(out, "failed VM entries", &self.refused)?;
         counts(out, "translations", &self.translations)?;
         counts(out, "unimplemented instructions", &self.unimplemented)?;
         if !self.unclaimed.is_empty() {
@@ -112,6 +115,7 @@ mod tests {
         let summary = Summary {
             levels: vec![level("hypervisor", 1_000_000, 0.5), level("dom0", 3_000_000, 0.5)],
             exits: counts(&[("CPUID", 2), ("HLT", 0), ("VMCALL", 30)]),
+            refused: counts(&[("RFLAGS bit 1 is 1", 4)]),
             translations: counts(&[("shadow pages", 1)]),
             unimplemented: counts(&[("FSIN\n", 1)]),
             unclaimed: vec!["port 0x2e".into(), "port 0x2f".into()],
@@ -126,6 +130,8 @@ all                       4000000       1.00      4.0
 VM exits
                 30  VMCALL
                  2  CPUID
+failed VM entries
+                 4  RFLAGS bit 1 is 1
 translations
                  1  shadow pages
 unimplemented instructions

@@ -14,6 +14,7 @@ use cpu::apic::Apic;
 use cpu::bus::{Bus, Destination, Message};
 use cpu::model::{Model, Name};
 use cpu::state::{Segment, TableRegister, seg};
+use cpu::vmx::stats::Level;
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::{HostPhys, Limits, Mmu, Ram};
 use serde::Serialize;
@@ -196,6 +197,25 @@ impl Machine {
         self.cpus.iter().map(|p| p.cpu.stats.retired).sum()
     }
 
+    /// Retired instructions by level: VMX root operation (or no VMX), then each guest in the order
+    /// in which they first ran.
+    pub fn levels(&self) -> Vec<u64> {
+        let mut order = vec![Level::Root];
+        let mut sums = std::collections::BTreeMap::new();
+        for p in &self.cpus {
+            let stats = &p.cpu.stats.vmx;
+            for level in &stats.order {
+                if !order.contains(level) {
+                    order.push(*level);
+                }
+            }
+            for (level, count) in stats.levels(p.at) {
+                *sums.entry(level).or_insert(0) += count;
+            }
+        }
+        order.iter().map(|level| sums.get(level).copied().unwrap_or(0)).collect()
+    }
+
     /// Runs for `instructions` of machine time, or to an end.
     pub fn run(&mut self, instructions: u64) -> MachineStop {
         let end = self.now().saturating_add(instructions);
@@ -280,7 +300,9 @@ impl Machine {
         }
         let to = if all_idle { next.min(end) } else { horizon.min(next) };
         let p = &mut self.cpus[who];
+        let from = p.at;
         p.at = p.at.max(to).max(p.at + !all_idle as u64);
+        p.cpu.stats.vmx.idle(p.at - from);
         p.idle = p.cpu.wakes_at() > p.at;
         None
     }

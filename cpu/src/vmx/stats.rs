@@ -26,6 +26,8 @@ pub struct Stats {
     retired: BTreeMap<Level, u64>,
     level: Level,
     since: u64,
+    /// The levels in the order in which they first ran.
+    pub order: Vec<Level>,
     /// Failed VM entries, by the rule that failed.
     pub refused: BTreeMap<String, u64>,
 }
@@ -36,6 +38,14 @@ impl Stats {
         *self.retired.entry(self.level).or_default() += now.wrapping_sub(self.since);
         self.level = level;
         self.since = now;
+        if !self.order.contains(&level) {
+            self.order.push(level);
+        }
+    }
+
+    /// `time` passes without an instruction.
+    pub fn idle(&mut self, time: u64) {
+        self.since = self.since.wrapping_add(time);
     }
 
     /// Counts an exit.
