@@ -10,7 +10,7 @@ use crate::kinds::Kind;
 use crate::mmu::Mmu;
 use crate::paging::Rights;
 use crate::ram::pieces;
-use crate::regime::{Mode, Regime};
+use crate::regime::{Access, Fault, Mode, Regime};
 use crate::shadow::{ENTRIES, Found, Key, Slot};
 use crate::walk::{Step, Walk};
 
@@ -41,15 +41,46 @@ fn ones(mut mask: u64) -> impl Iterator<Item = usize> {
 }
 
 impl Mmu {
-    /// Caches a successful walk made for bank `b`.
-    pub(crate) fn install(&mut self, r: &Regime, b: usize, la: u64, w: &Walk) -> Found {
-        self.shadow.pin += 1;
+    /// Walks for `a`, from the deepest shadow page on the way, and caches the result for bank `b`.
+    #[cold]
+    pub(crate) fn walk_and_install(
+        &mut self,
+        r: &Regime,
+        b: usize,
+        la: u64,
+        a: Access,
+    ) -> Result<Found, Fault> {
+        let root = Slot(self.banks[b].roots[root_index(r.mode, la)]);
+        if let Some((page, start)) = self.shadow.deepest(root, la) {
+            let link = self.shadow.link_to(page, Rights::ALL);
+            let w = self.walk(r, la, a, Some(start))?;
+            let frame = self.shadow.frame_of(&self.ram, w.steps()[0].at);
+            let same = self.shadow.pages[page as usize].key.frame == frame;
+            if same && self.shadow.target(link) == Some(page) {
+                return Ok(self.install(r, b, la, &w, Some(page)));
+            }
+            // EPT flags were set in that very table, or EPT has moved it.
+        }
+        let w = self.walk(r, la, a, None)?;
+        Ok(self.install(r, b, la, &w, None))
+    }
+
+    /// Caches a walk that began at shadow page `first`, or at the root.
+    fn install(&mut self, r: &Regime, b: usize, la: u64, w: &Walk, first: Option<u32>) -> Found {
+        self.shadow.begin();
         let steps = w.steps();
         let mut pages = [0; 5];
-        for (page, step) in pages.iter_mut().zip(steps) {
+        if let Some(first) = first {
+            self.shadow.pin(first);
+            pages[0] = first;
+        }
+        let known = usize::from(first.is_some());
+        for (page, step) in pages.iter_mut().zip(steps).skip(known) {
             *page = self.page_for(r, b, la, step);
         }
-        self.set_root(b, root_index(r.mode, la), self.shadow.link_to(pages[0], Rights::ALL));
+        if first.is_none() {
+            self.set_root(b, root_index(r.mode, la), self.shadow.link_to(pages[0], Rights::ALL));
+        }
         for (i, s) in steps[..steps.len() - 1].iter().enumerate() {
             let link = self.shadow.link_to(pages[i + 1], s.rights);
             self.set_slot(pages[i], la, link);
@@ -78,9 +109,10 @@ impl Mmu {
             entry_bytes: r.entry_bytes() as u8,
             top: s.level == r.top(),
         };
-        let page = match self.shadow.find(key) {
+        let table = s.gpa.page().0;
+        let page = match self.shadow.find(key, table) {
             Some(page) => page,
-            None => self.add_page(key, s.at),
+            None => self.add_page(key, table, s.at),
         };
         let p = &mut self.shadow.pages[page as usize];
         p.banks |= 1 << b;
@@ -88,14 +120,14 @@ impl Mmu {
         page
     }
 
-    fn add_page(&mut self, key: Key, at: HostPhys) -> u32 {
+    fn add_page(&mut self, key: Key, table: u64, at: HostPhys) -> u32 {
         self.reap(key.frame);
         if !self.shadow.has_room() {
             self.stats.shadow_evicted += 1;
             let victim = self.shadow.victim();
             self.destroy(victim);
         }
-        let page = self.shadow.add(key);
+        let page = self.shadow.add(key, table);
         self.stats.shadow_peak = self.stats.shadow_peak.max(self.shadow.live() as u64);
         self.set_kind(at, Kind::Table, true);
         page

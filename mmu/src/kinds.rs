@@ -57,7 +57,7 @@ impl KindMap {
     }
 
     pub(crate) fn clear(&mut self, k: Kind) {
-        let every = u64::MAX / 15 << k as u32;
+        let every = (u64::MAX / 15) << k as u32;
         self.0.as_raw_mut_slice().iter_mut().for_each(|w| *w &= !every);
     }
 }

@@ -210,18 +210,6 @@ impl Mmu {
         }
     }
 
-    #[cold]
-    fn walk_and_install(
-        &mut self,
-        r: &Regime,
-        b: usize,
-        la: u64,
-        a: Access,
-    ) -> Result<Found, Fault> {
-        let w = self.walk(r, la, a)?;
-        Ok(self.install(r, b, la, &w))
-    }
-
     /// Without paging, or for a regime that has no bank.
     #[cold]
     fn lookup_unshadowed(
@@ -234,7 +222,7 @@ impl Mmu {
         let (gpa, rights, dirty) = if r.mode == Mode::Off {
             (GuestPhys(la), Rights::ALL, true)
         } else {
-            let w = self.walk(r, la, a)?;
+            let w = self.walk(r, la, a, None)?;
             (w.gpa, w.rights, w.dirty)
         };
         let m = self.mapping(r, gpa, Purpose::data(a.kind, la));

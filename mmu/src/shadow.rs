@@ -8,6 +8,7 @@
 use crate::addr::HostPhys;
 use crate::paging::Rights;
 use crate::regime::{Eptp, Mode, Regime};
+use crate::walk::Start;
 
 /// Entries of a shadow page.
 pub(crate) const ENTRIES: usize = 512;
@@ -160,6 +161,8 @@ pub(crate) struct Page {
     pub(crate) next: Option<u32>,
     /// The installation that last used it.
     pinned: u64,
+    /// The table's guest-physical address, unless EPT gives it several.
+    table: Option<u64>,
     /// Entries in use.
     pub(crate) live: u32,
     pub(crate) slots: [Slot; ENTRIES],
@@ -179,7 +182,7 @@ pub(crate) struct Shadow {
     next_serial: u64,
     hand: usize,
     /// Number of the current installation: its pages are not evicted.
-    pub(crate) pin: u64,
+    pin: u64,
 }
 
 impl Shadow {
@@ -278,10 +281,40 @@ impl Shadow {
         })
     }
 
-    pub(crate) fn find(&mut self, key: Key) -> Option<u32> {
+    /// The shadow page of the table at guest-physical `table`.
+    pub(crate) fn find(&mut self, key: Key, table: u64) -> Option<u32> {
         let page = self.of_frame(key.frame).find(|p| self.pages[*p as usize].key == key)?;
-        self.pages[page as usize].pinned = self.pin;
+        let p = &mut self.pages[page as usize];
+        p.table = p.table.filter(|t| *t == table);
+        p.pinned = self.pin;
         Some(page)
+    }
+
+    /// The page that the shadow walk for `la` gets to, and where a walk of memory may go on.
+    pub(crate) fn deepest(&self, root: Slot, la: u64) -> Option<(u32, Start)> {
+        let (mut link, mut rights) = (root, Rights::ALL);
+        let mut deepest = None;
+        while let Some(page) = self.target(link) {
+            let p = &self.pages[page as usize];
+            let Some(table) = p.table else { break };
+            deepest = Some((page, Start { level: p.key.level, table, rights }));
+            link = p.slots[(la >> p.key.shift()) as usize % ENTRIES];
+            if link.is_leaf() {
+                break;
+            }
+            rights = rights.and(link.rights());
+        }
+        deepest
+    }
+
+    /// Protects a page from eviction during the current installation.
+    pub(crate) fn pin(&mut self, page: u32) {
+        self.pages[page as usize].pinned = self.pin;
+    }
+
+    /// Begins an installation.
+    pub(crate) fn begin(&mut self) {
+        self.pin += 1;
     }
 
     /// Whether a page can be added without evicting one.
@@ -290,7 +323,7 @@ impl Shadow {
     }
 
     /// Adds an empty page; there is room.
-    pub(crate) fn add(&mut self, key: Key) -> u32 {
+    pub(crate) fn add(&mut self, key: Key, table: u64) -> u32 {
         let serial = self.next_serial;
         self.next_serial += 1;
         let head = &mut self.heads[key.frame as usize];
@@ -303,6 +336,7 @@ impl Shadow {
             key,
             next: head.checked_sub(1),
             pinned: self.pin,
+            table: Some(table),
             live: 0,
             slots: [Slot(0); ENTRIES],
         };

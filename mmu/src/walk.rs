@@ -4,7 +4,7 @@
 use crate::addr::{GuestPhys, HostPhys};
 use crate::ept::Purpose;
 use crate::mmu::Mmu;
-use crate::paging::{A, D, Entry, Rights, bits};
+use crate::paging::{A, D, Entry, P, Rights, bits};
 use crate::regime::{Access, AccessKind, Fault, Mode, Regime};
 
 /// One entry used.
@@ -12,7 +12,7 @@ use crate::regime::{Access, AccessKind, Fault, Mode, Regime};
 pub(crate) struct Step {
     pub(crate) level: u8,
     /// Where the entry is, before and after EPT.
-    gpa: GuestPhys,
+    pub(crate) gpa: GuestPhys,
     pub(crate) at: HostPhys,
     value: u64,
     /// What this entry alone permits.
@@ -29,11 +29,21 @@ pub(crate) struct Walk {
     pub(crate) dirty: bool,
 }
 
+/// Where a walk begins: at the root, or at the deepest table that is cached on the way.
+#[derive(Clone, Copy)]
+pub(crate) struct Start {
+    pub(crate) level: u8,
+    /// The table's guest-physical address.
+    pub(crate) table: u64,
+    /// Over the levels above.
+    pub(crate) rights: Rights,
+}
+
 impl Walk {
-    fn new() -> Walk {
+    fn new(rights: Rights) -> Walk {
         let none =
             Step { level: 0, gpa: GuestPhys(0), at: HostPhys(0), value: 0, rights: Rights::ALL };
-        Walk { steps: [none; 5], len: 0, gpa: GuestPhys(0), rights: Rights::ALL, dirty: true }
+        Walk { steps: [none; 5], len: 0, gpa: GuestPhys(0), rights, dirty: true }
     }
 
     pub(crate) fn steps(&self) -> &[Step] {
@@ -50,9 +60,15 @@ impl Walk {
 impl Mmu {
     /// Walks guest paging for `a` at `la`, with all its effects on the paging structures.
     /// The final guest-physical address is not translated by EPT yet.
-    pub(crate) fn walk(&mut self, r: &Regime, la: u64, a: Access) -> Result<Walk, Fault> {
+    pub(crate) fn walk(
+        &mut self,
+        r: &Regime,
+        la: u64,
+        a: Access,
+        start: Option<Start>,
+    ) -> Result<Walk, Fault> {
         self.stats.walks += 1;
-        let mut w = self.walk_tables(r, la, a)?;
+        let mut w = self.walk_tables(r, la, a, start)?;
         if !r.permits(w.rights, a) {
             return Err(r.page_fault(a, true, false));
         }
@@ -61,10 +77,17 @@ impl Mmu {
     }
 
     /// Reads the entries down to the leaf.
-    fn walk_tables(&mut self, r: &Regime, la: u64, a: Access) -> Result<Walk, Fault> {
-        let mut w = Walk::new();
-        let mut table = first_table(r, la).ok_or_else(|| r.page_fault(a, false, false))?;
-        for level in (1..=r.top()).rev() {
+    fn walk_tables(
+        &mut self,
+        r: &Regime,
+        la: u64,
+        a: Access,
+        start: Option<Start>,
+    ) -> Result<Walk, Fault> {
+        let start = start.or_else(|| root(r, la)).ok_or_else(|| r.page_fault(a, false, false))?;
+        let mut w = Walk::new(start.rights);
+        let mut table = start.table;
+        for level in (1..=start.level).rev() {
             let gpa = GuestPhys(table | r.entry_offset(la, level));
             let at = self.table_entry(r, gpa, false, la)?;
             let value = self.ram.entry(at, r.entry_bytes());
@@ -128,14 +151,15 @@ impl Mmu {
     }
 }
 
-/// The table where the walk begins; None if its PDPTE register is not present.
-fn first_table(r: &Regime, la: u64) -> Option<u64> {
-    match r.mode {
+/// The start at the root; None if its PDPTE register is not present.
+fn root(r: &Regime, la: u64) -> Option<Start> {
+    let table = match r.mode {
         Mode::Pae => {
             let e = r.pdpte[(la >> 30 & 3) as usize];
-            (e & 1 != 0).then_some(e & bits(12, 51))
+            (e & P != 0).then_some(e & bits(12, 51))?
         }
-        Mode::Bits32 { .. } => Some(r.root & bits(12, 31)),
-        _ => Some(r.root & bits(12, 51)),
-    }
+        Mode::Bits32 { .. } => r.root & bits(12, 31),
+        _ => r.root & bits(12, 51),
+    };
+    Some(Start { level: r.top(), table, rights: Rights::ALL })
 }
