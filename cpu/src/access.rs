@@ -317,23 +317,28 @@ impl Cpu {
         self.mmu().kinds(p).trap
     }
 
-    /// Writes RAM and keeps code and shadow pages coherent; false outside RAM.
+    /// Writes RAM inside a page and keeps code and shadow pages coherent; false outside RAM.
     pub fn phys_write(&mut self, p: HostPhys, buf: &[u8]) -> bool {
-        if !self.mmu().write_slice(p, buf) {
+        if !self.mmu().ram.write(p, buf) {
             return false;
         }
+        self.stored(p, buf.len());
+        true
+    }
+
+    /// Bytes of RAM have been stored: drops what was made from them.
+    pub(crate) fn stored(&mut self, p: HostPhys, len: usize) {
         let kinds = self.mmu().kinds(p);
         if kinds.table {
-            self.mmu().note_store(p, buf.len());
+            self.mmu().note_store(p, len);
             self.refresh_generation();
         }
-        if kinds.code && self.code().note_store(p, buf.len()) {
+        if kinds.code && self.code().note_store(p, len) {
             self.leave = true;
             if self.code().vacant(p) {
                 self.mmu().set_kind(p, Kind::Code, false);
             }
         }
-        true
     }
 
     /// Takes up a new generation of the address space, if there is one.

@@ -121,6 +121,10 @@ fn may_fault(i: &Instruction, make: &Make) -> bool {
     }
 }
 
+fn has_memory(i: &Instruction) -> bool {
+    (0..i.op_count()).any(|k| i.op_kind(k) == OpKind::Memory)
+}
+
 /// Status flags that the instruction surely writes.
 fn writes(i: &Instruction) -> u32 {
     // A shift by CL, or by an immediate that is 0 modulo the width, may leave the flags alone.
@@ -223,6 +227,8 @@ impl<'a> Builder<'a> {
             Make::End(f) => self.plain(k, f, true),
             Make::Missing => self.plain(k, isa::missing, true),
             Make::Typed(pick) => return self.typed(k, pick),
+            Make::Either(_, f) if has_memory(&i) => self.plain(k, f, false),
+            Make::Either(pick, _) => return self.typed(k, pick),
             Make::Jcc => self.branch(k, |cross| isa::branch::jcc(&i, cross)),
             Make::Jmp => self.branch(k, isa::branch::jmp),
             Make::Call => self.branch(k, |cross| isa::branch::call(&i, cross)),
@@ -251,12 +257,16 @@ impl<'a> Builder<'a> {
         if self.fuse
             && let Some(j) = next.filter(|j| matches!(isa::form(j, self.key.mode), Make::Jcc))
             && self.same_page(j)
-            && let Some(f) = isa::fused(&i, am, j, self.live[k + 1] & writes(&i) != 0)
+            && let Some(f) = isa::fuse::fused(&i, am, j)
         {
             op.f = f;
             op.n += 1;
             op.k |= kind::FUSED;
-            op.disp = if am == Am::Reg { op.imm as i32 } else { op.disp };
+            if am == Am::Reg {
+                op.disp = op.imm as i32;
+            } else if i.op1_kind() != OpKind::Register && i.op1_kind() != OpKind::Memory {
+                op.s = op.imm as u8;
+            }
             self.branches.push((self.ops.len(), target(j, self.key.mode).1));
             self.ops.push(op);
             return 2;

@@ -7,9 +7,9 @@ use crate::bus::Bus;
 use crate::decode::{self, DecodeError, MAX_LEN, Source};
 use crate::dispatch;
 use crate::flags;
-use crate::isa::branch::VGEN_ADDRESS;
+use crate::isa::branch::{VGEN_ADDRESS, jump_index};
 use crate::op::Op;
-use crate::state::{Activity, Cpu, Env, JUMPS, Jump, seg};
+use crate::state::{Activity, Cpu, Env, Jump, seg};
 use crate::trap::Trap;
 use mmu::{HostPhys, Linear, Mmu};
 
@@ -148,7 +148,7 @@ impl Cpu {
         let la = self.rip_linear()?;
         self.vbase = la & !0xfff;
         self.vgen = (la & VGEN_ADDRESS) | self.vgen_mix;
-        let at = la as usize & (JUMPS - 1);
+        let at = jump_index(la);
         let e = self.jumps[at];
         if !single && e.target == la && e.generation == self.generation {
             return Ok(e.op);

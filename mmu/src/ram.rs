@@ -172,6 +172,47 @@ impl Ram {
     }
 }
 
+impl Ram {
+    /// Whether `[p, p + len)` lies in one frame of RAM.
+    fn in_frame(&self, p: HostPhys, len: usize) -> bool {
+        p.offset() as usize + len <= 4096 && self.is_ram(p)
+    }
+
+    /// Copies `len` bytes inside RAM, as if through a buffer; neither side crosses a page. False, and
+    /// nothing done, otherwise. Bare bytes, as [`Ram::write`].
+    #[must_use]
+    pub fn copy(&mut self, from: HostPhys, to: HostPhys, len: usize) -> bool {
+        if !self.in_frame(from, len) || !self.in_frame(to, len) {
+            return false;
+        }
+        let (Some(a), Some(b)) = (self.page_ptr(from), self.page_ptr(to)) else { return false };
+        // SAFETY: both pieces lie in their frames.
+        unsafe { ptr::copy(a.add(from.offset() as usize), b.add(to.offset() as usize), len) };
+        true
+    }
+
+    /// Fills `count` elements from `p` on with the low `size` (1, 2, 4 or 8) bytes of `value`; they do not
+    /// cross a page. False, and nothing done, otherwise. Bare bytes, as [`Ram::write`].
+    #[must_use]
+    pub fn fill(&mut self, p: HostPhys, size: usize, value: u64, count: usize) -> bool {
+        if !self.in_frame(p, size * count) {
+            return false;
+        }
+        let Some(page) = self.page_ptr(p) else { return false };
+        // SAFETY: all elements lie in the frame.
+        unsafe {
+            let at = page.add(p.offset() as usize);
+            match size {
+                1 => ptr::write_bytes(at, value as u8, count),
+                2 => (0..count).for_each(|k| at.cast::<u16>().add(k).write_unaligned(value as u16)),
+                4 => (0..count).for_each(|k| at.cast::<u32>().add(k).write_unaligned(value as u32)),
+                _ => (0..count).for_each(|k| at.cast::<u64>().add(k).write_unaligned(value)),
+            }
+        }
+        true
+    }
+}
+
 /// `[p, p + len)` cut at page boundaries: each piece's address and its range in the buffer.
 pub(crate) fn pieces(
     p: HostPhys,

@@ -3,7 +3,7 @@
 
 use super::branch::condition;
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
-use super::{Form, Make, Shape, forms};
+use super::{Am, Form, Make, Shape, forms};
 use crate::dispatch::{Flow, Handler, Sem, handler};
 use crate::flags;
 use crate::mem::{Mem, get, put};
@@ -68,6 +68,41 @@ const BT: u8 = 0;
 const BTS: u8 = 1;
 const BTR: u8 = 2;
 const BTC: u8 = 3;
+
+/// `BT` and its like on `r/m` with an immediate, or on a register: the offset stays in the operand.
+pub struct Bit<A, W, const OP: u8, const IMM: bool>(PhantomData<(A, W)>);
+
+impl<A: Rm, W: Word, const OP: u8, const IMM: bool> Sem for Bit<A, W, OP, IMM> {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let n = if IMM { (*o).imm } else { get::<W>(cpu, (*o).s).u() } & (W::BITS as u64 - 1);
+        if OP == BT {
+            let a = try_flow!(A::load::<M, W>(o, cpu, tlb));
+            bit_flag(&mut *cpu, a.u() >> n & 1 != 0);
+            return Flow::Next(1);
+        }
+        try_flow!(A::update::<M, W>(o, cpu, tlb, |a: W| {
+            let (old, mask) = (a.u(), 1 << n);
+            bit_flag(&mut *cpu, old & mask != 0);
+            W::of(match OP {
+                BTS => old | mask,
+                BTR => old & !mask,
+                _ => old ^ mask,
+            })
+        }));
+        Flow::Next(1)
+    }
+}
+
+fn bit_imm<W: Word, const OP: u8>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegD, |A| Bit<A, W, OP, true>)
+}
+
+/// With a register offset: typed on a register, plain on memory, whose address the offset moves.
+fn bit_reg<W: Word, const OP: u8>(s: &Shape) -> Handler {
+    debug_assert!(s.am == Am::Reg);
+    handler::<Bit<RegD, W, OP, false>>()
+}
 
 /// Sets CF to a bit; the other flags stay (OF, SF, AF, PF are undefined, ZF is unaffected).
 fn bit_flag(cpu: &mut Cpu, bit: bool) {
@@ -329,30 +364,30 @@ pub const FORMS: &[Form] = forms! {
     Bswap_r16 => Make::Typed(bswap::<u16>);
     Bswap_r32 => Make::Typed(bswap::<u32>);
     Bswap_r64 => Make::Typed(bswap::<u64>);
-    Bt_rm16_r16 => Make::Plain(bit::<u16, BT>);
-    Bt_rm16_imm8 => Make::Plain(bit::<u16, BT>);
-    Bt_rm32_r32 => Make::Plain(bit::<u32, BT>);
-    Bt_rm32_imm8 => Make::Plain(bit::<u32, BT>);
-    Bt_rm64_r64 => Make::Plain(bit::<u64, BT>);
-    Bt_rm64_imm8 => Make::Plain(bit::<u64, BT>);
-    Bts_rm16_r16 => Make::Plain(bit::<u16, BTS>);
-    Bts_rm16_imm8 => Make::Plain(bit::<u16, BTS>);
-    Bts_rm32_r32 => Make::Plain(bit::<u32, BTS>);
-    Bts_rm32_imm8 => Make::Plain(bit::<u32, BTS>);
-    Bts_rm64_r64 => Make::Plain(bit::<u64, BTS>);
-    Bts_rm64_imm8 => Make::Plain(bit::<u64, BTS>);
-    Btr_rm16_r16 => Make::Plain(bit::<u16, BTR>);
-    Btr_rm16_imm8 => Make::Plain(bit::<u16, BTR>);
-    Btr_rm32_r32 => Make::Plain(bit::<u32, BTR>);
-    Btr_rm32_imm8 => Make::Plain(bit::<u32, BTR>);
-    Btr_rm64_r64 => Make::Plain(bit::<u64, BTR>);
-    Btr_rm64_imm8 => Make::Plain(bit::<u64, BTR>);
-    Btc_rm16_r16 => Make::Plain(bit::<u16, BTC>);
-    Btc_rm16_imm8 => Make::Plain(bit::<u16, BTC>);
-    Btc_rm32_r32 => Make::Plain(bit::<u32, BTC>);
-    Btc_rm32_imm8 => Make::Plain(bit::<u32, BTC>);
-    Btc_rm64_r64 => Make::Plain(bit::<u64, BTC>);
-    Btc_rm64_imm8 => Make::Plain(bit::<u64, BTC>);
+    Bt_rm16_r16 => Make::Either(bit_reg::<u16, BT>, bit::<u16, BT>);
+    Bt_rm16_imm8 => Make::Typed(bit_imm::<u16, BT>);
+    Bt_rm32_r32 => Make::Either(bit_reg::<u32, BT>, bit::<u32, BT>);
+    Bt_rm32_imm8 => Make::Typed(bit_imm::<u32, BT>);
+    Bt_rm64_r64 => Make::Either(bit_reg::<u64, BT>, bit::<u64, BT>);
+    Bt_rm64_imm8 => Make::Typed(bit_imm::<u64, BT>);
+    Bts_rm16_r16 => Make::Either(bit_reg::<u16, BTS>, bit::<u16, BTS>);
+    Bts_rm16_imm8 => Make::Typed(bit_imm::<u16, BTS>);
+    Bts_rm32_r32 => Make::Either(bit_reg::<u32, BTS>, bit::<u32, BTS>);
+    Bts_rm32_imm8 => Make::Typed(bit_imm::<u32, BTS>);
+    Bts_rm64_r64 => Make::Either(bit_reg::<u64, BTS>, bit::<u64, BTS>);
+    Bts_rm64_imm8 => Make::Typed(bit_imm::<u64, BTS>);
+    Btr_rm16_r16 => Make::Either(bit_reg::<u16, BTR>, bit::<u16, BTR>);
+    Btr_rm16_imm8 => Make::Typed(bit_imm::<u16, BTR>);
+    Btr_rm32_r32 => Make::Either(bit_reg::<u32, BTR>, bit::<u32, BTR>);
+    Btr_rm32_imm8 => Make::Typed(bit_imm::<u32, BTR>);
+    Btr_rm64_r64 => Make::Either(bit_reg::<u64, BTR>, bit::<u64, BTR>);
+    Btr_rm64_imm8 => Make::Typed(bit_imm::<u64, BTR>);
+    Btc_rm16_r16 => Make::Either(bit_reg::<u16, BTC>, bit::<u16, BTC>);
+    Btc_rm16_imm8 => Make::Typed(bit_imm::<u16, BTC>);
+    Btc_rm32_r32 => Make::Either(bit_reg::<u32, BTC>, bit::<u32, BTC>);
+    Btc_rm32_imm8 => Make::Typed(bit_imm::<u32, BTC>);
+    Btc_rm64_r64 => Make::Either(bit_reg::<u64, BTC>, bit::<u64, BTC>);
+    Btc_rm64_imm8 => Make::Typed(bit_imm::<u64, BTC>);
     Bsf_r16_rm16 => Make::Plain(scan::<u16, BSF>);
     Bsf_r32_rm32 => Make::Plain(scan::<u32, BSF>);
     Bsf_r64_rm64 => Make::Plain(scan::<u64, BSF>);

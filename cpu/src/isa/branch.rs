@@ -87,6 +87,7 @@ pub unsafe fn condition<const CC: u8>(cpu: *mut Cpu) -> bool {
     let v = match CC >> 1 {
         1 => (*cpu).cf(),
         2 => (*cpu).zf(),
+        3 => (*cpu).cf() || (*cpu).zf(),
         4 => (*cpu).sf(),
         _ => return (*cpu).cond(CC),
     };
@@ -118,7 +119,7 @@ impl<W: Word, const X: bool> Sem for Call<W, X> {
 /// The first operation at linear address `to`; as [`target`].
 #[inline(always)]
 unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<*const Op> {
-    let e = (&raw const *(*cpu).jumps as *const crate::state::Jump).add(to as usize & (JUMPS - 1));
+    let e = (&raw const *(*cpu).jumps as *const Jump).add(jump_index(to));
     if (*e).target == to && (*e).generation == (*cpu).generation {
         return Some((*e).op);
     }
@@ -127,6 +128,12 @@ unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<*const Op> {
         return None;
     }
     Some((*cpu).resolve_indirect(to))
+}
+
+/// Where a target stands in the indirect-branch cache: pages at the same offset spread out.
+#[inline(always)]
+pub(crate) fn jump_index(to: u64) -> usize {
+    (to ^ to >> 12) as usize & (JUMPS - 1)
 }
 
 #[inline(always)]
@@ -258,7 +265,7 @@ impl Cpu {
         let Ok(key) = self.key_at(to) else { return std::ptr::null() };
         let Ok(op) = self.block(key, to & !0xfff) else { return std::ptr::null() };
         let generation = self.generation;
-        self.jumps[to as usize & (JUMPS - 1)] = Jump { target: to, generation, op, _fill: 0 };
+        self.jumps[jump_index(to)] = Jump { target: to, generation, op, _fill: 0 };
         op
     }
 

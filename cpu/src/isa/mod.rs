@@ -9,6 +9,7 @@ pub mod bits;
 pub mod branch;
 pub mod far;
 pub mod fast;
+pub mod fuse;
 pub mod identify;
 pub mod io;
 pub mod misc;
@@ -69,6 +70,8 @@ pub enum Make {
     End(PlainFn),
     /// A typed handler.
     Typed(Pick),
+    /// A typed handler on registers, a plain function on memory.
+    Either(Pick, PlainFn),
     /// A conditional near branch.
     Jcc,
     /// A direct near jump.
@@ -168,10 +171,4 @@ pub fn missing(_: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 pub fn is_shift(i: &Instruction) -> bool {
     use iced_x86::Mnemonic::*;
     matches!(i.mnemonic(), Shl | Shr | Sar | Sal | Rol | Ror | Rcl | Rcr | Shld | Shrd)
-}
-
-/// The handler that does compare-like `i` and the conditional branch `j` in one, if there is one.
-pub fn fused(i: &Instruction, am: Am, j: &Instruction, flags: bool) -> Option<Handler> {
-    let _ = (i, am, j, flags);
-    None
 }

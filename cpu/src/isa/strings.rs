@@ -173,18 +173,17 @@ fn copy_run(
         return Ok(None);
     }
     let (p, q) = (HostPhys(s.lowest(p.0, n)), HostPhys(s.lowest(q.0, n)));
-    let mut buf = [0; PAGE as usize];
-    let buf = &mut buf[..(n * s.size) as usize];
-    cpu.phys_load(p, buf)?;
-    cpu.phys_store(q, buf)?;
+    let bytes = (n * s.size) as usize;
+    if !cpu.mmu().ram.copy(p, q, bytes) {
+        return Ok(None);
+    }
+    cpu.stored(q, bytes);
     Ok(Some(n))
 }
 
 fn stos<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let s = Strings::new::<W>(cpu, i);
     let v = W::of(cpu.regs[gpr::RAX]);
-    let mut pattern = [0; PAGE as usize];
-    let mut filled = 0;
     repeat(cpu, i, &s, |cpu, n| {
         let to = s.offset(cpu, gpr::RDI);
         let dst = cpu.linear(seg::ES, to, W::BYTES, true)?;
@@ -195,13 +194,10 @@ fn stos<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
         let target = if bulk { frame(cpu, dst, AccessKind::Write)? } else { None };
         let n = match target {
             Some(q) => {
-                if filled < bytes {
-                    for c in pattern[..bytes].chunks_exact_mut(W::BYTES) {
-                        c.copy_from_slice(&v.u().to_le_bytes()[..W::BYTES]);
-                    }
-                    filled = bytes;
-                }
-                cpu.phys_store(HostPhys(s.lowest(q.0, n)), &pattern[..bytes])?;
+                let q = HostPhys(s.lowest(q.0, n));
+                let done = cpu.mmu().ram.fill(q, W::BYTES, v.u(), n as usize);
+                debug_assert!(done, "the run lies in a frame of RAM");
+                cpu.stored(q, bytes);
                 n
             }
             None => {
