@@ -37,6 +37,7 @@ pub mod guest;
 pub mod layout;
 pub mod memory;
 pub mod phys;
+pub mod sched;
 pub mod vmx;
 pub mod words;
 pub mod xen;

@@ -3,22 +3,16 @@
 
 use crate::exits::{Outcome, advance, advance_by, paging};
 use crate::host::Host;
-use crate::vcpu::{CR0_CD, CR0_NE, CR0_NW, CR0_OWNED, CR0_PG};
 use crate::vmx;
 use alloc::format;
 use hypervisor::bare::cpu::rdtsc;
 use hypervisor::emulate::{self, Kind, Mode, Move};
 use hypervisor::vmx::controls::{IA32E_GUEST, VPID};
-use hypervisor::vmx::field;
+use hypervisor::vmx::{cr0, field};
 use hypervisor::xen::mem::read_gpa;
 
 const GP: u8 = 13;
 const CR0_PE: u64 = 1;
-const CR0_ET: u64 = 1 << 4;
-/// The bits that exist; writes to the other ones of the lower half are ignored.
-const CR0_BITS: u64 = 0xE005_003F;
-const CR4_PAE: u64 = 1 << 5;
-const EFER_LME: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;
 
 impl Host {
@@ -62,34 +56,20 @@ impl Host {
 
     /// MOV to CR0, or LMSW, that changes a bit the guest does not own.
     fn set_cr0(&mut self, index: usize, value: u64) {
-        let beyond = value >> 32 != 0;
-        let value = value & CR0_BITS | CR0_ET;
-        let old = guest_cr0();
-        let bad = beyond
-            || value & CR0_PG != 0 && value & CR0_PE == 0
-            || value & CR0_NW != 0 && value & CR0_CD == 0;
-        let rising = value & !old & CR0_PG != 0;
-        let falling = old & !value & CR0_PG != 0;
-        let efer = vmx::read(field::GUEST_EFER);
-        let long = efer & EFER_LME != 0;
-        if bad || rising && long && vmx::read(field::GUEST_CR4) & CR4_PAE == 0 {
+        let (cr4, efer) = (vmx::read(field::GUEST_CR4), vmx::read(field::GUEST_EFER));
+        let Ok(written) = cr0::write(guest_cr0(), value, cr4, efer) else {
             return self.fault(index, GP, Some(0));
-        }
-        if (rising || falling) && long {
-            // SDM vol. 3, "Initializing IA-32e Mode": LMA follows PG.
-            let (efer, entry) = if rising {
-                (efer | EFER_LMA, self.controls.entry | IA32E_GUEST)
-            } else {
-                (efer & !EFER_LMA, self.controls.entry & !IA32E_GUEST)
-            };
-            vmx::write(field::GUEST_EFER, efer);
-            vmx::write(field::ENTRY_CONTROLS, entry.into());
+        };
+        if written.efer != efer {
+            let mode = if written.efer & EFER_LMA != 0 { IA32E_GUEST } else { 0 };
+            vmx::write(field::GUEST_EFER, written.efer);
+            vmx::write(field::ENTRY_CONTROLS, u64::from(self.controls.entry & !IA32E_GUEST | mode));
         }
         // DEPARTURE: PDPTEs are not loaded when PAE paging begins here with a write that also
         // changes NE, CD or NW: the guest's next CR3 load does it.
-        vmx::write(field::GUEST_CR0, value & !(CR0_CD | CR0_NW) | CR0_NE);
-        vmx::write(field::CR0_SHADOW, value);
-        if (rising || falling) && self.controls.secondary(VPID) {
+        vmx::write(field::GUEST_CR0, written.real);
+        vmx::write(field::CR0_SHADOW, written.shadow);
+        if written.paging_changed && self.controls.secondary(VPID) {
             vmx::invalidate_vpids();
         }
         advance();
@@ -164,7 +144,7 @@ impl Host {
 
 /// CR0 as the guest sees it.
 fn guest_cr0() -> u64 {
-    vmx::read(field::GUEST_CR0) & !CR0_OWNED | vmx::read(field::CR0_SHADOW) & CR0_OWNED
+    cr0::seen(vmx::read(field::GUEST_CR0), vmx::read(field::CR0_SHADOW))
 }
 
 /// The code segment's default sizes.

@@ -6,11 +6,21 @@ use hypervisor::bare::cpu::{inb, outb};
 const COM1: u16 = 0x3F8;
 const DEBUG: u16 = 0xE9;
 
-/// Sets COM1 to 115200 baud, 8N1, FIFOs on, no interrupts.
+/// The I/O APIC pin of COM1.
+pub(crate) const PIN: u32 = 4;
+
+/// Sets COM1 to 115200 baud, 8N1, FIFOs on, interrupts for what is received (OUT2 lets them out).
 pub(crate) fn init() {
-    for (offset, value) in [(1, 0), (3, 0x80), (0, 1), (1, 0), (3, 3), (2, 7), (4, 3)] {
+    for (offset, value) in [(1, 0), (3, 0x80), (0, 1), (1, 0), (3, 3), (2, 7), (4, 11), (1, 1)] {
         outb(COM1 + offset, value);
     }
+}
+
+/// A received byte.
+pub(crate) fn received() -> Option<u8> {
+    // All-ones: no UART.
+    let status = inb(COM1 + 5);
+    (status & 1 != 0 && status != 0xFF).then(|| inb(COM1))
 }
 
 fn put(byte: u8) {

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use hypervisor::bare::cpu::rdtsc;
 use hypervisor::boot::BootInfo;
 use hypervisor::phys::Physical;
+use hypervisor::vmx::bitmaps;
 use hypervisor::vmx::controls::RDTSCP;
 use hypervisor::words::{self, DomainWords, Words};
 use hypervisor::xen::build::Image;
@@ -127,31 +128,17 @@ impl Host {
         let ept = self.memory.ept_pointer(dom)?;
         let io_bitmaps = self.memory.own_frames(2)?;
         let msr_bitmap = self.memory.own_frame()?;
-        let privileged = dom == DomId(0);
-        let mut io = [if privileged { 0 } else { 0xFF_u8 }; 8192];
-        let power = self.platform.power_off.map_or((0, 0), |(port, _)| (port, 2));
-        for (port, count) in DOM0_TRAPPED.into_iter().chain([power]) {
-            for port in port..port + count {
-                io[usize::from(port / 8)] |= 1 << (port % 8);
-            }
-        }
-        self.memory.physical.write(io_bitmaps, &io);
-        let mut msrs = [0xFF_u8; 4096];
-        let mut free = |msr: u32, base: usize| {
-            let half = if msr >= 0xC000_0000 { 1024 } else { 0 };
-            let bit = msr as usize & 0x1FFF;
-            msrs[base + half + bit / 8] &= !(1 << (bit % 8));
+        let io = if dom == DomId(0) {
+            let power = self.platform.power_off.map(|(port, _)| (port, 2));
+            bitmaps::ports_that_exit(DOM0_TRAPPED.into_iter().chain(power))
+        } else {
+            [0xFF; 8192]
         };
-        for msr in FREE_MSRS {
-            free(msr, 0);
-            free(msr, 2048);
-        }
-        free(IA32_TSC, 0);
-        if self.controls.secondary(RDTSCP) {
-            free(IA32_TSC_AUX, 0);
-            free(IA32_TSC_AUX, 2048);
-        }
-        self.memory.physical.write(msr_bitmap, &msrs);
+        self.memory.physical.write(io_bitmaps, &io);
+        let tsc_aux = self.controls.secondary(RDTSCP).then_some((IA32_TSC_AUX, true));
+        let free = FREE_MSRS.into_iter().map(|msr| (msr, true));
+        let free = free.chain([(IA32_TSC, false)]).chain(tsc_aux);
+        self.memory.physical.write(msr_bitmap, &bitmaps::msrs_that_do_not_exit(free));
         Some(Shared { ept, io_bitmaps, msr_bitmap })
     }
 
@@ -190,9 +177,11 @@ impl Host {
                 let name = self.bodies.get(&dom).map_or("?", |body| &body.name);
                 console::print(format_args!("({name}) {text}\n"));
             }
-            Action::BindGsi { gsi, masked, level, active_low } => {
+            Action::BindGsi { gsi, masked, level, active_low } if gsi != console::PIN => {
                 self.ioapic.bind(gsi, masked, level, active_low);
             }
+            // The console's pin stays the hypervisor's.
+            Action::BindGsi { .. } => {}
             Action::EoiGsi(gsi) => self.ioapic.release(gsi),
         }
     }

@@ -4,7 +4,7 @@
 //! off here: they arrive as VM exits, or while idle.
 
 use crate::apic::{self, Apic};
-use crate::console::say;
+use crate::console::{self, say};
 use crate::ioapic::IoApic;
 use crate::machine::Direct;
 use crate::traps;
@@ -18,14 +18,19 @@ use alloc::vec::Vec;
 use hypervisor::acpi::Platform;
 use hypervisor::bare::cpu::rdtsc;
 use hypervisor::memory::Memory;
+use hypervisor::sched::Round;
 use hypervisor::vmx::controls::INTERRUPT_WINDOW;
 use hypervisor::vmx::exit::{self, Interruption};
 use hypervisor::vmx::field;
+use hypervisor::xen::abi::nr::virq;
 use hypervisor::xen::build::acpi;
 use hypervisor::xen::{DomId, Event, Xen};
 
 /// How long a vCPU may run while others wait, in milliseconds.
 const SLICE_MS: u64 = 5;
+
+/// Bytes of console input that are kept for dom0.
+const MOST_INPUT: usize = 4096;
 
 const RFLAGS_IF: u64 = 1 << 9;
 /// Blocking by STI or by MOV SS.
@@ -77,7 +82,7 @@ pub(crate) struct Host {
     pub(crate) until_domus_end: bool,
     /// Whose state the processor holds.
     pub(crate) current: Option<usize>,
-    slice_end: u64,
+    round: Round,
     /// When the ABI's next timer is due, and whether that must be asked again.
     next_timer: Option<u64>,
     pub(crate) timers_changed: bool,
@@ -107,7 +112,7 @@ impl Host {
             slots: Vec::new(),
             until_domus_end: false,
             current: None,
-            slice_end: 0,
+            round: Round::default(),
             next_timer: None,
             timers_changed: true,
             programmed: None,
@@ -135,24 +140,14 @@ impl Host {
         }
     }
 
-    fn runnable(&self, index: usize) -> bool {
-        let (dom, id) = self.slots[index].key();
-        self.xen.runnable(dom, id)
-    }
-
-    /// The vCPU to run: the current one while its slice lasts, then the next in the round.
+    /// The vCPU to run.
     fn pick(&mut self, now: u64) -> Option<usize> {
-        if let Some(current) = self.current
-            && now < self.slice_end
-            && self.runnable(current)
-        {
-            return Some(current);
-        }
-        let count = self.slots.len();
-        let first = self.current.map_or(0, |current| current + 1);
-        let next = (0..count).map(|i| (first + i) % count).find(|&i| self.runnable(i))?;
-        self.slice_end = now + self.apic.tsc_khz * SLICE_MS;
-        Some(next)
+        let Self { xen, slots, round, apic, .. } = self;
+        let ready = |index: usize| {
+            let (dom, id) = slots[index].key();
+            xen.runnable(dom, id)
+        };
+        round.pick(now, apic.tsc_khz * SLICE_MS, slots.len(), ready)
     }
 
     fn set_timer(&mut self, deadline: Option<u64>) {
@@ -197,7 +192,8 @@ impl Host {
             let (dom, id) = self.slots[index].key();
             self.xen.run(&mut self.memory, dom, id, now);
         }
-        let deadline = self.next_timer.map_or(self.slice_end, |at| at.min(self.slice_end));
+        let slice_end = self.round.slice_end();
+        let deadline = self.next_timer.map_or(slice_end, |at| at.min(slice_end));
         self.set_timer(Some(deadline));
         self.inject(index);
         if self.memory.stale {
@@ -237,9 +233,10 @@ impl Host {
                 vmx::write(field::ENTRY_INTERRUPTION_INFO, info.0.into());
                 self.xen.accept(dom, id, event);
             }
+            let behind = ready && self.xen.pending(&self.memory, dom, id).is_some();
             // DEPARTURE: an NMI that is blocked waits for the next interrupt window or exit, not
             // for an NMI window, which needs virtual NMIs.
-            window = !ready;
+            window = !ready || behind;
         }
         if window != slot.window {
             slot.window = window;
@@ -277,6 +274,9 @@ impl Host {
             return;
         }
         if let Some(pin) = self.ioapic.pin_of(vector) {
+            if pin == console::PIN {
+                return self.console_input();
+            }
             self.ioapic.hold(pin);
             self.xen.set_gsi(&mut self.memory, DomId(0), pin, true);
         }
@@ -284,6 +284,18 @@ impl Host {
             // A count or deadline fires once.
             self.programmed = None;
         }
+        self.apic.eoi();
+    }
+
+    /// What is typed on the console is dom0's.
+    fn console_input(&mut self) {
+        while let Some(byte) = console::received() {
+            // More than dom0 will ever read at once is dropped.
+            if self.xen.console_input.len() < MOST_INPUT {
+                self.xen.console_input.push_back(byte);
+            }
+        }
+        self.xen.raise_global_virq(&mut self.memory, DomId(0), virq::CONSOLE);
         self.apic.eoi();
     }
 

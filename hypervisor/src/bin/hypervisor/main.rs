@@ -96,6 +96,7 @@ fn take_memory(boot: &BootInfo) -> Memory<machine::Direct> {
 fn new_host(mut memory: Memory<machine::Direct>, platform: acpi::Platform) -> Host {
     let apic = Apic::init();
     let ioapic = IoApic::init(platform.ioapic.unwrap_or(IOAPIC), apic.id());
+    ioapic.bind(console::PIN, false, false, false);
     let Some(region) = memory.own_frame() else {
         die!("there is not enough RAM for the hypervisor");
     };

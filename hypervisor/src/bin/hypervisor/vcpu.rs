@@ -5,18 +5,14 @@ use crate::traps;
 use crate::vmx::{self, Controls, Registers};
 use hypervisor::bare::cpu::cpuid;
 use hypervisor::vmx::controls::{IA32E_GUEST, RDTSCP, VPID};
+use hypervisor::vmx::cr0;
 use hypervisor::vmx::exit::REASONS;
 use hypervisor::vmx::field::{self, Field};
 
 const CR0_PE: u64 = 1;
 const CR0_ET: u64 = 1 << 4;
-/// Numeric error: VMX operation wants it set. SDM vol. 3, "Restrictions on VMX Operation".
-pub(crate) const CR0_NE: u64 = 1 << 5;
-pub(crate) const CR0_NW: u64 = 1 << 29;
-pub(crate) const CR0_CD: u64 = 1 << 30;
-pub(crate) const CR0_PG: u64 = 1 << 31;
-/// CR0 bits whose writes exit: the guest's caching mode must not become the machine's.
-pub(crate) const CR0_OWNED: u64 = CR0_NE | CR0_NW | CR0_CD;
+const CR0_NW: u64 = 1 << 29;
+const CR0_CD: u64 = 1 << 30;
 
 const CR4_VMXE: u64 = 1 << 13;
 /// CR4 bits that a guest may set, as far as the processor has them: VME to OSXMMEXCPT, UMIP,
@@ -199,7 +195,7 @@ fn set_controls(controls: &Controls, shared: &Shared, vpid: u16) {
         (field::EPT_POINTER, shared.ept),
         (field::TSC_OFFSET, 0),
         (field::VMCS_LINK_POINTER, u64::MAX),
-        (field::CR0_MASK, CR0_OWNED),
+        (field::CR0_MASK, cr0::OWNED),
         (field::CR4_MASK, !CR4_GUEST),
         (field::CR4_SHADOW, 0),
     ]);
@@ -258,7 +254,7 @@ fn set_flat_guest() {
         (field::GUEST_GDTR_LIMIT, 0xFFFF),
         (field::GUEST_IDTR_BASE, 0),
         (field::GUEST_IDTR_LIMIT, 0xFFFF),
-        (field::GUEST_CR0, CR0_PE | CR0_ET | CR0_NE),
+        (field::GUEST_CR0, CR0_PE | CR0_ET | cr0::NE),
         (field::CR0_SHADOW, CR0_PE | CR0_ET),
         (field::GUEST_CR3, 0),
         (field::GUEST_CR4, CR4_VMXE),
@@ -319,7 +315,7 @@ fn set_real_mode(vector: u8) {
         (field::GUEST_CS_BASE, segment << 4),
         (field::GUEST_CS_LIMIT, 0xFFFF),
         (field::GUEST_CS_ACCESS, 0x9B),
-        (field::GUEST_CR0, CR0_ET | CR0_NE),
+        (field::GUEST_CR0, CR0_ET | cr0::NE),
         (field::CR0_SHADOW, CR0_ET | CR0_CD | CR0_NW),
         (field::GUEST_RIP, 0),
     ]);
