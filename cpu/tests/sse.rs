@@ -4,52 +4,10 @@
 
 mod native;
 
-use iced_x86::{
-    Code, CpuidFeature, Encoder, Instruction, MemoryOperand, OpCodeOperandKind, Register,
-};
+use cpu::fpu::F80;
+use iced_x86::{Code, CpuidFeature};
+use native::forms::{difference, encode, make};
 use native::{Native, Ours, Random, State};
-
-/// An instruction of form `code`, if all its operands are of the kinds here.
-fn make(code: Code, memory: bool, imm: u8) -> Option<Instruction> {
-    use OpCodeOperandKind::*;
-    let info = code.op_code();
-    let mut i = Instruction::default();
-    i.set_code(code);
-    let mut wide = [Register::XMM1, Register::XMM2, Register::XMM3, Register::XMM4].into_iter();
-    let mut gprs32 = [Register::EAX, Register::ECX].into_iter();
-    let mut gprs64 = [Register::RAX, Register::RCX].into_iter();
-    let mut mms = [Register::MM1, Register::MM2].into_iter();
-    let mut uses_memory = false;
-    for n in 0..info.op_count() {
-        let register = match info.op_kind(n) {
-            xmm_reg | xmm_rm | xmm_vvvv => wide.next()?,
-            xmm_or_mem if !memory => wide.next()?,
-            r32_reg | r32_rm => gprs32.next()?,
-            r32_or_mem if !memory => gprs32.next()?,
-            r64_reg | r64_rm => gprs64.next()?,
-            r64_or_mem if !memory => gprs64.next()?,
-            mm_reg | mm_rm => mms.next()?,
-            mm_or_mem if !memory => mms.next()?,
-            xmm_or_mem | r32_or_mem | r64_or_mem | mm_or_mem | mem if memory => {
-                i.set_op_kind(n, iced_x86::OpKind::Memory);
-                let m = MemoryOperand::with_base(Register::RSI);
-                i.set_memory_base(m.base);
-                i.set_memory_index_scale(1);
-                uses_memory = true;
-                continue;
-            }
-            imm8 => {
-                i.set_immediate8(imm);
-                i.set_op_kind(n, iced_x86::OpKind::Immediate8);
-                continue;
-            }
-            _ => return Option::None,
-        };
-        i.set_op_kind(n, iced_x86::OpKind::Register);
-        i.set_op_register(n, register);
-    }
-    (uses_memory == memory).then_some(i)
-}
 
 fn state(r: &mut Random) -> State {
     let mut s = State::default();
@@ -70,7 +28,11 @@ fn state(r: &mut Random) -> State {
         _ => 0x1f80 | (r.next() as u32 & 0x603f),
     };
     s.set_mxcsr(control);
-    s.fx[4] = 0;
+    for n in 0..8 {
+        s.set_st(n, F80 { m: r.vector() as u64, se: r.next() as u16 });
+    }
+    s.fx[4] = r.next() as u8;
+    s.set16(2, (r.next() as u16 & 7) << 11);
     s
 }
 
@@ -82,9 +44,7 @@ fn check(code: Code, memory: bool, count: u32) -> Option<Result<(), String>> {
     for round in 0..if imms { 40 } else { 1 } {
         let imm = if round < 16 { round as u8 } else { r.next() as u8 };
         let i = make(code, memory, imm)?;
-        let mut encoder = Encoder::new(64);
-        encoder.encode(&i, 0).unwrap_or_else(|e| panic!("{code:?}: {e}"));
-        let bytes = encoder.take_buffer();
+        let bytes = encode(&i);
         let native = Native::new(&bytes, false);
         ours.place(&bytes);
         for _ in 0..count / if imms { 40 } else { 1 } {
@@ -103,36 +63,6 @@ fn check(code: Code, memory: bool, count: u32) -> Option<Result<(), String>> {
 
 fn is_imm(k: iced_x86::OpKind) -> bool {
     k == iced_x86::OpKind::Immediate8
-}
-
-fn difference(s: &State, want: &State, got: &State) -> String {
-    let mut t =
-        format!("mxcsr in {:x}, host {:x}, ours {:x}\n", s.mxcsr(), want.mxcsr(), got.mxcsr());
-    for n in 0..6 {
-        let v = [s.xmm(n), want.xmm(n), got.xmm(n)];
-        if n == 1 || n == 2 || v[1] != v[2] {
-            t += &format!("xmm{n} in {:032x} host {:032x} ours {:032x}\n", v[0], v[1], v[2]);
-        }
-    }
-    t += &format!("memory in {:032x}\n", u128::from_le_bytes(s.memory[..16].try_into().unwrap()));
-    t += &format!("memory equal {}\n", want.memory == got.memory);
-    for (name, v) in [
-        ("rax", [s.rax, want.rax, got.rax]),
-        ("rcx", [s.rcx, want.rcx, got.rcx]),
-        ("flags", [s.flags, want.flags, got.flags]),
-    ] {
-        t += &format!("{name} in {:x} host {:x} ours {:x}\n", v[0], v[1], v[2]);
-    }
-    for n in (0..8).filter(|n| want.st(*n) != got.st(*n)) {
-        t += &format!("st{n} in {:x?} host {:x?} ours {:x?}\n", s.st(n), want.st(n), got.st(n));
-    }
-    t += &format!(
-        "cw/sw/tw in {:x?} host {:x?} ours {:x?}",
-        &s.fx[..5],
-        &want.fx[..5],
-        &got.fx[..5]
-    );
-    t
 }
 
 /// Forms whose results differ between vendors, or that write where the test's memory is not.
@@ -167,4 +97,20 @@ fn sse_agrees_with_the_host() {
 #[test]
 fn sse2_agrees_with_the_host() {
     family(&[CpuidFeature::SSE2], 4000);
+}
+
+#[test]
+fn mmx_agrees_with_the_host() {
+    family(&[CpuidFeature::MMX], 4000);
+}
+
+#[test]
+fn sse3_to_sse42_agree_with_the_host() {
+    use CpuidFeature::*;
+    family(&[SSE3, SSSE3, SSE4_1, SSE4_2], 4000);
+}
+
+#[test]
+fn crypto_agrees_with_the_host() {
+    family(&[CpuidFeature::AES, CpuidFeature::PCLMULQDQ, CpuidFeature::SHA], 4000);
 }

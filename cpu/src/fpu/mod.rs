@@ -1,10 +1,13 @@
 //! x87, MMX, SSE: state and arithmetic.
 //!
-//! Reading order: [`soft`] (exact arithmetic on any binary format), [`simd`] (SSE's rules on top).
+//! Reading order: [`soft`] (exact arithmetic on any binary format), [`simd`] (SSE's rules on top),
+//! [`x87`] (the register stack), [`transcendental`].
 //! The instructions are in [`crate::isa`].
 
 pub mod simd;
 pub mod soft;
+pub mod transcendental;
+pub mod x87;
 
 use crate::control::{CR0_EM, CR0_TS};
 use crate::state::Cpu;

@@ -18,6 +18,11 @@ pub mod rm;
 pub mod segmented;
 pub mod segments;
 pub mod shift;
+pub mod crypto;
+pub mod fpstate;
+pub mod mmx;
+pub mod sse4;
+pub mod sse42;
 pub mod sse_float;
 pub mod sse_int;
 pub mod sse_moves;
@@ -25,6 +30,9 @@ pub mod strings;
 pub mod system;
 pub mod unary;
 pub mod vector;
+pub mod x87;
+pub mod x87_control;
+pub mod x87_functions;
 
 use crate::dispatch::Handler;
 use crate::plain::PlainFn;
@@ -122,9 +130,17 @@ const FAMILIES: &[&[Form]] = &[
     segments::FORMS,
     crate::vmx::FORMS,
     shift::FORMS,
+    crypto::FORMS,
+    fpstate::FORMS,
+    mmx::FORMS,
+    sse4::FORMS,
+    sse42::FORMS,
     sse_float::FORMS,
     sse_int::FORMS,
     sse_moves::FORMS,
+    x87::FORMS,
+    x87_control::FORMS,
+    x87_functions::FORMS,
     strings::FORMS,
     system::FORMS,
     unary::FORMS,

@@ -121,6 +121,9 @@ floating! {
     TPS2DQ(e, a, b, _i) => lanes::<u32>(b, b, |v, _| cut(e, v, 32) as u32);
     PD2DQ(e, a, b, _i) => two_doubles(b, |v| near(e, v, 32));
     TPD2DQ(e, a, b, _i) => two_doubles(b, |v| cut(e, v, 32));
+    PI2PS(e, a, b, _i) => merge(a, DQ2PS::run(e, 0, b as u64 as u128, 0), 64);
+    PS2PI(e, a, b, _i) => PS2DQ::run(e, 0, b as u64 as u128, 0);
+    TPS2PI(e, a, b, _i) => TPS2DQ::run(e, 0, b as u64 as u128, 0);
     SI2SS32(e, a, b, _i) => merge(a, simd::from_int::<u32>(e, b as i32 as i64) as u128, 32);
     SI2SS64(e, a, b, _i) => merge(a, simd::from_int::<u32>(e, b as i64) as u128, 32);
     SI2SD32(e, a, b, _i) => merge(a, (b as i32 as f64).to_bits() as u128, 64);

@@ -498,6 +498,14 @@ pub fn fp_to_gpr<P: Floating, G: Word, W: Word>(s: &Shape) -> Handler {
     }
 }
 
+/// `status flags = P(XMM, XMM or aligned m128)`.
+pub fn fp_full_to_flags<P: Floating>(s: &Shape) -> Handler {
+    match s.am {
+        Am::Reg => handler::<ToFlags<Xmm, P>>(),
+        _ => handler::<ToFlags<Full<General, true>, P>>(),
+    }
+}
+
 /// `status flags = P(XMM, XMM or a word in memory)` under MXCSR.
 pub fn fp_to_flags<P: Floating, W: Word>(s: &Shape) -> Handler {
     match s.am {

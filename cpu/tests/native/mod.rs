@@ -2,6 +2,8 @@
 #![expect(unsafe_code, reason = "calls machine code made by the test")]
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod forms;
+
 use cpu::bus::{Bus, Message};
 use cpu::control::{CR0_ET, CR0_MP, CR0_NE, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME};
 use cpu::fpu::{CR4_OSFXSR, CR4_OSXMMEXCPT, F80};

@@ -1,0 +1,235 @@
+//! The x87's register stack, exceptions and NaN rules. SDM vol. 1, "Programming with the x87 FPU".
+
+use super::flag::{ALL, D, I, O, P, U, Z};
+use super::simd::{Op, operate};
+use super::soft::{Env, Format, Kind, Num, Rounding, X80};
+use super::{F80, Fpu};
+use crate::control::{CR0_EM, CR0_MP, CR0_NE, CR0_TS};
+use crate::state::Cpu;
+use crate::trap::{Trap, vector};
+use iced_x86::{Instruction, OpKind};
+
+/// Stack fault.
+pub const SF: u16 = 1 << 6;
+/// Error summary.
+pub const ES: u16 = 1 << 7;
+/// Condition code C0.
+pub const C0: u16 = 1 << 8;
+/// Condition code C1.
+pub const C1: u16 = 1 << 9;
+/// Condition code C2.
+pub const C2: u16 = 1 << 10;
+/// Condition code C3.
+pub const C3: u16 = 1 << 14;
+/// Busy: the same as ES.
+pub const BUSY: u16 = 1 << 15;
+
+/// The default NaN in a register.
+pub const INDEFINITE: F80 = F80 { m: 3 << 62, se: 0xffff };
+
+impl Fpu {
+    /// The initial state of the x87: FNINIT, and XRSTOR without the component.
+    pub fn init_x87(&mut self) {
+        (self.cw, self.sw, self.tags) = (0x37f, 0, 0);
+        (self.fop, self.fip, self.fdp) = (0, 0, 0);
+    }
+
+    /// TOP.
+    pub fn top(&self) -> usize {
+        self.sw as usize >> 11 & 7
+    }
+
+    /// Sets TOP.
+    pub fn set_top(&mut self, top: usize) {
+        self.sw = self.sw & !(7 << 11) | (top as u16 & 7) << 11;
+    }
+
+    fn index(&self, n: usize) -> usize {
+        (self.top() + n) & 7
+    }
+
+    /// ST(n).
+    pub fn st(&self, n: usize) -> F80 {
+        self.r[self.index(n)]
+    }
+
+    /// ST(n) as a number.
+    pub fn num(&self, n: usize) -> Num {
+        Num::of_f80(self.st(n))
+    }
+
+    /// Whether ST(n) is empty.
+    pub fn empty(&self, n: usize) -> bool {
+        self.tags >> self.index(n) & 1 == 0
+    }
+
+    /// Writes ST(n).
+    pub fn set_st(&mut self, n: usize, v: F80) {
+        let at = self.index(n);
+        self.r[at] = v;
+        self.tags |= 1 << at;
+    }
+
+    /// Marks ST(n) empty.
+    pub fn free(&mut self, n: usize) {
+        self.tags &= !(1 << self.index(n));
+    }
+
+    /// Pops.
+    pub fn pop(&mut self) {
+        self.free(0);
+        self.set_top(self.top() + 1);
+    }
+
+    /// Pushes; the slot is known to be free, or to be overwritten.
+    pub fn push(&mut self, v: F80) {
+        self.set_top(self.top().wrapping_sub(1));
+        self.set_st(0, v);
+    }
+
+    /// How the control word rounds, without precision control.
+    pub fn env(&self) -> Env {
+        Env {
+            rm: Rounding::of(self.cw as u32 >> 10),
+            ftz: false,
+            daz: false,
+            unmasked: !(self.cw as u32) & ALL,
+            flags: 0,
+            up: false,
+            fast: false,
+        }
+    }
+
+    /// The format that arithmetic rounds to: the control word's precision, the whole exponent range.
+    pub fn format(&self) -> Format {
+        let p = match self.cw >> 8 & 3 {
+            0 => 24,
+            2 => 53,
+            _ => 64,
+        };
+        Format { p, ..X80 }
+    }
+
+    /// Sets or clears a bit of the status word.
+    pub fn set_sw(&mut self, bit: u16, on: bool) {
+        self.sw = self.sw & !bit | if on { bit } else { 0 };
+    }
+
+    /// Error summary and busy follow from flags and masks.
+    pub fn summarize(&mut self) {
+        let pending = self.sw & !self.cw & ALL as u16 != 0;
+        self.set_sw(ES | BUSY, pending);
+    }
+
+    /// Notes what an operation found. False if an unmasked condition keeps its result from being
+    /// written; C1 says whether it was rounded up.
+    pub fn report(&mut self, e: &Env) -> bool {
+        let early = e.flags & e.unmasked & (I | D | Z) != 0;
+        let seen = if early { e.flags & (I | D | Z) } else { e.flags };
+        self.sw |= seen as u16;
+        self.set_sw(C1, !early && e.flags & (P | O | U) != 0 && e.up);
+        self.summarize();
+        !early
+    }
+
+    /// Notes a stack fault. Whether its masked response is wanted.
+    pub fn stack_fault(&mut self, overflow: bool) -> bool {
+        self.sw |= I as u16 | SF;
+        self.set_sw(C1, overflow);
+        self.summarize();
+        self.cw & I as u16 != 0
+    }
+
+    /// Pushes a value that an operation made, unless the stack is full.
+    pub fn push_checked(&mut self, v: F80) {
+        if self.empty(7) {
+            self.push(v);
+        } else if self.stack_fault(true) {
+            self.push(INDEFINITE);
+        }
+    }
+}
+
+impl Cpu {
+    /// What every waiting x87 instruction does first: #NM, pending exceptions.
+    pub fn x87_check(&mut self) -> Result<(), Trap> {
+        if self.sys.cr0 & (CR0_EM | CR0_TS) != 0 {
+            return Err(Trap::NM);
+        }
+        self.x87_pending()
+    }
+
+    /// As [`Cpu::x87_check`], for an instruction that does not wait.
+    pub fn x87_check_nowait(&mut self) -> Result<(), Trap> {
+        if self.sys.cr0 & (CR0_EM | CR0_TS) != 0 { Err(Trap::NM) } else { Ok(()) }
+    }
+
+    /// `WAIT`: #NM if TS and MP are set.
+    pub fn x87_wait(&mut self) -> Result<(), Trap> {
+        let both = CR0_MP | CR0_TS;
+        if self.sys.cr0 & both == both {
+            return Err(Trap::NM);
+        }
+        self.x87_pending()
+    }
+
+    /// #MF for an unmasked exception of an earlier instruction.
+    /// DEPARTURE: with CR0.NE clear nothing happens, as if IGNNE# were asserted; FERR# goes nowhere.
+    pub fn x87_pending(&self) -> Result<(), Trap> {
+        if self.fpu.sw & ES != 0 && self.sys.cr0 & CR0_NE != 0 {
+            return Err(Trap::fault(vector::MF));
+        }
+        Ok(())
+    }
+
+    /// Records instruction and data pointer.
+    /// DEPARTURE: the last opcode (FOP) is not recorded, as on processors where only unmasked
+    /// exceptions do.
+    pub fn x87_record(&mut self, i: &Instruction) {
+        self.fpu.fip = self.current_rip();
+        if (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory) {
+            self.fpu.fdp = self.ea(i);
+        }
+    }
+}
+
+/// The result for operands of which one is a NaN or unsupported; `None` if none is. SDM vol. 1, "Rules
+/// for Handling NaNs".
+pub fn nan_result(e: &mut Env, a: &Num, b: &Num) -> Option<Num> {
+    if a.kind == Kind::Unsupported || b.kind == Kind::Unsupported {
+        e.raise(I);
+        return Some(Num::DEFAULT_NAN);
+    }
+    if !a.is_nan() && !b.is_nan() {
+        return None;
+    }
+    if a.kind == Kind::Signaling || b.kind == Kind::Signaling {
+        e.raise(I);
+    }
+    let (x, y) = (a.quieted(), b.quieted());
+    Some(match (a.is_nan(), b.is_nan()) {
+        (true, false) => x,
+        (false, true) => y,
+        _ if a.kind != b.kind => {
+            if a.kind == Kind::Quiet {
+                x
+            } else {
+                y
+            }
+        }
+        _ if a.sig != b.sig => {
+            if a.sig > b.sig {
+                x
+            } else {
+                y
+            }
+        }
+        _ if a.sign => y,
+        _ => x,
+    })
+}
+
+/// `a op b` as the x87 does it.
+pub fn arith(e: &mut Env, f: &Format, op: Op, a: Num, b: Num) -> Num {
+    nan_result(e, &a, &b).unwrap_or_else(|| operate(e, f, op, a, b))
+}

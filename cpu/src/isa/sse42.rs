@@ -1,0 +1,156 @@
+//! SSE4.2: string comparison. SDM vol. 2, "Imm8 Control Byte Operation for PCMPESTRI ...".
+
+use super::sse4::source;
+use super::vector::{build, lane_of};
+use super::{Form, Make, forms};
+use crate::flags::{CF, OF, SF, ZF};
+use crate::state::{Cpu, gpr};
+use crate::trap::Trap;
+use crate::word::Word;
+use iced_x86::Instruction;
+
+/// A comparison: what the immediate says, and the two strings.
+struct Strings {
+    imm: u8,
+    /// The pattern (first operand) and the text (second).
+    data: [u128; 2],
+    /// How many elements of each are valid.
+    len: [usize; 2],
+}
+
+impl Strings {
+    /// Elements in a register.
+    fn elements(imm: u8) -> usize {
+        if imm & 1 != 0 { 8 } else { 16 }
+    }
+
+    fn n(&self) -> usize {
+        Strings::elements(self.imm)
+    }
+
+    fn element(&self, which: usize, k: usize) -> i32 {
+        let v = self.data[which];
+        match self.imm & 3 {
+            0 => lane_of::<u8>(v, k) as i32,
+            1 => lane_of::<u16>(v, k) as i32,
+            2 => lane_of::<i8>(v, k) as i32,
+            _ => lane_of::<i16>(v, k) as i32,
+        }
+    }
+
+    /// The aggregated result for element `j` of the text.
+    fn matches(&self, j: usize) -> bool {
+        let [pattern, text] = self.len;
+        let (p, t) = (|k| self.element(0, k), |k| self.element(1, k));
+        match self.imm >> 2 & 3 {
+            0 => j < text && (0..pattern).any(|k| p(k) == t(j)),
+            1 => {
+                let inside = |k: usize| p(2 * k) <= t(j) && t(j) <= p(2 * k + 1);
+                j < text && (0..pattern / 2).any(inside)
+            }
+            2 if j < pattern && j < text => p(j) == t(j),
+            2 => j >= pattern && j >= text,
+            _ => (0..pattern.min(self.n() - j)).all(|k| j + k < text && p(k) == t(j + k)),
+        }
+    }
+
+    /// The result after its polarity.
+    fn result(&self) -> u32 {
+        let all = (1u32 << self.n()) - 1;
+        let r = (0..self.n()).fold(0, |r, j| r | (self.matches(j) as u32) << j);
+        match self.imm >> 4 & 3 {
+            1 => r ^ all,
+            3 => r ^ ((1 << self.len[1]) - 1),
+            _ => r,
+        }
+    }
+
+    /// The status flags for a result.
+    fn flags(&self, r: u32) -> u64 {
+        let bit = |on: bool, f| if on { f } else { 0 };
+        let short = |k: usize| self.len[k] < self.n();
+        bit(r != 0, CF) | bit(short(1), ZF) | bit(short(0), SF) | bit(r & 1 != 0, OF)
+    }
+}
+
+/// The length in a register, saturated.
+fn explicit(cpu: &Cpu, r: usize, imm: u8, wide: bool) -> usize {
+    let v = cpu.regs[r];
+    let v = if wide { v as i64 } else { v as i32 as i64 };
+    v.unsigned_abs().min(Strings::elements(imm) as u64) as usize
+}
+
+/// The length of a string that ends at its first zero.
+fn implicit(v: u128, imm: u8) -> usize {
+    let n = Strings::elements(imm);
+    let zero = |k: &usize| if n == 8 { lane_of::<u16>(v, *k) == 0 } else { lane_of::<u8>(v, *k) == 0 };
+    (0..n).find(zero).unwrap_or(n)
+}
+
+/// `EXPLICIT`: lengths in RAX and RDX (`WIDE`) or EAX and EDX; `INDEX`: the result goes to ECX, else a
+/// mask to XMM0.
+fn compare<const EXPLICIT: bool, const WIDE: bool, const INDEX: bool>(
+    cpu: &mut Cpu,
+    i: &Instruction,
+) -> Result<(), Trap> {
+    cpu.check_sse()?;
+    let imm = i.immediate8();
+    let data = [cpu.fpu.xmm[super::sse_moves::number(i.op0_register()) & 15], source(cpu, i, false)?];
+    let len = if EXPLICIT {
+        [gpr::RAX, gpr::RDX].map(|r| explicit(cpu, r, imm, WIDE))
+    } else {
+        data.map(|v| implicit(v, imm))
+    };
+    let s = Strings { imm, data, len };
+    let r = s.result();
+    if INDEX {
+        let n = s.n() as u64;
+        cpu.regs[gpr::RCX] = match (r, imm & 0x40 != 0) {
+            (0, _) => n,
+            (_, false) => r.trailing_zeros() as u64,
+            (_, true) => r.ilog2() as u64,
+        };
+    } else {
+        cpu.fpu.xmm[0] = mask(r, imm);
+    }
+    cpu.set_status(s.flags(r));
+    Ok(())
+}
+
+/// A result as a mask of bits or of elements.
+fn mask(r: u32, imm: u8) -> u128 {
+    let set = |k: usize| r >> k & 1 != 0;
+    match (imm & 0x40 != 0, imm & 1 != 0) {
+        (false, _) => r as u128,
+        (true, false) => build::<u8>(|k| if set(k) { u8::MAX } else { 0 }),
+        (true, true) => build::<u16>(|k| if set(k) { u16::MAX } else { 0 }),
+    }
+}
+
+/// `CRC32`: the Castagnoli polynomial, reflected.
+fn crc32<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let v = cpu.read::<W>(i, 1)?.u();
+    let start = cpu.reg(i.op0_register()) as u32;
+    let crc = (0..W::BYTES).fold(start, |crc, k| {
+        let x = crc ^ (v >> (8 * k)) as u8 as u32;
+        (0..8).fold(x, |x, _| x >> 1 ^ if x & 1 != 0 { 0x82f6_3b78 } else { 0 })
+    });
+    cpu.set_reg(i.op0_register(), crc as u64);
+    Ok(())
+}
+
+/// The table of this family.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = forms! {
+    Pcmpestrm_xmm_xmmm128_imm8 => Make::Plain(compare::<true, false, false>);
+    Pcmpestrm64_xmm_xmmm128_imm8 => Make::Plain(compare::<true, true, false>);
+    Pcmpestri_xmm_xmmm128_imm8 => Make::Plain(compare::<true, false, true>);
+    Pcmpestri64_xmm_xmmm128_imm8 => Make::Plain(compare::<true, true, true>);
+    Pcmpistrm_xmm_xmmm128_imm8 => Make::Plain(compare::<false, false, false>);
+    Pcmpistri_xmm_xmmm128_imm8 => Make::Plain(compare::<false, false, true>);
+    Crc32_r32_rm8 => Make::Plain(crc32::<u8>);
+    Crc32_r64_rm8 => Make::Plain(crc32::<u8>);
+    Crc32_r32_rm16 => Make::Plain(crc32::<u16>);
+    Crc32_r32_rm32 => Make::Plain(crc32::<u32>);
+    Crc32_r64_rm64 => Make::Plain(crc32::<u64>);
+};

@@ -1,0 +1,255 @@
+//! x87 control: FINIT, control and status words, environments, whole-state saves, stack pointer.
+
+use super::sse_moves::number;
+use super::x87::begin;
+use super::{Form, Make, forms};
+use crate::fpu::soft::{Kind, Num};
+use crate::fpu::x87::C1;
+use crate::fpu::{F80, Fpu};
+use crate::state::Cpu;
+use crate::trap::Trap;
+use crate::word::Word;
+use iced_x86::Instruction;
+
+type Done = Result<(), Trap>;
+
+/// The exception masks of the control word.
+const MASKS: u16 = 0x3f;
+
+fn fninit(cpu: &mut Cpu, _: &Instruction) -> Done {
+    cpu.x87_check_nowait()?;
+    cpu.fpu.init_x87();
+    Ok(())
+}
+
+fn fnclex(cpu: &mut Cpu, _: &Instruction) -> Done {
+    cpu.x87_check_nowait()?;
+    cpu.fpu.sw &= 0x7f00;
+    Ok(())
+}
+
+fn wait(cpu: &mut Cpu, _: &Instruction) -> Done {
+    cpu.x87_wait()
+}
+
+impl Fpu {
+    /// Sets the control word; bit 6 is always set, other reserved bits never.
+    pub fn set_cw(&mut self, v: u16) {
+        self.cw = v & 0x1f3f | 0x40;
+        self.summarize();
+    }
+
+    /// Sets the status word; the summary follows from it.
+    pub fn set_status_word(&mut self, v: u16) {
+        self.sw = v;
+        self.summarize();
+    }
+
+    /// The tag word: two bits for each of R0 to R7. SDM vol. 1, "x87 FPU Tag Word".
+    fn tag_word(&self) -> u16 {
+        (0..8).fold(0, |t, k| {
+            let n = Num::of_f80(self.r[k]);
+            let tag = match n.kind {
+                _ if self.tags >> k & 1 == 0 => 3,
+                Kind::Zero => 1,
+                Kind::Finite if !n.denormal => 0,
+                _ => 2,
+            };
+            t | tag << (2 * k)
+        })
+    }
+
+    fn set_tag_word(&mut self, t: u16) {
+        self.tags = (0..8).fold(0, |v, k| v | ((t >> (2 * k) & 3 != 3) as u8) << k);
+    }
+}
+
+fn fldcw(cpu: &mut Cpu, i: &Instruction) -> Done {
+    cpu.x87_check()?;
+    let v = cpu.load_operand::<u16>(i)?;
+    cpu.fpu.set_cw(v);
+    Ok(())
+}
+
+fn fnstcw(cpu: &mut Cpu, i: &Instruction) -> Done {
+    cpu.x87_check_nowait()?;
+    let v = cpu.fpu.cw;
+    cpu.store_operand(i, v)
+}
+
+fn fnstsw(cpu: &mut Cpu, i: &Instruction) -> Done {
+    cpu.x87_check_nowait()?;
+    let v = cpu.fpu.sw;
+    cpu.write(i, 0, v)
+}
+
+/// How an environment lies in memory: words of `W`, pointers split as in real mode or not.
+struct Layout {
+    word: usize,
+    real: bool,
+}
+
+impl Layout {
+    fn of<W: Word>(cpu: &Cpu) -> Layout {
+        Layout { word: W::BYTES, real: !cpu.protected() || cpu.v86() }
+    }
+
+    fn size(&self) -> usize {
+        7 * self.word
+    }
+
+    /// The seven words. SDM vol. 1, "Saving the x87 FPU's State with FSTENV/FNSTENV and FSAVE/FNSAVE".
+    fn pack(&self, f: &Fpu) -> [u32; 7] {
+        // The upper halves of the first three and the last are written as ones.
+        let one = |v: u16| v as u32 | 0xffff_0000;
+        let (ip, dp, op) = (f.fip as u32, f.fdp as u32, (f.fop & 0x7ff) as u32);
+        let (cs, ds) = match (self.real, self.word) {
+            (true, 2) => (ip >> 4 & 0xf000 | op, dp >> 4 & 0xf000),
+            (true, _) => (ip >> 4 & 0xfff_f000 | op, dp >> 4 & 0xfff_f000),
+            // DEPARTURE: selectors are zero, as where CPUID says that they are deprecated.
+            (false, _) => (op << 16, 0xffff_0000),
+        };
+        let cut = |v: u32| if self.real && self.word == 4 { v & 0xffff } else { v };
+        [one(f.cw), one(f.sw), one(f.tag_word()), cut(ip), cs, cut(dp), ds]
+    }
+
+    fn unpack(&self, f: &mut Fpu, w: [u32; 7]) {
+        f.set_tag_word(w[2] as u16);
+        f.cw = 0;
+        f.set_status_word(w[1] as u16);
+        f.set_cw(w[0] as u16);
+        let upper = |v: u32| (v & 0xfff_f000) << 4;
+        let (ip, dp) = if self.real { (upper(w[4]), upper(w[6])) } else { (0, 0) };
+        f.fip = (w[3] | ip) as u64;
+        f.fdp = (w[5] | dp) as u64;
+        let in_high = !self.real && self.word == 4;
+        f.fop = (if in_high { w[4] >> 16 } else { w[4] }) as u16 & 0x7ff;
+    }
+}
+
+fn environment(layout: &Layout, f: &Fpu) -> Vec<u8> {
+    let words = layout.pack(f);
+    words.iter().flat_map(|w| w.to_le_bytes()[..layout.word].to_vec()).collect()
+}
+
+fn load_environment(layout: &Layout, f: &mut Fpu, bytes: &[u8]) {
+    let mut words = [0; 7];
+    for (w, b) in words.iter_mut().zip(bytes.chunks(layout.word)) {
+        *w = b.iter().rev().fold(0, |v, b| v << 8 | *b as u32);
+    }
+    layout.unpack(f, words);
+}
+
+fn store(cpu: &mut Cpu, i: &Instruction, bytes: &[u8]) -> Done {
+    let (s, la) = cpu.memory_operand(i, bytes.len(), true)?;
+    cpu.store_bytes(s, la, bytes)
+}
+
+fn load(cpu: &mut Cpu, i: &Instruction, size: usize) -> Result<Vec<u8>, Trap> {
+    let mut bytes = vec![0; size];
+    let (s, la) = cpu.memory_operand(i, size, false)?;
+    cpu.load_bytes(s, la, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn fnstenv<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
+    cpu.x87_check_nowait()?;
+    let bytes = environment(&Layout::of::<W>(cpu), &cpu.fpu);
+    store(cpu, i, &bytes)?;
+    cpu.fpu.cw |= MASKS;
+    cpu.fpu.summarize();
+    Ok(())
+}
+
+fn fldenv<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
+    cpu.x87_check()?;
+    let layout = Layout::of::<W>(cpu);
+    let bytes = load(cpu, i, layout.size())?;
+    load_environment(&layout, &mut cpu.fpu, &bytes);
+    Ok(())
+}
+
+fn fnsave<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
+    cpu.x87_check_nowait()?;
+    let mut bytes = environment(&Layout::of::<W>(cpu), &cpu.fpu);
+    for n in 0..8 {
+        let v = cpu.fpu.st(n);
+        bytes.extend(v.m.to_le_bytes());
+        bytes.extend(v.se.to_le_bytes());
+    }
+    store(cpu, i, &bytes)?;
+    cpu.fpu.init_x87();
+    Ok(())
+}
+
+fn frstor<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
+    cpu.x87_check()?;
+    let layout = Layout::of::<W>(cpu);
+    let bytes = load(cpu, i, layout.size() + 80)?;
+    let (env, registers) = bytes.split_at(layout.size());
+    let f = &mut cpu.fpu;
+    load_environment(&layout, f, env);
+    let top = f.top();
+    for (n, b) in registers.chunks(10).enumerate() {
+        let m = b[..8].iter().rev().fold(0, |v, b| v << 8 | *b as u64);
+        f.r[(top + n) & 7] = F80 { m, se: u16::from_le_bytes([b[8], b[9]]) };
+    }
+    Ok(())
+}
+
+fn ffree<const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
+    begin(cpu, i)?;
+    cpu.fpu.free(number(i.op0_register()));
+    cpu.fpu.set_sw(C1, false);
+    if POP {
+        let top = cpu.fpu.top();
+        cpu.fpu.set_top(top + 1);
+    }
+    Ok(())
+}
+
+fn rotate<const BY: usize>(cpu: &mut Cpu, i: &Instruction) -> Done {
+    begin(cpu, i)?;
+    let f = &mut cpu.fpu;
+    f.set_top(f.top() + BY);
+    f.set_sw(C1, false);
+    Ok(())
+}
+
+/// Nothing but the wait.
+fn fnop(cpu: &mut Cpu, i: &Instruction) -> Done {
+    begin(cpu, i)
+}
+
+/// What did something before the 80387.
+fn obsolete(cpu: &mut Cpu, _: &Instruction) -> Done {
+    cpu.x87_check_nowait()
+}
+
+/// The table of this family.
+#[rustfmt::skip]
+pub const FORMS: &[Form] = forms! {
+    Wait => Make::Plain(wait);
+    Fninit => Make::Plain(fninit);
+    Fnclex => Make::Plain(fnclex);
+    Fldcw_m2byte => Make::Plain(fldcw);
+    Fnstcw_m2byte => Make::Plain(fnstcw);
+    Fnstsw_m2byte => Make::Plain(fnstsw);
+    Fnstsw_AX => Make::Plain(fnstsw);
+    Fnstenv_m14byte => Make::Plain(fnstenv::<u16>);
+    Fnstenv_m28byte => Make::Plain(fnstenv::<u32>);
+    Fldenv_m14byte => Make::Plain(fldenv::<u16>);
+    Fldenv_m28byte => Make::Plain(fldenv::<u32>);
+    Fnsave_m94byte => Make::Plain(fnsave::<u16>);
+    Fnsave_m108byte => Make::Plain(fnsave::<u32>);
+    Frstor_m94byte => Make::Plain(frstor::<u16>);
+    Frstor_m108byte => Make::Plain(frstor::<u32>);
+    Ffree_sti => Make::Plain(ffree::<false>);
+    Ffreep_sti => Make::Plain(ffree::<true>);
+    Fincstp => Make::Plain(rotate::<1>);
+    Fdecstp => Make::Plain(rotate::<7>);
+    Fnop => Make::Plain(fnop);
+    Fneni => Make::Plain(obsolete);
+    Fndisi => Make::Plain(obsolete);
+    Fnsetpm => Make::Plain(obsolete);
+};
