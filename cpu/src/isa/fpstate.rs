@@ -4,8 +4,10 @@
 use super::{Form, Make, forms};
 use crate::control::{CR0_EM, CR0_TS};
 use crate::fpu::{CR4_OSXSAVE, F80, Fpu, MXCSR_MASK, MXCSR_RESET};
+use crate::model::feature;
 use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
+use crate::vmx::Cause;
 use iced_x86::Instruction;
 
 type Done = Result<(), Trap>;
@@ -316,6 +318,25 @@ fn xgetbv(cpu: &mut Cpu, _: &Instruction) -> Done {
     Ok(())
 }
 
+/// `XSETBV`: XCR0 alone, x87 always, AVX only with SSE. SDM vol. 2, "XSETBV".
+fn xsetbv(cpu: &mut Cpu, i: &Instruction) -> Done {
+    if cpu.sys.cr4 & CR4_OSXSAVE == 0 {
+        return Err(Trap::UD);
+    }
+    if cpu.sys.cpl != 0 {
+        return Err(Trap::GP0);
+    }
+    cpu.vmx_intercept(i, Cause::Xsetbv)?;
+    let v = cpu.regs[gpr::RDX] << 32 | cpu.regs[gpr::RAX] as u32 as u64;
+    let avx = if cpu.model.has(feature::AVX) { AVX } else { 0 };
+    let index = cpu.regs[gpr::RCX] as u32;
+    if index != 0 || v & !(X87 | SSE | avx) != 0 || v & X87 == 0 || v & (SSE | AVX) == AVX {
+        return Err(Trap::GP0);
+    }
+    cpu.sys.xcr0 = v;
+    Ok(())
+}
+
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
@@ -336,4 +357,5 @@ pub const FORMS: &[Form] = forms! {
     Xrstors_mem => Make::Plain(xrstor::<true, false>);
     Xrstors64_mem => Make::Plain(xrstor::<true, true>);
     Xgetbv => Make::Plain(xgetbv);
+    Xsetbv => Make::End(xsetbv);
 };
