@@ -115,8 +115,9 @@ impl Host {
             let frame = self.memory.own_frame().ok_or("no memory for a VMCS")?;
             let revision = self.controls.revision.to_le_bytes();
             self.memory.physical.write(frame, &revision);
-            let vpid = self.slots.len() as u16 + 1;
-            self.slots.push(Slot::new(dom, id, Vcpu::new(frame, vpid)));
+            // Never 0, which is the hypervisor's own.
+            self.last_vpid = self.last_vpid.checked_add(1).unwrap_or(1);
+            self.slots.push(Slot::new(dom, id, Vcpu::new(frame, self.last_vpid)));
         }
         self.start(dom, 0, start);
         say!("domain {} ({name}): {} MiB, {} vCPUs", dom.0, words.memory >> 20, words.vcpus);

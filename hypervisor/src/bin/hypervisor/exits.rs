@@ -18,6 +18,13 @@ pub(crate) type Outcome = Result<(), String>;
 
 const UD: u8 = 6;
 const GP: u8 = 13;
+/// CPUID.7:EDX: IA32_ARCH_CAPABILITIES exists. Guests see it, so that they leave out the
+/// mitigations that the processor does not need.
+const ARCH_CAPABILITIES: u32 = 1 << 29;
+const IA32_ARCH_CAPABILITIES: u32 = 0x10A;
+/// Its bits that say "not affected": RDCL_NO, SKIP_L1DFL, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO,
+/// SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, PBRSB_NO, GDS_NO, RFDS_NO.
+const NOT_AFFECTED: u64 = 0x1 | 0x78 | 1 << 8 | 7 << 13 | 1 << 24 | 1 << 26 | 1 << 27;
 const RFLAGS_TF: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;
 /// The L bit of the code segment's access rights.
@@ -180,11 +187,21 @@ impl Host {
         let subleaf = slot.vcpu.gpr(RCX) as u32;
         let mut physical = cpuid(leaf, subleaf);
         match (leaf, subleaf) {
-            (7, 0) if !self.controls.secondary(INVPCID) => physical[1] &= !(1 << 10),
+            (7, 0) => {
+                if !self.controls.secondary(INVPCID) {
+                    physical[1] &= !(1 << 10);
+                }
+                if !self.controls.secondary(RDTSCP) {
+                    physical[2] &= !(1 << 22);
+                }
+            }
             (0x8000_0001, _) if !self.controls.secondary(RDTSCP) => physical[3] &= !(1 << 27),
             _ => {}
         }
-        let answer = self.xen.cpuid(slot.dom, slot.id, leaf, subleaf, physical);
+        let mut answer = self.xen.cpuid(slot.dom, slot.id, leaf, subleaf, physical);
+        if (leaf, subleaf) == (7, 0) {
+            answer[3] |= physical[3] & ARCH_CAPABILITIES;
+        }
         for (register, value) in [RAX, RBX, RCX, RDX].into_iter().zip(answer) {
             slot.vcpu.set_gpr(register, value.into());
         }
@@ -222,7 +239,13 @@ impl Host {
     fn rdmsr(&mut self, index: usize) -> Outcome {
         let slot = &mut self.slots[index];
         let number = slot.vcpu.gpr(RCX) as u32;
-        match self.xen.rdmsr(slot.dom, slot.id, number, rdtsc()) {
+        let answer = match number {
+            IA32_ARCH_CAPABILITIES if cpuid(7, 0)[3] & ARCH_CAPABILITIES != 0 => {
+                Msr::Value(msr::rdmsr(number) & NOT_AFFECTED)
+            }
+            _ => self.xen.rdmsr(slot.dom, slot.id, number, rdtsc()),
+        };
+        match answer {
             Msr::Value(value) => {
                 slot.vcpu.set_gpr(RAX, value & 0xFFFF_FFFF);
                 slot.vcpu.set_gpr(RDX, value >> 32);

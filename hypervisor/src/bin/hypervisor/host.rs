@@ -83,6 +83,7 @@ pub(crate) struct Host {
     /// Whose state the processor holds.
     pub(crate) current: Option<usize>,
     round: Round,
+    pub(crate) last_vpid: u16,
     /// When the ABI's next timer is due, and whether that must be asked again.
     next_timer: Option<u64>,
     pub(crate) timers_changed: bool,
@@ -113,6 +114,7 @@ impl Host {
             until_domus_end: false,
             current: None,
             round: Round::default(),
+            last_vpid: 0,
             next_timer: None,
             timers_changed: true,
             programmed: None,

@@ -63,8 +63,6 @@ pub(crate) struct Vcpu {
     dr: [u64; 5],
     /// Exits so far, by basic reason.
     pub(crate) exits: [u64; REASONS],
-    /// TSC ticks spent in the guest.
-    pub(crate) guest_time: u64,
 }
 
 impl Vcpu {
@@ -80,7 +78,6 @@ impl Vcpu {
             cr2: 0,
             dr: [0, 0, 0, 0, 0xFFFF_0FF0],
             exits: [0; REASONS],
-            guest_time: 0,
         }
     }
 
@@ -91,11 +88,7 @@ impl Vcpu {
 
     /// Brings it to its starting state. Its VMCS is current afterwards.
     pub(crate) fn start(&mut self, controls: &Controls, shared: &Shared, start: Start) {
-        *self = Self {
-            exits: self.exits,
-            guest_time: self.guest_time,
-            ..Self::new(self.vmcs, self.vpid)
-        };
+        *self = Self { exits: self.exits, ..Self::new(self.vmcs, self.vpid) };
         vmx::start(self.vmcs);
         set_controls(controls, shared, self.vpid);
         set_host();
