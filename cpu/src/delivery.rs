@@ -6,6 +6,7 @@ use crate::descriptors::{
 };
 use crate::flags;
 use crate::state::{Activity, Cpu, Segment, ar, gpr, seg};
+use crate::tasks::Source;
 use crate::trap::{Exception, Trap, vector};
 use serde::{Deserialize, Serialize};
 
@@ -102,7 +103,12 @@ impl Cpu {
         } else if self.long_mode() {
             self.long_entry(&event)?
         } else {
-            self.protected_entry(&event)?
+            let (gate, _) = self.gate(&event, 8)?;
+            if gate.system() == Some(system::TASK_GATE) {
+                let to = gate.gate_selector();
+                return self.switch_task(to, Source::Gate, event.error, event.ext());
+            }
+            self.protected_entry(&event, gate)?
         };
         self.commit(entry);
         Ok(())
@@ -199,15 +205,9 @@ impl Cpu {
         Ok((self.accessed(selector, d)?, cpl))
     }
 
-    fn protected_entry(&mut self, event: &Event) -> Result<Entry, Trap> {
-        let (gate, _) = self.gate(event, 8)?;
+    fn protected_entry(&mut self, event: &Event, gate: Descriptor) -> Result<Entry, Trap> {
         let ext = event.ext();
         let selector = gate.gate_selector();
-        if gate.system() == Some(system::TASK_GATE) {
-            self.vmx_task_switch(selector, 3)?;
-            // DEPARTURE: no hardware task switches.
-            return Err(selector_fault(vector::GP, selector, ext));
-        }
         let (code, cpl) = self.handler_segment(selector, ext)?;
         let v86 = self.v86();
         if v86 && cpl != 0 {

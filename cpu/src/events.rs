@@ -8,6 +8,8 @@ use crate::trap::{Exception, Trap, vector};
 
 /// DR6.BS: single step.
 pub const DR6_BS: u64 = 1 << 14;
+/// DR6.BT: task switch.
+pub const DR6_BT: u64 = 1 << 15;
 /// DR6.BD: access to a debug register.
 pub const DR6_BD: u64 = 1 << 13;
 /// DR7.GD: general detect.

@@ -33,6 +33,7 @@ pub mod reset;
 pub mod run;
 pub mod save;
 pub mod state;
+pub mod tasks;
 pub mod trap;
 pub mod vmx;
 pub mod word;

@@ -7,6 +7,7 @@ use crate::descriptors::{
 };
 use crate::flags;
 use crate::state::{Cpu, Segment, ar, gpr, seg};
+use crate::tasks::Source;
 use crate::trap::{Trap, vector};
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind};
@@ -91,6 +92,9 @@ fn jump_far<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
         return Err(Trap::GP0);
     }
     let d = cpu.descriptor(selector, vector::GP, 0)?;
+    if let Some(task) = task_of(cpu, selector, d)? {
+        return cpu.switch_task(task, Source::Jump, None, 0);
+    }
     if !d.is_segment() {
         let (cs, rip, _) = gate_target(cpu, selector, d)?;
         if cs.dpl() != cpu.sys.cpl && !cs.has(ar::DC) {
@@ -115,6 +119,9 @@ fn call_far<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
         return Err(Trap::GP0);
     } else {
         let d = cpu.descriptor(selector, vector::GP, 0)?;
+        if let Some(task) = task_of(cpu, selector, d)? {
+            return cpu.switch_task(task, Source::Call, None, 0);
+        }
         if !d.is_segment() {
             return call_gate(cpu, selector, d);
         }
@@ -127,6 +134,22 @@ fn call_far<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.regs[gpr::RSP] = stack.sp;
     cpu.go_far(cs, offset);
     Ok(())
+}
+
+/// The TSS selector that a TSS descriptor or task gate leads to, outside IA-32e mode.
+fn task_of(cpu: &Cpu, selector: u16, d: Descriptor) -> Result<Option<u16>, Trap> {
+    let gate = match d.system() {
+        Some(system::TASK_GATE) => true,
+        Some(system::TSS | system::TSS16 | system::TSS_BUSY | system::TSS16_BUSY) => false,
+        _ => return Ok(None),
+    };
+    if cpu.long_mode() || d.dpl() < cpu.sys.cpl.max(rpl(selector)) {
+        return Err(gp(selector));
+    }
+    if !d.present() {
+        return Err(selector_fault(vector::NP, selector, 0));
+    }
+    Ok(Some(if gate { d.gate_selector() } else { selector }))
 }
 
 fn push_return(cpu: &mut Cpu, stack: &mut NewStack, size: usize) -> Outcome {
@@ -145,7 +168,6 @@ fn gate_target(
         Some(system::CALL_GATE) if long => 8,
         Some(system::CALL_GATE) => 4,
         Some(system::CALL_GATE16) if !long => 2,
-        // DEPARTURE: no hardware task switches.
         _ => return Err(gp(selector)),
     };
     if gate.dpl() < cpu.sys.cpl.max(rpl(selector)) {
@@ -337,8 +359,11 @@ fn iret<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
     }
     cpu.iret_unblocks_nmi();
     if cpu.segmented_mode() && cpu.rflags_system & flags::NT != 0 {
-        // DEPARTURE: no hardware task switches; in IA-32e mode this is what NT does.
-        return Err(Trap::GP0);
+        if cpu.long_mode() {
+            return Err(Trap::GP0);
+        }
+        let back = cpu.load_table(cpu.sys.tr.base, 2)? as u16;
+        return cpu.switch_task(back, Source::Iret, None, 0);
     }
     let rip = cpu.peek(0, W::BYTES)?;
     let selector = cpu.peek(size, W::BYTES)? as u16;
