@@ -51,9 +51,10 @@ impl Mmu {
         a: Access,
     ) -> Result<Found, Fault> {
         let root = Slot(self.banks[b].roots[root_index(r.mode, la)]);
+        let mut w = Walk::new();
         if let Some((page, start)) = self.shadow.deepest(root, la) {
             let link = self.shadow.link_to(page, Rights::ALL);
-            let w = self.walk(r, la, a, Some(start))?;
+            self.walk(r, la, a, Some(start), &mut w)?;
             let frame = self.shadow.frame_of(&self.ram, w.steps()[0].at);
             let same = self.shadow.pages[page as usize].key.frame == frame;
             if same && self.shadow.target(link) == Some(page) {
@@ -61,7 +62,7 @@ impl Mmu {
             }
             // EPT flags were set in that very table, or EPT has moved it.
         }
-        let w = self.walk(r, la, a, None)?;
+        self.walk(r, la, a, None, &mut w)?;
         Ok(self.install(r, b, la, &w, None))
     }
 

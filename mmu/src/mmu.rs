@@ -9,6 +9,7 @@ use crate::ram::{Ram, pieces};
 use crate::regime::{Access, AccessKind, Fault, Mode, Regime, View};
 use crate::shadow::{Found, Shadow, Slot};
 use crate::tlb::{Count, TlbBank, TlbEntry};
+use crate::walk::Walk;
 
 /// Bounds on what is cached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -222,7 +223,8 @@ impl Mmu {
         let (gpa, rights, dirty) = if r.mode == Mode::Off {
             (GuestPhys(la), Rights::ALL, true)
         } else {
-            let w = self.walk(r, la, a, None)?;
+            let mut w = Walk::new();
+            self.walk(r, la, a, None, &mut w)?;
             (w.gpa, w.rights, w.dirty)
         };
         let m = self.mapping(r, gpa, Purpose::data(a.kind, la));

@@ -19,7 +19,7 @@ pub(crate) struct Step {
     pub(crate) rights: Rights,
 }
 
-/// A walk that found a page and the right to access it.
+/// A walk: once it has succeeded, the page found and what may be done there.
 pub(crate) struct Walk {
     steps: [Step; 5],
     len: usize,
@@ -40,10 +40,10 @@ pub(crate) struct Start {
 }
 
 impl Walk {
-    fn new(rights: Rights) -> Walk {
+    pub(crate) fn new() -> Walk {
         let none =
             Step { level: 0, gpa: GuestPhys(0), at: HostPhys(0), value: 0, rights: Rights::ALL };
-        Walk { steps: [none; 5], len: 0, gpa: GuestPhys(0), rights, dirty: true }
+        Walk { steps: [none; 5], len: 0, gpa: GuestPhys(0), rights: Rights::ALL, dirty: true }
     }
 
     pub(crate) fn steps(&self) -> &[Step] {
@@ -58,7 +58,7 @@ impl Walk {
 }
 
 impl Mmu {
-    /// Walks guest paging for `a` at `la`, with all its effects on the paging structures.
+    /// Walks guest paging for `a` at `la`, with all its effects on the paging structures, into `w`.
     /// The final guest-physical address is not translated by EPT yet.
     pub(crate) fn walk(
         &mut self,
@@ -66,14 +66,16 @@ impl Mmu {
         la: u64,
         a: Access,
         start: Option<Start>,
-    ) -> Result<Walk, Fault> {
+        w: &mut Walk,
+    ) -> Result<(), Fault> {
         self.stats.walks += 1;
-        let mut w = self.walk_tables(r, la, a, start)?;
+        let start = start.or_else(|| root(r, la)).ok_or_else(|| r.page_fault(a, false, false))?;
+        (w.rights, w.len) = (start.rights, 0);
+        self.walk_tables(r, la, a, start, w)?;
         if !r.permits(w.rights, a) {
             return Err(r.page_fault(a, true, false));
         }
-        self.mark(r, la, &mut w, a.kind == AccessKind::Write)?;
-        Ok(w)
+        self.mark(r, la, w, a.kind == AccessKind::Write)
     }
 
     /// Reads the entries down to the leaf.
@@ -82,10 +84,9 @@ impl Mmu {
         r: &Regime,
         la: u64,
         a: Access,
-        start: Option<Start>,
-    ) -> Result<Walk, Fault> {
-        let start = start.or_else(|| root(r, la)).ok_or_else(|| r.page_fault(a, false, false))?;
-        let mut w = Walk::new(start.rights);
+        start: Start,
+        w: &mut Walk,
+    ) -> Result<(), Fault> {
         let mut table = start.table;
         for level in (1..=start.level).rev() {
             let gpa = GuestPhys(table | r.entry_offset(la, level));
@@ -108,7 +109,7 @@ impl Mmu {
                 break;
             }
         }
-        Ok(w)
+        Ok(())
     }
 
     /// Where the entry at `gpa` is; for setting its flags if `update`.
