@@ -6,6 +6,8 @@ mod event;
 mod guest;
 mod host;
 mod segments;
+#[cfg(test)]
+mod tests;
 
 use super::controls::proc;
 use super::field::{Field, group};
