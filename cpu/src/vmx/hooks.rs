@@ -54,7 +54,10 @@ impl Cpu {
         }
         if self.vmx.inject {
             self.inject_event();
-            return true;
+            // What follows comes before the first instruction of the handler.
+            if !self.vmx.guest {
+                return true;
+            }
         }
         if std::mem::take(&mut self.vmx.tpr_below) {
             return self.exit_now(Exit::new(reason::TPR_BELOW_THRESHOLD));

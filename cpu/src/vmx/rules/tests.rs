@@ -16,7 +16,8 @@ const FAULT: u64 = 1 << 31 | 1 << 11 | 3 << 8 | 14;
 
 /// A 64-bit guest with most controls on.
 fn valid() -> Vmcs {
-    let mut v = Vmcs { address: 0x5000, ..Vmcs::default() };
+    let mut v = Vmcs::default();
+    v.address = 0x5000;
     let set = |v: &mut Vmcs, rows: &[(Field, u64)]| rows.iter().for_each(|(f, x)| v.set(*f, *x));
     let secondary = proc2::EPT | proc2::VPID | proc2::UNRESTRICTED;
     set(
@@ -85,7 +86,7 @@ fn run(v: &Vmcs, a: &Around) -> Result<(), Broken> {
     guest_state(&c, group::ALL)
 }
 
-type Row = (Kind, &'static str, &'static [(Field, u64)]);
+type Row<'a> = (Kind, &'static str, &'a [(Field, u64)]);
 
 #[track_caller]
 fn check(row: &Row, around: &Around) {
