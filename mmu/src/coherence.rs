@@ -230,7 +230,7 @@ impl Mmu {
 
     fn code_stored(&mut self, frame: usize, at: HostPhys) {
         if self.kinds.get(frame, Kind::Code) {
-            self.code_stores.push(at);
+            self.code_stores.insert(at.page());
         }
     }
 

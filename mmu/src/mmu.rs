@@ -10,6 +10,7 @@ use crate::regime::{Access, AccessKind, Fault, Mode, Regime, View};
 use crate::shadow::{Found, Shadow, Slot};
 use crate::tlb::{Count, TlbBank, TlbEntry};
 use crate::walk::Walk;
+use std::collections::BTreeSet;
 
 /// Bounds on what is cached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,7 +90,8 @@ pub struct Mmu {
     pub(crate) next_generation: u64,
     pub(crate) wrapped: bool,
     pub(crate) changed: bool,
-    pub(crate) code_stores: Vec<HostPhys>,
+    /// Pages, so that there are never many.
+    pub(crate) code_stores: BTreeSet<HostPhys>,
     pub(crate) ept_cache: ept::Cache,
     pub(crate) stats: Stats,
 }
@@ -108,7 +110,7 @@ impl Mmu {
             next_generation: 1,
             wrapped: false,
             changed: false,
-            code_stores: Vec::new(),
+            code_stores: BTreeSet::new(),
             ept_cache: ept::Cache::new(),
             stats: Stats::default(),
             ram,
@@ -319,10 +321,11 @@ impl Mmu {
         true
     }
 
-    /// A store that the MMU itself made (accessed and dirty flags) to a frame of kind
-    /// [`Kind::Code`]; each is told once, and there may be several.
+    /// A page of kind [`Kind::Code`] that the MMU itself has stored to (accessed and dirty flags)
+    /// since it was last named here. To be asked after a translation until there is none.
+    #[inline]
     pub fn code_store(&mut self) -> Option<HostPhys> {
-        self.code_stores.pop()
+        self.code_stores.pop_first()
     }
 
     /// The kinds of the frame of `p`; none outside RAM.

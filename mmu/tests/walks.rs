@@ -432,3 +432,18 @@ fn invept_forgets_where_tables_were() {
         assert_eq!(w.mmu.translate(&w.r, Linear(w.la()), READ), Ok(HostPhys(0x7123)));
     }
 }
+
+/// Decoded code in a page table is told of the flags set there, once a page.
+#[test]
+fn flags_set_in_code() {
+    let mut w = World::new(L4);
+    w.mmu.activate(&w.r);
+    for level in [1, 2] {
+        w.mmu.set_kind(HostPhys(table(level)), mmu::Kind::Code, true);
+    }
+    assert_eq!(w.mmu.translate(&w.r, Linear(w.la()), WRITE), OK.map(HostPhys));
+    let told: Vec<_> = core::iter::from_fn(|| w.mmu.code_store()).collect();
+    assert_eq!(told, [HostPhys(table(1)), HostPhys(table(2))]);
+    assert_eq!(w.mmu.translate(&w.r, Linear(w.la()), WRITE), OK.map(HostPhys));
+    assert_eq!(w.mmu.code_store(), None);
+}
