@@ -77,7 +77,7 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         vcpus: 1,
         cpu: "default".into(),
         kernel: Blob {
-            name: "the bundled hypervisor".into(),
+            name: "strata-hypervisor".into(),
             bytes: HYPERVISOR.to_vec(),
             words: words.into(),
         },
