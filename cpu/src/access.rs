@@ -394,7 +394,7 @@ fn pieces(p: HostPhys, len: usize) -> impl Iterator<Item = (usize, usize)> {
         if at >= len {
             return None;
         }
-        let align = 1 << (p.0 + at as u64 | 8).trailing_zeros();
+        let align = 1 << ((p.0 + at as u64) | 8).trailing_zeros();
         let room = len - at;
         let size = align.min(1 << room.ilog2()).min(8);
         at += size;

@@ -221,7 +221,7 @@ impl Apic {
     /// Instructions per count of the timer.
     fn tick(&self) -> u64 {
         let code = (self.divide & 3) | (self.divide >> 1 & 4);
-        TIMER_TICK << (code + 1 & 7)
+        TIMER_TICK << ((code + 1) & 7)
     }
 
     fn deadline_mode(&self) -> bool {
@@ -438,7 +438,7 @@ impl Cpu {
     }
 
     fn write_apic_base(&mut self, v: u64) -> Option<()> {
-        let valid = (1u64 << self.model.maxphys) - 1 & !0xfff | BASE_BSP | BASE_EN | BASE_EXTD;
+        let valid = ((1u64 << self.model.maxphys) - 1) & !0xfff | BASE_BSP | BASE_EN | BASE_EXTD;
         let (old, mode) = (self.apic.base, v & (BASE_EN | BASE_EXTD));
         let from_x2 = old & BASE_EXTD != 0 && mode == BASE_EN;
         let from_off = old & BASE_EN == 0 && mode == BASE_EN | BASE_EXTD;

@@ -40,6 +40,7 @@ pub struct Block {
     /// The second frame of a block whose only instruction crosses a page.
     second: Option<u64>,
     ops: Box<[Op]>,
+    #[expect(clippy::vec_box, reason = "operations refer to them by address")]
     _sides: Vec<Box<Side>>,
     /// Branch operations that link here, with the stub each falls back to.
     incoming: Vec<(*mut Op, u64)>,

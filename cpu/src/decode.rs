@@ -159,6 +159,7 @@ struct Builder<'a> {
     end: u16,
     fuse: bool,
     ops: Vec<Op>,
+    #[expect(clippy::vec_box, reason = "operations refer to them by address")]
     sides: Vec<Box<Side>>,
     /// Branches that need a stub: (index of the branch, page offset of the target).
     branches: Vec<(usize, u16)>,

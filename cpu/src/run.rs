@@ -37,9 +37,9 @@ impl Cpu {
         now: u64,
         until: u64,
     ) -> Stop {
-        // SAFETY of the lifetime: the pointer is gone again when this function returns.
-        let bus: *mut (dyn Bus + 'static) =
-            unsafe { std::mem::transmute::<*mut (dyn Bus + 'a), *mut (dyn Bus + 'static)>(bus) };
+        let bus: *mut (dyn Bus + 'a) = bus;
+        // SAFETY: only the lifetime changes, and the pointer is gone again when this function returns.
+        let bus: *mut (dyn Bus + 'static) = unsafe { std::mem::transmute(bus) };
         self.env = Env { mmu, code, bus: Some(bus) };
         self.set_now(now);
         self.update_paging();

@@ -293,7 +293,7 @@ impl Wide {
         let less = a.sig < b.sig;
         let first = (a.sig as u128) << (63 + less as u32);
         let (q, rest) = (first / divisor, (first % divisor) << 64);
-        let low = rest / divisor | (!rest.is_multiple_of(divisor)) as u128;
+        let low = (rest / divisor) | (!rest.is_multiple_of(divisor)) as u128;
         Wide { sign: a.sign != b.sign, exp: a.exp - b.exp - less as i32, sig: q << 64 | low }
     }
 

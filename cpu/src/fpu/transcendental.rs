@@ -148,11 +148,8 @@ fn atan_small(t: Wide) -> Wide {
 pub fn atan2(y: &Num, x: &Num) -> Wide {
     let (a, b) = (Wide { sign: false, ..y.wide() }, Wide { sign: false, ..x.wide() });
     let steep = (a.exp, a.sig) > (b.exp, b.sig);
-    let acute = if steep {
-        add(HALF_PI, negated(atan_small(div(b, a))))
-    } else {
-        atan_small(div(a, b))
-    };
+    let acute =
+        if steep { add(HALF_PI, negated(atan_small(div(b, a)))) } else { atan_small(div(a, b)) };
     let angle = if x.sign { add(PI, negated(acute)) } else { acute };
     Wide { sign: y.sign, ..angle }
 }

@@ -111,7 +111,13 @@ fn checked_mxcsr(area: &[u8]) -> Result<u32, Trap> {
 }
 
 impl Cpu {
-    fn fx_address(&self, i: &Instruction, size: usize, align: u64, write: bool) -> Result<(usize, u64), Trap> {
+    fn fx_address(
+        &self,
+        i: &Instruction,
+        size: usize,
+        align: u64,
+        write: bool,
+    ) -> Result<(usize, u64), Trap> {
         if self.sys.cr0 & (CR0_EM | CR0_TS) != 0 {
             return Err(Trap::NM);
         }
@@ -210,7 +216,12 @@ impl Cpu {
     }
 
     /// Linear address of an XSAVE area, aligned.
-    fn xsave_address(&self, i: &Instruction, size: usize, write: bool) -> Result<(usize, u64), Trap> {
+    fn xsave_address(
+        &self,
+        i: &Instruction,
+        size: usize,
+        write: bool,
+    ) -> Result<(usize, u64), Trap> {
         let at = self.memory_operand(i, size, write)?;
         if at.1 & 63 != 0 { Err(Trap::GP0) } else { Ok(at) }
     }
@@ -240,7 +251,14 @@ fn xsave<const KIND: u8, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -> Do
     cpu.store_bytes(at.0, at.1, &area)
 }
 
-fn save_components(f: &Fpu, area: &mut [u8], asked: u64, written: u64, form: Form64, compact: bool) {
+fn save_components(
+    f: &Fpu,
+    area: &mut [u8],
+    asked: u64,
+    written: u64,
+    form: Form64,
+    compact: bool,
+) {
     if written & X87 != 0 {
         save_x87(f, area, form);
     }
@@ -293,7 +311,12 @@ fn xrstor<const SUPER: bool, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -
 }
 
 /// The MXCSR that XRSTOR loads, if it loads one. SDM vol. 1, "MXCSR" of "Operation of XRSTOR".
-fn restored_mxcsr(area: &[u8], asked: u64, loaded: u64, compact: bool) -> Result<Option<u32>, Trap> {
+fn restored_mxcsr(
+    area: &[u8],
+    asked: u64,
+    loaded: u64,
+    compact: bool,
+) -> Result<Option<u32>, Trap> {
     if compact {
         return Ok(match (asked & SSE != 0, loaded & SSE != 0) {
             (true, true) => Some(checked_mxcsr(area)?),

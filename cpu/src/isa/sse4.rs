@@ -4,8 +4,8 @@ use super::mmx::{self, Packs};
 use super::sse_float::{Add, LaneOp, Packed, Scalar, Sub};
 use super::sse_moves::number;
 use super::vector::{
-    self, Floating, Lane, build, each, floating, fp_full, fp_narrow, from_gpr, full, lane_of, lanes,
-    narrow, pure, with_lane,
+    self, Floating, Lane, build, each, floating, fp_full, fp_narrow, from_gpr, full, lane_of,
+    lanes, narrow, pure, with_lane,
 };
 use super::{Am, Form, Make, Shape, forms};
 use crate::dispatch::Handler;
@@ -58,7 +58,7 @@ fn multiply_add_bytes(a: u128, b: u128) -> u128 {
 }
 
 fn rounded_high(x: i16, y: i16) -> i16 {
-    (((x as i32 * y as i32 >> 14) + 1) >> 1) as i16
+    ((((x as i32 * y as i32) >> 14) + 1) >> 1) as i16
 }
 
 /// Bytes of the pair `a:b` from byte `imm` on; the operands are `n` bytes long.

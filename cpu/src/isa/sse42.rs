@@ -83,7 +83,8 @@ fn explicit(cpu: &Cpu, r: usize, imm: u8, wide: bool) -> usize {
 /// The length of a string that ends at its first zero.
 fn implicit(v: u128, imm: u8) -> usize {
     let n = Strings::elements(imm);
-    let zero = |k: &usize| if n == 8 { lane_of::<u16>(v, *k) == 0 } else { lane_of::<u8>(v, *k) == 0 };
+    let zero =
+        |k: &usize| if n == 8 { lane_of::<u16>(v, *k) == 0 } else { lane_of::<u8>(v, *k) == 0 };
     (0..n).find(zero).unwrap_or(n)
 }
 
@@ -95,7 +96,8 @@ fn compare<const EXPLICIT: bool, const WIDE: bool, const INDEX: bool>(
 ) -> Result<(), Trap> {
     cpu.check_sse()?;
     let imm = i.immediate8();
-    let data = [cpu.fpu.xmm[super::sse_moves::number(i.op0_register()) & 15], source(cpu, i, false)?];
+    let data =
+        [cpu.fpu.xmm[super::sse_moves::number(i.op0_register()) & 15], source(cpu, i, false)?];
     let len = if EXPLICIT {
         [gpr::RAX, gpr::RDX].map(|r| explicit(cpu, r, imm, WIDE))
     } else {

@@ -203,7 +203,11 @@ fn fst_sti<const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
 
 /// What a store to memory finds in ST(0): the state after it, if the store succeeds, and the value;
 /// `None` if an unmasked condition keeps it from being stored.
-fn storing(cpu: &mut Cpu, convert: impl FnOnce(&mut Env, Num) -> u64, nothing: u64) -> (Fpu, Option<u64>) {
+fn storing(
+    cpu: &mut Cpu,
+    convert: impl FnOnce(&mut Env, Num) -> u64,
+    nothing: u64,
+) -> (Fpu, Option<u64>) {
     let mut f = cpu.fpu.clone();
     if f.empty(0) {
         let masked = f.stack_fault(false);
@@ -227,7 +231,13 @@ fn store_int(cpu: &mut Cpu, i: &Instruction, size: usize, v: u64) -> Done {
 }
 
 /// Finishes a store: memory first, then the x87's state.
-fn stored(cpu: &mut Cpu, i: &Instruction, size: usize, (f, v): (Fpu, Option<u64>), pop: bool) -> Done {
+fn stored(
+    cpu: &mut Cpu,
+    i: &Instruction,
+    size: usize,
+    (f, v): (Fpu, Option<u64>),
+    pop: bool,
+) -> Done {
     if let Some(v) = v {
         store_int(cpu, i, size, v)?;
     }
@@ -261,11 +271,7 @@ fn fstp_m80(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check()?;
     let mut f = cpu.fpu.clone();
     f.set_sw(C1, false);
-    let v = if !f.empty(0) {
-        Some(f.st(0))
-    } else {
-        f.stack_fault(false).then_some(INDEFINITE)
-    };
+    let v = if !f.empty(0) { Some(f.st(0)) } else { f.stack_fault(false).then_some(INDEFINITE) };
     if let Some(v) = v {
         store_f80(cpu, i, v)?;
         f.pop();
@@ -397,7 +403,11 @@ fn sign<const NEGATE: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
 }
 
 /// An operation on ST(0) alone.
-pub(super) fn unary(cpu: &mut Cpu, i: &Instruction, g: impl FnOnce(&Fpu, &mut Env, Num) -> Num) -> Done {
+pub(super) fn unary(
+    cpu: &mut Cpu,
+    i: &Instruction,
+    g: impl FnOnce(&Fpu, &mut Env, Num) -> Num,
+) -> Done {
     begin(cpu, i)?;
     let f = &mut cpu.fpu;
     if f.empty(0) {

@@ -109,7 +109,7 @@ fn divide_steps(n: u64, m: u64, by: u32) -> (u64, u64) {
     }
     for _ in 0..by {
         rest <<= 1;
-        q = q << 1;
+        q <<= 1;
         if rest >= m {
             rest -= m;
             q |= 1;
@@ -260,7 +260,7 @@ fn decimal(n: u64, sign: bool) -> [u8; 10] {
     let mut b = [0; 10];
     let mut v = n;
     for d in &mut b[..9] {
-        *d = (v % 10 | (v / 10 % 10) << 4) as u8;
+        *d = ((v % 10) | (v / 10 % 10) << 4) as u8;
         v /= 100;
     }
     b[9] = (sign as u8) << 7;
@@ -415,9 +415,7 @@ fn f2xm1(cpu: &mut Cpu, i: &Instruction) -> Done {
         note_denormal(e, &[&n]);
         match n.kind {
             Kind::Infinity if n.sign => Num::of_int(-1),
-            Kind::Finite if n.exp == 0 && n.sig == 1 << 63 => {
-                Num { exp: -(n.sign as i32), ..n }
-            }
+            Kind::Finite if n.exp == 0 && n.sig == 1 << 63 => Num { exp: -(n.sign as i32), ..n },
             // Outside -1 to 1 the result is undefined: the operand stays.
             Kind::Finite if n.exp < 0 => inexact(e, tr::exp2_minus_1(&n)),
             _ => n,

@@ -62,7 +62,7 @@ pub(super) fn instruction(i: &Instruction, long: bool) -> u32 {
         }
         Sldt | Str | Lldt | Ltr => memory_or_register(0) | identity(i.mnemonic()) << 28,
         Rdrand | Rdseed => {
-            number(i.op_register(0)) << 3 | (i.op_register(0).size() as u32).ilog2() - 1 << 11
+            number(i.op_register(0)) << 3 | ((i.op_register(0).size() as u32).ilog2() - 1) << 11
         }
         _ => memory(i, long),
     }
