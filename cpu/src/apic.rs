@@ -518,8 +518,15 @@ impl Cpu {
         match m.delivery {
             0 | 1 if self.apic.enabled() => self.apic.raise(m.vector, m.level),
             4 => self.sys.nmi_pending = true,
-            5 => self.sys.init_pending = true,
-            6 if self.sys.activity == Activity::WaitSipi || self.vmx.guest => {
+            5 => {
+                self.sys.init_pending = true;
+                self.sys.sipi_pending = None;
+            }
+            // An INIT that has come before, and is still to be taken, leads to waiting for this.
+            6 if self.sys.activity == Activity::WaitSipi
+                || self.sys.init_pending && !self.vmx.on
+                || self.vmx.guest =>
+            {
                 self.sys.sipi_pending = Some(m.vector);
             }
             7 => self.sys.intr = true,

@@ -65,6 +65,8 @@ impl Cpu {
         self.sys.xcr0 = old.xcr0;
         self.sys.tsc_offset = old.tsc_offset;
         self.sys.intr = old.intr;
+        self.sys.random = old.random;
+        self.sys.sipi_pending = old.sipi_pending;
         self.fpu = fpu;
         self.apic_reset(true);
         if !self.apic_is_bsp() {
