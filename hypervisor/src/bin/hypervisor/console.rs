@@ -1,6 +1,7 @@
 //! The hypervisor's own console: COM1, and the debug port E9h where there is one.
 
 use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use hypervisor::bare::cpu::{inb, outb};
 
 const COM1: u16 = 0x3F8;
@@ -14,6 +15,7 @@ pub(crate) fn init() {
     for (offset, value) in [(1, 0), (3, 0x80), (0, 1), (1, 0), (3, 3), (2, 7), (4, 11), (1, 1)] {
         outb(COM1 + offset, value);
     }
+    HAS_DEBUG.store(inb(DEBUG) == DEBUG as u8, Ordering::Relaxed);
 }
 
 /// A received byte.
@@ -23,11 +25,24 @@ pub(crate) fn received() -> Option<u8> {
     (status & 1 != 0 && status != 0xFF).then(|| inb(COM1))
 }
 
+/// Bytes that the UART's transmit FIFO takes once it is empty.
+const FIFO: u32 = 16;
+
+/// Room left in the FIFO, as far as is known.
+static ROOM: AtomicU32 = AtomicU32::new(0);
+/// The debug port exists.
+static HAS_DEBUG: AtomicBool = AtomicBool::new(false);
+
 fn put(byte: u8) {
-    // LSR: all-ones means that there is no UART, bit 5 that it takes a byte.
-    while inb(COM1 + 5) & 0x20 == 0 {}
+    let mut room = ROOM.load(Ordering::Relaxed);
+    if room == 0 {
+        // LSR: bit 5 says that the FIFO is empty; without a UART all bits read 1.
+        while inb(COM1 + 5) & 0x20 == 0 {}
+        room = FIFO;
+    }
+    ROOM.store(room - 1, Ordering::Relaxed);
     outb(COM1, byte);
-    if inb(DEBUG) == DEBUG as u8 {
+    if HAS_DEBUG.load(Ordering::Relaxed) {
         outb(DEBUG, byte);
     }
 }

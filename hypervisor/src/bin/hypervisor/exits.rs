@@ -41,9 +41,13 @@ pub(crate) fn advance() {
 
 /// Skips `length` bytes; shadows of STI and MOV SS end, a single step is due.
 pub(crate) fn advance_by(length: u64) {
-    let rip = vmx::read(field::GUEST_RIP).wrapping_add(length);
-    let long = vmx::read(field::GUEST_CS_ACCESS) & ACCESS_LONG != 0;
-    vmx::write(field::GUEST_RIP, if long { rip } else { rip & 0xFFFF_FFFF });
+    let old = vmx::read(field::GUEST_RIP);
+    let mut rip = old.wrapping_add(length);
+    // Outside 64-bit mode the instruction pointer wraps at 32 bits.
+    if old >> 32 != rip >> 32 && vmx::read(field::GUEST_CS_ACCESS) & ACCESS_LONG == 0 {
+        rip &= 0xFFFF_FFFF;
+    }
+    vmx::write(field::GUEST_RIP, rip);
     let interruptibility = vmx::read(field::GUEST_INTERRUPTIBILITY);
     if interruptibility & 3 != 0 {
         vmx::write(field::GUEST_INTERRUPTIBILITY, interruptibility & !3);
