@@ -255,6 +255,7 @@ impl Cpu {
         if event.kind == EventKind::Hardware {
             self.stats.exceptions[event.vector as usize & 31] += 1;
         }
+        self.trace_event(event);
         let rip = self.rip;
         self.stats.recent.push(*event, rip);
     }

@@ -34,6 +34,7 @@ pub mod run;
 pub mod save;
 pub mod state;
 pub mod tasks;
+pub mod trace;
 pub mod trap;
 pub mod vmx;
 pub mod word;

@@ -49,6 +49,7 @@ impl Cpu {
                 .try_into()
                 .unwrap_or_else(|_| unreachable!("the length is JUMPS")),
             stats: Stats::default(),
+            trace: crate::trace::Trace::default(),
         });
         cpu.reset();
         cpu

@@ -105,7 +105,7 @@ impl Cpu {
         let remaining = (until - now) as i64;
         let longest = self.code().max_block as i64 + 1;
         let stepping = self.stepping();
-        let single = stepping || remaining <= longest;
+        let single = stepping || remaining <= longest || self.trace.items.exec;
         let op = match self.enter(single) {
             Ok(op) => op,
             Err(trap) => return self.handle(trap),
@@ -155,6 +155,9 @@ impl Cpu {
         }
         let key = Key { single, ..self.key_at(la)? };
         let op = self.block(key, self.vbase)?;
+        if self.trace.items.exec {
+            self.trace_instruction(key);
+        }
         if !single {
             self.jumps[at] = Jump { target: la, generation: self.generation, op, _fill: 0 };
         }
@@ -227,7 +230,11 @@ impl Cpu {
         // SAFETY: as `sync_caches`.
         let (code, mmu) = unsafe { (&mut *self.env.code, &mut *self.env.mmu) };
         code.stats.instructions += n as u64;
-        Ok(code.insert(mmu, key, decoded))
+        let op = code.insert(mmu, key, decoded);
+        if self.trace.items.in_asm {
+            self.trace_decoded(rest, page | key.po as u64, n);
+        }
+        Ok(op)
     }
 
     /// Frame and first bytes of the page after `page`.

@@ -273,6 +273,8 @@ pub struct Cpu {
     pub jumps: Box<[Jump; JUMPS]>,
     /// Counters that a user may look at; never seen by a guest.
     pub stats: Stats,
+    /// What is written down; never seen by a guest.
+    pub trace: crate::trace::Trace,
 }
 
 /// What a run borrows. Raw pointers because handlers reach it through [`Cpu`]; they are set on entry

@@ -1,26 +1,22 @@
 //! The machine, as this crate drives it: the one file that knows `platform::machine`.
 
-use crate::args::Limits;
+use crate::args::{Limits, Trace};
 use crate::console::Consoles;
 use crate::drive::{self, Ending, Engine, Stop};
 use crate::launch::Launch;
 use crate::status::{Failure, Status};
 use crate::summary::{Level, Summary};
 use platform::boot::BootModule;
-use platform::machine::{Boot, Config, Machine, MachineStop};
+use platform::machine::{Boot, Config, Machine, MachineStop, TraceItems};
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Starts the machine, runs it to its end and prints the summary.
 pub(crate) fn run(launch: &Launch, limits: &Limits) -> Result<Status, Failure> {
-    if let Some(item) = launch.trace.items.first() {
-        let place = launch.trace.file.as_ref().map(|f| f.display().to_string());
-        let place = place.unwrap_or_else(|| "stderr".into());
-        let why = format!("{item} to {place}: tracing is not there yet; accepted is no -d");
-        return Err(Failure::usage("-d", why));
-    }
     let mut running = Running::start(launch)?;
     let mut consoles = Consoles::open(&launch.serials)?;
     let interrupted = on_ctrl_c()?;
@@ -52,12 +48,15 @@ struct Running<'a> {
     counted: Vec<u64>,
     /// What a triple fault was about.
     report: Option<String>,
+    /// Where the trace goes.
+    trace: Box<dyn Write>,
 }
 
 impl<'a> Running<'a> {
     fn start(launch: &'a Launch) -> Result<Self, Failure> {
-        let (levels, counted) = (Vec::new(), Vec::new());
-        Ok(Self { launch, machine: boot(launch)?, before: 0, levels, counted, report: None })
+        let trace = open_trace(&launch.trace)?;
+        let (machine, levels, counted) = (boot(launch)?, Vec::new(), Vec::new());
+        Ok(Self { launch, machine, before: 0, levels, counted, report: None, trace })
     }
 
     fn summary(&self) -> Summary {
@@ -134,6 +133,29 @@ fn sums(counts: impl Iterator<Item = (impl ToString, u64)>) -> Vec<(String, u64)
     sums.into_iter().collect()
 }
 
+/// Where `-D` says, or standard error.
+fn open_trace(trace: &Trace) -> Result<Box<dyn Write>, Failure> {
+    let Some(path) = &trace.file else {
+        return Ok(Box::new(std::io::stderr()));
+    };
+    let failed = |e| {
+        let what = format!("-D {}", path.display());
+        Failure::usage(what, format!("{e}; accepted is a file that can be written"))
+    };
+    Ok(Box::new(BufWriter::new(File::create(path).map_err(failed)?)))
+}
+
+/// What `-d` asks for.
+fn trace_items(trace: &Trace) -> TraceItems {
+    let asked = |name: &str| trace.items.iter().any(|item| item == name);
+    TraceItems {
+        int: asked("int"),
+        exec: asked("exec"),
+        in_asm: asked("in_asm"),
+        vmexit: asked("vmexit"),
+    }
+}
+
 /// A machine with its kernel loaded.
 fn boot(launch: &Launch) -> Result<Machine, Failure> {
     let config = Config {
@@ -141,6 +163,7 @@ fn boot(launch: &Launch) -> Result<Machine, Failure> {
         vcpus: launch.vcpus,
         cpu_model: launch.cpu.clone(),
         debug_exit: launch.debug_exit.map(|device| (device.base, device.size)),
+        trace: trace_items(&launch.trace),
     };
     let mut machine = Machine::new(&config).map_err(Failure::input)?;
     let modules: Vec<BootModule<'_>> =
@@ -157,6 +180,11 @@ impl Engine for Running<'_> {
         let each = (instructions / u64::from(self.launch.vcpus)).max(1);
         let stop = self.machine.run(each);
         self.count(started.elapsed().as_secs_f64());
+        let trace = self.machine.take_trace();
+        if !trace.is_empty() && self.trace.write_all(trace.as_bytes()).is_err() {
+            self.report = Some("-D: the trace cannot be written".into());
+            return Stop::End(Status::Emulator);
+        }
         match stop {
             MachineStop::Budget => Stop::Budget,
             MachineStop::PowerOff => Stop::End(Status::Success),

@@ -14,6 +14,7 @@ use cpu::apic::Apic;
 use cpu::bus::{Bus, Destination, Message};
 use cpu::model::{Model, Name};
 use cpu::state::{Segment, TableRegister, seg};
+pub use cpu::trace::Items as TraceItems;
 use cpu::vmx::stats::Level;
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::{HostPhys, Limits, Mmu, Ram};
@@ -35,6 +36,8 @@ pub struct Config {
     pub cpu_model: String,
     /// `isa-debug-exit`: first port and number of ports.
     pub debug_exit: Option<(u16, u16)>,
+    /// What is written down for [`Machine::take_trace`].
+    pub trace: TraceItems,
 }
 
 /// What is booted.
@@ -129,6 +132,7 @@ pub struct Machine {
     code: CodeCache,
     cpus: Vec<Processor>,
     chipset: Chipset,
+    trace: String,
 }
 
 struct Loader<'a>(&'a mut Mmu);
@@ -155,6 +159,7 @@ impl Machine {
         let processor = |n| {
             let mut cpu = Cpu::new(model.clone());
             cpu.apic = Apic::new(n);
+            cpu.trace.items = config.trace;
             Processor { cpu, at: 0, idle: false }
         };
         let mut machine = Machine {
@@ -164,6 +169,7 @@ impl Machine {
             code: CodeCache::new(CODE_BUDGET),
             cpus: (0..config.vcpus).map(processor).collect(),
             chipset: Chipset { board: board(config, &map), messages: Vec::new() },
+            trace: String::new(),
         };
         for p in &mut machine.cpus[1..] {
             p.cpu.wait_for_sipi();
@@ -275,10 +281,14 @@ impl Machine {
         if self.cpus[who].idle {
             return self.skip(who, horizon, deadline, end);
         }
-        let Machine { mmu, code, cpus, chipset, .. } = self;
+        let Machine { mmu, code, cpus, chipset, trace, .. } = self;
         let p = &mut cpus[who];
         let stop = p.cpu.run(mmu, code, chipset, at, horizon);
         p.at = p.cpu.now();
+        if !p.cpu.trace.text.is_empty() {
+            trace.push_str(&p.cpu.trace.text);
+            p.cpu.trace.text.clear();
+        }
         p.cpu.stats.retired += p.at - at;
         match stop {
             Stop::Budget | Stop::Io => None,
@@ -286,7 +296,7 @@ impl Machine {
                 p.idle = true;
                 None
             }
-            Stop::TripleFault => Some(MachineStop::TripleFault(shutdown(&p.cpu))),
+            Stop::TripleFault => Some(MachineStop::TripleFault(shutdown(&p.cpu, mmu))),
         }
     }
 
@@ -305,6 +315,11 @@ impl Machine {
         p.cpu.stats.vmx.idle(p.at - from);
         p.idle = p.cpu.wakes_at() > p.at;
         None
+    }
+
+    /// Takes the lines that were written down.
+    pub fn take_trace(&mut self) -> String {
+        std::mem::take(&mut self.trace)
     }
 
     /// Takes what serial port `port` (0: COM1) has sent.
@@ -443,19 +458,27 @@ fn enter(cpu: &mut Cpu, e: &boot::Entry) {
     cpu.rip = e.rip;
 }
 
-/// What a processor that shut down was doing: where it is, and the last events that it met.
-fn shutdown(cpu: &Cpu) -> String {
-    let events: Vec<String> =
-        cpu.stats.recent.iter().map(|(e, rip)| format!("{e:x?} at rip {rip:#x}")).collect();
-    format!(
-        "rip {:#x} cs {:#x} cr0 {:#x} cr2 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x}; last events: {}",
+/// What a processor that shut down was doing: where it is, the last events that it met (the last of
+/// them led here), and the code at RIP.
+fn shutdown(cpu: &Cpu, mmu: &mut Mmu) -> String {
+    let s = &cpu.sys;
+    let mut lines = vec![format!(
+        "triple fault at {:#x}:{:#x}, cr0 {:#x} cr2 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x}",
+        s.seg[seg::CS].selector,
         cpu.rip,
-        cpu.sys.seg[seg::CS].selector,
-        cpu.sys.cr0,
-        cpu.sys.cr2,
-        cpu.sys.cr3,
-        cpu.sys.cr4,
-        cpu.sys.efer,
-        events.join("; ")
-    )
+        s.cr0,
+        s.cr2,
+        s.cr3,
+        s.cr4,
+        s.efer
+    )];
+    lines.extend(cpu.stats.recent.iter().map(|(e, rip)| {
+        let error = e.error.map_or(String::new(), |code| format!(", error code {code:#x}"));
+        format!(
+            "  {:?} event, vector {}{error}, address {:#x}, at {rip:#x}",
+            e.kind, e.vector, e.address
+        )
+    }));
+    lines.extend(cpu.window(mmu).iter().map(|line| format!("  {line}")));
+    lines.join("\n")
 }

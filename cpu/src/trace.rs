@@ -1,0 +1,144 @@
+//! What a processor writes down for the user: events, VM exits, decoded code, each instruction. The
+//! lines gather in memory until the machine takes them. No guest sees that it is watched: an
+//! instruction does the same whether it runs in a block or alone.
+
+use crate::block::Key;
+use crate::decode::MAX_LEN;
+use crate::delivery::Event;
+use crate::state::{CodeMode, Cpu, seg};
+use iced_x86::{Decoder, DecoderOptions, FastFormatter, Instruction};
+use mmu::{HostPhys, Linear, Mmu};
+use std::fmt::Write;
+
+/// What to write down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Items {
+    /// Exceptions and interrupts as they are delivered.
+    pub int: bool,
+    /// Each instruction before it runs.
+    pub exec: bool,
+    /// Code as it is decoded.
+    pub in_asm: bool,
+    /// VM exits.
+    pub vmexit: bool,
+}
+
+/// The lines not yet taken.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// What is asked for.
+    pub items: Items,
+    /// The lines.
+    pub text: String,
+}
+
+/// The instructions in `bytes` at `rip`, as text.
+pub fn disassemble(bytes: &[u8], rip: u64, mode: CodeMode) -> Vec<String> {
+    let bits = match mode {
+        CodeMode::Bits16 => 16,
+        CodeMode::Bits32 | CodeMode::Flat32 => 32,
+        CodeMode::Bits64 => 64,
+    };
+    let mut decoder = Decoder::with_ip(bits, bytes, rip, DecoderOptions::NONE);
+    let mut lines = Vec::new();
+    while decoder.can_decode() {
+        lines.push(line(&decoder.decode()));
+    }
+    lines
+}
+
+/// `address: instruction`.
+fn line(i: &Instruction) -> String {
+    let mut text = format!("{:016x}: ", i.ip());
+    FastFormatter::new().format(i, &mut text);
+    text
+}
+
+impl Cpu {
+    /// An event is delivered.
+    pub(crate) fn trace_event(&mut self, e: &Event) {
+        if !self.trace.items.int {
+            return;
+        }
+        let (now, cpl, rip) = (self.now(), self.sys.cpl, self.rip);
+        let cs = self.sys.seg[seg::CS].selector;
+        let error = e.error.unwrap_or(0);
+        let (kind, vector, address) = (e.kind, e.vector, e.address);
+        let _ = writeln!(
+            self.trace.text,
+            "int {now}: v={vector:02x} e={error:04x} {kind:?} cpl={cpl} ip={cs:04x}:{rip:016x} \
+             address={address:016x}"
+        );
+    }
+
+    /// The guest exits.
+    pub(crate) fn trace_exit(&mut self, name: &str, qualification: u64) {
+        if self.trace.items.vmexit {
+            let (now, rip) = (self.now(), self.rip);
+            let text = &mut self.trace.text;
+            let _ = writeln!(
+                text,
+                "vmexit {now}: {name} qualification={qualification:x} ip={rip:016x}"
+            );
+        }
+    }
+
+    /// The `bytes` at `address` have been decoded as a block of `count` instructions.
+    pub(crate) fn trace_decoded(&mut self, bytes: &[u8], address: u64, count: usize) {
+        for line in disassemble(bytes, address, self.mode).into_iter().take(count) {
+            let _ = writeln!(self.trace.text, "in_asm {line}");
+        }
+    }
+
+    /// The instruction that is the block `key` is about to run.
+    pub(crate) fn trace_instruction(&mut self, key: Key) {
+        let bytes = rest_of_page(self.mmu(), key.frame << 12 | key.po as u64, MAX_LEN);
+        let (now, rip) = (self.now(), self.rip);
+        let line = match disassemble(&bytes, rip, self.mode).into_iter().next() {
+            Some(line) if bytes.len() == MAX_LEN || !line.ends_with("(bad)") => line,
+            _ => format!("{rip:016x}: (across pages)"),
+        };
+        let _ = writeln!(self.trace.text, "exec {now}: {line}");
+    }
+
+    /// The next instructions at RIP in its page, as text; nothing where it is not mapped.
+    pub fn window(&self, mmu: &mut Mmu) -> Vec<String> {
+        const INSTRUCTIONS: usize = 6;
+        let base = if self.is_64() { 0 } else { self.seg_base[seg::CS] };
+        let la = Linear(self.rip.wrapping_add(base));
+        let Ok(p) = mmu.fetch(&self.regime, self.bank, self.sys.cpl == 3, la) else {
+            return Vec::new();
+        };
+        let bytes = rest_of_page(mmu, p.0, INSTRUCTIONS * MAX_LEN);
+        disassemble(&bytes, self.rip, self.mode).into_iter().take(INSTRUCTIONS).collect()
+    }
+}
+
+/// At most `count` bytes at physical address `p`, within its page.
+fn rest_of_page(mmu: &Mmu, p: u64, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count.min(4096 - (p as usize & 0xfff))];
+    if !mmu.read_slice(HostPhys(p), &mut bytes) {
+        bytes.clear();
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows() {
+        let check = |bytes: &[u8], mode, expect: &[&str]| {
+            assert_eq!(disassemble(bytes, 0x10, mode), expect);
+        };
+        check(
+            &[0x90, 0x31, 0xC0],
+            CodeMode::Bits64,
+            &["0000000000000010: nop", "0000000000000011: xor eax,eax"],
+        );
+        check(&[0x31, 0xC0], CodeMode::Bits16, &["0000000000000010: xor ax,ax"]);
+        check(&[0x48], CodeMode::Flat32, &["0000000000000010: dec eax"]);
+        check(&[], CodeMode::Bits64, &[]);
+    }
+}
