@@ -35,6 +35,7 @@ pub fn seen(real: u64, shadow: u64) -> u64 {
 }
 
 /// Writes `value` over `old` (as the guest sees it); an error is #GP(0).
+#[expect(clippy::result_unit_err, reason = "the one error is #GP(0)")]
 pub fn write(old: u64, value: u64, cr4: u64, efer: u64) -> Result<Written, ()> {
     let shadow = value & BITS | ET;
     let (on, off) = (shadow & !old & PG != 0, old & !shadow & PG != 0);

@@ -12,7 +12,7 @@ pub struct Random(pub u64);
 
 impl Random {
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -21,12 +21,12 @@ impl Random {
 
     /// Below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
+        self.draw() % n
     }
 
     /// A word that is often an edge value.
     pub fn word(&mut self) -> u64 {
-        let v = self.next();
+        let v = self.draw();
         match self.below(8) {
             0 => 0,
             1 => u64::MAX,
@@ -63,6 +63,7 @@ fn wanted(code: Code) -> bool {
         && !excluded(code)
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of names")]
 fn excluded(code: Code) -> bool {
     use Mnemonic::*;
     let features = code.cpuid_features();
@@ -192,7 +193,7 @@ fn bytes(code: Code, r: &mut Random) -> Option<[u8; 15]> {
         b.push((op >> 8) as u8);
     }
     b.push(op as u8 | if register_in_opcode(code) { r.below(8) as u8 } else { 0 });
-    let mut modrm = r.next() as u8;
+    let mut modrm = r.draw() as u8;
     if o.group_index() >= 0 {
         modrm = modrm & 0xc7 | (o.group_index() as u8) << 3;
     }
@@ -200,7 +201,7 @@ fn bytes(code: Code, r: &mut Random) -> Option<[u8; 15]> {
         b.push(modrm);
     }
     while b.len() < 15 {
-        b.push(if r.below(4) == 0 { 0 } else { r.next() as u8 });
+        b.push(if r.below(4) == 0 { 0 } else { r.draw() as u8 });
     }
     b.truncate(15);
     let b: [u8; 15] = b.try_into().ok()?;
@@ -224,7 +225,7 @@ pub fn case(code: Code, r: &mut Random) -> Option<Case> {
     let mut case = Case {
         code: b,
         regs: std::array::from_fn(|_| r.word()),
-        flags: r.next() & 0x8d5 | if r.below(8) == 0 { 0x400 } else { 0 },
+        flags: r.draw() & 0x8d5 | if r.below(8) == 0 { 0x400 } else { 0 },
         data,
         xmm: std::array::from_fn(|_| (r.word() as u128) << 64 | r.word() as u128),
         mxcsr: 0x1f80,
@@ -238,7 +239,8 @@ fn target(r: &mut Random) -> u64 {
     DATA + match r.below(4) {
         0 => 4096u64.wrapping_sub(r.below(20)),
         1 => (DATA_SIZE as u64).wrapping_sub(r.below(20)),
-        _ => r.below(DATA_SIZE as u64 - 600) & !if r.below(2) == 0 { 15 } else { 0 } + 256,
+        2 => 256 + (r.below(DATA_SIZE as u64 - 600) & !15),
+        _ => 256 + r.below(DATA_SIZE as u64 - 600),
     }
 }
 

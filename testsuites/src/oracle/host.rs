@@ -79,6 +79,7 @@ impl Host {
         }
         // SAFETY: plain C structs.
         let mut regs: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
         let mut fp: libc::user_fpregs_struct = unsafe { std::mem::zeroed() };
         ptrace(libc::PTRACE_GETREGS, self.pid, 0, &raw mut regs as usize)?;
         ptrace(libc::PTRACE_GETFPREGS, self.pid, 0, &raw mut fp as usize)?;

@@ -103,6 +103,7 @@ impl Ours {
         cpu.set_rflags(case.flags | 0x202);
         cpu.rip = CODE;
         cpu.fpu.xmm = case.xmm;
+        cpu.fpu.mxcsr = case.mxcsr;
     }
 
     /// Runs `case`.
@@ -115,7 +116,7 @@ impl Ours {
         let first = self.cpu.stats.recent.iter().next();
         let mut data = vec![0; DATA_SIZE];
         assert!(self.mmu.read_slice(HostPhys(DATA_FRAME), &mut data), "in memory");
-        let (xmm, mxcsr) = (self.cpu.fpu.xmm, case.mxcsr);
+        let (xmm, mxcsr) = (self.cpu.fpu.xmm, self.cpu.fpu.mxcsr);
         Outcome {
             regs: self.cpu.regs,
             rip: first.map_or(self.cpu.rip, |(_, rip)| rip),
