@@ -71,8 +71,8 @@ impl Cpu {
         if self.is_64() {
             return linear;
         }
-        let rip = linear.wrapping_sub(self.seg_base[seg::CS]) as u32 as u64;
-        if self.mode == crate::CodeMode::Bits16 { rip & 0xffff } else { rip }
+        // EIP is 32 bits wide in 16-bit code too: behind 0xffff, the limit of CS decides.
+        linear.wrapping_sub(self.seg_base[seg::CS]) as u32 as u64
     }
 
     pub(crate) fn set_rip_at(&mut self, po: u16) {
