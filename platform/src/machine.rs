@@ -8,7 +8,7 @@
 use crate::board::{Board, BoardConfig};
 use crate::boot::{self, BootError, BootFile, BootModule, BootRequest, GuestMemory, MemoryError};
 use crate::devices::ioapic::InterruptMessage;
-use crate::memory_map::MemoryMap;
+use crate::memory_map::{EBDA_BASE, MemoryMap};
 use crate::time::Icount;
 use cpu::apic::Apic;
 use cpu::bus::{Bus, Destination, Message};
@@ -146,6 +146,14 @@ impl GuestMemory for Loader<'_> {
     }
 }
 
+/// The words of the BIOS data area that say where conventional memory ends, as firmware leaves them:
+/// segment of the extended BIOS data area, KiB below it. Kernels look for room under 640 KiB by them.
+fn bios_data_area(memory: &mut dyn GuestMemory) -> Result<(), MemoryError> {
+    let (segment, kib) = ((EBDA_BASE >> 4) as u16, (EBDA_BASE >> 10) as u16);
+    memory.write(0x40e, &segment.to_le_bytes())?;
+    memory.write(0x413, &kib.to_le_bytes())
+}
+
 impl Machine {
     /// A machine at power-on, with empty memory.
     pub fn new(config: &Config) -> Result<Machine, Error> {
@@ -181,6 +189,7 @@ impl Machine {
     pub fn boot(&mut self, boot: &Boot<'_>) -> Result<(), Error> {
         let rsdp =
             crate::acpi::install(&self.map, self.config.vcpus as u8, &mut Loader(&mut self.mmu))?;
+        bios_data_area(&mut Loader(&mut self.mmu))?;
         let request = BootRequest {
             kernel: boot.kernel,
             modules: boot.modules,
