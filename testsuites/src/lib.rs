@@ -1,13 +1,14 @@
 //! What the tests of the whole machine share.
 //!
 //! Reading order: [`guests`] builds the operating systems that the tests boot, from Debian's
-//! packages; [`strata`] runs the `strata` command and reads what it said; [`tidy`] holds the rules
-//! about the source.
+//! packages; [`strata`] runs the `strata` command and reads what it said; [`bochs`] runs the
+//! hypervisor elsewhere; [`tidy`] holds the rules about the source.
 //!
 //! Invariants: nothing here is part of the emulator, so the host's clock, files and processes may
 //! be used; a guest is built once and then only read; where something cannot be had (no network,
 //! no package) the caller gets an error that says so, never a skipped test.
 
+pub mod bochs;
 pub mod guests;
 pub mod oracle;
 pub mod strata;
