@@ -1,7 +1,7 @@
 //! The PVH domain builder: loads a kernel into a domain's memory and says how to enter it.
 //!
 //! Xen's "x86/HVM direct boot ABI" (`public/arch-x86/hvm/start_info.h`). The domain's RAM is
-//! already in its map, zeroed, as [`Xen::domu_map`] or [`dom0_map`] describe it.
+//! already in its map, zeroed, as [`domu_map`] or [`dom0_map`] describe it.
 
 pub mod acpi;
 pub mod elf;
