@@ -64,9 +64,11 @@ extern "C" fn hypervisor_main(magic: u32, info: u32) -> ! {
     let memory = take_memory(&boot);
     let mut host = new_host(memory, platform);
     host.tables = tables;
-    for word in boot.words.split_ascii_whitespace() {
+    for (number, word) in boot.words.split_ascii_whitespace().enumerate() {
         match word {
             "until-domus-end" => host.until_domus_end = true,
+            // Some loaders put the file's name first.
+            _ if number == 0 => {}
             _ => say!("option '{word}' is not known: accepted is until-domus-end"),
         }
     }

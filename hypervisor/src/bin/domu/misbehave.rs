@@ -1,0 +1,155 @@
+//! Misdeeds on request, to see that the hypervisor ends this domain alone, or shrugs:
+//! the command line `misbehave=WORD`.
+
+#![expect(unsafe_code, reason = "misdeeds are assembly")]
+
+use core::arch::{asm, global_asm};
+use hypervisor::bare::cpu;
+use hypervisor::guest::abi;
+
+/// Does what `crime` names; returns where the hypervisor is expected to shrug.
+pub(crate) fn commit(crime: &str) {
+    match crime {
+        "triple-fault" => triple_fault(),
+        "jump-away" => jump_away(),
+        "real-mode" => real_mode(),
+        "read-msr" => read_msr(),
+        "read-nothing" => read_nothing(),
+        "scatter" => scatter(),
+        "beg" => beg(),
+        "power-off" => power_off(),
+        _ => panic!("no such misdeed: {crime}"),
+    }
+}
+
+/// An exception without an IDT.
+fn triple_fault() {
+    // SAFETY: ends this program, as intended.
+    unsafe { asm!("ud2") };
+}
+
+/// Executes where no memory is.
+fn jump_away() {
+    // SAFETY: ends this program, as intended.
+    unsafe { asm!("mov eax, 0x7FFF0000", "jmp rax", out("rax") _) };
+}
+
+// The way from 64-bit to real mode, run at 8000h: paging off, long mode off, protection off, then
+// #GP by an MSR that does not exist. Its handler powers the domain off by the sleep register.
+global_asm!(
+    r#"
+    .section .rodata
+    .global real_mode_start, real_mode_end
+real_mode_start:
+    .code64
+    lgdt [AT_GDT_POINTER]
+    push 0x08
+    push offset AT_32
+    retfq
+    .code32
+real_mode_32:
+    mov eax, 0x11
+    mov cr0, eax
+    mov ecx, 0xC0000080
+    xor eax, eax
+    xor edx, edx
+    wrmsr
+    ljmp 0x10, offset AT_16
+    .code16
+real_mode_16:
+    mov eax, 0x10
+    mov cr0, eax
+    ljmp 0, offset AT_REAL
+real_mode:
+    xor ax, ax
+    mov ds, ax
+    mov ss, ax
+    mov sp, 0x7000
+    mov word ptr [13 * 4], offset AT_GP
+    mov word ptr [13 * 4 + 2], 0
+    mov ecx, 0xDEADBEEF
+    rdmsr
+    hlt
+real_mode_gp:
+    mov dx, 0x604
+    mov al, 0x34
+    out dx, al
+    hlt
+    .align 8
+gdt:
+    .quad 0
+    .quad 0x00CF9B000000FFFF
+    .quad 0x00009B000000FFFF
+gdt_pointer:
+    .short 23
+    .quad AT_GDT
+real_mode_end:
+    .set AT_GDT, gdt - real_mode_start + 0x8000
+    .set AT_GDT_POINTER, gdt_pointer - real_mode_start + 0x8000
+    .set AT_32, real_mode_32 - real_mode_start + 0x8000
+    .set AT_16, real_mode_16 - real_mode_start + 0x8000
+    .set AT_REAL, real_mode - real_mode_start + 0x8000
+    .set AT_GP, real_mode_gp - real_mode_start + 0x8000
+    .code64
+    .section .text
+"#
+);
+
+unsafe extern "C" {
+    static real_mode_start: u8;
+    static real_mode_end: u8;
+}
+
+/// A fault in real mode, where exceptions have no error code.
+fn real_mode() {
+    // SAFETY: the page is memory that nothing uses; this program does not come back.
+    unsafe {
+        let (start, end) = (&raw const real_mode_start, &raw const real_mode_end);
+        core::ptr::copy_nonoverlapping(start, 0x8000 as *mut u8, end as usize - start as usize);
+        asm!("mov eax, 0x8000", "jmp rax", options(noreturn));
+    }
+}
+
+/// An MSR that does not exist; without an IDT the #GP is a triple fault.
+fn read_msr() {
+    // SAFETY: ends this program, as intended.
+    unsafe { asm!("rdmsr", in("ecx") 0xDEAD_BEEF_u32, out("eax") _, out("edx") _) };
+}
+
+/// Reads and writes where no memory is: all-ones, and nothing.
+fn read_nothing() {
+    let nowhere = 0x7FFF_0000 as *mut u32;
+    // SAFETY: no memory is there; the hypervisor answers as an empty bus does.
+    let value = unsafe {
+        nowhere.write_volatile(7);
+        nowhere.read_volatile()
+    };
+    assert_eq!(value, u32::MAX);
+}
+
+/// Maps one page at ever more places, so that the tables fill the hypervisor's memory.
+fn scatter() {
+    let mapped = (1..).take_while(|i| abi::add_to_physmap(0, 0, i << 21).is_ok()).count();
+    assert!(mapped < 4096, "the hypervisor gave {mapped} tables");
+}
+
+/// Asks for what only dom0 may do.
+fn beg() {
+    assert!(abi::domctl(3, 0).is_err(), "a domU paused dom0");
+    assert!(abi::list_domains().is_err(), "a domU listed the domains");
+    assert!(abi::map_grant(0, 8, 0x10_0000).is_err(), "a domU mapped what dom0 did not grant");
+    assert!(abi::bind_interdomain(0, 1).is_err(), "a domU bound what dom0 did not offer");
+}
+
+/// Writes where PCs have their power management registers.
+fn power_off() {
+    for port in [0x404, 0x604, 0xB004, 0x1804, 0x4004] {
+        if port != 0x604 {
+            cpu::outw(port, 0x3400);
+            cpu::outw(port, 0x2000);
+        }
+    }
+    cpu::outb(0xF4, 0);
+    cpu::outb(0xCF9, 6);
+    cpu::outb(0x64, 0xFE);
+}
