@@ -47,6 +47,12 @@ fn put(byte: u8) {
     }
 }
 
+/// Waits until everything has left the UART, which a power-off would lose.
+pub(crate) fn drain() {
+    // LSR bit 6: FIFO and shift register are empty.
+    while inb(COM1 + 5) & 0x40 == 0 {}
+}
+
 struct Console;
 
 impl Write for Console {

@@ -5,6 +5,7 @@ use hypervisor::bare::cpu;
 /// Powers the machine off, by whatever works on it, or stops: ACPI S5 through the PM1a control
 /// register and SLP_TYP given, QEMU's exit device, Bochs's shutdown port.
 pub(crate) fn off(acpi: Option<(u16, u8)>) -> ! {
+    crate::console::drain();
     if let Some((port, s5)) = acpi {
         cpu::outw(port, 1 << 13 | u16::from(s5) << 10);
     }
