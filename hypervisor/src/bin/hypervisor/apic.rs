@@ -121,7 +121,7 @@ impl Apic {
             Timer::Count { per_tick } => {
                 let counts = deadline.map_or(0, |deadline| {
                     let ticks = u128::from(deadline.saturating_sub(rdtsc()));
-                    (ticks * u128::from(per_tick) >> 20).clamp(1, u32::MAX.into()) as u32
+                    ((ticks * u128::from(per_tick)) >> 20).clamp(1, u32::MAX.into()) as u32
                 });
                 self.write(INITIAL_COUNT, counts);
             }
