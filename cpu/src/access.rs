@@ -144,6 +144,7 @@ impl Cpu {
         let (regime, bank, view) = (self.regime, self.bank, self.view);
         let a = self.access(kind);
         let r = self.mmu().fill(&regime, bank, view, Linear(la), a);
+        self.drop_flagged_code();
         r.map_err(|f| self.translation_trap(f, la))
     }
 
@@ -177,6 +178,7 @@ impl Cpu {
         let ac = self.rflags_system & flags::AC != 0;
         let a = Access { kind, user: cpl == 3 && !implicit, ac, implicit };
         let r = self.mmu().fill(&regime, bank, view, Linear(la), a);
+        self.drop_flagged_code();
         r.map_err(|f| self.translation_trap(f, la))
     }
 
@@ -333,11 +335,25 @@ impl Cpu {
             self.mmu().note_store(p, len);
             self.refresh_generation();
         }
-        if kinds.code && self.code().note_store(p, len) {
+        if kinds.code {
+            self.code_stored(p, len);
+        }
+    }
+
+    /// Bytes of a page with decoded code have been stored.
+    fn code_stored(&mut self, p: HostPhys, len: usize) {
+        if self.code().note_store(p, len) {
             self.leave = true;
             if self.code().vacant(p) {
                 self.mmu().set_kind(p, Kind::Code, false);
             }
+        }
+    }
+
+    /// Drops code from the pages in which a translation has set accessed or dirty flags.
+    pub(crate) fn drop_flagged_code(&mut self) {
+        while let Some(p) = self.mmu().code_store() {
+            self.code_stored(p, PAGE as usize);
         }
     }
 

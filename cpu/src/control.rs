@@ -209,7 +209,12 @@ impl Cpu {
 struct Miss([mmu::TlbEntry; mmu::TLB_ENTRIES]);
 // SAFETY: never written.
 unsafe impl Sync for Miss {}
-static MISS: Miss = Miss(
-    [const { mmu::TlbEntry { rtag: mmu::TLB_BAD, wtag: mmu::TLB_BAD, addend: 0, phys: 0 } };
-        mmu::TLB_ENTRIES],
-);
+static MISS: Miss = Miss({
+    let mut entries = [mmu::TlbEntry::empty(0); mmu::TLB_ENTRIES];
+    let mut i = 0;
+    while i < entries.len() {
+        entries[i] = mmu::TlbEntry::empty(i);
+        i += 1;
+    }
+    entries
+});

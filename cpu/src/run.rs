@@ -201,6 +201,7 @@ impl Cpu {
     pub(crate) fn key_at(&mut self, la: u64) -> Result<Key, Trap> {
         let (regime, bank, user) = (self.regime, self.bank, self.sys.cpl == 3);
         let p = self.mmu().fetch(&regime, bank, user, Linear(la));
+        self.drop_flagged_code();
         let p = p.map_err(|f| self.translation_trap(f, la))?;
         Ok(Key { frame: p.0 >> 12, po: (la & 0xfff) as u16, mode: self.mode, single: false })
     }

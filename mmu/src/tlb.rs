@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 pub const TLB_ENTRIES: usize = 1024;
 /// The tag of an entry that matches nothing: not canonical with 4 nor 5 levels. The slot that this
 /// very address would index holds a neighbour's tag instead, so that even an access to a
-/// non-canonical address cannot match.
+/// non-canonical address cannot match: see [`TlbEntry::empty`].
 pub const TLB_BAD: u64 = 0x5555_0000_0000_0000;
 const VIEWS: usize = 3;
 
@@ -41,7 +41,9 @@ const fn slot(la: u64) -> usize {
 }
 
 impl TlbEntry {
-    const fn empty(index: usize) -> TlbEntry {
+    /// What never matches in the slot `index`.
+    #[must_use]
+    pub const fn empty(index: usize) -> TlbEntry {
         TlbEntry { rtag: bad_tag(index), wtag: bad_tag(index), addend: 0, phys: u64::MAX }
     }
 

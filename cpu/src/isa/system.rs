@@ -288,6 +288,9 @@ fn invlpg(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.vmx_intercept_invlpg(i, la)?;
     let regime = cpu.regime;
     cpu.mmu().invlpg(&regime, Linear(la));
+    // Translations may have gone unnoticed since (a shadow page evicted by a fill); here is where
+    // the guest counts on it.
+    cpu.refresh_generation();
     Ok(())
 }
 
@@ -311,7 +314,11 @@ fn invpcid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
         2 | 3 => pcid >> 12 == 0,
         _ => false,
     };
-    if ok { Ok(()) } else { Err(Trap::GP0) }
+    if !ok {
+        return Err(Trap::GP0);
+    }
+    cpu.refresh_generation();
+    Ok(())
 }
 
 /// `CLFLUSH`, `CLFLUSHOPT`, `CLWB`: faults as a load of a byte does.
