@@ -285,8 +285,9 @@ impl Cpu {
     ) -> Result<(), Trap> {
         self.check_access(seg, la, W::BYTES)?;
         self.translate(la, AccessKind::Write)?;
-        if (la ^ la.wrapping_add(W::BYTES as u64 - 1)) >= PAGE {
-            self.translate(self.step(la, W::BYTES as u64 - 1), AccessKind::Write)?;
+        let first = PAGE - (la & (PAGE - 1));
+        if (W::BYTES as u64) > first {
+            self.translate(self.step(la, first), AccessKind::Write)?;
         }
         let old = self.load_at::<W>(seg, la)?;
         self.store_at(seg, la, f(old))

@@ -61,9 +61,9 @@ pub mod class {
     pub const INC: u32 = 5;
     /// res of DEC; src = the carry before.
     pub const DEC: u32 = 6;
-    /// res of SHL; src = the value shifted by count - 1 (its top bit is CF); AF = 0.
+    /// res of SHL; src = the value shifted by count - 1 (its top bit is CF); AF = 1 (undefined; silicon).
     pub const SHL: u32 = 7;
-    /// res of SHR or SAR; src = the value shifted by count - 1 (its bit 0 is CF); AF = 0.
+    /// res of SHR or SAR; src = the value shifted by count - 1 (its bit 0 is CF); AF = 1 (undefined; silicon).
     pub const SHR: u32 = 8;
     /// src holds the six flags at their places in RFLAGS.
     pub const BITS: u32 = 9;
@@ -161,6 +161,7 @@ impl Cpu {
             class::INC => res & 0xf == 0,
             class::DEC => res & 0xf == 0xf,
             class::BITS => src & AF != 0,
+            class::SHL | class::SHR => true,
             _ => false,
         }
     }

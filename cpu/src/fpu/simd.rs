@@ -374,7 +374,8 @@ pub fn round_integral<F: Float>(e: &mut Env, a: F, rm: Rounding, quiet: bool) ->
     match Env::to_integer(rm, &n) {
         Some((v, inexact, _)) => {
             e.raise(if inexact && !quiet { super::flag::P } else { 0 });
-            pack(Num { sign: n.sign, ..Num::of_int(v as i64) })
+            // What does not fit has no fraction: no format's significand is wider.
+            i64::try_from(v).map_or(a, |v| pack(Num { sign: n.sign, ..Num::of_int(v) }))
         }
         None => a,
     }

@@ -180,7 +180,8 @@ fn scan<W: Word, const OP: u8>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Tra
         }
         _ => {
             cpu.set_reg(i.op0_register(), res as u64);
-            let keep = cpu.status() & !(flags::ZF | flags::CF);
+            // SF, AF, PF, OF are undefined; the oracle's host keeps OF and clears the others.
+            let keep = cpu.status() & flags::OF;
             cpu.set_status(keep | flag(res == 0, flags::ZF) | flag(v == 0, flags::CF));
         }
     }

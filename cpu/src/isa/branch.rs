@@ -10,6 +10,7 @@ use crate::isa::rm::Rm;
 use crate::mem::{Mem, rare};
 use crate::op::Op;
 use crate::state::{CodeMode, Cpu, JUMPS, Jump, gpr};
+use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Code, ConditionCode, Instruction};
 use mmu::TlbEntry;
@@ -125,6 +126,10 @@ unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<*const Op> {
     }
     if !M::SLOW {
         rare();
+        return None;
+    }
+    if (*cpu).is_64() && !(*cpu).canonical(to) {
+        (*cpu).trap = Some(Trap::GP0);
         return None;
     }
     Some((*cpu).resolve_indirect(to))

@@ -14,6 +14,8 @@ use std::marker::PhantomData;
 /// All methods: as [`crate::dispatch::Sem::run`].
 #[expect(clippy::missing_safety_doc, reason = "stated for the trait")]
 pub trait Rm {
+    /// Whether it is a register.
+    const REGISTER: bool;
     /// Reads it.
     unsafe fn load<M: Mem, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W>;
     /// Writes it.
@@ -42,6 +44,7 @@ pub struct Memory<A>(PhantomData<A>);
 macro_rules! register {
     ($name:ident, $field:ident) => {
         impl Rm for $name {
+            const REGISTER: bool = true;
             #[inline(always)]
             unsafe fn load<M: Mem, W: Word>(
                 op: *const Op,
@@ -78,6 +81,8 @@ register!(RegD, d);
 register!(RegS, s);
 
 impl<A: Address> Rm for Memory<A> {
+    const REGISTER: bool = false;
+
     #[inline(always)]
     unsafe fn load<M: Mem, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W> {
         let la = A::linear(&*op, cpu, W::BYTES, false)?;

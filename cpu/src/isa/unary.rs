@@ -180,6 +180,9 @@ impl<A: Rm, W: Word, const SIGNED: bool> Sem for DivWide<A, W, SIGNED> {
         };
         put(cpu, 0, W::of(q));
         put(cpu, high_offset::<W>(), W::of(r));
+        // All status flags are undefined; the oracle's host keeps CF and OF, sets AF, clears the others.
+        let keep = (*cpu).status() & (flags::CF | flags::OF);
+        (*cpu).set_status(keep | flags::AF);
         Flow::Next(1)
     }
 }
@@ -237,10 +240,18 @@ impl<A: Rm, W: Word> Sem for Cmpxchg<A, W> {
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let (acc, new) = (get::<W>(cpu, 0), get::<W>(cpu, (*o).s));
         let mut old = acc;
-        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| {
-            old = a;
-            if a == acc { new } else { a }
-        }));
+        if A::REGISTER {
+            // A register that does not compare equal is not written: its upper half stays.
+            old = try_flow!(A::load::<M, W>(o, cpu, tlb));
+            if old == acc {
+                try_flow!(A::store::<M, W>(o, cpu, tlb, new));
+            }
+        } else {
+            try_flow!(A::update::<M, W>(o, cpu, tlb, |a| {
+                old = a;
+                if a == acc { new } else { a }
+            }));
+        }
         alu::alu::<W, { alu::op::CMP }, true>(cpu, acc, old);
         if old != acc {
             put(cpu, 0, old);

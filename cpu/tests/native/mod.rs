@@ -1,6 +1,6 @@
 //! Runs one instruction on the host's processor and on ours, from the same state.
 #![expect(unsafe_code, reason = "calls machine code made by the test")]
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
 
 pub mod forms;
 
@@ -344,7 +344,7 @@ impl Random {
                 ]);
             }
             1 => return F80 { se: sign, m: m >> self.below(64) },
-            2 => return F80 { se: sign | 0x4000 + self.below(70) as u16, m: 1 << 63 | m << 40 },
+            2 => return F80 { se: sign | (0x4000 + self.below(70) as u16), m: 1 << 63 | m << 40 },
             3 => return F80 { se: sign | 0x7fff, m: m | 1 << 63 },
             4 => self.pick(&[1, 2, 0x7ffe, 0x7ffd]),
             5 => self.pick(&[0x3c00, 0x3c01, 0x43fe, 0x43ff, 0x3f81, 0x3f80, 0x407e, 0x407f]),

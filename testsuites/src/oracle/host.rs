@@ -14,6 +14,9 @@ pub struct Host {
     pid: libc::pid_t,
     code: *mut u8,
     data: *mut u8,
+    /// The state in which the child stopped first: what a case does not say.
+    regs: libc::user_regs_struct,
+    fp: libc::user_fpregs_struct,
 }
 
 fn shared(at: u64, size: usize, protection: i32) -> Result<*mut u8> {
@@ -52,8 +55,12 @@ impl Host {
                 libc::_exit(1);
             }
         }
-        let host = Host { pid, code, data };
+        // SAFETY: plain C structs.
+        let (regs, fp) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        let mut host = Host { pid, code, data, regs, fp };
         host.wait()?;
+        ptrace(libc::PTRACE_GETREGS, pid, 0, &raw mut host.regs as usize)?;
+        ptrace(libc::PTRACE_GETFPREGS, pid, 0, &raw mut host.fp as usize)?;
         ptrace(libc::PTRACE_SETOPTIONS, pid, 0, libc::PTRACE_O_EXITKILL as usize)?;
         Ok(host)
     }
@@ -77,12 +84,7 @@ impl Host {
             ptr::copy_nonoverlapping(case.code.as_ptr(), self.code, case.code.len());
             ptr::copy_nonoverlapping(case.data.as_ptr(), self.data, DATA_SIZE);
         }
-        // SAFETY: plain C structs.
-        let mut regs: libc::user_regs_struct = unsafe { std::mem::zeroed() };
-        // SAFETY: as above.
-        let mut fp: libc::user_fpregs_struct = unsafe { std::mem::zeroed() };
-        ptrace(libc::PTRACE_GETREGS, self.pid, 0, &raw mut regs as usize)?;
-        ptrace(libc::PTRACE_GETFPREGS, self.pid, 0, &raw mut fp as usize)?;
+        let (mut regs, mut fp) = (self.regs, self.fp);
         put(&mut regs, &case.regs);
         regs.rip = CODE;
         regs.eflags = case.flags | 0x202;

@@ -102,6 +102,9 @@ impl Ours {
         cpu.regs = case.regs;
         cpu.set_rflags(case.flags | 0x202);
         cpu.rip = CODE;
+        cpu.fpu = Default::default();
+        cpu.fpu.cw = 0x37f;
+        cpu.fpu.tags = 0;
         cpu.fpu.xmm = case.xmm;
         cpu.fpu.mxcsr = case.mxcsr;
     }
