@@ -104,11 +104,3 @@ fn code_that_writes_itself() {
     let (cpu, _) = run(&code, 3 * 100);
     assert_eq!(cpu.regs[3] as u8, 100);
 }
-
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    let t = std::time::Instant::now();
-    run(LOOP, 3_000_000);
-    eprintln!("{:?}", t.elapsed());
-}

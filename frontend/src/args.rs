@@ -102,7 +102,7 @@ pub(crate) struct Host {
     /// A further domain: name= and the words of --dom0; may be repeated
     #[arg(long, value_name = "WORDS", conflicts_with = "config")]
     pub(crate) domu: Vec<String>,
-    /// A TOML file with the table [dom0] and the tables [[domu]] of the same words
+    /// A TOML file with a table dom0 and an array of tables domu, with the same words
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// End when the last domU has ended, whatever dom0 does

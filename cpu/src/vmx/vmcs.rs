@@ -104,6 +104,6 @@ mod tests {
         let mut image = [0; IMAGE];
         image[8..].copy_from_slice(&v.image());
         assert_eq!(Vmcs::from_image(0x5000, &image), v);
-        assert!(IMAGE <= 4096);
+        const { assert!(IMAGE <= 4096) };
     }
 }
