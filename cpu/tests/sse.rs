@@ -5,7 +5,7 @@
 mod native;
 
 use cpu::fpu::F80;
-use iced_x86::{Code, CpuidFeature};
+use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, Register};
 use native::forms::{difference, encode, make};
 use native::{Native, Ours, Random, State};
 
@@ -19,6 +19,7 @@ fn state(r: &mut Random) -> State {
         let v = r.vector().to_le_bytes();
         s.memory[16 * n..16 * n + 16].copy_from_slice(&v);
     }
+    s.upper.iter_mut().for_each(|v| *v = r.vector());
     (s.rax, s.rcx, s.rdx) = (r.double(), r.next() >> r.below(64), r.next() >> r.below(64));
     s.flags = 2 | r.next() & 0x8d5;
     // Rounding, FTZ, DAZ and sticky flags at random, mostly the fast default; all masked.
@@ -36,6 +37,17 @@ fn state(r: &mut Random) -> State {
     s
 }
 
+/// Makes the indices of a gather point into the test's memory.
+fn indices(s: &mut State, i: &Instruction, r: &mut Random) {
+    if i.memory_index() == Register::None {
+        return;
+    }
+    let lane = if format!("{:?}", i.code()).contains("vm32") { 32 } else { 64 };
+    let mut small = || (0..128 / lane).fold(0, |v, _| v << lane | r.below(8) as u128);
+    s.set_xmm(2, small());
+    s.upper[2] = small();
+}
+
 #[track_caller]
 fn check(code: Code, memory: bool, count: u32) -> Option<Result<(), String>> {
     let imms = code.op_code().op_count() > 1 && make(code, memory, 0)?.op_kinds().any(is_imm);
@@ -45,10 +57,11 @@ fn check(code: Code, memory: bool, count: u32) -> Option<Result<(), String>> {
         let imm = if round < 16 { round as u8 } else { r.next() as u8 };
         let i = make(code, memory, imm)?;
         let bytes = encode(&i);
-        let native = Native::new(&bytes, false);
+        let native = Native::new(&bytes, i.code().encoding() == EncodingKind::VEX);
         ours.place(&bytes);
         for _ in 0..count / if imms { 40 } else { 1 } {
-            let s = state(&mut r);
+            let mut s = state(&mut r);
+            indices(&mut s, &i, &mut r);
             let (want, got) = (native.run(&s), ours.run(&s, bytes.len()));
             if want != got {
                 return Some(Err(format!(
@@ -69,15 +82,16 @@ fn is_imm(k: iced_x86::OpKind) -> bool {
 fn excluded(code: Code) -> bool {
     use iced_x86::Mnemonic::*;
     matches!(code.mnemonic(), Rcpps | Rcpss | Rsqrtps | Rsqrtss | Maskmovdqu | Maskmovq)
-        || matches!(code.mnemonic(), Ldmxcsr | Stmxcsr)
+        || matches!(code.mnemonic(), Vrcpps | Vrcpss | Vrsqrtps | Vrsqrtss | Vmaskmovdqu)
+        || matches!(code.mnemonic(), Ldmxcsr | Stmxcsr | Vldmxcsr | Vstmxcsr)
 }
 
 fn family(features: &[CpuidFeature], count: u32) {
     let (mut forms, mut wrong) = (0, Vec::new());
     for code in Code::values() {
         let of_family = code.cpuid_features().iter().any(|f| features.contains(f));
-        let legacy = code.encoding() == iced_x86::EncodingKind::Legacy;
-        if !of_family || !legacy || !cpu::isa::implemented(code) || excluded(code) {
+        let known = matches!(code.encoding(), EncodingKind::Legacy | EncodingKind::VEX);
+        if !of_family || !known || !cpu::isa::implemented(code) || excluded(code) {
             continue;
         }
         for done in [check(code, false, count), check(code, true, count)].into_iter().flatten() {
@@ -113,4 +127,14 @@ fn sse3_to_sse42_agree_with_the_host() {
 #[test]
 fn crypto_agrees_with_the_host() {
     family(&[CpuidFeature::AES, CpuidFeature::PCLMULQDQ, CpuidFeature::SHA], 4000);
+}
+
+#[test]
+fn avx_agrees_with_the_host() {
+    family(&[CpuidFeature::AVX], 2000);
+}
+
+#[test]
+fn avx2_fma_and_f16c_agree_with_the_host() {
+    family(&[CpuidFeature::AVX2, CpuidFeature::FMA, CpuidFeature::F16C], 2000);
 }

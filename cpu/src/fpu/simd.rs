@@ -374,25 +374,24 @@ pub fn round_integral<F: Float>(e: &mut Env, a: F, rm: Rounding, quiet: bool) ->
     match Env::to_integer(rm, &n) {
         Some((v, inexact, _)) => {
             e.raise(if inexact && !quiet { super::flag::P } else { 0 });
-            // What does not fit has no fraction: no format's significand is wider.
-            i64::try_from(v).map_or(a, |v| pack(Num { sign: n.sign, ..Num::of_int(v) }))
+            pack(Num::of_integral(n.sign, v))
         }
         None => a,
     }
 }
 
-/// Fused multiply and add, rounded once: `a * b + c`. `order` are the operands as the instruction
-/// names them, for the choice among NaNs.
-pub fn fma<F: Float>(e: &mut Env, [a, b, c]: [F; 3], order: [F; 3]) -> F {
-    let (x, y, z) = (unpack(e, a), unpack(e, b), unpack(e, c));
-    let order = order.map(|v| unpack(e, v));
-    if let Some(n) = nan_result(e, &order) {
+/// Fused multiply and add, rounded once: `±a * b ± c`.
+pub fn fma<F: Float>(e: &mut Env, operands: [F; 3], minus_product: bool, minus_sum: bool) -> F {
+    let [x, y, z] = operands.map(|v| unpack(e, v));
+    if let Some(n) = nan_result(e, &[x, y, z]) {
         return pack(n);
     }
+    let z = Num { sign: z.sign != minus_sum, ..z };
+    let x = Num { sign: x.sign != minus_product, ..x };
     let sign = x.sign != y.sign;
     let infinite = x.is_infinite() || y.is_infinite();
     let zero = x.is_zero() || y.is_zero();
-    if infinite && zero || infinite && z.is_infinite() && sign != z.sign {
+    if infinite && (zero || z.is_infinite() && sign != z.sign) {
         return pack(invalid(e));
     }
     e.raise(if x.denormal || y.denormal || z.denormal { D } else { 0 });

@@ -204,6 +204,14 @@ impl Num {
         Num::finite(v < 0, 63, v.unsigned_abs(), false)
     }
 
+    /// An integral value that [`Env::to_integer`] made, with the sign of a zero.
+    pub fn of_integral(sign: bool, v: i128) -> Num {
+        match Wide::new(sign, 127, v.unsigned_abs()) {
+            Some(w) => Num::finite(sign, w.exp, (w.sig >> 64) as u64, false),
+            None => Num::zero(sign),
+        }
+    }
+
     /// Packs a number that fits the interchange format `f`.
     pub fn to_bits(self, f: &Format) -> u64 {
         let fraction_bits = f.p - 1;

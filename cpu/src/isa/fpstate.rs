@@ -231,6 +231,9 @@ fn xsave<const KIND: u8, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -> Do
     let kind = kind(KIND);
     let compact = matches!(kind, Kind::Compact | Kind::Supervisor);
     let asked = cpu.xsave_request(kind == Kind::Supervisor)?;
+    if kind == Kind::Supervisor {
+        cpu.vmx_intercept(i, Cause::Xsaves)?;
+    }
     let size = if asked & AVX != 0 { EXTENDED + AVX_SIZE } else { EXTENDED };
     let at = cpu.xsave_address(i, size, true)?;
     let form = Form64 { wide: WIDE, all: cpu.is_64() };
@@ -276,6 +279,9 @@ fn save_components(
 
 fn xrstor<const SUPER: bool, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let asked = cpu.xsave_request(SUPER)?;
+    if SUPER {
+        cpu.vmx_intercept(i, Cause::Xrstors)?;
+    }
     let at = cpu.xsave_address(i, EXTENDED, false)?;
     let form = Form64 { wide: WIDE, all: cpu.is_64() };
     let mut area = [0; EXTENDED + AVX_SIZE];

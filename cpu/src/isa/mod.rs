@@ -5,11 +5,15 @@
 //! [`crate::dispatch::Sem`] if it is hot, else a plain function) and add its lines.
 
 pub mod alu;
+pub mod avx;
+pub mod avx_moves;
+pub mod avx_table;
 pub mod bits;
 pub mod branch;
 pub mod crypto;
 pub mod far;
 pub mod fast;
+pub mod fma;
 pub mod fpstate;
 pub mod fuse;
 pub mod identify;
@@ -118,6 +122,8 @@ pub(crate) use forms;
 const FAMILIES: &[&[Form]] = &[
     alu::FORMS,
     alu::TEST_FORMS,
+    avx_moves::FORMS,
+    avx_table::FORMS,
     bits::FORMS,
     branch::FORMS,
     far::FORMS,
@@ -131,6 +137,7 @@ const FAMILIES: &[&[Form]] = &[
     crate::vmx::FORMS,
     shift::FORMS,
     crypto::FORMS,
+    fma::FORMS,
     fpstate::FORMS,
     mmx::FORMS,
     sse4::FORMS,

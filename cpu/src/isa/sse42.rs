@@ -7,7 +7,7 @@ use crate::flags::{CF, OF, SF, ZF};
 use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
 use crate::word::Word;
-use iced_x86::Instruction;
+use iced_x86::{EncodingKind, Instruction};
 
 /// A comparison: what the immediate says, and the two strings.
 struct Strings {
@@ -94,7 +94,12 @@ fn compare<const EXPLICIT: bool, const WIDE: bool, const INDEX: bool>(
     cpu: &mut Cpu,
     i: &Instruction,
 ) -> Result<(), Trap> {
-    cpu.check_sse()?;
+    let vex = i.code().encoding() == EncodingKind::VEX;
+    if vex {
+        cpu.check_avx()?
+    } else {
+        cpu.check_sse()?
+    }
     let imm = i.immediate8();
     let data =
         [cpu.fpu.xmm[super::sse_moves::number(i.op0_register()) & 15], source(cpu, i, false)?];
@@ -114,6 +119,9 @@ fn compare<const EXPLICIT: bool, const WIDE: bool, const INDEX: bool>(
         };
     } else {
         cpu.fpu.xmm[0] = mask(r, imm);
+        if vex {
+            cpu.fpu.upper[0] = 0;
+        }
     }
     cpu.set_status(s.flags(r));
     Ok(())
@@ -150,6 +158,12 @@ pub const FORMS: &[Form] = forms! {
     Pcmpestri64_xmm_xmmm128_imm8 => Make::Plain(compare::<true, true, true>);
     Pcmpistrm_xmm_xmmm128_imm8 => Make::Plain(compare::<false, false, false>);
     Pcmpistri_xmm_xmmm128_imm8 => Make::Plain(compare::<false, false, true>);
+    VEX_Vpcmpestrm_xmm_xmmm128_imm8 => Make::Plain(compare::<true, false, false>);
+    VEX_Vpcmpestrm64_xmm_xmmm128_imm8 => Make::Plain(compare::<true, true, false>);
+    VEX_Vpcmpestri_xmm_xmmm128_imm8 => Make::Plain(compare::<true, false, true>);
+    VEX_Vpcmpestri64_xmm_xmmm128_imm8 => Make::Plain(compare::<true, true, true>);
+    VEX_Vpcmpistrm_xmm_xmmm128_imm8 => Make::Plain(compare::<false, false, false>);
+    VEX_Vpcmpistri_xmm_xmmm128_imm8 => Make::Plain(compare::<false, false, true>);
     Crc32_r32_rm8 => Make::Plain(crc32::<u8>);
     Crc32_r64_rm8 => Make::Plain(crc32::<u8>);
     Crc32_r32_rm16 => Make::Plain(crc32::<u16>);

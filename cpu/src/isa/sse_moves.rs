@@ -79,7 +79,7 @@ pub(super) fn store_masked(
     cpu.store_bytes(s, at, old)
 }
 
-fn maskmovdqu(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(super) fn maskmovdqu(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.check_sse()?;
     let at = destination(cpu, i, 16)?;
     let data = cpu.fpu.xmm[number(i.op1_register()) & 15].to_le_bytes();
@@ -87,7 +87,7 @@ fn maskmovdqu(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     store_masked(cpu, at, &data, &mask)
 }
 
-fn ldmxcsr(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(super) fn ldmxcsr(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.check_sse()?;
     let v = cpu.load_operand::<u32>(i)?;
     if v & !crate::fpu::MXCSR_MASK != 0 {

@@ -5,7 +5,7 @@ use super::{Form, Make, forms};
 use crate::flags;
 use crate::fpu::flag::{D, I, O, P, U};
 use crate::fpu::simd::{Op, convert_num, int_of, root};
-use crate::fpu::soft::{Env, F32, F64, Format, Kind, Num, Rounding, Wide, compare};
+use crate::fpu::soft::{Env, F32, F64, Format, Kind, Num, Rounding, compare};
 use crate::fpu::x87::{C0, C1, C2, C3, INDEFINITE, arith, nan_result};
 use crate::fpu::{F80, Fpu};
 use crate::state::Cpu;
@@ -439,10 +439,7 @@ fn frndint(cpu: &mut Cpu, i: &Instruction) -> Done {
             Some((v, inexact, up)) => {
                 e.raise(if inexact { P } else { 0 });
                 e.up = up;
-                match Wide::new(n.sign, 127, v.unsigned_abs()) {
-                    Some(w) => Num::finite(n.sign, w.exp, (w.sig >> 64) as u64, false),
-                    None => Num::zero(n.sign),
-                }
+                Num::of_integral(n.sign, v)
             }
             None => n,
         }

@@ -202,8 +202,7 @@ fn ffree<const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.fpu.free(number(i.op0_register()));
     cpu.fpu.set_sw(C1, false);
     if POP {
-        let top = cpu.fpu.top();
-        cpu.fpu.set_top(top + 1);
+        cpu.fpu.pop();
     }
     Ok(())
 }

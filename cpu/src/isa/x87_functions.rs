@@ -68,13 +68,14 @@ fn note_denormal(e: &mut Env, n: &[&Num]) {
     e.raise(if n.iter().any(|n| n.denormal) { D } else { 0 });
 }
 
-/// An operation on ST(0) and ST(1). Its result goes to ST(0), or, when it pops, to ST(1).
+/// An operation on ST(0) and ST(1). Its result goes to ST(0), or, when it pops, to ST(1). Whether it was
+/// written.
 fn binary(
     cpu: &mut Cpu,
     i: &Instruction,
     pop: bool,
-    g: impl FnOnce(&mut Fpu, &mut Env, Num, Num) -> Num,
-) -> Done {
+    g: impl FnOnce(&mut Env, Num, Num) -> Num,
+) -> Result<bool, Trap> {
     begin(cpu, i)?;
     let f = &mut cpu.fpu;
     let d = pop as usize;
@@ -88,14 +89,14 @@ fn binary(
         let (mut e, a, b) = (f.env(), f.num(0), f.num(1));
         let n = match nan_result(&mut e, &a, &b) {
             Some(nan) => nan,
-            None => g(f, &mut e, a, b),
+            None => g(&mut e, a, b),
         };
         finish(f, &e, d, n)
     };
     if pop && written {
         f.pop();
     }
-    Ok(())
+    Ok(written)
 }
 
 /// The magnitude of `n` in units of its own last place shifted left by `by`, divided by `m`'s:
@@ -120,30 +121,32 @@ fn divide_steps(n: u64, m: u64, by: u32) -> (u64, u64) {
 
 /// `FPREM` and, rounding the quotient to nearest, `FPREM1`. SDM vol. 2.
 fn remainder<const NEAR: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
-    let mut codes = 0;
+    let mut codes = None;
     cpu.x87_check()?;
     cpu.fpu.set_sw(C2, false);
-    binary(cpu, i, false, |f, e, a, b| {
+    let written = binary(cpu, i, false, |e, a, b| {
         if a.is_infinite() || b.is_zero() {
             return invalid(e);
         }
-        f.sw &= !(C0 | C3);
+        codes = Some(0);
         note_denormal(e, &[&a, &b]);
         let distance = a.exp - b.exp;
         if a.is_zero() || b.is_infinite() || distance < -1 {
             return a;
         }
         if distance >= 64 {
-            codes = C2;
+            codes = Some(C2);
             return partial(e, &a, &b, distance);
         }
         let (n, q) = whole::<NEAR>(&a, &b, distance);
         let bit = |k: u32, c| if q >> k & 1 != 0 { c } else { 0 };
-        codes = bit(2, C0) | bit(1, C3) | bit(0, C1);
+        codes = Some(bit(2, C0) | bit(1, C3) | bit(0, C1));
         // Exact: only the exponent may be too small to be normal.
         n.map_or(Num::zero(a.sign), |w| e.round(&X80, w))
     })?;
-    cpu.fpu.sw |= codes;
+    if let (true, Some(codes)) = (written, codes) {
+        cpu.fpu.sw = cpu.fpu.sw & !(C0 | C3) | codes;
+    }
     Ok(())
 }
 
@@ -174,7 +177,7 @@ fn whole<const NEAR: bool>(a: &Num, b: &Num, distance: i32) -> (Option<Wide>, u6
 }
 
 fn fscale(cpu: &mut Cpu, i: &Instruction) -> Done {
-    binary(cpu, i, false, |_, e, a, b| {
+    binary(cpu, i, false, |e, a, b| {
         match (a.kind, b.kind, b.sign) {
             (Kind::Infinity, Kind::Infinity, true) => return invalid(e),
             (Kind::Zero, Kind::Infinity, false) => return invalid(e),
@@ -200,10 +203,12 @@ fn fscale(cpu: &mut Cpu, i: &Instruction) -> Done {
         }
         if e.unmasked & O != 0 && exp - 24576 > X80.emax {
             e.raise(O | P);
+            e.up = true;
             return Num::infinity(a.sign);
         }
         e.round(&X80, Wide { exp, ..a.wide() })
-    })
+    })?;
+    Ok(())
 }
 
 fn fxtract(cpu: &mut Cpu, i: &Instruction) -> Done {
@@ -348,6 +353,7 @@ fn fcos(cpu: &mut Cpu, i: &Instruction) -> Done {
 fn two_results(cpu: &mut Cpu, i: &Instruction, g: fn(&mut Env, Num) -> (Num, Num)) -> Done {
     begin(cpu, i)?;
     let f = &mut cpu.fpu;
+    f.set_sw(C2, false);
     if f.empty(0) || !f.empty(7) {
         if f.stack_fault(!f.empty(0)) {
             f.set_st(0, INDEFINITE);
@@ -387,7 +393,7 @@ fn fptan(cpu: &mut Cpu, i: &Instruction) -> Done {
 
 /// The arc tangent of ST(1) / ST(0).
 fn fpatan(cpu: &mut Cpu, i: &Instruction) -> Done {
-    binary(cpu, i, true, |_, e, x, y| {
+    binary(cpu, i, true, |e, x, y| {
         note_denormal(e, &[&x, &y]);
         let quarter = |n: u32| Wide { sign: y.sign, ..tr::mul(tr::PI, quarters(n)) };
         let n = match (y.kind, x.kind, x.sign) {
@@ -401,7 +407,8 @@ fn fpatan(cpu: &mut Cpu, i: &Instruction) -> Done {
             _ => return inexact(e, tr::atan2(&y, &x)),
         };
         inexact(e, quarter(n))
-    })
+    })?;
+    Ok(())
 }
 
 /// `n / 4`.
@@ -429,7 +436,7 @@ fn times_log(e: &mut Env, y: &Num, log: Num) -> Num {
 }
 
 fn fyl2x(cpu: &mut Cpu, i: &Instruction) -> Done {
-    binary(cpu, i, true, |_, e, x, y| {
+    binary(cpu, i, true, |e, x, y| {
         if x.is_zero() {
             return log_of_zero(e, &y);
         }
@@ -443,7 +450,8 @@ fn fyl2x(cpu: &mut Cpu, i: &Instruction) -> Done {
             let r = times_log(e, &y, log);
             // Hardware does not notice that the logarithm of a power of two is exact.
             let noted = power && x.exp != 0 && y.kind == Kind::Finite;
-            e.raise(if noted { P } else { 0 });
+            let tiny = r.kind == Kind::Finite && r.exp < X80.emin;
+            e.raise(if noted { P } else { 0 } | if noted && tiny { U } else { 0 });
             return r;
         }
         if y.kind != Kind::Finite {
@@ -453,7 +461,8 @@ fn fyl2x(cpu: &mut Cpu, i: &Instruction) -> Done {
         }
         note_denormal(e, &[&y]);
         inexact(e, tr::mul(y.wide(), tr::log2(&x)))
-    })
+    })?;
+    Ok(())
 }
 
 fn log_of_zero(e: &mut Env, y: &Num) -> Num {
@@ -466,7 +475,7 @@ fn log_of_zero(e: &mut Env, y: &Num) -> Num {
 }
 
 fn fyl2xp1(cpu: &mut Cpu, i: &Instruction) -> Done {
-    binary(cpu, i, true, |_, e, x, y| {
+    binary(cpu, i, true, |e, x, y| {
         if x.kind != Kind::Finite || y.kind != Kind::Finite {
             return times_log(e, &y, x);
         }
@@ -475,7 +484,8 @@ fn fyl2xp1(cpu: &mut Cpu, i: &Instruction) -> Done {
         let limit = Num { exp: -2, sig: 0x95f6_1998_0c43_36f7, ..x };
         let x = if (x.exp, x.sig) > (limit.exp, limit.sig) { limit } else { x };
         inexact(e, tr::mul(y.wide(), tr::log2_plus_1(&x)))
-    })
+    })?;
+    Ok(())
 }
 
 /// The table of this family.

@@ -10,6 +10,7 @@ pub fn make(code: Code, memory: bool, imm: u8) -> Option<Instruction> {
     let mut i = Instruction::default();
     i.set_code(code);
     let mut wide = [Register::XMM1, Register::XMM2, Register::XMM3, Register::XMM4].into_iter();
+    let mut wider = [Register::YMM1, Register::YMM2, Register::YMM3, Register::YMM4].into_iter();
     let mut gprs32 = [Register::EAX, Register::ECX].into_iter();
     let mut gprs64 = [Register::RAX, Register::RCX].into_iter();
     let mut mms = [Register::MM1, Register::MM2].into_iter();
@@ -17,15 +18,39 @@ pub fn make(code: Code, memory: bool, imm: u8) -> Option<Instruction> {
     let mut uses_memory = false;
     for n in 0..info.op_count() {
         let register = match info.op_kind(n) {
-            xmm_reg | xmm_rm | xmm_vvvv => wide.next()?,
-            xmm_or_mem if !memory => wide.next()?,
+            xmm_reg | xmm_rm | xmm_vvvv | xmm_is4 => {
+                wider.next();
+                wide.next()?
+            }
+            ymm_reg | ymm_rm | ymm_vvvv | ymm_is4 => {
+                wide.next();
+                wider.next()?
+            }
+            xmm_or_mem if !memory => {
+                wider.next();
+                wide.next()?
+            }
+            ymm_or_mem if !memory => {
+                wide.next();
+                wider.next()?
+            }
+            mem_vsib32x | mem_vsib32y | mem_vsib64x | mem_vsib64y if memory => {
+                let y = matches!(info.op_kind(n), mem_vsib32y | mem_vsib64y);
+                let index = (wide.next()?, wider.next()?);
+                i.set_op_kind(n, iced_x86::OpKind::Memory);
+                i.set_memory_base(Register::RSI);
+                i.set_memory_index(if y { index.1 } else { index.0 });
+                i.set_memory_index_scale(4);
+                uses_memory = true;
+                continue;
+            }
             r32_reg | r32_rm => gprs32.next()?,
             r32_or_mem if !memory => gprs32.next()?,
             r64_reg | r64_rm => gprs64.next()?,
             r64_or_mem if !memory => gprs64.next()?,
             mm_reg | mm_rm => mms.next()?,
             mm_or_mem if !memory => mms.next()?,
-            xmm_or_mem | r32_or_mem | r64_or_mem | mm_or_mem | mem if memory => {
+            xmm_or_mem | ymm_or_mem | r32_or_mem | r64_or_mem | mm_or_mem | mem if memory => {
                 i.set_op_kind(n, iced_x86::OpKind::Memory);
                 let m = MemoryOperand::with_base(Register::RSI);
                 i.set_memory_base(m.base);
@@ -61,6 +86,10 @@ pub fn difference(s: &State, want: &State, got: &State) -> String {
         format!("mxcsr in {:x}, host {:x}, ours {:x}\n", s.mxcsr(), want.mxcsr(), got.mxcsr());
     for n in 0..6 {
         let v = [s.xmm(n), want.xmm(n), got.xmm(n)];
+        let v2 = [s.upper[n], want.upper[n], got.upper[n]];
+        if v2[1] != v2[2] {
+            t += &format!("ymm{n} in {:032x} host {:032x} ours {:032x}\n", v2[0], v2[1], v2[2]);
+        }
         if n == 1 || n == 2 || v[1] != v[2] {
             t += &format!("xmm{n} in {:032x} host {:032x} ours {:032x}\n", v[0], v[1], v[2]);
         }
