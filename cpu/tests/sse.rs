@@ -138,3 +138,32 @@ fn avx_agrees_with_the_host() {
 fn avx2_fma_and_f16c_agree_with_the_host() {
     family(&[CpuidFeature::AVX2, CpuidFeature::FMA, CpuidFeature::F16C], 2000);
 }
+
+/// Saves of the whole state: the areas are equal byte for byte, but for what is not written.
+#[test]
+fn fxsave_and_fxrstor_agree_with_the_host() {
+    for bytes in [&[0x48, 0x0f, 0xae, 0x06][..], &[0x48, 0x0f, 0xae, 0x0e], &[0x0f, 0xae, 0x06]] {
+        let native = Native::new(bytes, false);
+        let mut ours = Ours::new();
+        ours.place(bytes);
+        let mut r = Random(7);
+        for _ in 0..2000 {
+            let mut s = state(&mut r);
+            let other = state(&mut r);
+            s.memory[..512].copy_from_slice(&other.fx);
+            s.memory[6..24].fill(0);
+            (0..8).for_each(|n| s.memory[42 + 16 * n..48 + 16 * n].fill(0));
+            let (mut want, got) = (native.run(&s), ours.run(&s, bytes.len()));
+            // MXCSR_MASK is the vendor's.
+            want.memory[28..32].copy_from_slice(&got.memory[28..32]);
+            assert!(want.memory == got.memory, "{bytes:x?}: {:x?}", first(&want, &got));
+            assert!(want == got, "{bytes:x?}: {}", difference(&s, &want, &got));
+        }
+    }
+}
+
+/// The first byte of memory in which two outcomes differ.
+fn first(a: &State, b: &State) -> Option<(usize, u8, u8)> {
+    let bytes = a.memory.iter().zip(&b.memory).enumerate();
+    bytes.map(|(k, (x, y))| (k, *x, *y)).find(|(_, x, y)| x != y)
+}

@@ -201,17 +201,11 @@ fn fst_sti<const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     Ok(())
 }
 
-/// What a store to memory finds in ST(0): the state after it, if the store succeeds, and the value;
-/// `None` if an unmasked condition keeps it from being stored.
-fn storing(
-    cpu: &mut Cpu,
-    convert: impl FnOnce(&mut Env, Num) -> u64,
-    nothing: u64,
-) -> (Fpu, Option<u64>) {
-    let mut f = cpu.fpu.clone();
+/// What a store to memory finds in ST(0): the value, `None` if an unmasked condition keeps it from
+/// being stored. The status word is set; the caller puts it back if the store fails.
+fn storing(f: &mut Fpu, nothing: u64, convert: impl FnOnce(&mut Env, Num) -> u64) -> Option<u64> {
     if f.empty(0) {
-        let masked = f.stack_fault(false);
-        return (f, masked.then_some(nothing));
+        return f.stack_fault(false).then_some(nothing);
     }
     let mut e = f.env();
     let v = convert(&mut e, f.num(0));
@@ -219,33 +213,33 @@ fn storing(
     if e.flags & e.unmasked & (O | U) != 0 {
         e = Env { flags: e.flags & !P, up: false, ..e };
         f.report(&e);
-        return (f, None);
+        return None;
     }
-    let stored = f.report(&e);
-    (f, stored.then_some(v))
+    f.report(&e).then_some(v)
 }
 
-fn store_int(cpu: &mut Cpu, i: &Instruction, size: usize, v: u64) -> Done {
-    let (s, la) = cpu.memory_operand(i, size, true)?;
-    cpu.store_bytes(s, la, &v.to_le_bytes()[..size])
-}
-
-/// Finishes a store: memory first, then the x87's state.
-fn stored(
+/// Stores the value that `convert` makes of ST(0), in `size` bytes.
+fn store(
     cpu: &mut Cpu,
     i: &Instruction,
-    size: usize,
-    (f, v): (Fpu, Option<u64>),
-    pop: bool,
+    (size, pop): (usize, bool),
+    nothing: u64,
+    convert: impl FnOnce(&mut Env, Num) -> u64,
 ) -> Done {
-    if let Some(v) = v {
-        store_int(cpu, i, size, v)?;
+    cpu.x87_check()?;
+    let before = cpu.fpu.sw;
+    if let Some(v) = storing(&mut cpu.fpu, nothing, convert) {
+        let at = cpu.memory_operand(i, size, true);
+        let done = at.and_then(|(s, la)| cpu.store_bytes(s, la, &v.to_le_bytes()[..size]));
+        if done.is_err() {
+            cpu.fpu.sw = before;
+            return done;
+        }
+        if pop {
+            cpu.fpu.pop();
+        }
     }
-    cpu.fpu = f;
     cpu.x87_record(i);
-    if pop && v.is_some() {
-        cpu.fpu.pop();
-    }
     Ok(())
 }
 
@@ -260,42 +254,41 @@ fn to_format(e: &mut Env, f: &Format, n: Num) -> Num {
 }
 
 fn fst_mem<const SRC: u8, const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
-    cpu.x87_check()?;
-    let f = if SRC == M32 { &F32 } else { &F64 };
-    let size = if SRC == M32 { 4 } else { 8 };
-    let r = storing(cpu, |e, n| to_format(e, f, n).to_bits(f), Num::DEFAULT_NAN.to_bits(f));
-    stored(cpu, i, size, r, POP)
+    let (f, size) = if SRC == M32 { (&F32, 4) } else { (&F64, 8) };
+    let nothing = Num::DEFAULT_NAN.to_bits(f);
+    store(cpu, i, (size, POP), nothing, |e, n| to_format(e, f, n).to_bits(f))
 }
 
 fn fstp_m80(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check()?;
-    let mut f = cpu.fpu.clone();
+    let before = cpu.fpu.sw;
+    let f = &mut cpu.fpu;
     f.set_sw(C1, false);
     let v = if !f.empty(0) { Some(f.st(0)) } else { f.stack_fault(false).then_some(INDEFINITE) };
     if let Some(v) = v {
-        store_f80(cpu, i, v)?;
-        f.pop();
+        let done = store_f80(cpu, i, v);
+        if done.is_err() {
+            cpu.fpu.sw = before;
+            return done;
+        }
+        cpu.fpu.pop();
     }
-    cpu.fpu = f;
     cpu.x87_record(i);
     Ok(())
 }
 
 /// `FIST`, `FISTP`, `FISTTP`.
 fn fist<const SRC: u8, const POP: bool, const CUT: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
-    cpu.x87_check()?;
     let bits = match SRC {
         I16 => 16,
         I32 => 32,
         _ => 64,
     };
     let nothing = 1 << (bits - 1);
-    let convert = |e: &mut Env, n: Num| {
+    store(cpu, i, (bits as usize / 8, POP), nothing, |e, n| {
         let rm = if CUT { Rounding::Zero } else { e.rm };
         int_of(e, &n, bits, rm).unwrap_or(nothing)
-    };
-    let r = storing(cpu, convert, nothing);
-    stored(cpu, i, bits as usize / 8, r, POP)
+    })
 }
 
 /// The order of two operands, in condition codes; a quiet NaN is invalid where `SIGNALING`.

@@ -131,8 +131,11 @@ fn remainder<const NEAR: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
         codes = Some(0);
         note_denormal(e, &[&a, &b]);
         let distance = a.exp - b.exp;
-        if a.is_zero() || b.is_infinite() || distance < -1 {
+        if a.is_zero() {
             return a;
+        }
+        if b.is_infinite() || distance < -1 {
+            return e.round(&X80, a.wide());
         }
         if distance >= 64 {
             codes = Some(C2);

@@ -7,7 +7,7 @@ pub mod forms;
 use cpu::bus::{Bus, Message};
 use cpu::control::{CR0_ET, CR0_MP, CR0_NE, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME};
 use cpu::fpu::{CR4_OSFXSR, CR4_OSXMMEXCPT, F80};
-use cpu::state::{Segment, ar, gpr, seg};
+use cpu::state::{Segment, TableRegister, ar, gpr, seg};
 use cpu::{CodeCache, Cpu};
 use memmap2::{Mmap, MmapMut};
 use mmu::{HostPhys, Limits, Mmu, Ram};
@@ -21,7 +21,8 @@ pub struct State {
     pub rcx: u64,
     pub rdx: u64,
     pub flags: u64,
-    pub memory: [u8; 64],
+    pub pad: [u8; 32],
+    pub memory: [u8; 1024],
     /// The upper halves of YMM0 to YMM15.
     pub upper: [u128; 16],
 }
@@ -34,7 +35,8 @@ impl Default for State {
             rcx: 0,
             rdx: 0,
             flags: 2,
-            memory: [0; 64],
+            pad: [0; 32],
+            memory: [0; 1024],
             upper: [0; 16],
         };
         s.set16(0, 0x37f);
@@ -102,8 +104,8 @@ impl Native {
         // fxrstor64 [rdi]
         c.extend([0x48, 0x0f, 0xae, 0x0f]);
         if avx {
-            // lea r8, [rdi+608]; vinsertf128 ymmN, ymmN, [r8+16*N], 1
-            c.extend([0x4c, 0x8d, 0x87, 0x60, 0x02, 0, 0]);
+            // lea r8, [rdi+1600]; vinsertf128 ymmN, ymmN, [r8+16*N], 1
+            c.extend([0x4c, 0x8d, 0x87, 0x40, 0x06, 0, 0]);
             for n in 0..16u8 {
                 let v = (15 - n) << 3 & 0x78;
                 let r = if n < 8 { 0xc3 } else { 0x43 };
@@ -123,7 +125,7 @@ impl Native {
         // fxsave64 [rdi]
         c.extend([0x48, 0x0f, 0xae, 0x07]);
         if avx {
-            c.extend([0x4c, 0x8d, 0x87, 0x60, 0x02, 0, 0]);
+            c.extend([0x4c, 0x8d, 0x87, 0x40, 0x06, 0, 0]);
             for n in 0..16u8 {
                 // vextractf128 [r8+16*N], ymmN, 1
                 let r = if n < 8 { 0xc3 } else { 0x43 };
@@ -187,6 +189,10 @@ pub struct Ours {
 
 const CODE: u64 = 0x10000;
 const MEMORY: u64 = 0x20000;
+const HANDLERS: u64 = 0x30000;
+const STACK: u64 = 0x38000;
+const GDT: u64 = 0x40000;
+const IDT: u64 = 0x41000;
 
 impl Ours {
     pub fn new() -> Ours {
@@ -227,6 +233,31 @@ impl Ours {
         self.now += 1;
         assert_eq!(self.cpu.rip, CODE + len as u64, "the instruction did not complete");
         self.save()
+    }
+
+    /// Does the instruction once; the vector of the exception that it raised.
+    pub fn vector_of(&mut self, s: &State) -> Option<u8> {
+        self.handlers();
+        self.load(s);
+        self.cpu.regs[gpr::RSP] = STACK;
+        self.cpu.run(&mut self.mmu, &mut self.code, &mut NoBus, self.now, self.now + 1);
+        self.now += 1;
+        let at = self.cpu.rip.wrapping_sub(HANDLERS);
+        (at < 32 * 16).then_some((at / 16) as u8)
+    }
+
+    /// Handlers that stay where they are, one for each vector.
+    fn handlers(&mut self) {
+        let code = 0x00af_9b00_0000_ffffu64;
+        assert!(self.mmu.write_slice(HostPhys(GDT + 16), &code.to_le_bytes()));
+        for v in 0..32 {
+            let to = HANDLERS + 16 * v;
+            let gate = (to & 0xffff) | 16 << 16 | 0x8e00 << 32 | (to >> 16) << 48;
+            assert!(self.mmu.write_slice(HostPhys(IDT + 16 * v), &gate.to_le_bytes()));
+            assert!(self.mmu.write_slice(HostPhys(to), &[0xeb, 0xfe]));
+        }
+        self.cpu.sys.gdtr = TableRegister { base: GDT, limit: 23 };
+        self.cpu.sys.idtr = TableRegister { base: IDT, limit: 511 };
     }
 
     fn load(&mut self, s: &State) {

@@ -1,0 +1,108 @@
+//! When floating-point and vector instructions fault, and what they leave behind.
+#![cfg(target_arch = "x86_64")]
+
+mod native;
+
+use cpu::control::{CR0_EM, CR0_MP, CR0_NE, CR0_TS};
+use cpu::fpu::{CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_OSXSAVE};
+use cpu::trap::vector::{GP, MF, NM, UD, XM};
+use native::{Ours, State};
+
+const ADDPS: &[u8] = &[0x0f, 0x58, 0xca];
+const DIVPS: &[u8] = &[0x0f, 0x5e, 0xca];
+const MOVAPS: &[u8] = &[0x0f, 0x28, 0x0e];
+const MOVAPS_OFF: &[u8] = &[0x0f, 0x28, 0x4e, 0x08];
+const MOVUPS_OFF: &[u8] = &[0x0f, 0x10, 0x4e, 0x08];
+const PADDB_MM: &[u8] = &[0x0f, 0xfc, 0xca];
+const FADD: &[u8] = &[0xd8, 0xc1];
+const FWAIT: &[u8] = &[0x9b];
+const FNINIT: &[u8] = &[0xdb, 0xe3];
+const FNSTSW: &[u8] = &[0xdf, 0xe0];
+const FXSAVE: &[u8] = &[0x0f, 0xae, 0x06];
+const FXSAVE_OFF: &[u8] = &[0x0f, 0xae, 0x46, 0x08];
+const LDMXCSR: &[u8] = &[0x0f, 0xae, 0x16];
+const XGETBV: &[u8] = &[0x0f, 0x01, 0xd0];
+const VADDPS: &[u8] = &[0xc5, 0xf0, 0x58, 0xca];
+
+/// What is different from the usual: all on, nothing pending.
+#[derive(Default)]
+struct Case {
+    /// CR0 bits set.
+    cr0: u64,
+    /// CR4 bits cleared.
+    cr4: u64,
+    /// MXCSR, if not the default.
+    mxcsr: Option<u32>,
+    /// x87 control and status word, if not the default.
+    x87: Option<(u16, u16)>,
+    /// XCR0, if not 7.
+    xcr0: Option<u64>,
+}
+
+#[track_caller]
+fn check(code: &[u8], case: Case, want: Option<u8>) {
+    let mut ours = Ours::new();
+    ours.place(code);
+    ours.cpu.sys.cr0 |= case.cr0;
+    ours.cpu.sys.cr4 &= !case.cr4;
+    ours.cpu.sys.xcr0 = case.xcr0.unwrap_or(7);
+    let mut s = State::default();
+    s.set_mxcsr(case.mxcsr.unwrap_or(0x1f80));
+    let (cw, sw) = case.x87.unwrap_or((0x37f, 0));
+    s.set16(0, cw);
+    s.set16(2, sw);
+    s.set_xmm(1, 0x3f80_0000);
+    s.memory[..4].copy_from_slice(&0x0001_0000u32.to_le_bytes());
+    assert_eq!(ours.vector_of(&s), want, "{code:x?}");
+}
+
+#[test]
+fn control_bits_decide() {
+    let cr0 = |cr0| Case { cr0, ..Case::default() };
+    let cr4 = |cr4| Case { cr4, ..Case::default() };
+    for code in [ADDPS, MOVAPS, MOVUPS_OFF] {
+        check(code, Case::default(), None);
+        check(code, cr0(CR0_TS), Some(NM));
+        check(code, cr0(CR0_EM), Some(UD));
+        check(code, cr0(CR0_EM | CR0_TS), Some(UD));
+        check(code, cr4(CR4_OSFXSR), Some(UD));
+    }
+    check(PADDB_MM, cr0(CR0_TS), Some(NM));
+    check(PADDB_MM, cr0(CR0_EM), Some(UD));
+    check(PADDB_MM, cr4(CR4_OSFXSR), None);
+    for code in [FADD, FNINIT, FNSTSW, FXSAVE] {
+        check(code, Case::default(), None);
+        check(code, cr0(CR0_TS), Some(NM));
+        check(code, cr0(CR0_EM), Some(NM));
+    }
+    check(FWAIT, cr0(CR0_EM), None);
+    check(FWAIT, cr0(CR0_TS | CR0_MP), Some(NM));
+    check(XGETBV, cr4(CR4_OSXSAVE), Some(UD));
+    check(VADDPS, Case::default(), None);
+    check(VADDPS, Case { xcr0: Some(3), ..Case::default() }, Some(UD));
+    check(VADDPS, cr4(CR4_OSXSAVE), Some(UD));
+    check(VADDPS, cr0(CR0_TS), Some(NM));
+}
+
+#[test]
+fn misaligned_operands_and_reserved_bits() {
+    check(MOVAPS_OFF, Case::default(), Some(GP));
+    check(FXSAVE_OFF, Case::default(), Some(GP));
+    check(LDMXCSR, Case::default(), Some(GP));
+}
+
+#[test]
+fn unmasked_exceptions() {
+    let mxcsr = |v| Case { mxcsr: Some(v), ..Case::default() };
+    // 1 / 0.
+    check(DIVPS, mxcsr(0x1f80), None);
+    check(DIVPS, mxcsr(0x1d80), Some(XM));
+    check(DIVPS, Case { cr4: CR4_OSXMMEXCPT, ..mxcsr(0x1d80) }, Some(UD));
+    let x87 = |cw, sw| Case { x87: Some((cw, sw)), cr0: CR0_NE, ..Case::default() };
+    for code in [FADD, FWAIT, PADDB_MM] {
+        check(code, x87(0x37f, 1), None);
+        check(code, x87(0x37e, 0x8081), Some(MF));
+    }
+    check(FNSTSW, x87(0x37e, 0x8081), None);
+    check(FNINIT, x87(0x37e, 0x8081), None);
+}
