@@ -4,6 +4,7 @@ use super::State;
 use iced_x86::{Code, Encoder, Instruction, MemoryOperand, OpCodeOperandKind, Register};
 
 /// An instruction of form `code`, if all its operands are of the kinds here.
+#[expect(clippy::too_many_lines, reason = "a table of operand kinds")]
 pub fn make(code: Code, memory: bool, imm: u8) -> Option<Instruction> {
     use OpCodeOperandKind::*;
     let info = code.op_code();
