@@ -151,6 +151,7 @@ impl Rig {
 }
 
 /// A guest in 64-bit mode at [`CODE`] under EPT; HLT, interrupts and NMIs exit.
+#[rustfmt::skip]
 fn valid() -> Vmcs {
     let mut v = Vmcs::default();
     v.address = REGION;
@@ -159,51 +160,20 @@ fn valid() -> Vmcs {
         set(&[(f.selector, 16), (f.limit, u32::MAX as u64), (f.rights, 0xc093)]);
     }
     set(&[
-        (PinControls, PIN),
-        (ProcControls, PROC),
-        (ProcControls2, PROC2),
-        (ExitControls, EXIT),
-        (EntryControls, ENTRY),
-        (IoBitmapA, IO_BITMAPS),
-        (IoBitmapB, IO_BITMAPS + 0x1000),
-        (MsrBitmap, MSR_BITMAP),
-        (VirtualApicAddress, VIRTUAL_APIC),
-        (ApicAccessAddress, APIC_ACCESS),
-        (EptPointer, EPT | 3 << 3 | 6),
+        (PinControls, PIN), (ProcControls, PROC), (ProcControls2, PROC2),
+        (ExitControls, EXIT), (EntryControls, ENTRY), (EptPointer, EPT | 3 << 3 | 6),
+        (IoBitmapA, IO_BITMAPS), (IoBitmapB, IO_BITMAPS + 0x1000), (MsrBitmap, MSR_BITMAP),
+        (VirtualApicAddress, VIRTUAL_APIC), (ApicAccessAddress, APIC_ACCESS),
         (VmcsLinkPointer, NO_VMCS),
-        (HostCr0, 0x8000_0031),
-        (HostCr3, 0x1000),
-        (HostCr4, 0x2020),
-        (HostEfer, 0x500),
-        (HostCsSelector, 8),
-        (HostSsSelector, 16),
-        (HostTrSelector, 24),
-        (HostGdtrBase, GDT),
-        (HostIdtrBase, IDT),
-        (HostRip, EXITED),
-        (HostRsp, STACK),
-    ]);
-    set(&[
-        (GuestCr0, 0x8000_0031),
-        (GuestCr3, 0x1000),
-        (GuestCr4, 0x2020),
-        (GuestEfer, 0x500),
-        (GuestDr7, 0x400),
-        (GuestRflags, 2),
-        (GuestRip, CODE),
-        (GuestRsp, STACK),
-        (GuestCsSelector, 8),
-        (GuestCsRights, 0xa09b),
-        (GuestTrSelector, 24),
-        (GuestTrRights, 0x8b),
-        (GuestTrLimit, 0x67),
-        (GuestTrBase, TSS),
-        (GuestLdtrSelector, 0),
-        (GuestLdtrRights, 0x1_0000),
-        (GuestGdtrBase, GDT),
-        (GuestGdtrLimit, 0x1f),
-        (GuestIdtrBase, IDT),
-        (GuestIdtrLimit, 0xfff),
+        (HostCr0, 0x8000_0031), (HostCr3, 0x1000), (HostCr4, 0x2020), (HostEfer, 0x500),
+        (HostCsSelector, 8), (HostSsSelector, 16), (HostTrSelector, 24),
+        (HostGdtrBase, GDT), (HostIdtrBase, IDT), (HostRip, EXITED), (HostRsp, STACK),
+        (GuestCr0, 0x8000_0031), (GuestCr3, 0x1000), (GuestCr4, 0x2020), (GuestEfer, 0x500),
+        (GuestDr7, 0x400), (GuestRflags, 2), (GuestRip, CODE), (GuestRsp, STACK),
+        (GuestCsSelector, 8), (GuestCsRights, 0xa09b),
+        (GuestTrSelector, 24), (GuestTrRights, 0x8b), (GuestTrLimit, 0x67), (GuestTrBase, TSS),
+        (GuestLdtrSelector, 0), (GuestLdtrRights, 0x1_0000),
+        (GuestGdtrBase, GDT), (GuestGdtrLimit, 0x1f), (GuestIdtrBase, IDT), (GuestIdtrLimit, 0xfff),
     ]);
     v
 }
