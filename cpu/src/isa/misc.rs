@@ -323,6 +323,9 @@ pub const FORMS: &[Form] = forms! {
     Nop_rm64 => Make::Typed(nop);
     Endbr64 => Make::Typed(nop);
     Endbr32 => Make::Typed(nop);
+    // No shadow stacks: a no-operation in the space reserved for hints.
+    Rdsspd_r32 => Make::Typed(nop);
+    Rdsspq_r64 => Make::Typed(nop);
     Prefetchnta_m8 => Make::Typed(nop);
     Prefetcht0_m8 => Make::Typed(nop);
     Prefetcht1_m8 => Make::Typed(nop);
