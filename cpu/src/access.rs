@@ -214,6 +214,9 @@ impl Cpu {
     /// Loads `buf.len()` bytes (at most a page) from `la`, through segment `seg` for the kind of fault.
     pub fn load_bytes(&mut self, seg: usize, la: u64, buf: &mut [u8]) -> Result<(), Trap> {
         self.check_access(seg, la, buf.len())?;
+        if self.sys.dr7 & 0xff != 0 {
+            self.watch(la, buf.len(), false);
+        }
         let first = (PAGE - (la & (PAGE - 1))) as usize;
         let p = self.translate(la, AccessKind::Read)?;
         if buf.len() <= first {
@@ -228,6 +231,9 @@ impl Cpu {
     /// Stores `buf` (at most a page) at `la`; all of it is checked before the first byte is stored.
     pub fn store_bytes(&mut self, seg: usize, la: u64, buf: &[u8]) -> Result<(), Trap> {
         self.check_access(seg, la, buf.len())?;
+        if self.sys.dr7 & 0xff != 0 {
+            self.watch(la, buf.len(), true);
+        }
         let first = (PAGE - (la & (PAGE - 1))) as usize;
         let p = self.translate(la, AccessKind::Write)?;
         if buf.len() <= first {

@@ -194,7 +194,7 @@ impl Cpu {
             View::Supervisor
         };
         let (bank, view) = (self.bank, self.view);
-        self.tlb = if self.aligned_only() {
+        self.tlb = if self.aligned_only() || self.watching() {
             MISS.0.as_ptr().cast_mut()
         } else {
             self.mmu().tlb(bank, view)
@@ -204,7 +204,7 @@ impl Cpu {
     }
 }
 
-/// A TLB that never hits, for when every access has to be checked for alignment. Never written: fills
+/// A TLB that never hits, for when every access has to be looked at. Never written: fills
 /// go to the bank.
 struct Miss([mmu::TlbEntry; mmu::TLB_ENTRIES]);
 // SAFETY: never written.

@@ -1,19 +1,11 @@
 //! Events at instruction boundaries: priorities, escalation of faults, single steps, halts.
 //! SDM vol. 3, "Prioritization of Concurrent Events" and "Interrupt and Exception Handling".
 
+use crate::debug::DR6_BS;
 use crate::delivery::{Event, EventKind};
 use crate::flags;
 use crate::state::{Activity, Cpu, Segment, seg};
 use crate::trap::{Exception, Trap, vector};
-
-/// DR6.BS: single step.
-pub const DR6_BS: u64 = 1 << 14;
-/// DR6.BT: task switch.
-pub const DR6_BT: u64 = 1 << 15;
-/// DR6.BD: access to a debug register.
-pub const DR6_BD: u64 = 1 << 13;
-/// DR7.GD: general detect.
-pub const DR7_GD: u64 = 1 << 13;
 
 /// How many events [`Recent`] keeps.
 const RECENT: usize = 8;
@@ -145,40 +137,6 @@ impl Cpu {
         true
     }
 
-    /// Instruction breakpoints at the next instruction. SDM vol. 3, "Instruction-Breakpoint Exception
-    /// Condition".
-    fn code_breakpoints(&mut self) {
-        if self.sys.dr7 & 0xff == 0
-            || self.rflags_system & flags::RF != 0
-            || self.sys.activity != Activity::Active
-        {
-            return;
-        }
-        let la = if self.is_64() {
-            self.rip
-        } else {
-            self.rip.wrapping_add(self.seg_base[seg::CS]) as u32 as u64
-        };
-        let (dr7, dr) = (self.sys.dr7, self.sys.dr);
-        let met = |n: usize| dr7 >> (16 + 4 * n) & 3 == 0 && dr[n] == la;
-        let bits = (0..4).filter(|&n| met(n)).fold(0, |b, n| b | 1 << n);
-        let enabled = |n: u64| dr7 >> (2 * n) & 3 != 0;
-        if (0..4).any(|n| bits >> n & 1 != 0 && enabled(n)) {
-            self.raise_debug(bits);
-        }
-    }
-
-    /// Raises #DB with these bits for DR6.
-    pub(crate) fn raise_debug(&mut self, bits: u64) {
-        self.raise(Exception { vector: vector::DB, error: None, address: bits });
-    }
-
-    /// Records the bits of a #DB that is delivered.
-    pub(crate) fn take_debug_bits(&mut self, bits: u64) {
-        self.sys.dr6 = (self.sys.dr6 & !0xf) | bits;
-        self.sys.dr7 &= !DR7_GD;
-    }
-
     /// The retired-instruction count of the next timer of the processor's own (APIC timer, preemption
     /// timer); `u64::MAX` for none.
     pub(crate) fn next_timer(&self) -> u64 {
@@ -207,6 +165,7 @@ impl Cpu {
             self.sys.sti_shadow = false;
             self.sys.ss_shadow = false;
             self.sys.step_trap = self.rflags_system & flags::TF != 0;
+            self.sys.watch_hits = 0;
             self.rflags_system &= !flags::RF;
         }
     }
@@ -216,6 +175,7 @@ impl Cpu {
         if std::mem::take(&mut self.sys.step_trap) {
             self.sys.pending_debug |= DR6_BS;
         }
+        self.sys.pending_debug |= std::mem::take(&mut self.sys.watch_hits);
         self.vmx_after_step();
     }
 

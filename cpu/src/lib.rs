@@ -15,6 +15,7 @@ pub mod block;
 pub mod bus;
 pub mod control;
 pub mod cpuid;
+pub mod debug;
 pub mod decode;
 pub mod delivery;
 pub mod descriptors;

@@ -175,6 +175,8 @@ pub struct System {
     pub pending_debug: u64,
     /// State of the random number generator.
     pub random: u64,
+    /// Breakpoints on data that the running instruction has met.
+    pub watch_hits: u64,
     /// TF was set when the running instruction began.
     pub step_trap: bool,
     /// The event that is being delivered.

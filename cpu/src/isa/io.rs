@@ -45,6 +45,7 @@ fn port(cpu: &Cpu, i: &Instruction, n: u32) -> u16 {
 fn input<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let port = port(cpu, i, 1);
     cpu.io_allowed(port, W::BYTES)?;
+    cpu.watch_port(port, W::BYTES);
     cpu.vmx_intercept_io(i, port, W::BYTES as u8, true)?;
     let now = cpu.now();
     let v = cpu.bus().port_read(port, W::BYTES as u8, now);
@@ -56,6 +57,7 @@ fn input<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 fn output<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let port = port(cpu, i, 0);
     cpu.io_allowed(port, W::BYTES)?;
+    cpu.watch_port(port, W::BYTES);
     cpu.vmx_intercept_io(i, port, W::BYTES as u8, false)?;
     let (now, v) = (cpu.now(), W::of(cpu.regs[gpr::RAX]).u() as u32);
     cpu.bus().port_write(port, W::BYTES as u8, v, now);
@@ -113,6 +115,7 @@ fn ins<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     repeat(cpu, i, size, |cpu| {
         let port = cpu.regs[gpr::RDX] as u16;
         cpu.io_allowed(port, W::BYTES)?;
+        cpu.watch_port(port, W::BYTES);
         cpu.vmx_intercept_io(i, port, W::BYTES as u8, true)?;
         let off = cut(cpu.regs[gpr::RDI], size);
         let la = cpu.linear(seg::ES, off, W::BYTES, true)?;
@@ -133,6 +136,7 @@ fn outs<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     repeat(cpu, i, size, |cpu| {
         let port = cpu.regs[gpr::RDX] as u16;
         cpu.io_allowed(port, W::BYTES)?;
+        cpu.watch_port(port, W::BYTES);
         cpu.vmx_intercept_io(i, port, W::BYTES as u8, false)?;
         let s = segment_number(i.memory_segment());
         let off = cut(cpu.regs[gpr::RSI], size);

@@ -101,7 +101,8 @@ fn repeat(
     if !i.has_rep_prefix() && !i.has_repne_prefix() {
         return step(cpu, 1).map(|_| ());
     }
-    let mut budget = if cpu.rflags_system & flags::TF != 0 { 1 } else { CHUNK };
+    let single = cpu.rflags_system & flags::TF != 0 || cpu.watching();
+    let mut budget = if single { 1 } else { CHUNK };
     loop {
         let count = s.offset(cpu, gpr::RCX);
         if count == 0 {
@@ -121,6 +122,9 @@ fn repeat(
 
 /// The frame behind a run of bytes, if it is RAM without traps.
 fn frame(cpu: &mut Cpu, la: u64, kind: AccessKind) -> Result<Option<HostPhys>, Trap> {
+    if cpu.watching() {
+        return Ok(None);
+    }
     let p = cpu.translate(la, kind)?;
     let plain = cpu.mmu().ram.is_ram(p) && !cpu.mmu().kinds(p).trap;
     Ok(plain.then_some(p))

@@ -3,8 +3,8 @@
 
 use super::{Form, Make, forms};
 use crate::control::*;
+use crate::debug::{DR6_BD, DR7_GD};
 use crate::descriptors::system as kind;
-use crate::events::{DR6_BD, DR7_GD};
 use crate::flags;
 use crate::state::{Activity, Cpu, ar, seg};
 use crate::trap::{Exception, Trap, vector};
@@ -146,7 +146,10 @@ impl Cpu {
         }
         match n {
             6 => self.sys.dr6 = v & 0xe00f | 0xffff_0ff0,
-            7 => self.sys.dr7 = v & 0xffff_23ff | 0x400,
+            7 => {
+                self.sys.dr7 = v & 0xffff_23ff | 0x400;
+                self.update_view();
+            }
             _ => self.sys.dr[n & 3] = v,
         }
         Ok(())
