@@ -1,7 +1,8 @@
 //! Events and privilege changes: small programs on a bare processor, in real, protected and 64-bit mode.
 //! Each handler is a HLT at an address that tells its vector; the row says what it finds on its stack.
 
-use cpu::bus::{Bus, Message};
+use cpu::apic::Apic;
+use cpu::bus::{Bus, Destination, Message};
 use cpu::model::Model;
 use cpu::state::{Activity, Segment, TableRegister, ar, seg};
 use cpu::{CodeCache, Cpu, Stop};
@@ -443,4 +444,197 @@ fn segments_of_protected_mode() {
     check(Protected, 0, &[0x31, 0xc0, 0x8e, 0xd8, 0x8b, 0], 13, &[(0, 0), (1, CODE + 4)]);
     // A far jump to data: #GP(selector).
     check(Protected, 0, &[0xea, 0, 0, 0, 0, 0x10, 0], 13, &[(0, 0x10), (1, CODE)]);
+}
+
+/// A call gate of DPL 3 at GDT 30h (and 38h) to a handler that halts.
+fn with_call_gate(mode: Mode, parameters: u64) -> Rig {
+    let mut r = Rig::new(mode, 3);
+    let to = HANDLERS + 0x700;
+    let low = (to & 0xffff) | 8 << 16 | parameters << 32 | 0xec << 40;
+    r.put(GDT + 0x30, &low.to_le_bytes());
+    r.put(GDT + 0x38, &[0; 8]);
+    r
+}
+
+#[test]
+fn call_gates() {
+    // call 33h:0
+    let mut r = with_call_gate(Protected, 2);
+    r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x33, 0]);
+    r.put(STACK, &0x2222_2222_1111_1111u64.to_le_bytes());
+    let stack = [(0, CODE + 7), (1, 0x1b), (2, 0x1111_1111), (3, 0x2222_2222), (4, STACK)];
+    finish(&mut r, Protected, 0x70, &stack);
+    assert_eq!(r.cpu.sys.cpl, 0);
+    // ret 8 (far): back to level 3, past the parameters on both stacks; then hlt is #GP
+    r.put(HANDLERS + 0x701, &[0xca, 8, 0]);
+    r.put(CODE + 7, &[0xf4]);
+    r.cpu.sys.activity = Activity::Active;
+    finish(&mut r, Protected, 13, &[(0, 0), (1, CODE + 7), (2, 0x1b), (4, STACK + 8)]);
+    // call [rip + 2] in 64-bit mode
+    let mut r = with_call_gate(Long, 0);
+    r.put(CODE, &[0xff, 0x1d, 2, 0, 0, 0, 0x90, 0x90, 0, 0, 0, 0, 0x33, 0]);
+    finish(&mut r, Long, 0x70, &[(0, CODE + 6), (1, 0x1b), (2, STACK), (3, 0x23)]);
+    // A gate whose DPL is lower than the CPL.
+    let mut r = with_call_gate(Protected, 0);
+    r.put(GDT + 0x35, &[0x8c]);
+    r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x33, 0]);
+    finish(&mut r, Protected, 13, &[(0, 0x30), (1, CODE)]);
+}
+
+#[test]
+fn virtual_8086_mode() {
+    let mut r = Rig::new(Protected, 0);
+    // iretd to 0900h:0010h with IOPL 3: int 50h there; its gate needs DPL 3
+    let frame = [0x10u32, 0x900, 0x2_3002, 0xff0, 0xd00, 0x111, 0x222, 0x333, 0x444];
+    for (n, v) in frame.iter().enumerate() {
+        r.put(STACK + 4 * n as u64, &v.to_le_bytes());
+    }
+    r.gate(Protected, 0x50, 0xee, 0);
+    r.put(CODE, &[0xcf]);
+    r.put(CODE + 0x10, &[0xcd, 0x50]);
+    let stack = [(0, 0x12), (1, 0x900), (2, 0x2_3002), (3, 0xff0), (4, 0xd00), (5, 0x111)];
+    finish(&mut r, Protected, 0x50, &stack);
+    assert_eq!(r.word(r.cpu.regs[4] + 32, 4), 0x444, "GS");
+    assert_eq!(r.cpu.sys.seg[seg::DS].selector, 0);
+    assert_eq!((r.cpu.sys.cpl, r.cpu.rflags() >> 17 & 1), (0, 0));
+    // Below IOPL 3 the same is #GP(0).
+    r = Rig::new(Protected, 0);
+    for (n, v) in frame.iter().enumerate() {
+        r.put(STACK + 4 * n as u64, &v.to_le_bytes());
+    }
+    r.put(STACK + 8, &0x2_0002u32.to_le_bytes());
+    r.put(CODE, &[0xcf]);
+    r.put(CODE + 0x10, &[0xcd, 0x50]);
+    finish(&mut r, Protected, 13, &[(0, 0), (1, 0x10), (2, 0x900)]);
+}
+
+#[test]
+fn sixteen_bit_gates() {
+    let mut r = Rig::new(Protected, 3);
+    r.gate(Protected, 6, 0x86, 0);
+    r.put(CODE, &[0x0f, 0x0b]);
+    assert_eq!(r.run(), Stop::Idle);
+    assert_eq!(r.vector(), Some(6));
+    let sp = r.cpu.regs[4];
+    let words = [CODE, 0x1b, 2, STACK, 0x23];
+    for (n, want) in words.iter().enumerate() {
+        assert_eq!(r.word(sp + 2 * n as u64, 2), *want, "word {n}");
+    }
+}
+
+/// A second task at 1_2000h whose TSS descriptor is at GDT 30h; it halts at handler 71h.
+fn with_task() -> Rig {
+    const OTHER: u64 = 0x1_2000;
+    let mut r = Rig::new(Protected, 0);
+    let low = 0x67 | (OTHER & 0xffff) << 16 | (OTHER >> 16) << 32 | 0x89 << 40;
+    r.put(GDT + 0x30, &low.to_le_bytes());
+    // The current TSS is busy.
+    r.put(GDT + 0x2d, &[0x8b]);
+    let mut put = |off: u64, v: u64| r.put(OTHER + off, &(v as u32).to_le_bytes());
+    put(32, HANDLERS + 0x710);
+    put(36, 2);
+    put(40, 0xaaaa);
+    put(56, STACK0);
+    for s in [72, 80, 84, 88, 92] {
+        put(s, 0x10);
+    }
+    put(76, 8);
+    r
+}
+
+#[test]
+fn task_switches() {
+    // jmp 30h:0: the old task is available again, its state saved; TS is set
+    let mut r = with_task();
+    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
+    finish(&mut r, Protected, 0x71, &[]);
+    assert_eq!((r.cpu.regs[0], r.cpu.regs[4]), (0xaaaa, STACK0));
+    assert_eq!(r.cpu.sys.tr.selector, 0x30);
+    assert_eq!(r.cpu.sys.cr0 & 8, 8);
+    assert_eq!(r.word(GDT + 0x2d, 1), 0x89);
+    assert_eq!(r.word(GDT + 0x35, 1), 0x8b);
+    assert_eq!(r.word(TSS + 32, 4), CODE + 7);
+    // call 30h:0, there iret: back behind the call
+    let mut r = with_task();
+    r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x30, 0, 0xcc]);
+    r.put(HANDLERS + 0x710, &[0xcf]);
+    finish(&mut r, Protected, 3, &[(0, CODE + 8)]);
+    assert_eq!(r.cpu.sys.tr.selector, 0x28);
+    assert_eq!(r.cpu.regs[4], STACK - 12);
+    assert_eq!(r.word(GDT + 0x35, 1), 0x89);
+    // A task gate for #GP, with the error code on the new stack.
+    let mut r = with_task();
+    r.put(IDT + 13 * 8, &(0x30u64 << 16 | 0x85 << 40).to_le_bytes());
+    r.put(CODE, &[0x66, 0xb8, 0x48, 0, 0x8e, 0xd8]);
+    finish(&mut r, Protected, 0x71, &[(0, 0x48)]);
+    assert_eq!(r.word(0x1_2000, 2), 0x28, "back link");
+    assert_eq!(r.cpu.rflags() & 0x4000, 0x4000);
+    // A busy task: #GP(selector).
+    let mut r = with_task();
+    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x28, 0]);
+    finish(&mut r, Protected, 13, &[(0, 0x28), (1, CODE)]);
+}
+
+#[test]
+fn init_and_start_up() {
+    // Both may wait by the time that the processor looks.
+    let message = |delivery| Message {
+        destination: Destination::Physical(1),
+        delivery,
+        vector: 9,
+        level: false,
+        source: 0,
+    };
+    for running in [false, true] {
+        let mut r = Rig::new(Real, 0);
+        r.cpu.apic = Apic::new(1);
+        if !running {
+            r.cpu.wait_for_sipi();
+        }
+        r.put(CODE, &[0xf4]);
+        r.cpu.rip = 0x500;
+        r.cpu.receive(&message(5));
+        r.cpu.receive(&message(6));
+        assert!(r.cpu.wakeable());
+        assert_eq!(r.run(), Stop::Idle);
+        assert_eq!((r.cpu.sys.activity, r.cpu.rip), (Activity::Hlt, 1));
+        assert_eq!(r.cpu.sys.seg[seg::CS].base, CODE);
+        // A start-up IPI to a running processor is lost.
+        r.cpu.receive(&message(6));
+        assert!(!r.cpu.wakeable());
+    }
+}
+
+/// Breakpoint 0 with R/W field `kind` on 8 bytes at 1_1000h; the trap is met behind `code`.
+#[track_caller]
+fn check_watch(kind: u64, code: &[u8], hit: bool) {
+    let mut r = Rig::new(Long, 0);
+    r.put(CODE, code);
+    r.put(CODE + code.len() as u64, &[0xcc]);
+    r.cpu.regs[3] = 0x1_1004;
+    r.cpu.sys.dr[0] = 0x1_1000;
+    r.cpu.sys.dr7 = 0x402 | kind << 16 | 2 << 18;
+    let (vector, rip) = if hit { (1, 0) } else { (3, 1) };
+    finish(&mut r, Long, vector, &[(0, CODE + code.len() as u64 + rip)]);
+    assert_eq!(r.cpu.sys.dr6 & 0xf, hit as u64);
+}
+
+#[test]
+fn watchpoints() {
+    // mov [rbx], eax; mov eax, [rbx]; mov eax, [rbx - 8]; mov al, [rbx - 5]; inc dword [rbx]
+    check_watch(1, &[0x89, 0x03], true);
+    check_watch(3, &[0x89, 0x03], true);
+    check_watch(1, &[0x8b, 0x03], false);
+    check_watch(3, &[0x8b, 0x03], true);
+    check_watch(3, &[0x8b, 0x43, 0xf8], false);
+    check_watch(3, &[0x8a, 0x43, 0xfb], false);
+    check_watch(1, &[0xff, 0x03], true);
+    // A repeated store stops behind the element that hit: 3 of 8 bytes are left.
+    let mut r = Rig::new(Long, 0);
+    r.put(CODE, &[0xf3, 0xaa]);
+    (r.cpu.regs[7], r.cpu.regs[1]) = (0x1_0ffc, 8);
+    r.cpu.sys.dr[1] = 0x1_1000;
+    r.cpu.sys.dr7 = 0x408 | 1 << 20;
+    finish(&mut r, Long, 1, &[(0, CODE)]);
+    assert_eq!((r.cpu.regs[1], r.cpu.sys.dr6 & 0xf), (3, 2));
 }
