@@ -87,6 +87,9 @@ impl Cpu {
 
     /// Takes the highest event that is pending and not blocked.
     pub(crate) fn service_events(&mut self) {
+        if self.sys.task_fault.is_some() {
+            return;
+        }
         if self.take_init() || self.vmx_high_event() {
             return;
         }

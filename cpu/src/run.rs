@@ -100,6 +100,9 @@ impl Cpu {
 
     /// Runs blocks until something stops them, at the latest at `until`.
     fn slice(&mut self, until: u64) {
+        if let Some(e) = self.sys.task_fault.take() {
+            return self.handle(Trap::Fault(e));
+        }
         self.leave = false;
         let now = self.now();
         let remaining = (until - now) as i64;

@@ -12,7 +12,7 @@ use crate::events::Recent;
 use crate::fpu::Fpu;
 use crate::model::Model;
 use crate::op::Op;
-use crate::trap::Trap;
+use crate::trap::{Exception, Trap};
 use crate::vmx::Vmx;
 use mmu::{Mmu, Regime, TlbEntry, View};
 use serde::{Deserialize, Serialize};
@@ -177,6 +177,8 @@ pub struct System {
     pub random: u64,
     /// Breakpoints on data that the running instruction has met.
     pub watch_hits: u64,
+    /// A fault that a task switch met in the new task, to be raised there.
+    pub task_fault: Option<Exception>,
     /// TF was set when the running instruction began.
     pub step_trap: bool,
     /// The event that is being delivered.

@@ -106,7 +106,7 @@ impl Cpu {
         self.sys.cr0 |= CR0_TS;
         let nested = matches!(source, Source::Call | Source::Gate);
         if let Err(Trap::Fault(e)) = self.enter_task(&image, nested, error) {
-            self.raise(e);
+            self.sys.task_fault = Some(e);
         }
         Ok(())
     }

@@ -569,6 +569,11 @@ fn task_switches() {
     finish(&mut r, Protected, 0x71, &[(0, 0x48)]);
     assert_eq!(r.word(0x1_2000, 2), 0x28, "back link");
     assert_eq!(r.cpu.rflags() & 0x4000, 0x4000);
+    // A fault that the switch meets in the new task: a DS that does not exist.
+    let mut r = with_task();
+    r.put(0x1_2000 + 84, &[0x48]);
+    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
+    finish(&mut r, Protected, 10, &[(0, 0x48), (1, HANDLERS + 0x710)]);
     // A busy task: #GP(selector).
     let mut r = with_task();
     r.put(CODE, &[0xea, 0, 0, 0, 0, 0x28, 0]);
