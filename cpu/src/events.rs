@@ -120,17 +120,20 @@ impl Cpu {
 
     /// INIT, and the start-up IPI that an INIT waits for. True if the processor was reset or started.
     fn take_init(&mut self) -> bool {
-        if self.sys.init_pending && !self.vmx_blocks_init() {
+        let init = self.sys.init_pending && !self.vmx_blocks_init();
+        if init {
             self.sys.init_pending = false;
             if self.vmx_init() {
                 return true;
             }
             self.init();
-            return true;
         }
-        let Some(page) = self.sys.sipi_pending.take() else { return false };
-        if self.sys.activity != Activity::WaitSipi || self.vmx_sipi(page) {
-            return false;
+        let Some(page) = self.sys.sipi_pending.take() else { return init };
+        if self.sys.activity != Activity::WaitSipi {
+            return init;
+        }
+        if self.vmx_sipi(page) {
+            return true;
         }
         let cs = self.sys.seg[seg::CS];
         let (selector, base) = ((page as u16) << 8, (page as u64) << 12);

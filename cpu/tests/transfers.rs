@@ -1,0 +1,232 @@
+//! Privilege changes and mode switches: small programs on a bare processor. The row says what the handler
+//! that is reached finds on its stack.
+
+mod rig;
+
+use cpu::Stop;
+use cpu::state::{Activity, seg};
+use rig::*;
+
+/// Runs from `cpl` 0 with these quadwords on the stack; stops in `hlt` or a handler at `rip`.
+#[track_caller]
+fn check_iretq(frame: [u64; 5], rip: u64, cpl: u8) {
+    let mut r = Rig::new(Long, 0);
+    r.put(CODE, &[0x48, 0xcf]);
+    // The target: int3.
+    r.put(CODE + 0x100, &[0xcc]);
+    for (n, v) in frame.iter().enumerate() {
+        r.put(STACK + 8 * n as u64, &v.to_le_bytes());
+    }
+    assert_eq!(r.run(), Stop::Idle);
+    let slots = if r.vector() == Some(3) { 0 } else { 8 };
+    let at = r.cpu.regs[4];
+    assert_eq!(r.word(at + slots, 8), rip);
+    assert_eq!(r.word(at + slots + 8, 8) & 3, cpl as u64);
+}
+
+#[test]
+fn iretq() {
+    let to = CODE + 0x100;
+    check_iretq([to, 8, 2, STACK, 0x10], to + 1, 0);
+    check_iretq([to, 8, 2, STACK, 0], to + 1, 0);
+    check_iretq([to, 0x1b, 2, STACK, 0x23], to + 1, 3);
+    // A null SS at level 3, an SS of another level, a data segment as CS: #GP at the IRET.
+    check_iretq([to, 0x1b, 2, STACK, 0], CODE, 0);
+    check_iretq([to, 0x1b, 2, STACK, 0x10], CODE, 0);
+    check_iretq([to, 0x10, 2, STACK, 0x10], CODE, 0);
+    check_iretq([1 << 63, 8, 2, STACK, 0x10], CODE, 0);
+    // NT is #GP in IA-32e mode.
+    let mut r = Rig::new(Long, 0);
+    r.cpu.set_rflags(1 << 14 | 2);
+    r.put(CODE, &[0x48, 0xcf]);
+    finish(&mut r, Long, 13, &[(0, 0), (1, CODE)]);
+}
+
+#[test]
+fn system_calls() {
+    let mut r = Rig::new(Long, 3);
+    r.cpu.sys.msr.star = 0x13 << 48 | 8 << 32;
+    r.cpu.sys.msr.lstar = CODE + 0x100;
+    r.cpu.sys.msr.sfmask = 0x200;
+    r.cpu.set_rflags(0x202);
+    // syscall; int3  ...  sysretq
+    r.put(CODE, &[0x0f, 0x05, 0xcc]);
+    r.put(CODE + 0x100, &[0x48, 0x0f, 0x07]);
+    finish(&mut r, Long, 3, &[(0, CODE + 3), (1, 0x23), (2, 0x202), (4, 0x1b)]);
+    assert_eq!(r.cpu.regs[1], CODE + 2);
+    assert_eq!(r.cpu.regs[11], 0x202);
+}
+
+#[test]
+fn from_real_to_long_mode() {
+    let mut r = Rig::new(Real, 0);
+    let gdt = [0, CODE32, DATA32, CODE64];
+    for (n, d) in gdt.iter().enumerate() {
+        r.put(GDT + 8 * n as u64, &d.to_le_bytes());
+    }
+    r.put(0x700, &[0x1f, 0, 0, 0x50, 0, 0]);
+    // lgdt [700h]; mov eax, cr0; or al, 1; mov cr0, eax; jmp 8:dword CODE + 20h
+    r.put(CODE, &[0x66, 0x0f, 0x01, 0x16, 0x00, 0x07, 0x0f, 0x20, 0xc0, 0x0c, 1]);
+    r.put(CODE + 11, &[0x0f, 0x22, 0xc0, 0x66, 0xea, 0x20, 0x90, 0, 0, 8, 0]);
+    // mov ax, 10h; mov ds, ax; mov ss, ax; mov eax, 20h; mov cr4, eax; mov eax, 1000h; mov cr3, eax
+    let a = [0x66, 0xb8, 0x10, 0, 0x8e, 0xd8, 0x8e, 0xd0, 0xb8, 0x20, 0, 0, 0, 0x0f, 0x22, 0xe0];
+    let b = [0xb8, 0, 0x10, 0, 0, 0x0f, 0x22, 0xd8];
+    // mov ecx, c0000080h; rdmsr; or ah, 1; wrmsr; mov eax, cr0; bts eax, 31; mov cr0, eax
+    let c = [0xb9, 0x80, 0, 0, 0xc0, 0x0f, 0x32, 0x80, 0xcc, 1, 0x0f, 0x30, 0x0f, 0x20, 0xc0];
+    let d = [0x0f, 0xba, 0xe8, 31, 0x0f, 0x22, 0xc0];
+    // jmp 18h:CODE + 80h;  mov rax, 1122334455667788h; hlt
+    let e = [0xea, 0x80, 0x90, 0, 0, 0x18, 0];
+    r.put(CODE + 0x20, &[&a[..], &b, &c, &d, &e].concat());
+    r.put(CODE + 0x80, &[0x48, 0xb8, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0xf4]);
+    assert_eq!(r.run(), Stop::Idle, "{:x?}", r.cpu.stats.recent);
+    assert_eq!(r.cpu.regs[0], 0x1122_3344_5566_7788);
+    assert_eq!(r.cpu.rip, CODE + 0x8b);
+    assert_eq!(r.cpu.sys.efer & 0x500, 0x500);
+}
+
+#[test]
+fn segments_of_protected_mode() {
+    // mov ax, 48h (outside the GDT); mov ds, ax
+    check(Protected, 0, &[0x66, 0xb8, 0x48, 0, 0x8e, 0xd8], 13, &[(0, 0x48), (1, CODE + 4)]);
+    // Level 3 may not load a segment of level 0, nor a null SS.
+    check(Protected, 3, &[0x66, 0xb8, 0x10, 0, 0x8e, 0xd8], 13, &[(0, 0x10), (1, CODE + 4)]);
+    check(Protected, 3, &[0x66, 0x31, 0xc0, 0x8e, 0xd0], 13, &[(0, 0), (1, CODE + 3)]);
+    // A null DS faults when it is used.
+    check(Protected, 0, &[0x31, 0xc0, 0x8e, 0xd8, 0x8b, 0], 13, &[(0, 0), (1, CODE + 4)]);
+    // A far jump to data: #GP(selector).
+    check(Protected, 0, &[0xea, 0, 0, 0, 0, 0x10, 0], 13, &[(0, 0x10), (1, CODE)]);
+}
+
+/// A call gate of DPL 3 at GDT 30h (and 38h) to a handler that halts.
+fn with_call_gate(mode: Mode, parameters: u64) -> Rig {
+    let mut r = Rig::new(mode, 3);
+    let to = HANDLERS + 0x700;
+    let low = (to & 0xffff) | 8 << 16 | parameters << 32 | 0xec << 40;
+    r.put(GDT + 0x30, &low.to_le_bytes());
+    r.put(GDT + 0x38, &[0; 8]);
+    r
+}
+
+#[test]
+fn call_gates() {
+    // call 33h:0
+    let mut r = with_call_gate(Protected, 2);
+    r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x33, 0]);
+    r.put(STACK, &0x2222_2222_1111_1111u64.to_le_bytes());
+    let stack = [(0, CODE + 7), (1, 0x1b), (2, 0x1111_1111), (3, 0x2222_2222), (4, STACK)];
+    finish(&mut r, Protected, 0x70, &stack);
+    assert_eq!(r.cpu.sys.cpl, 0);
+    // ret 8 (far): back to level 3, past the parameters on both stacks; then hlt is #GP
+    r.put(HANDLERS + 0x701, &[0xca, 8, 0]);
+    r.put(CODE + 7, &[0xf4]);
+    r.cpu.sys.activity = Activity::Active;
+    finish(&mut r, Protected, 13, &[(0, 0), (1, CODE + 7), (2, 0x1b), (4, STACK + 8)]);
+    // call [rip + 2] in 64-bit mode
+    let mut r = with_call_gate(Long, 0);
+    r.put(CODE, &[0xff, 0x1d, 2, 0, 0, 0, 0x90, 0x90, 0, 0, 0, 0, 0x33, 0]);
+    finish(&mut r, Long, 0x70, &[(0, CODE + 6), (1, 0x1b), (2, STACK), (3, 0x23)]);
+    // A gate whose DPL is lower than the CPL.
+    let mut r = with_call_gate(Protected, 0);
+    r.put(GDT + 0x35, &[0x8c]);
+    r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x33, 0]);
+    finish(&mut r, Protected, 13, &[(0, 0x30), (1, CODE)]);
+}
+
+#[test]
+fn virtual_8086_mode() {
+    let mut r = Rig::new(Protected, 0);
+    // iretd to 0900h:0010h with IOPL 3: int 50h there; its gate needs DPL 3
+    let frame = [0x10u32, 0x900, 0x2_3002, 0xff0, 0xd00, 0x111, 0x222, 0x333, 0x444];
+    for (n, v) in frame.iter().enumerate() {
+        r.put(STACK + 4 * n as u64, &v.to_le_bytes());
+    }
+    r.gate(Protected, 0x50, 0xee, 0);
+    r.put(CODE, &[0xcf]);
+    r.put(CODE + 0x10, &[0xcd, 0x50]);
+    let stack = [(0, 0x12), (1, 0x900), (2, 0x2_3002), (3, 0xff0), (4, 0xd00), (5, 0x111)];
+    finish(&mut r, Protected, 0x50, &stack);
+    assert_eq!(r.word(r.cpu.regs[4] + 32, 4), 0x444, "GS");
+    assert_eq!(r.cpu.sys.seg[seg::DS].selector, 0);
+    assert_eq!((r.cpu.sys.cpl, r.cpu.rflags() >> 17 & 1), (0, 0));
+    // Below IOPL 3 the same is #GP(0).
+    r = Rig::new(Protected, 0);
+    for (n, v) in frame.iter().enumerate() {
+        r.put(STACK + 4 * n as u64, &v.to_le_bytes());
+    }
+    r.put(STACK + 8, &0x2_0002u32.to_le_bytes());
+    r.put(CODE, &[0xcf]);
+    r.put(CODE + 0x10, &[0xcd, 0x50]);
+    finish(&mut r, Protected, 13, &[(0, 0), (1, 0x10), (2, 0x900)]);
+}
+
+#[test]
+fn sixteen_bit_gates() {
+    let mut r = Rig::new(Protected, 3);
+    r.gate(Protected, 6, 0x86, 0);
+    r.put(CODE, &[0x0f, 0x0b]);
+    assert_eq!(r.run(), Stop::Idle);
+    assert_eq!(r.vector(), Some(6));
+    let sp = r.cpu.regs[4];
+    let words = [CODE, 0x1b, 2, STACK, 0x23];
+    for (n, want) in words.iter().enumerate() {
+        assert_eq!(r.word(sp + 2 * n as u64, 2), *want, "word {n}");
+    }
+}
+
+/// A second task at 1_2000h whose TSS descriptor is at GDT 30h; it halts at handler 71h.
+fn with_task() -> Rig {
+    const OTHER: u64 = 0x1_2000;
+    let mut r = Rig::new(Protected, 0);
+    let low = 0x67 | (OTHER & 0xffff) << 16 | (OTHER >> 16) << 32 | 0x89 << 40;
+    r.put(GDT + 0x30, &low.to_le_bytes());
+    // The current TSS is busy.
+    r.put(GDT + 0x2d, &[0x8b]);
+    let mut put = |off: u64, v: u64| r.put(OTHER + off, &(v as u32).to_le_bytes());
+    put(32, HANDLERS + 0x710);
+    put(36, 2);
+    put(40, 0xaaaa);
+    put(56, STACK0);
+    for s in [72, 80, 84, 88, 92] {
+        put(s, 0x10);
+    }
+    put(76, 8);
+    r
+}
+
+#[test]
+fn task_switches() {
+    // jmp 30h:0: the old task is available again, its state saved; TS is set
+    let mut r = with_task();
+    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
+    finish(&mut r, Protected, 0x71, &[]);
+    assert_eq!((r.cpu.regs[0], r.cpu.regs[4]), (0xaaaa, STACK0));
+    assert_eq!(r.cpu.sys.tr.selector, 0x30);
+    assert_eq!(r.cpu.sys.cr0 & 8, 8);
+    assert_eq!(r.word(GDT + 0x2d, 1), 0x89);
+    assert_eq!(r.word(GDT + 0x35, 1), 0x8b);
+    assert_eq!(r.word(TSS + 32, 4), CODE + 7);
+    // call 30h:0, there iret: back behind the call
+    let mut r = with_task();
+    r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x30, 0, 0xcc]);
+    r.put(HANDLERS + 0x710, &[0xcf]);
+    finish(&mut r, Protected, 3, &[(0, CODE + 8)]);
+    assert_eq!(r.cpu.sys.tr.selector, 0x28);
+    assert_eq!(r.cpu.regs[4], STACK - 12);
+    assert_eq!(r.word(GDT + 0x35, 1), 0x89);
+    // A task gate for #GP, with the error code on the new stack.
+    let mut r = with_task();
+    r.put(IDT + 13 * 8, &(0x30u64 << 16 | 0x85 << 40).to_le_bytes());
+    r.put(CODE, &[0x66, 0xb8, 0x48, 0, 0x8e, 0xd8]);
+    finish(&mut r, Protected, 0x71, &[(0, 0x48)]);
+    assert_eq!(r.word(0x1_2000, 2), 0x28, "back link");
+    assert_eq!(r.cpu.rflags() & 0x4000, 0x4000);
+    // A fault that the switch meets in the new task: a DS that does not exist.
+    let mut r = with_task();
+    r.put(0x1_2000 + 84, &[0x48]);
+    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
+    finish(&mut r, Protected, 10, &[(0, 0x48), (1, HANDLERS + 0x710)]);
+    // A busy task: #GP(selector).
+    let mut r = with_task();
+    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x28, 0]);
+    finish(&mut r, Protected, 13, &[(0, 0x28), (1, CODE)]);
+}
