@@ -54,8 +54,11 @@ fn command() -> Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "-q", "--release", "-p", "frontend"]).current_dir(&root);
     ensure!(cargo.status()?.success(), "strata does not build");
-    let test = std::env::current_exe()?;
-    let target = test.ancestors().nth(3).context("a test lies in target/PROFILE/deps")?;
+    let program = std::env::current_exe()?;
+    let folders = program.ancestors().skip(1);
+    // A test lies in target/PROFILE/deps, a program in target/PROFILE.
+    let mut outer = folders.skip_while(|folder| folder.ends_with("deps"));
+    let target = outer.nth(1).context("programs and tests lie below target/PROFILE")?;
     Ok(target.join("release/strata"))
 }
 
