@@ -1,44 +1,10 @@
 //! Cases: every instruction form, from its opcode, with random prefixes, operands and states.
 
-use super::{CODE, Case, DATA, DATA_SIZE};
+use super::{CODE, Case, DATA, DATA_SIZE, Mode, Random};
 use iced_x86::{
     Code, CpuidFeature, Decoder, DecoderOptions, EncodingKind, MandatoryPrefix, Mnemonic,
     OpCodeTableKind, OpKind, Register,
 };
-
-/// A small deterministic generator (SplitMix64).
-#[derive(Clone, Debug)]
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next 64 bits.
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    /// Below `n`.
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.draw() % n
-    }
-
-    /// A word that is often an edge value.
-    pub fn word(&mut self) -> u64 {
-        let v = self.draw();
-        match self.below(8) {
-            0 => 0,
-            1 => u64::MAX,
-            2 => 1 << self.below(64),
-            3 => (1 << self.below(64)) - 1,
-            4 => self.below(256),
-            5 => self.below(256).wrapping_neg(),
-            6 => v as u32 as u64,
-            _ => v,
-        }
-    }
-}
 
 /// The forms that user mode can run alone and that do not look at what the child has beyond the case.
 pub fn forms() -> Vec<Code> {
@@ -215,21 +181,14 @@ fn register_in_opcode(code: Code) -> bool {
     (0..o.op_count()).any(|n| format!("{:?}", o.op_kind(n)).ends_with("opcode"))
 }
 
-/// A case of form `code`.
-pub fn case(code: Code, r: &mut Random) -> Option<Case> {
+/// A case of form `code`, with the data of seed `page`.
+pub fn case(code: Code, page: u64, r: &mut Random) -> Option<Case> {
     let b = (0..64).find_map(|_| bytes(code, r))?;
-    let mut data = vec![0u8; DATA_SIZE];
-    for c in data.chunks_exact_mut(8) {
-        c.copy_from_slice(&r.word().to_le_bytes());
+    let mut case = Case::new(Mode::Bits64, b, r.draw() >> 16, page);
+    case.step = r.one_in(32);
+    if r.one_in(8) {
+        case.state.flags |= 0x400;
     }
-    let mut case = Case {
-        code: b,
-        regs: std::array::from_fn(|_| r.word()),
-        flags: r.draw() & 0x8d5 | if r.below(8) == 0 { 0x400 } else { 0 },
-        data,
-        xmm: std::array::from_fn(|_| (r.word() as u128) << 64 | r.word() as u128),
-        mxcsr: 0x1f80,
-    };
     aim(&mut case, r);
     Some(case)
 }
@@ -248,32 +207,32 @@ fn target(r: &mut Random) -> u64 {
 fn aim(case: &mut Case, r: &mut Random) {
     let i = case.instruction();
     let number = |reg: Register| reg.full_register().number();
-    case.regs[4] = target(r) & !7;
+    case.state.regs[4] = target(r) & !7;
     for n in 0..i.op_count() {
         match i.op_kind(n) {
-            OpKind::MemorySegRSI | OpKind::MemorySegESI => case.regs[6] = target(r),
-            OpKind::MemoryESRDI | OpKind::MemoryESEDI => case.regs[7] = target(r),
+            OpKind::MemorySegRSI | OpKind::MemorySegESI => case.state.regs[6] = target(r),
+            OpKind::MemoryESRDI | OpKind::MemoryESEDI => case.state.regs[7] = target(r),
             _ => {}
         }
     }
     if i.has_rep_prefix() || i.has_repne_prefix() {
-        case.regs[1] = r.below(40);
+        case.state.regs[1] = r.below(40);
     }
     let (base, index) = (i.memory_base(), i.memory_index());
     let scale = i.memory_index_scale() as u64;
     if index.is_gpr() && index != base {
-        case.regs[number(index)] = r.below(64).wrapping_sub(32);
+        case.state.regs[number(index)] = r.below(64).wrapping_sub(32);
     }
     if base.is_gpr() {
-        let x = if index.is_gpr() { case.regs[number(index)].wrapping_mul(scale) } else { 0 };
+        let x = if index.is_gpr() { case.state.regs[number(index)].wrapping_mul(scale) } else { 0 };
         let at = target(r).wrapping_sub(x).wrapping_sub(i.memory_displacement64());
-        case.regs[number(base)] = at;
+        case.state.regs[number(base)] = at;
     }
     // A bit offset into memory must stay near.
     if matches!(i.mnemonic(), Mnemonic::Bt | Mnemonic::Bts | Mnemonic::Btr | Mnemonic::Btc)
         && i.op1_kind() == OpKind::Register
         && number(i.op1_register()) != number(base)
     {
-        case.regs[number(i.op1_register())] = r.below(4096).wrapping_sub(1024);
+        case.state.regs[number(i.op1_register())] = r.below(4096).wrapping_sub(1024);
     }
 }

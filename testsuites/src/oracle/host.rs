@@ -2,7 +2,8 @@
 //! one instruction at a time.
 #![expect(unsafe_code, reason = "fork, ptrace and shared memory")]
 
-use super::{CODE, Case, DATA, DATA_SIZE, Fault, Outcome};
+use super::case::Event;
+use super::{CODE, Case, DATA, DATA_SIZE, Outcome};
 use anyhow::{Context, Result, bail, ensure};
 use std::ptr;
 
@@ -81,20 +82,21 @@ impl Host {
     pub fn run(&mut self, case: &Case) -> Result<Outcome> {
         // SAFETY: both mappings are ours and of these sizes; the child is stopped.
         unsafe {
+            self.code.write_bytes(0xcc, 4096);
             ptr::copy_nonoverlapping(case.code.as_ptr(), self.code, case.code.len());
-            ptr::copy_nonoverlapping(case.data.as_ptr(), self.data, DATA_SIZE);
+            ptr::copy_nonoverlapping(case.data().as_ptr(), self.data, DATA_SIZE);
         }
         let (mut regs, mut fp) = (self.regs, self.fp);
-        put(&mut regs, &case.regs);
+        put(&mut regs, &case.state.regs);
         regs.rip = CODE;
-        regs.eflags = case.flags | 0x202;
+        regs.eflags = case.state.flags | 0x202;
         regs.orig_rax = u64::MAX;
-        for (n, v) in case.xmm.iter().enumerate() {
+        for (n, v) in case.state.xmm.iter().enumerate() {
             for k in 0..4 {
                 fp.xmm_space[n * 4 + k] = (v >> (32 * k)) as u32;
             }
         }
-        fp.mxcsr = case.mxcsr;
+        fp.mxcsr = case.state.mxcsr;
         ptrace(libc::PTRACE_SETREGS, self.pid, 0, &raw mut regs as usize)?;
         ptrace(libc::PTRACE_SETFPREGS, self.pid, 0, &raw mut fp as usize)?;
         ptrace(libc::PTRACE_SINGLESTEP, self.pid, 0, 0)?;
@@ -111,11 +113,12 @@ impl Host {
             ptrace(libc::PTRACE_GETREGS, self.pid, 0, &raw mut regs as usize)?;
         }
         ptrace(libc::PTRACE_GETFPREGS, self.pid, 0, &raw mut fp as usize)?;
-        self.outcome(signal, &regs, &fp)
+        self.outcome(case, signal, &regs, &fp)
     }
 
     fn outcome(
         &self,
+        case: &Case,
         signal: i32,
         regs: &libc::user_regs_struct,
         fp: &libc::user_fpregs_struct,
@@ -125,37 +128,34 @@ impl Host {
         unsafe { ptr::copy_nonoverlapping(self.data, data.as_mut_ptr(), DATA_SIZE) };
         let lanes =
             |n: usize| (0..4).fold(0, |v, k| v | (fp.xmm_space[n * 4 + k] as u128) << (32 * k));
-        Ok(Outcome {
-            regs: take(regs),
-            rip: regs.rip,
-            flags: regs.eflags & SHOWN,
-            data,
-            xmm: std::array::from_fn(lanes),
-            mxcsr: fp.mxcsr,
-            fault: self.fault(signal)?,
-        })
+        let mut state = case.state.clone();
+        state.regs = take(regs);
+        state.rip = regs.rip;
+        state.flags = regs.eflags & SHOWN;
+        state.xmm = std::array::from_fn(lanes);
+        state.mxcsr = fp.mxcsr;
+        let lines = super::case::changes(&case.data(), &data);
+        Ok(Outcome { event: self.event(signal)?, state, lines })
     }
 
-    fn fault(&self, signal: i32) -> Result<Option<Fault>> {
+    fn event(&self, signal: i32) -> Result<Event> {
         // SAFETY: a plain C struct, filled by the request.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         ptrace(libc::PTRACE_GETSIGINFO, self.pid, 0, &raw mut info as usize)?;
         // SAFETY: the union's address field is valid for these signals.
         let address = unsafe { info.si_addr() } as u64;
         const SI_KERNEL: i32 = 0x80;
-        const FPE_INTDIV: i32 = 1;
-        Ok(match signal {
-            libc::SIGTRAP if info.si_code == libc::TRAP_TRACE => None,
-            libc::SIGTRAP => Some(Fault::Trap),
-            libc::SIGFPE if info.si_code == FPE_INTDIV => Some(Fault::Divide),
-            libc::SIGFPE => Some(Fault::Float),
-            libc::SIGILL => Some(Fault::Undefined),
-            libc::SIGSEGV if info.si_code == SI_KERNEL => Some(Fault::Protection),
-            libc::SIGSEGV => Some(Fault::Page(address)),
-            libc::SIGBUS if info.si_code == libc::BUS_ADRALN => Some(Fault::Alignment),
-            libc::SIGBUS => Some(Fault::Protection),
-            s => Some(Fault::Other(s)),
-        })
+        let vector = match signal {
+            libc::SIGTRAP => 1,
+            libc::SIGFPE if info.si_code == 1 => 0,
+            libc::SIGFPE => 16,
+            libc::SIGILL => 6,
+            libc::SIGSEGV if info.si_code == SI_KERNEL => 13,
+            libc::SIGSEGV => return Ok(Event { vector: 14, error: 0, address }),
+            libc::SIGBUS if info.si_code == libc::BUS_ADRALN => 17,
+            _ => 13,
+        };
+        Ok(Event { vector, ..Event::default() })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Runs a case on a bare processor of ours.
 
-use super::{CODE, Case, DATA, DATA_SIZE, Fault, Outcome};
+use super::case::{self, Event};
+use super::{CODE, Case, DATA, DATA_SIZE, Outcome};
 use cpu::bus::{Bus, Message};
 use cpu::model::Model;
 use cpu::state::{Segment, TableRegister, ar, seg};
@@ -99,44 +100,45 @@ impl Ours {
         cpu.set_cpl(3);
         // No exception gets through: the first one shows in the statistics.
         cpu.sys.idtr = TableRegister { base: 0, limit: 0 };
-        cpu.regs = case.regs;
-        cpu.set_rflags(case.flags | 0x202);
+        cpu.regs = case.state.regs;
+        cpu.set_rflags(case.state.flags | 0x202);
         cpu.rip = CODE;
         cpu.fpu = Default::default();
         cpu.fpu.cw = 0x37f;
         cpu.fpu.tags = 0;
-        cpu.fpu.xmm = case.xmm;
-        cpu.fpu.mxcsr = case.mxcsr;
+        cpu.fpu.xmm = case.state.xmm;
+        cpu.fpu.mxcsr = case.state.mxcsr;
     }
 
     /// Runs `case`.
     pub fn run(&mut self, case: &Case) -> Outcome {
         self.code.flush(&mut self.mmu);
         self.write(CODE_FRAME, &case.code);
-        self.write(DATA_FRAME, &case.data);
+        self.write(DATA_FRAME, &case.data());
         self.enter(case);
         self.cpu.run(&mut self.mmu, &mut self.code, &mut NoBus, 0, 1);
         let first = self.cpu.stats.recent.iter().next();
         let mut data = vec![0; DATA_SIZE];
         assert!(self.mmu.read_slice(HostPhys(DATA_FRAME), &mut data), "in memory");
-        let (xmm, mxcsr) = (self.cpu.fpu.xmm, self.cpu.fpu.mxcsr);
-        Outcome {
-            regs: self.cpu.regs,
-            rip: first.map_or(self.cpu.rip, |(_, rip)| rip),
-            flags: self.cpu.rflags() & 0xcd5,
-            data,
-            xmm,
-            mxcsr,
-            fault: first.map(|(e, _)| match e.vector {
-                0 => Fault::Divide,
-                1 | 3 => Fault::Trap,
-                6 => Fault::Undefined,
-                12 | 13 => Fault::Protection,
-                14 => Fault::Page(e.address),
-                16 | 19 => Fault::Float,
-                17 => Fault::Alignment,
-                v => Fault::Other(v as i32),
-            }),
-        }
+        let mut state = case.state.clone();
+        state.regs = self.cpu.regs;
+        state.rip = first.map_or(self.cpu.rip, |(_, rip)| rip);
+        state.flags = self.cpu.rflags() & 0xcd5;
+        (state.xmm, state.mxcsr) = (self.cpu.fpu.xmm, self.cpu.fpu.mxcsr);
+        let vector = match first.map(|(e, _)| e) {
+            None => 1,
+            Some(e) => match e.vector {
+                14 => {
+                    let event = Event { vector: 14, error: 0, address: e.address };
+                    return Outcome { event, state, lines: case::changes(&case.data(), &data) };
+                }
+                12 | 13 => 13,
+                16 | 19 => 16,
+                1 | 3 => 1,
+                v => v,
+            },
+        };
+        let event = Event { vector, ..Event::default() };
+        Outcome { event, state, lines: case::changes(&case.data(), &data) }
     }
 }
