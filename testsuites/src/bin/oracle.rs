@@ -2,21 +2,27 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_types)]
 
 use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
-use testsuites::oracle::{Random, compare::compare, generate, host::Host, ours::Ours};
+use std::time::{Duration, Instant, SystemTime};
+use testsuites::oracle::campaign::{Plan, Report};
+use testsuites::oracle::{Mode, compare::compare, generate};
 
 /// Runs random instructions on the host's processor and on ours, and prints the differences.
 #[derive(Parser)]
 struct Options {
     /// How many cases.
-    #[arg(long, default_value_t = 100_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     cases: u64,
-    /// Seed of the generator.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Seed of the generator; without it, the clock.
+    #[arg(long)]
+    seed: Option<u64>,
     /// Only forms whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// Only 64-, 32- or 16-bit code.
+    #[arg(long)]
+    mode: Option<u32>,
     /// Differences shown per form.
     #[arg(long, default_value_t = 2)]
     show: u64,
@@ -24,31 +30,51 @@ struct Options {
 
 fn main() -> anyhow::Result<()> {
     let o = Options::parse();
-    let forms: Vec<_> =
-        generate::forms().into_iter().filter(|c| format!("{c:?}").contains(&o.only)).collect();
-    anyhow::ensure!(!forms.is_empty(), "no implemented form's name contains {:?}", o.only);
-    let (mut host, mut ours) = (Host::new()?, Ours::default());
-    let mut r = Random(o.seed);
-    let started = std::time::Instant::now();
-    let (mut run, mut failed) = (0u64, BTreeMap::<String, u64>::new());
-    for n in 0..o.cases {
-        let code = forms[n as usize % forms.len()];
-        let Some(case) = generate::case(code, 1 + n / 256, &mut r) else { continue };
-        let differences = compare(&case, &host.run(&case)?, &ours.run(&case));
-        run += 1;
-        if !differences.is_empty() {
-            let count = failed.entry(format!("{code:?}")).or_default();
-            *count += 1;
-            if *count <= o.show {
-                println!("{}", differences.join("\n"));
-            }
+    let clock = || SystemTime::UNIX_EPOCH.elapsed().map_or(1, |d| d.as_micros() as u64);
+    let seed = o.seed.unwrap_or_else(clock);
+    let modes = Mode::ALL.into_iter().filter(|m| o.mode.is_none_or(|n| n == m.bits()));
+    let forms: Vec<_> = modes
+        .flat_map(|m| generate::forms(m).into_iter().map(move |c| (m, c)))
+        .filter(|(_, c)| format!("{c:?}").contains(&o.only))
+        .collect();
+    anyhow::ensure!(!forms.is_empty(), "no form's name contains {:?}", o.only);
+    let plan = Plan { seed, cases: o.cases, forms };
+    println!("seed {seed}, {} cases of {} forms", plan.cases, plan.forms.len());
+    let bar = bar(plan.cases);
+    let started = Instant::now();
+    let report = plan.run(|done, report| {
+        bar.inc(done);
+        bar.set_message(format!("{} forms, {} differ", report.forms.len(), report.failed.len()));
+    })?;
+    bar.finish_and_clear();
+    print(&report, o.show, started.elapsed());
+    anyhow::ensure!(report.failed.is_empty(), "{} forms differ", report.failed.len());
+    Ok(())
+}
+
+fn bar(cases: u64) -> ProgressBar {
+    let style = "{elapsed_precise} {wide_bar} {human_pos}/{human_len} cases, {per_sec}, {msg}";
+    ProgressBar::new(cases)
+        .with_style(ProgressStyle::with_template(style).unwrap_or(ProgressStyle::default_bar()))
+}
+
+fn print(report: &Report, show: u64, took: Duration) {
+    let mut shown = BTreeMap::new();
+    for d in &report.differences {
+        let n = shown.entry((d.case.mode, d.case.instruction().code() as u32)).or_insert(0);
+        *n += 1;
+        if *n <= show {
+            println!("{}", compare(&d.case, &d.host, &d.ours).join("\n"));
         }
     }
-    let rate = run as f64 / started.elapsed().as_secs_f64();
+    for case in &report.deaths {
+        println!("the host child did not survive {case}");
+    }
+    let forms = report.forms.len();
+    let rate = report.run as f64 / took.as_secs_f64();
     println!(
-        "{run} cases of {} forms, {rate:.0} a second; differing forms: {failed:?}",
-        forms.len()
+        "{} cases of {forms} forms, {rate:.0} a second; {} forms differ",
+        report.run,
+        report.failed.len()
     );
-    anyhow::ensure!(failed.is_empty(), "{} forms differ", failed.len());
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Cases: every instruction form, from its opcode, with random prefixes, operands and states.
 
+use super::vary::vary;
 use super::{CODE, Case, DATA, DATA_SIZE, Mode, Random};
 use iced_x86::{
     Code, CpuidFeature, Decoder, DecoderOptions, EncodingKind, MandatoryPrefix, Mnemonic,
@@ -7,8 +8,8 @@ use iced_x86::{
 };
 
 /// The forms that user mode can run alone and that do not look at what the child has beyond the case.
-pub fn forms() -> Vec<Code> {
-    Code::values().filter(|&c| wanted(c)).collect()
+pub fn forms(mode: Mode) -> Vec<Code> {
+    Code::values().filter(|&c| mode == Mode::Bits64 && wanted(c)).collect()
 }
 
 fn wanted(code: Code) -> bool {
@@ -181,14 +182,11 @@ fn register_in_opcode(code: Code) -> bool {
     (0..o.op_count()).any(|n| format!("{:?}", o.op_kind(n)).ends_with("opcode"))
 }
 
-/// A case of form `code`, with the data of seed `page`.
-pub fn case(code: Code, page: u64, r: &mut Random) -> Option<Case> {
+/// A case of form `code` in `mode`, with the data of seed `page`.
+pub fn case(mode: Mode, code: Code, page: u64, r: &mut Random) -> Option<Case> {
     let b = (0..64).find_map(|_| bytes(code, r))?;
-    let mut case = Case::new(Mode::Bits64, b, r.draw() >> 16, page);
-    case.step = r.one_in(32);
-    if r.one_in(8) {
-        case.state.flags |= 0x400;
-    }
+    let mut case = Case::new(mode, b, r.draw() >> 16, page);
+    vary(&mut case, r);
     aim(&mut case, r);
     Some(case)
 }

@@ -1,162 +1,201 @@
-//! Runs cases on the host's processor: a traced child with one page of code and two of data, stepped
-//! one instruction at a time.
-#![expect(unsafe_code, reason = "fork, ptrace and shared memory")]
+//! Runs cases on the host's processor, in a [`super::child`] that this module starts, feeds and, if a
+//! case kills it, starts again.
+#![expect(unsafe_code, reason = "fork, and memory shared with the child")]
 
-use super::case::Event;
-use super::{CODE, Case, DATA, DATA_SIZE, Outcome};
-use anyhow::{Context, Result, bail, ensure};
-use std::ptr;
+use super::child::{self, IDLE};
+use super::shared::{LINES, PATCHES, SLOTS, Shared, Slot};
+use super::{Case, Line, Outcome, base};
+use anyhow::{Result, bail, ensure};
+use std::ptr::{self, null_mut};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-/// Flags that user code shows: the status flags and DF.
-const SHOWN: u64 = 0xcd5;
+const STACK: usize = 1 << 16;
+/// A case that takes longer has the child killed.
+const PATIENCE: libc::timespec = libc::timespec { tv_sec: 2, tv_nsec: 0 };
 
-/// A traced child.
+/// A child and what it shares with us.
 pub struct Host {
     pid: libc::pid_t,
+    shared: *mut Shared,
     code: *mut u8,
-    data: *mut u8,
-    /// The state in which the child stopped first: what a case does not say.
-    regs: libc::user_regs_struct,
-    fp: libc::user_fpregs_struct,
+    stack: *mut u8,
+    /// Cases that killed the child.
+    pub deaths: u64,
 }
 
-fn shared(at: u64, size: usize, protection: i32) -> Result<*mut u8> {
-    let flags = libc::MAP_SHARED
-        | libc::MAP_ANONYMOUS
-        | if at != 0 { libc::MAP_FIXED_NOREPLACE } else { 0 };
-    // SAFETY: a fresh mapping; a fixed one does not replace anything.
-    let p = unsafe { libc::mmap(at as *mut _, size, protection, flags, -1, 0) };
-    ensure!(p != libc::MAP_FAILED, "mmap at {at:#x}: {}", std::io::Error::last_os_error());
-    Ok(p as *mut u8)
+// SAFETY: the pointers are to mappings that this value owns.
+unsafe impl Send for Host {}
+
+fn map(size: usize, kind: i32) -> Result<*mut u8> {
+    let rw = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a fresh mapping.
+    let p = unsafe { libc::mmap(null_mut(), size, rw, kind | libc::MAP_ANONYMOUS, -1, 0) };
+    ensure!(p != libc::MAP_FAILED, "mmap: {}", std::io::Error::last_os_error());
+    Ok(p.cast())
 }
 
-fn ptrace(request: u32, pid: libc::pid_t, addr: usize, data: usize) -> Result<()> {
-    // SAFETY: `addr` and `data` are what the request wants; see each caller.
-    let r = unsafe { libc::ptrace(request, pid, addr, data) };
-    ensure!(r != -1, "ptrace {request}: {}", std::io::Error::last_os_error());
-    Ok(())
+/// What this host lacks, if anything.
+pub fn missing() -> Option<&'static str> {
+    let have = std::arch::is_x86_feature_detected!("avx2");
+    (!have).then_some("the host's processor has no AVX2")
 }
 
 impl Host {
-    /// Starts the child. The pages are mapped here too, shared with it at the same addresses.
+    /// Starts a child.
     pub fn new() -> Result<Host> {
-        let rwx = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
-        let code = shared(CODE, 4096, rwx).context("the code page")?;
-        let data =
-            shared(DATA, DATA_SIZE, libc::PROT_READ | libc::PROT_WRITE).context("the data")?;
-        // SAFETY: the child calls only async-signal-safe functions before it is stopped, for ever.
-        let pid = unsafe { libc::fork() };
-        ensure!(pid != -1, "fork: {}", std::io::Error::last_os_error());
-        if pid == 0 {
-            // SAFETY: as above. The code page loses its write permission in the child alone.
-            unsafe {
-                libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0);
-                libc::mprotect(code as *mut _, 4096, libc::PROT_READ | libc::PROT_EXEC);
-                libc::raise(libc::SIGSTOP);
-                libc::_exit(1);
-            }
+        if let Some(why) = missing() {
+            bail!("{why}");
         }
-        // SAFETY: plain C structs.
-        let (regs, fp) = unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
-        let mut host = Host { pid, code, data, regs, fp };
-        host.wait()?;
-        ptrace(libc::PTRACE_GETREGS, pid, 0, &raw mut host.regs as usize)?;
-        ptrace(libc::PTRACE_GETFPREGS, pid, 0, &raw mut host.fp as usize)?;
-        ptrace(libc::PTRACE_SETOPTIONS, pid, 0, libc::PTRACE_O_EXITKILL as usize)?;
+        let shared = map(size_of::<Shared>(), libc::MAP_SHARED)?.cast::<Shared>();
+        let code = map(4096, libc::MAP_SHARED)?;
+        let stack = map(STACK, libc::MAP_PRIVATE)?;
+        let mut host = Host { pid: 0, shared, code, stack, deaths: 0 };
+        host.start()?;
         Ok(host)
     }
 
-    /// The signal that stopped the child.
-    fn wait(&self) -> Result<i32> {
-        let mut status = 0;
-        // SAFETY: waits for our own child.
-        let r = unsafe { libc::waitpid(self.pid, &mut status, 0) };
-        ensure!(r == self.pid, "waitpid: {}", std::io::Error::last_os_error());
-        if !libc::WIFSTOPPED(status) {
-            bail!("the child ended with status {status:#x}");
-        }
-        Ok(libc::WSTOPSIG(status))
-    }
-
-    /// Runs `case`.
-    pub fn run(&mut self, case: &Case) -> Result<Outcome> {
-        // SAFETY: both mappings are ours and of these sizes; the child is stopped.
+    fn start(&mut self) -> Result<()> {
+        // SAFETY: the mappings are ours; the child makes only plain system calls.
         unsafe {
             self.code.write_bytes(0xcc, 4096);
-            ptr::copy_nonoverlapping(case.code.as_ptr(), self.code, case.code.len());
-            ptr::copy_nonoverlapping(case.data().as_ptr(), self.data, DATA_SIZE);
-        }
-        let (mut regs, mut fp) = (self.regs, self.fp);
-        put(&mut regs, &case.state.regs);
-        regs.rip = CODE;
-        regs.eflags = case.state.flags | 0x202;
-        regs.orig_rax = u64::MAX;
-        for (n, v) in case.state.xmm.iter().enumerate() {
-            for k in 0..4 {
-                fp.xmm_space[n * 4 + k] = (v >> (32 * k)) as u32;
+            let s = &*self.shared;
+            s.current.store(IDLE, Relaxed);
+            s.done.store(s.asked.load(Relaxed), Relaxed);
+            self.pid = libc::fork();
+            if self.pid == 0 {
+                child::enter(self.shared, self.code, self.stack, STACK);
             }
         }
-        fp.mxcsr = case.state.mxcsr;
-        ptrace(libc::PTRACE_SETREGS, self.pid, 0, &raw mut regs as usize)?;
-        ptrace(libc::PTRACE_SETFPREGS, self.pid, 0, &raw mut fp as usize)?;
-        ptrace(libc::PTRACE_SINGLESTEP, self.pid, 0, 0)?;
-        let mut signal = self.wait()?;
-        ptrace(libc::PTRACE_GETREGS, self.pid, 0, &raw mut regs as usize)?;
-        // A REP string instruction is stepped one iteration at a time.
-        let rep = case.instruction().has_rep_prefix() || case.instruction().has_repne_prefix();
-        for _ in 0..100 {
-            if !(rep && signal == libc::SIGTRAP && regs.rip == CODE) {
-                break;
+        ensure!(self.pid != -1, "fork: {}", std::io::Error::last_os_error());
+        Ok(())
+    }
+
+    /// Runs `cases` in batches; `None` is the outcome of a case that killed the child.
+    pub fn run(&mut self, cases: &[Case]) -> Result<Vec<Option<Outcome>>> {
+        let mut out = Vec::with_capacity(cases.len());
+        for same in cases.chunk_by(|a, b| a.page == b.page) {
+            for batch in same.chunks(SLOTS) {
+                self.submit(batch);
+                out.extend(self.collect(batch)?);
             }
-            ptrace(libc::PTRACE_SINGLESTEP, self.pid, 0, 0)?;
-            signal = self.wait()?;
-            ptrace(libc::PTRACE_GETREGS, self.pid, 0, &raw mut regs as usize)?;
         }
-        ptrace(libc::PTRACE_GETFPREGS, self.pid, 0, &raw mut fp as usize)?;
-        self.outcome(case, signal, &regs, &fp)
+        Ok(out)
     }
 
-    fn outcome(
-        &self,
-        case: &Case,
-        signal: i32,
-        regs: &libc::user_regs_struct,
-        fp: &libc::user_fpregs_struct,
-    ) -> Result<Outcome> {
-        let mut data = vec![0; DATA_SIZE];
-        // SAFETY: as in `run`.
-        unsafe { ptr::copy_nonoverlapping(self.data, data.as_mut_ptr(), DATA_SIZE) };
-        let lanes =
-            |n: usize| (0..4).fold(0, |v, k| v | (fp.xmm_space[n * 4 + k] as u128) << (32 * k));
-        let mut state = case.state.clone();
-        state.regs = take(regs);
-        state.rip = regs.rip;
-        state.flags = regs.eflags & SHOWN;
-        state.xmm = std::array::from_fn(lanes);
-        state.mxcsr = fp.mxcsr;
-        let lines = super::case::changes(&case.data(), &data);
-        Ok(Outcome { event: self.event(signal)?, state, lines })
+    /// Runs one case.
+    pub fn run_one(&mut self, case: &Case) -> Result<Option<Outcome>> {
+        Ok(self.run(std::slice::from_ref(case))?.pop().flatten())
     }
 
-    fn event(&self, signal: i32) -> Result<Event> {
-        // SAFETY: a plain C struct, filled by the request.
-        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-        ptrace(libc::PTRACE_GETSIGINFO, self.pid, 0, &raw mut info as usize)?;
-        // SAFETY: the union's address field is valid for these signals.
-        let address = unsafe { info.si_addr() } as u64;
-        const SI_KERNEL: i32 = 0x80;
-        let vector = match signal {
-            libc::SIGTRAP => 1,
-            libc::SIGFPE if info.si_code == 1 => 0,
-            libc::SIGFPE => 16,
-            libc::SIGILL => 6,
-            libc::SIGSEGV if info.si_code == SI_KERNEL => 13,
-            libc::SIGSEGV => return Ok(Event { vector: 14, error: 0, address }),
-            libc::SIGBUS if info.si_code == libc::BUS_ADRALN => 17,
-            _ => 13,
-        };
-        Ok(Event { vector, ..Event::default() })
+    /// Gives the child a batch: at most [`Host::BATCH`] cases with the same page.
+    pub fn submit(&mut self, cases: &[Case]) {
+        debug_assert!(cases.len() <= SLOTS, "a batch");
+        let Some(first) = cases.first() else { return };
+        // SAFETY: the child is idle, so that the memory is ours alone.
+        unsafe {
+            (*self.shared).base.copy_from_slice(&base::data(first.page));
+            for (n, case) in cases.iter().enumerate() {
+                fill(&mut (*self.shared).slots[n], case);
+            }
+            let s = &*self.shared;
+            s.count.store(cases.len() as u32, Relaxed);
+            s.asked.fetch_add(1, Release);
+            libc::syscall(libc::SYS_futex, s.asked.as_ptr(), libc::FUTEX_WAKE, 1);
+        }
     }
+
+    /// Cases in a batch.
+    pub const BATCH: usize = SLOTS;
+
+    /// The outcomes of the batch that was submitted last, which is `cases`.
+    pub fn collect(&mut self, cases: &[Case]) -> Result<Vec<Option<Outcome>>> {
+        let mut out = Vec::with_capacity(cases.len());
+        while out.len() < cases.len() {
+            let died = !self.wait()?;
+            // SAFETY: the child is idle, or gone.
+            let s = unsafe { &*self.shared };
+            let rest = cases.len() - out.len();
+            let ran = if died { s.current.load(Relaxed) as usize } else { rest };
+            ensure!(ran <= rest, "the host child does not start");
+            out.extend(s.slots[..ran].iter().map(outcome));
+            if died {
+                out.push(None);
+                self.deaths += 1;
+                self.start()?;
+                self.submit(&cases[out.len()..]);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Waits for the end of the batch; false if the child has died.
+    fn wait(&mut self) -> Result<bool> {
+        // SAFETY: atomics in our mapping.
+        let s = unsafe { &*self.shared };
+        let asked = s.asked.load(Relaxed);
+        loop {
+            let done = s.done.load(Acquire);
+            if done == asked {
+                return Ok(true);
+            }
+            let before = s.current.load(Relaxed);
+            // SAFETY: waits on our own word.
+            let r = unsafe {
+                let word = s.done.as_ptr();
+                libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAIT, done, &POLL)
+            };
+            if r == 0 || s.done.load(Acquire) == asked {
+                continue;
+            }
+            if self.gone() || self.stuck(before) {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether the child has ended.
+    fn gone(&self) -> bool {
+        // SAFETY: our own child.
+        unsafe { libc::waitpid(self.pid, null_mut(), libc::WNOHANG) == self.pid }
+    }
+
+    /// Whether the child still runs the case `before` after a while; then it is killed.
+    fn stuck(&self, before: u32) -> bool {
+        // SAFETY: atomics in our mapping; our own child.
+        unsafe {
+            let s = &*self.shared;
+            let now = || s.current.load(Relaxed) == before && before != IDLE;
+            if !now() {
+                return false;
+            }
+            libc::nanosleep(&PATIENCE, null_mut());
+            if !now() {
+                return false;
+            }
+            libc::kill(self.pid, libc::SIGKILL);
+            libc::waitpid(self.pid, null_mut(), 0) == self.pid
+        }
+    }
+}
+
+/// How often a child that says nothing is looked after.
+const POLL: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+fn fill(slot: &mut Slot, case: &Case) {
+    slot.code = [0xcc; 16];
+    slot.code[..15].copy_from_slice(&case.code);
+    slot.step = case.step;
+    slot.state = case.state.clone();
+    let n = case.patches.len().min(PATCHES);
+    slot.patched = n as u16;
+    slot.patches[..n].copy_from_slice(&case.patches[..n]);
+}
+
+fn outcome(slot: &Slot) -> Option<Outcome> {
+    let n = (slot.changed as usize).min(LINES);
+    let line = |k: usize| Line { at: slot.at[k], bytes: slot.lines[k] };
+    let lines = (0..n).map(line).collect();
+    Some(Outcome { event: slot.event, state: slot.state.clone(), lines })
 }
 
 impl Drop for Host {
@@ -165,22 +204,9 @@ impl Drop for Host {
         unsafe {
             libc::kill(self.pid, libc::SIGKILL);
             libc::waitpid(self.pid, ptr::null_mut(), 0);
-            libc::munmap(self.code as *mut _, 4096);
-            libc::munmap(self.data as *mut _, DATA_SIZE);
+            libc::munmap(self.shared.cast(), size_of::<Shared>());
+            libc::munmap(self.code.cast(), 4096);
+            libc::munmap(self.stack.cast(), STACK);
         }
     }
-}
-
-fn put(r: &mut libc::user_regs_struct, v: &[u64; 16]) {
-    [r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi] =
-        [v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]];
-    [r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15] =
-        [v[8], v[9], v[10], v[11], v[12], v[13], v[14], v[15]];
-}
-
-fn take(r: &libc::user_regs_struct) -> [u64; 16] {
-    [
-        r.rax, r.rcx, r.rdx, r.rbx, r.rsp, r.rbp, r.rsi, r.rdi, r.r8, r.r9, r.r10, r.r11, r.r12,
-        r.r13, r.r14, r.r15,
-    ]
 }

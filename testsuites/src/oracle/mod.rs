@@ -5,11 +5,16 @@
 //! (a confined child runs them), [`ours`] (a bare processor runs them), [`compare`].
 
 pub mod base;
+pub mod campaign;
 pub mod case;
+mod child;
 pub mod compare;
 pub mod generate;
 pub mod host;
 pub mod ours;
+pub mod segments;
+mod shared;
+pub mod vary;
 
 pub use base::Random;
 pub use case::{CODE, Case, DATA, DATA_SIZE, Event, Line, Mode, Outcome, Patch, State};

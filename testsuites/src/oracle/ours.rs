@@ -1,10 +1,14 @@
-//! Runs a case on a bare processor of ours.
+//! Runs a case on a bare processor of ours, set up as Linux sets up the host's for a process.
 
-use super::case::{self, Event};
-use super::{CODE, Case, DATA, DATA_SIZE, Outcome};
+use super::base;
+use super::case::{self, CODE, Case, DATA, DATA_SIZE, Event, Line, Outcome, St, State};
+use super::segments::{GLOBAL, LOCAL};
 use cpu::bus::{Bus, Message};
-use cpu::model::Model;
-use cpu::state::{Segment, TableRegister, ar, seg};
+use cpu::delivery::EventKind;
+use cpu::descriptors::Descriptor;
+use cpu::fpu::{F80, Fpu};
+use cpu::model::{Model, Name};
+use cpu::state::{Activity, Segment, System, TableRegister, ar, seg};
 use cpu::{CodeCache, Cpu};
 use mmu::{HostPhys, Limits, Mmu, Ram};
 
@@ -12,12 +16,36 @@ use mmu::{HostPhys, Limits, Mmu, Ram};
 const TABLES: u64 = 0x10_0000;
 const CODE_FRAME: u64 = 0x20_0000;
 const DATA_FRAME: u64 = 0x21_0000;
+const SYSTEM_FRAME: u64 = 0x22_0000;
+/// Linear address of the descriptor tables: the global one, and behind it the local one.
+const SYSTEM: u64 = 0xffff_8000_0000_0000;
+const LDT: u64 = SYSTEM + 0x800;
+/// What Linux has: PG, AM, WP, NE, ET, MP, PE.
+const CR0: u64 = 0x8005_0033;
+/// PSE, PAE, MCE, PGE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, OSXSAVE, SMEP, SMAP.
+const CR4: u64 = 0x35_0ef0;
+/// SCE, LME, LMA, NXE.
+const EFER: u64 = 0xd01;
+/// x87, SSE, AVX.
+const XCR0: u64 = 7;
+/// Where user addresses end; above, Linux hides from a process what is present.
+const TASK_SIZE_MAX: u64 = 0x7fff_ffff_f000;
+/// Instructions that a case may take before it counts as endless.
+const PATIENCE: u64 = 4096;
+/// Flags that a case sees: status, TF, DF, NT, AC, ID.
+const SHOWN: u64 = 0x24_4dd5;
 
-/// A processor in 64-bit user mode.
+/// A processor in user mode, with the pages of a case.
 pub struct Ours {
     cpu: Box<Cpu>,
     mmu: Mmu,
     code: CodeCache,
+    system: System,
+    page: u64,
+    /// The data of `page`, and memory before the case.
+    base: Vec<u8>,
+    was: Vec<u8>,
+    now: Vec<u8>,
 }
 
 struct NoBus;
@@ -41,22 +69,73 @@ impl Bus for NoBus {
 impl Default for Ours {
     fn default() -> Self {
         let ram = Ram::new(4 << 20).expect("4 MiB of memory");
+        let zeros = vec![0; DATA_SIZE];
         let mut ours = Ours {
-            cpu: Cpu::new(Model::default()),
+            cpu: Cpu::new(Model::new(Name::V3)),
             mmu: Mmu::new(ram, Limits::default()),
             code: CodeCache::new(1 << 16),
+            system: system(),
+            page: 0,
+            base: zeros.clone(),
+            was: zeros.clone(),
+            now: zeros,
         };
         ours.tables();
+        ours.write(CODE_FRAME, &[0xcc; 4096]);
+        let local: Vec<u64> = LOCAL.iter().map(|row| row.descriptor()).collect();
+        for (at, table) in [(0, &GLOBAL[..]), (LDT - SYSTEM, &local)] {
+            let bytes: Vec<u8> = table.iter().flat_map(|d| d.to_le_bytes()).collect();
+            ours.write(SYSTEM_FRAME + at, &bytes);
+        }
         ours
     }
 }
 
+/// System registers as Linux has them while a process runs. There is no interrupt table: the first
+/// event of a case ends it.
+fn system() -> System {
+    let table = |base, limit: usize| TableRegister { base, limit: limit as u16 - 1 };
+    let system = |selector, ar, base, limit| Segment { selector, ar: ar | ar::P, limit, base };
+    System {
+        cr0: CR0,
+        cr3: TABLES,
+        cr4: CR4,
+        efer: EFER,
+        xcr0: XCR0,
+        dr6: 0xffff_0ff0,
+        dr7: 0x400,
+        cpl: 3,
+        gdtr: table(SYSTEM, size_of_val(&GLOBAL)),
+        idtr: TableRegister { base: 0, limit: 0 },
+        ldtr: system(0x50, 2, LDT, LOCAL.len() as u32 * 8 - 1),
+        tr: system(0x40, 11, SYSTEM, 0x67),
+        activity: Activity::Active,
+        ..System::default()
+    }
+}
+
+/// The segment register that `selector` makes.
+fn segment(selector: u16) -> Segment {
+    if selector & 0xfffc == 0 {
+        return Segment { selector, ar: ar::UNUSABLE, limit: 0, base: 0 };
+    }
+    let index = (selector >> 3) as usize;
+    let d = if selector & 4 != 0 { LOCAL[index].descriptor() } else { GLOBAL[index] };
+    Descriptor(d).segment(selector)
+}
+
 impl Ours {
-    /// Maps the code page and the data pages for user mode.
+    /// Maps the pages of a case for user mode, the tables for the processor.
     fn tables(&mut self) {
+        const NX: u64 = 1 << 63;
         let mut next = TABLES + 0x1000;
-        let pages = [(CODE, CODE_FRAME), (DATA, DATA_FRAME), (DATA + 4096, DATA_FRAME + 4096)];
-        for (la, frame) in pages {
+        let pages = [
+            (CODE, CODE_FRAME | 5),
+            (DATA, DATA_FRAME | 7 | NX),
+            (DATA + 4096, (DATA_FRAME + 4096) | 7 | NX),
+            (SYSTEM, SYSTEM_FRAME | 3 | NX),
+        ];
+        for (la, entry) in pages {
             let mut table = TABLES;
             for level in (1..4).rev() {
                 let at = table + (la >> (12 + 9 * level) & 511) * 8;
@@ -68,8 +147,7 @@ impl Ours {
                 }
                 table = e & !0xfff;
             }
-            let rights: u64 = if la == CODE { 5 } else { 7 };
-            self.write(table + (la >> 12 & 511) * 8, &(frame | rights).to_le_bytes());
+            self.write(table + (la >> 12 & 511) * 8, &entry.to_le_bytes());
         }
     }
 
@@ -83,62 +161,157 @@ impl Ours {
         assert!(self.mmu.write_slice(HostPhys(at), bytes), "in memory");
     }
 
-    fn enter(&mut self, case: &Case) {
-        let cpu = &mut self.cpu;
-        cpu.reset();
-        cpu.stats = Default::default();
-        cpu.sys.cr0 = 0x8000_0033;
-        cpu.sys.cr4 = 0x620;
-        cpu.sys.cr3 = TABLES;
-        cpu.sys.efer = 0xd00;
-        let flags = ar::P | ar::S | ar::RW | ar::ACCESSED | 3 << ar::DPL_SHIFT;
-        let ar_data = flags | ar::DB | ar::G;
-        let data = Segment { selector: 0x2b, ar: ar_data, limit: u32::MAX, base: 0 };
-        cpu.set_segment(seg::SS, data);
-        let code = Segment { ar: flags | ar::CODE | ar::L | ar::G, selector: 0x33, ..data };
-        cpu.set_segment(seg::CS, code);
-        cpu.set_cpl(3);
-        // No exception gets through: the first one shows in the statistics.
-        cpu.sys.idtr = TableRegister { base: 0, limit: 0 };
-        cpu.regs = case.state.regs;
-        cpu.set_rflags(case.state.flags | 0x202);
-        cpu.rip = CODE;
-        cpu.fpu = Default::default();
-        cpu.fpu.cw = 0x37f;
-        cpu.fpu.tags = 0;
-        cpu.fpu.xmm = case.state.xmm;
-        cpu.fpu.mxcsr = case.state.mxcsr;
-    }
-
     /// Runs `case`.
     pub fn run(&mut self, case: &Case) -> Outcome {
-        self.code.flush(&mut self.mmu);
-        self.write(CODE_FRAME, &case.code);
-        self.write(DATA_FRAME, &case.data());
-        self.enter(case);
-        self.cpu.run(&mut self.mmu, &mut self.code, &mut NoBus, 0, 1);
-        let first = self.cpu.stats.recent.iter().next();
-        let mut data = vec![0; DATA_SIZE];
-        assert!(self.mmu.read_slice(HostPhys(DATA_FRAME), &mut data), "in memory");
-        let mut state = case.state.clone();
-        state.regs = self.cpu.regs;
-        state.rip = first.map_or(self.cpu.rip, |(_, rip)| rip);
-        state.flags = self.cpu.rflags() & 0xcd5;
-        (state.xmm, state.mxcsr) = (self.cpu.fpu.xmm, self.cpu.fpu.mxcsr);
-        let vector = match first.map(|(e, _)| e) {
-            None => 1,
-            Some(e) => match e.vector {
-                14 => {
-                    let event = Event { vector: 14, error: 0, address: e.address };
-                    return Outcome { event, state, lines: case::changes(&case.data(), &data) };
-                }
-                12 | 13 => 13,
-                16 | 19 => 16,
-                1 | 3 => 1,
-                v => v,
-            },
+        self.put_memory(case);
+        self.put_code(case);
+        self.put_state(&case.state, case.step);
+        let (event, rip) = self.until_event(case);
+        let state = self.take_state(rip);
+        Outcome { event, state, lines: self.take_memory(case) }
+    }
+
+    fn put_code(&mut self, case: &Case) {
+        let mut code = [0xcc; 16];
+        code[..15].copy_from_slice(&case.code);
+        self.write(CODE_FRAME, &code);
+        // Single instructions do not use the cache of jumps, which alone depends on this count.
+        let drops = self.code.drops;
+        self.code.note_store(HostPhys(CODE_FRAME), 16);
+        self.code.drops = drops;
+    }
+
+    fn put_memory(&mut self, case: &Case) {
+        if case.page != self.page {
+            self.page = case.page;
+            self.base = base::data(case.page);
+            self.was.copy_from_slice(&self.base);
+            let base = self.base.clone();
+            self.write(DATA_FRAME, &base);
+        }
+        for p in &case.patches {
+            self.was[p.at as usize..][..8].copy_from_slice(&p.bytes);
+            self.write(DATA_FRAME + p.at as u64, &p.bytes);
+        }
+    }
+
+    /// The changed lines; memory is the base again.
+    fn take_memory(&mut self, case: &Case) -> Vec<Line> {
+        let mut now = std::mem::take(&mut self.now);
+        assert!(self.mmu.read_slice(HostPhys(DATA_FRAME), &mut now), "in memory");
+        let lines = case::changes(&self.was, &now);
+        self.now = now;
+        let patched = case.patches.iter().map(|p| (p.at as usize, 8));
+        let dirty = lines.iter().map(|l| (l.at as usize, l.bytes.len())).chain(patched);
+        for (at, len) in dirty {
+            let base = &self.base[at..at + len];
+            self.was[at..at + len].copy_from_slice(base);
+            assert!(self.mmu.write_slice(HostPhys(DATA_FRAME + at as u64), base), "in memory");
+        }
+        lines
+    }
+
+    fn put_state(&mut self, s: &State, step: bool) {
+        let cpu = &mut self.cpu;
+        cpu.stats = Default::default();
+        cpu.sys = self.system.clone();
+        for (n, &selector) in s.segs.iter().enumerate() {
+            cpu.set_segment(n, segment(selector));
+        }
+        for (n, &base) in [seg::FS, seg::GS].iter().zip(&s.bases) {
+            if s.segs[*n] & 0xfffc == 0 {
+                let null = cpu.sys.seg[*n];
+                cpu.set_segment(*n, Segment { base, ..null });
+            }
+        }
+        cpu.set_cpl(3);
+        cpu.regs = s.regs;
+        cpu.set_rflags(s.flags | 0x202 | (step as u64) << 8);
+        cpu.rip = s.rip;
+        cpu.fpu = fpu(s);
+    }
+
+    /// Runs to the first event; its RIP.
+    fn until_event(&mut self, case: &Case) -> (Event, u64) {
+        for n in 0..PATIENCE {
+            self.cpu.run(&mut self.mmu, &mut self.code, &mut NoBus, n, n + 1);
+            if case.step && self.cpu.sys.activity == Activity::Active {
+                continue;
+            }
+            if let Some(end) = self.first_event() {
+                return end;
+            }
+            if !case.step && self.at_fence(case) {
+                return (Event { vector: 3, ..Event::default() }, self.cpu.rip.wrapping_add(1));
+            }
+        }
+        (Event { vector: ENDLESS, ..Event::default() }, self.cpu.rip)
+    }
+
+    /// The first event, except that of INT n: the fault that follows it is what counts.
+    fn first_event(&self) -> Option<(Event, u64)> {
+        let mut events = self.cpu.stats.recent.iter();
+        let (e, rip) = events.find(|(e, _)| e.kind != EventKind::Software)?;
+        let mut event = Event { vector: e.vector, error: e.error.unwrap_or(0), address: 0 };
+        if e.vector == 14 {
+            event.address = e.address;
+            event.error |= (e.address >= TASK_SIZE_MAX) as u32;
+        }
+        Some((event, rip))
+    }
+
+    /// Whether the next instruction is an INT3 of the code page.
+    fn at_fence(&self, case: &Case) -> bool {
+        let cs = &self.cpu.sys.seg[seg::CS];
+        let la = match cs.has(ar::L) {
+            true => self.cpu.rip,
+            false if self.cpu.rip > cs.limit as u64 => return false,
+            false => self.cpu.rip.wrapping_add(cs.base) as u32 as u64,
         };
-        let event = Event { vector, ..Event::default() };
-        Outcome { event, state, lines: case::changes(&case.data(), &data) }
+        let at = la.wrapping_sub(CODE) as usize;
+        at < 4096 && case.code.get(at).is_none_or(|b| *b == 0xcc)
+    }
+
+    fn take_state(&self, rip: u64) -> State {
+        let (cpu, f) = (&self.cpu, &self.cpu.fpu);
+        let top = f.sw >> 11 & 7;
+        State {
+            regs: cpu.regs,
+            rip,
+            flags: cpu.rflags() & SHOWN,
+            segs: std::array::from_fn(|n| cpu.sys.seg[n].selector),
+            bases: [cpu.sys.seg[seg::FS].base, cpu.sys.seg[seg::GS].base],
+            mxcsr: f.mxcsr,
+            cw: f.cw,
+            sw: f.sw,
+            tags: f.tags as u16,
+            st: std::array::from_fn(|n| {
+                let F80 { m, se } = f.r[n + top as usize & 7];
+                St { m, se }
+            }),
+            xmm: f.xmm,
+            upper: f.upper,
+        }
+    }
+}
+
+/// Stands for the vector where a case does not end.
+const ENDLESS: u8 = 0xfe;
+
+fn fpu(s: &State) -> Fpu {
+    let top = (s.sw >> 11 & 7) as usize;
+    let st = |n: usize| {
+        let St { m, se } = s.st[n.wrapping_sub(top) & 7];
+        F80 { m, se }
+    };
+    Fpu {
+        xmm: s.xmm,
+        upper: s.upper,
+        mxcsr: s.mxcsr,
+        r: std::array::from_fn(st),
+        cw: s.cw,
+        sw: s.sw,
+        tags: s.tags as u8,
+        ..Fpu::default()
     }
 }
