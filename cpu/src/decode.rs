@@ -288,7 +288,7 @@ impl<'a> Builder<'a> {
     /// `b`, `x`, `sc`, `disp`, an immediate to `imm`.
     fn operands(&self, k: usize) -> (Am, Op) {
         let i = &self.insns[k];
-        // SAFETY of the placeholder: every path sets `f` before the operation is pushed.
+        // A placeholder: every path sets `f` before the operation is pushed.
         let mut op = self.blank(k, handler::<Plain<true>>());
         let mut am = Am::Reg;
         for n in 0..i.op_count() {
@@ -317,6 +317,13 @@ impl<'a> Builder<'a> {
         op.x = register_slot(index);
         op.sc = i.memory_index_scale().trailing_zeros() as u8;
         op.disp = i.memory_displacement64() as i32;
+        let far = base == Register::RIP && op.disp as u64 != i.memory_displacement64();
+        if far {
+            // Relative to the page instead of the instruction, it may be over 2 GiB by up to a page
+            // and an instruction; there is no index.
+            op.x = slot::TWO_PAGES;
+            op.disp = i.memory_displacement64().wrapping_sub(8192) as i32;
+        }
         let s = segment_number(i.memory_segment());
         op.k |= (s as u8) << kind::SEG_SHIFT;
         let long = self.key.mode == CodeMode::Bits64;
@@ -334,7 +341,7 @@ impl<'a> Builder<'a> {
         }
         let simple = long && s < seg::FS && op.k & (kind::ADDR32 | kind::ADDR16) == 0;
         match (simple, index) {
-            (true, Register::None) => Am::Base,
+            (true, Register::None) if !far => Am::Base,
             (true, _) => Am::Index,
             _ => Am::General,
         }

@@ -259,5 +259,6 @@ const _: () = {
     assert!(std::mem::offset_of!(Cpu, zero) == slot::ZERO as usize);
     assert!(std::mem::offset_of!(Cpu, vbase) == slot::VBASE as usize);
     assert!(std::mem::offset_of!(Cpu, seg_base) == slot::SEG as usize);
+    assert!(std::mem::offset_of!(Cpu, two_pages) == slot::TWO_PAGES as usize);
     assert!(std::mem::size_of::<Op>() == 32);
 };

@@ -34,6 +34,7 @@ pub struct Feature(pub Word, pub u8);
 pub mod feature {
     #![expect(missing_docs, reason = "the names are the SDM's")]
     use super::{Feature, Word::*};
+    pub const MONITOR: Feature = Feature(L1Ecx, 3);
     pub const VMX: Feature = Feature(L1Ecx, 5);
     pub const PCID: Feature = Feature(L1Ecx, 17);
     pub const X2APIC: Feature = Feature(L1Ecx, 21);
@@ -46,6 +47,7 @@ pub mod feature {
     pub const SMAP: Feature = Feature(L7Ebx, 20);
     pub const UMIP: Feature = Feature(L7Ecx, 2);
     pub const LA57: Feature = Feature(L7Ecx, 16);
+    pub const SERIALIZE: Feature = Feature(L7Edx, 14);
     pub const RDPID: Feature = Feature(L7Ecx, 22);
     pub const RDTSCP: Feature = Feature(E1Edx, 27);
     pub const NX: Feature = Feature(E1Edx, 20);
@@ -66,6 +68,8 @@ pub enum Name {
     Default,
     /// `Default` with AVX2.
     V3,
+    /// No model: what a processor has only where it is asked for.
+    Asked,
 }
 
 impl Name {
@@ -110,6 +114,7 @@ pub const FEATURES: &[Row] = {
         (L1Edx, 26, "SSE2", V1, None),
         (L1Ecx, 0, "SSE3", V2, Some(Code::Haddps_xmm_xmmm128)),
         (L1Ecx, 1, "PCLMULQDQ", Default, Some(Code::Pclmulqdq_xmm_xmmm128_imm8)),
+        (L1Ecx, 3, "MONITOR", Asked, Some(Code::Monitorq)),
         (L1Ecx, 5, "VMX", Default, Some(Code::Vmlaunch)),
         (L1Ecx, 9, "SSSE3", V2, Some(Code::Pshufb_xmm_xmmm128)),
         (L1Ecx, 12, "FMA", V3, Some(Code::VEX_Vfmadd231pd_ymm_ymm_ymmm256)),
@@ -135,6 +140,7 @@ pub const FEATURES: &[Row] = {
         (L7Ebx, 8, "BMI2", Default, Some(Code::VEX_Pdep_r64_r64_rm64)),
         (L7Ebx, 9, "ERMS", V2, None),
         (L7Ebx, 10, "INVPCID", Default, Some(Code::Invpcid_r64_m128)),
+        (L7Ebx, 13, "ZERO_FCS_FDS", Min32, None),
         (L7Ebx, 18, "RDSEED", Default, Some(Code::Rdseed_r64)),
         (L7Ebx, 19, "ADX", Default, Some(Code::Adcx_r64_rm64)),
         (L7Ebx, 20, "SMAP", V3, Some(Code::Stac)),
@@ -144,6 +150,7 @@ pub const FEATURES: &[Row] = {
         (L7Ecx, 2, "UMIP", Default, None),
         (L7Ecx, 22, "RDPID", Default, Some(Code::Rdpid_r64)),
         (L7Edx, 4, "FSRM", V2, None),
+        (L7Edx, 14, "SERIALIZE", Default, Some(Code::Serialize)),
         (L7Edx, 29, "ARCH_CAPABILITIES", V1, None),
         (LDEax, 0, "XSAVEOPT", Default, Some(Code::Xsaveopt_mem)),
         (LDEax, 1, "XSAVEC", Default, Some(Code::Xsavec_mem)),

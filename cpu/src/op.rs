@@ -43,6 +43,8 @@ pub mod slot {
     pub const VBASE: u8 = 0x88;
     /// Segment bases in the order ES, CS, SS, DS, FS, GS.
     pub const SEG: u8 = 0x90;
+    /// Always 8192.
+    pub const TWO_PAGES: u8 = 0xf8;
 }
 
 /// Bits of [`Op::k`].

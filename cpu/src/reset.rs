@@ -27,6 +27,7 @@ impl Cpu {
             generation: 0,
             vgen_mix: 0,
             io: false,
+            two_pages: 8192,
             seen_drops: 0,
             rflags_system: 0,
             rip: 0,

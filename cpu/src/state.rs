@@ -239,10 +239,12 @@ pub struct Cpu {
     pub vgen_mix: u64,
     /// The bus has been used: the run ends after the current instruction.
     pub io: bool,
-    /// Count of block drops that `jumps` is up to date with.
-    pub(crate) seen_drops: u64,
+    /// Always 8192: a part of a displacement that does not fit [`Op::disp`].
+    pub two_pages: u64,
     /// RFLAGS without the lazy status flags.
     pub rflags_system: u64,
+    /// Count of block drops that `jumps` is up to date with.
+    pub(crate) seen_drops: u64,
     /// Instruction pointer; valid in the outer loop only (see [`Cpu::current_rip`]).
     pub rip: u64,
     /// Instructions left, as of the operation in `op`; valid in slow paths and the outer loop.

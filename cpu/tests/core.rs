@@ -104,3 +104,16 @@ fn code_that_writes_itself() {
     let (cpu, _) = run(&code, 3 * 100);
     assert_eq!(cpu.regs[3] as u8, 100);
 }
+
+#[test]
+fn a_displacement_over_two_gib_from_the_page() {
+    // lea rax, [rip+0x7fffffff]; lea rbx, [rip-0x80000000]; mov ecx, [rip+0x7ffffff0]
+    let code = [0x48, 0x8d, 0x05, 0xff, 0xff, 0xff, 0x7f, 0x48, 0x8d, 0x1d, 0, 0, 0, 0x80];
+    let load = [0x8b, 0x0d, 0xf0, 0xff, 0xff, 0x7f];
+    let (mut cpu, mut mmu, mut cache) = machine(&[&code[..], &load].concat());
+    cpu.run(&mut mmu, &mut cache, &mut NoBus, 0, 3);
+    assert_eq!(cpu.regs[0], CODE + 7 + 0x7fff_ffff);
+    assert_eq!(cpu.regs[3], (CODE + 14).wrapping_sub(0x8000_0000));
+    let (e, _) = cpu.stats.recent.iter().next().expect("not mapped");
+    assert_eq!((e.vector, e.address), (14, CODE + 20 + 0x7fff_fff0));
+}

@@ -9,6 +9,7 @@
 //! no package) the caller gets an error that says so, never a skipped test.
 
 pub mod bochs;
+pub mod coverage;
 pub mod guests;
 pub mod oracle;
 pub mod strata;

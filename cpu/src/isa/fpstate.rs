@@ -58,7 +58,7 @@ fn save_x87(f: &Fpu, area: &mut [u8], form: Form64) {
     put(area, 2, &f.sw.to_le_bytes());
     put(area, 4, &[f.tags, 0]);
     put(area, 6, &f.fop.to_le_bytes());
-    // DEPARTURE: selectors are zero, as where CPUID says that they are deprecated.
+    // Selectors are zero: CPUID says that they are deprecated (leaf 7, EBX bit 13).
     let cut = |v: u64| if form.wide { v } else { v as u32 as u64 };
     put(area, 8, &cut(f.fip).to_le_bytes());
     put(area, 16, &cut(f.fdp).to_le_bytes());

@@ -6,10 +6,10 @@ use crate::control::*;
 use crate::debug::{DR6_BD, DR7_GD};
 use crate::descriptors::system as kind;
 use crate::flags;
-use crate::state::{Activity, Cpu, ar, seg};
+use crate::state::{Activity, Cpu, ar, gpr, seg};
 use crate::trap::{Exception, Trap, vector};
 use crate::vmx::{Cause, Written};
-use iced_x86::{Instruction, Mnemonic, OpKind};
+use iced_x86::{Code, Instruction, Mnemonic, OpKind};
 use mmu::{AccessKind, GuestPhys, Linear};
 
 type Outcome = Result<(), Trap>;
@@ -334,6 +334,45 @@ fn nothing(_: &mut Cpu, _: &Instruction) -> Outcome {
     Ok(())
 }
 
+/// `MONITOR`: faults as a load of a byte does. Nothing is armed: see [`mwait`].
+fn monitor(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    if cpu.sys.cpl != 0 || !cpu.model.has(crate::model::feature::MONITOR) {
+        return Err(Trap::UD);
+    }
+    cpu.vmx_intercept(i, Cause::Monitor)?;
+    if cpu.regs[gpr::RCX] as u32 != 0 {
+        return Err(Trap::GP0);
+    }
+    let cut = match i.code() {
+        Code::Monitorw => 0xffff,
+        Code::Monitord => 0xffff_ffff,
+        _ => u64::MAX,
+    };
+    let s = crate::operand::segment_number(i.memory_segment());
+    let la = cpu.linear(s, cpu.regs[gpr::RAX] & cut, 1, false)?;
+    cpu.load_at::<u8>(s, la).map(drop)
+}
+
+/// `MWAIT`: wakes at once, as it does where nothing is armed. SDM vol. 2, "MWAIT - Monitor Wait".
+fn mwait(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    if cpu.sys.cpl != 0 || !cpu.model.has(crate::model::feature::MONITOR) {
+        return Err(Trap::UD);
+    }
+    cpu.vmx_intercept(i, Cause::Mwait)?;
+    // No extensions (ECX bit 0: interrupts that are masked wake too) are enumerated.
+    if cpu.regs[gpr::RCX] as u32 != 0 { Err(Trap::GP0) } else { Ok(()) }
+}
+
+/// `SERIALIZE`: nothing is ever out of order.
+fn serialize(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    if cpu.model.has(crate::model::feature::SERIALIZE) { Ok(()) } else { Err(Trap::UD) }
+}
+
+/// `RSM` outside system-management mode.
+fn rsm(_: &mut Cpu, _: &Instruction) -> Outcome {
+    Err(Trap::UD)
+}
+
 /// `CLAC` and `STAC`.
 fn set_ac<const ON: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
     if cpu.sys.cpl != 0 || !cpu.model.has(crate::model::feature::SMAP) {
@@ -377,6 +416,12 @@ pub const FORMS: &[Form] = forms! {
     Clflushopt_m8 => Make::Plain(flush_line);
     Clwb_m8 => Make::Plain(flush_line);
     Cldemote_m8 => Make::Plain(nothing);
+    Monitorw => Make::Plain(monitor);
+    Monitord => Make::Plain(monitor);
+    Monitorq => Make::Plain(monitor);
+    Mwait => Make::Plain(mwait);
+    Serialize => Make::Plain(serialize);
+    Rsm => Make::End(rsm);
     Clac => Make::Plain(set_ac::<false>);
     Stac => Make::Plain(set_ac::<true>);
 };

@@ -534,6 +534,7 @@ pub const FORMS: &[Form] = forms! {
     Fstp_m80fp => Make::Plain(fstp_m80);
     Fst_sti => Make::Plain(fst_sti::<false>);
     Fstp_sti => Make::Plain(fst_sti::<true>);
+    Fstpnce_sti => Make::Plain(fst_sti::<true>);
     Fstp_sti_DFD0 => Make::Plain(fst_sti::<true>);
     Fstp_sti_DFD8 => Make::Plain(fst_sti::<true>);
     Fist_m16int => Make::Plain(fist::<I16, false, false>);

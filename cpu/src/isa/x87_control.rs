@@ -106,7 +106,7 @@ impl Layout {
         let (cs, ds) = match (self.real, self.word) {
             (true, 2) => (ip >> 4 & 0xf000 | op, dp >> 4 & 0xf000),
             (true, _) => (ip >> 4 & 0xfff_f000 | op, dp >> 4 & 0xfff_f000),
-            // DEPARTURE: selectors are zero, as where CPUID says that they are deprecated.
+            // Selectors are zero: CPUID says that they are deprecated (leaf 7, EBX bit 13).
             (false, _) => (op << 16, 0xffff_0000),
         };
         let cut = |v: u32| if self.real && self.word == 4 { v & 0xffff } else { v };
