@@ -175,6 +175,19 @@ impl Case {
         }
     }
 
+    /// Whether the instruction branches into its own bytes; it has to be stepped then, or it might
+    /// never end.
+    pub fn inward(&self) -> bool {
+        let i = self.instruction();
+        let near = i.is_jmp_short_or_near()
+            || i.is_jcc_short_or_near()
+            || i.is_call_near()
+            || i.is_loop()
+            || i.is_loopcc()
+            || i.is_jcx_short();
+        near && i.near_branch_target().wrapping_sub(i.ip()) < i.len() as u64
+    }
+
     /// The decoded instruction.
     pub fn instruction(&self) -> Instruction {
         let (bits, ip) = (self.mode.bits(), self.mode.start());

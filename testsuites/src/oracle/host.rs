@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 const STACK: usize = 1 << 16;
 /// A case that takes longer has the child killed.
-const PATIENCE: libc::timespec = libc::timespec { tv_sec: 2, tv_nsec: 0 };
+const PATIENCE: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 400_000_000 };
 
 /// A child and what it shares with us.
 pub struct Host {
@@ -179,7 +179,7 @@ impl Host {
 }
 
 /// How often a child that says nothing is looked after.
-const POLL: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+const POLL: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 fn fill(slot: &mut Slot, case: &Case) {
     slot.code = [0xcc; 16];

@@ -10,7 +10,7 @@ const CF_TO_OF: u64 = 0x8d5;
 
 /// Sets control words, DF, AC, TF and the like, each seldom enough that most cases are plain.
 pub fn vary(case: &mut Case, r: &mut Random) {
-    case.step = r.one_in(24);
+    case.step = r.one_in(24) || case.inward();
     let s = &mut case.state;
     for (bit, n) in [(DF, 8), (AC, 12), (NT, 64), (ID, 64)] {
         s.flags |= if r.one_in(n) { bit } else { 0 };
