@@ -2,12 +2,13 @@
 //!
 //! Reading order: [`guests`] builds the operating systems that the tests boot, from Debian's
 //! packages; [`strata`] runs the `strata` command and reads what it said; [`bochs`] runs the
-//! hypervisor elsewhere; [`tidy`] holds the rules about the source.
+//! hypervisor elsewhere; [`bench`] measures; [`tidy`] holds the rules about the source.
 //!
 //! Invariants: nothing here is part of the emulator, so the host's clock, files and processes may
 //! be used; a guest is built once and then only read; where something cannot be had (no network,
 //! no package) the caller gets an error that says so, never a skipped test.
 
+pub mod bench;
 pub mod bochs;
 pub mod coverage;
 pub mod guests;

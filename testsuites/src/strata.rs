@@ -48,7 +48,7 @@ fn untimed(line: &str) -> String {
 }
 
 /// The command, built in release mode if it is not up to date.
-fn command() -> Result<PathBuf> {
+pub fn command() -> Result<PathBuf> {
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut cargo = Command::new(env!("CARGO"));

@@ -1,0 +1,48 @@
+//! The bench's guest: one freestanding program with all kernels and system measurements, for any
+//! machine that boots it by PVH or by multiboot 2, bare or under a hypervisor of Xen's interface.
+//!
+//! Its command line is a list of words `name=count` (without a count: the kernel's unit): each is
+//! done and reported on COM1 by the lines `begin name` and `end name count checksum`. The word `hold` halts for ever (a dom0 that
+//! stays out of the way). After the last word comes `done`, and the machine is switched off.
+//!
+//! Built by `testsuites::bench::build` with rustc, not by cargo.
+#![expect(unsafe_code, reason = "a program without an operating system")]
+#![no_std]
+#![no_main]
+
+mod boot;
+mod console;
+#[path = "../../src/bench/kernels/mod.rs"]
+mod kernels;
+mod machine;
+mod memory;
+
+use kernels::{KERNELS, Memory};
+
+static mut MEMORY: Memory = Memory::new();
+
+/// What the first instructions call in 64-bit mode.
+#[unsafe(no_mangle)]
+extern "C" fn guest_main(protocol: u64, info: u64) -> ! {
+    // SAFETY: called once, by the boot code.
+    let memory = unsafe { &mut *(&raw mut MEMORY) };
+    for word in boot::command_line(protocol, info).split_ascii_whitespace() {
+        let (name, count) = word.split_once('=').unwrap_or((word, ""));
+        if name == "hold" {
+            machine::hold();
+        } else if let Some(kernel) = KERNELS.iter().find(|kernel| kernel.name == name) {
+            let count = count.parse().unwrap_or(kernel.unit);
+            console::line(format_args!("begin {name}"));
+            let sum = (kernel.run)(count, memory);
+            console::line(format_args!("end {name} {count} {sum:016x}"));
+        }
+    }
+    console::line(format_args!("done"));
+    machine::off()
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    console::line(format_args!("panic: {info}"));
+    machine::off()
+}
