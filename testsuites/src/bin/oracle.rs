@@ -23,6 +23,9 @@ struct Options {
     /// Only 64-, 32- or 16-bit code.
     #[arg(long)]
     mode: Option<u32>,
+    /// One case in so many is of random bytes; 0 is none.
+    #[arg(long, default_value_t = 16)]
+    wild: u64,
     /// Differences shown per form.
     #[arg(long, default_value_t = 2)]
     show: u64,
@@ -33,12 +36,16 @@ fn main() -> anyhow::Result<()> {
     let clock = || SystemTime::UNIX_EPOCH.elapsed().map_or(1, |d| d.as_micros() as u64);
     let seed = o.seed.unwrap_or_else(clock);
     let modes = Mode::ALL.into_iter().filter(|m| o.mode.is_none_or(|n| n == m.bits()));
+    let modes: Vec<_> = modes.collect();
     let forms: Vec<_> = modes
+        .iter()
+        .copied()
         .flat_map(|m| generate::forms(m).into_iter().map(move |c| (m, c)))
         .filter(|(_, c)| format!("{c:?}").contains(&o.only))
         .collect();
     anyhow::ensure!(!forms.is_empty(), "no form's name contains {:?}", o.only);
-    let plan = Plan { seed, cases: o.cases, forms };
+    let wild = if o.only.is_empty() { o.wild } else { 0 };
+    let plan = Plan { seed, cases: o.cases, forms, wild };
     println!("seed {seed}, {} cases of {} forms", plan.cases, plan.forms.len());
     let bar = bar(plan.cases);
     let started = Instant::now();

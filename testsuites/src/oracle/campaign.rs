@@ -2,9 +2,10 @@
 //! depends on the seed alone and not on how many threads there are.
 
 use super::compare::compare;
+use super::differences::normalize;
 use super::host::Host;
 use super::ours::Ours;
-use super::{Case, Mode, Outcome, Random, generate};
+use super::{Case, Mode, Outcome, Random, generate, wild};
 use anyhow::Result;
 use iced_x86::Code;
 use rayon::prelude::*;
@@ -19,6 +20,8 @@ pub struct Plan {
     pub cases: u64,
     /// The forms, by mode.
     pub forms: Vec<(Mode, Code)>,
+    /// One case in so many is of random bytes; 0 is none.
+    pub wild: u64,
 }
 
 /// A case with two outcomes.
@@ -65,6 +68,10 @@ impl Pair {
             self.host.submit(batch);
             let ours: Vec<_> = batch.iter().map(|c| self.ours.run(c)).collect();
             out.extend(self.host.collect(batch)?.into_iter().zip(ours));
+            let from = out.len() - batch.len();
+            for (case, (host, ours)) in batch.iter().zip(&mut out[from..]) {
+                host.iter_mut().chain([ours]).for_each(|o| normalize(case, o));
+            }
         }
         Ok(out)
     }
@@ -85,6 +92,9 @@ impl Plan {
         (first..(first + BATCH).min(self.cases))
             .filter_map(|k| {
                 let (mode, code) = self.forms[k as usize % self.forms.len()];
+                if self.wild != 0 && r.one_in(self.wild) {
+                    return Some(wild::case(mode, page, r));
+                }
                 generate::case(mode, code, page, r)
             })
             .collect()

@@ -196,7 +196,7 @@ impl Case {
 
     /// The data pages before the instruction.
     pub fn data(&self) -> Vec<u8> {
-        let mut data = base::data(self.page);
+        let mut data = base::data(self.page).to_vec();
         for p in &self.patches {
             data[p.at as usize..][..8].copy_from_slice(&p.bytes);
         }
@@ -205,20 +205,26 @@ impl Case {
 
     /// Sets `bytes` of memory at linear address `la`, so far as it lies in the data pages.
     pub fn poke(&mut self, la: u64, bytes: &[u8]) {
-        let mut data = self.data();
-        let at = la.wrapping_sub(DATA);
         for (k, b) in bytes.iter().enumerate() {
-            let at = at.wrapping_add(k as u64);
-            if at < DATA_SIZE as u64 {
-                data[at as usize] = *b;
+            let at = la.wrapping_add(k as u64).wrapping_sub(DATA) as usize;
+            if at < DATA_SIZE {
+                self.patch(at & !7).bytes[at & 7] = *b;
             }
         }
-        let base = base::data(self.page);
-        let words = data.chunks_exact(8).zip(base.chunks_exact(8)).enumerate();
-        self.patches = words
-            .filter(|(_, (d, b))| d != b)
-            .map(|(n, (d, _))| Patch { at: n as u16 * 8, bytes: d.try_into().unwrap_or_default() })
-            .collect();
+    }
+
+    /// The patch at an offset, which is one of nothing if there is none yet.
+    fn patch(&mut self, at: usize) -> &mut Patch {
+        let n = match self.patches.iter().position(|p| p.at as usize == at) {
+            Some(n) => n,
+            None => {
+                let mut bytes = [0; 8];
+                bytes.copy_from_slice(&base::data(self.page)[at..at + 8]);
+                self.patches.push(Patch { at: at as u16, bytes });
+                self.patches.len() - 1
+            }
+        };
+        &mut self.patches[n]
     }
 }
 

@@ -1,10 +1,17 @@
 //! What differs between two outcomes.
 
 use super::case::{Case, Outcome};
+use super::differences;
 use std::fmt::LowerHex;
 
 /// The differences, a line each; nothing if there are none.
 pub fn compare(case: &Case, host: &Outcome, ours: &Outcome) -> Vec<String> {
+    if host == ours {
+        return Vec::new();
+    }
+    let mut host = host.clone();
+    differences::settle(case, &mut host, ours);
+    let host = &host;
     if host == ours {
         return Vec::new();
     }

@@ -11,6 +11,7 @@ use cpu::model::{Model, Name};
 use cpu::state::{Activity, Segment, System, TableRegister, ar, seg};
 use cpu::{CodeCache, Cpu};
 use mmu::{HostPhys, Limits, Mmu, Ram};
+use std::rc::Rc;
 
 /// Physical addresses.
 const TABLES: u64 = 0x10_0000;
@@ -43,7 +44,7 @@ pub struct Ours {
     system: System,
     page: u64,
     /// The data of `page`, and memory before the case.
-    base: Vec<u8>,
+    base: Rc<[u8]>,
     was: Vec<u8>,
     now: Vec<u8>,
 }
@@ -76,7 +77,7 @@ impl Default for Ours {
             code: CodeCache::new(1 << 16),
             system: system(),
             page: 0,
-            base: zeros.clone(),
+            base: zeros.clone().into(),
             was: zeros.clone(),
             now: zeros,
         };

@@ -89,6 +89,12 @@ pub const DATA_SELECTORS: &[u16] = &[0x2b, 0x0f, 0x17, 0x1f, 0x27, 0x47, 0x4f, 0
 /// Those of them that SS takes.
 pub const STACK_SELECTORS: &[u16] = &[0x2b, 0x0f, 0x17, 0x1f, 0x47, 0x4f, 0x67];
 
+/// The base of the segment that a selector names.
+pub fn base(selector: u16) -> u64 {
+    let local = LOCAL.get((selector >> 3) as usize).filter(|_| selector & 4 != 0);
+    local.map_or(0, |row| row.base as u64)
+}
+
 impl Row {
     /// As the processor reads it. Linux sets S, DPL 3 and the accessed bit.
     pub fn descriptor(&self) -> u64 {
