@@ -1,5 +1,5 @@
-//! The first instructions: boot headers, 4 KiB pages that map the first 64 MiB and the devices
-//! from FEC00000h to FEFFFFFFh at themselves, the way to 64-bit mode; and the command line.
+//! The first instructions: boot headers, page tables that map the first 64 MiB by 4 KiB pages and
+//! the rest of 4 GiB by 2 MiB pages at themselves, the way to 64-bit mode; the command line.
 
 use core::ffi::{CStr, c_char};
 
@@ -31,33 +31,36 @@ start_multiboot:
     mov edi, eax
     mov esi, ebx
     mov dword ptr [boot_pml4], offset boot_pdpt + 7
-    mov dword ptr [boot_pdpt], offset boot_pd + 7
-    mov dword ptr [boot_pdpt + 24], offset boot_pd3 + 7
-    # 32 page tables for the first 64 MiB
-    mov eax, offset boot_pt + 7
+    mov eax, offset boot_pd + 7
     xor ecx, ecx
-1:  mov [boot_pd + ecx * 8], eax
+1:  mov [boot_pdpt + ecx * 8], eax
+    add eax, 0x1000
+    inc ecx
+    cmp ecx, 4
+    jb 1b
+    mov eax, 0x87                   # 2 MiB pages
+    xor ecx, ecx
+2:  mov [boot_pd + ecx * 8], eax
+    add eax, 0x200000
+    inc ecx
+    cmp ecx, 2048
+    jb 2b
+    or dword ptr [boot_pd + 2038 * 8], 0x18 # uncached from FEC00000h
+    or dword ptr [boot_pd + 2039 * 8], 0x18
+    mov eax, offset boot_pt + 7     # 32 page tables for the first 64 MiB
+    xor ecx, ecx
+3:  mov [boot_pd + ecx * 8], eax
     add eax, 0x1000
     inc ecx
     cmp ecx, 32
-    jb 1b
+    jb 3b
     mov eax, 7
     xor ecx, ecx
-2:  mov [boot_pt + ecx * 8], eax
+4:  mov [boot_pt + ecx * 8], eax
     add eax, 0x1000
     inc ecx
     cmp ecx, 32 * 512
-    jb 2b
-    # and two for the devices, uncached
-    mov dword ptr [boot_pd3 + 502 * 8], offset boot_device_pt + 7
-    mov dword ptr [boot_pd3 + 503 * 8], offset boot_device_pt + 0x1007
-    mov eax, 0xFEC0001F
-    xor ecx, ecx
-3:  mov [boot_device_pt + ecx * 8], eax
-    add eax, 0x1000
-    inc ecx
-    cmp ecx, 1024
-    jb 3b
+    jb 4b
     mov eax, offset boot_pml4
     mov cr3, eax
     mov eax, 0x620                  # PAE, OSFXSR, OSXMMEXCPT
@@ -104,10 +107,8 @@ boot_gdt_pointer:
     .global boot_pml4, boot_pt
 boot_pml4: .skip 4096
 boot_pdpt: .skip 4096
-boot_pd:   .skip 4096
-boot_pd3:  .skip 4096
+boot_pd:   .skip 4 * 4096
 boot_pt:   .skip 32 * 4096
-boot_device_pt: .skip 2 * 4096
 boot_stack: .skip 0x20000
 boot_stack_top:
 "#

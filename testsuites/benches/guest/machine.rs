@@ -17,11 +17,28 @@ pub fn outb(port: u16, value: u8) {
     unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack)) };
 }
 
-/// Halts for ever.
+/// Writes a model-specific register.
+pub fn wrmsr(msr: u32, value: u64) {
+    // SAFETY: what a register does is the caller's choice.
+    unsafe {
+        asm!("wrmsr", in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32,
+            options(nostack));
+    }
+}
+
+/// Reads a model-specific register.
+pub fn rdmsr(msr: u32) -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: as above.
+    unsafe { asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nostack)) };
+    u64::from(high) << 32 | u64::from(low)
+}
+
+/// Halts for ever, open to interrupts: a domain that halts without them counts as ended.
 pub fn hold() -> ! {
     loop {
-        // SAFETY: nothing follows.
-        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
+        // SAFETY: there are handlers, or no interrupts.
+        unsafe { asm!("sti", "hlt", options(nomem, nostack)) };
     }
 }
 
@@ -35,7 +52,10 @@ pub fn off() -> ! {
         outb(0x8900, byte);
     }
     outb(0xF4, 0);
-    hold()
+    loop {
+        // SAFETY: nothing follows.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
+    }
 }
 
 /// The base of Xen's CPUID leaves, if they are there.
@@ -57,9 +77,9 @@ fn shutdown(base: u32) {
     let msr = __cpuid(base + 2).ebx;
     let page = &raw mut HYPERCALLS as u64;
     let reason = 0_u32;
-    // SAFETY: the hypervisor writes the page before it is called.
+    wrmsr(msr, page);
+    // SAFETY: the hypervisor has written the page.
     unsafe {
-        asm!("wrmsr", in("ecx") msr, in("eax") page as u32, in("edx") 0, options(nostack));
         asm!("call {call}", call = in(reg) page + 29 * 32, inout("rax") 0_u64 => _, in("rdi") 2,
             in("rsi") &reason, clobber_abi("C"));
     }

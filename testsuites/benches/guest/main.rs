@@ -16,8 +16,12 @@ mod console;
 mod kernels;
 mod machine;
 mod memory;
+mod system;
+mod traps;
+mod vmx;
 
 use kernels::{KERNELS, Memory};
+use system::{EVENTS, Event};
 
 static mut MEMORY: Memory = Memory::new();
 
@@ -26,6 +30,7 @@ static mut MEMORY: Memory = Memory::new();
 extern "C" fn guest_main(protocol: u64, info: u64) -> ! {
     // SAFETY: called once, by the boot code.
     let memory = unsafe { &mut *(&raw mut MEMORY) };
+    traps::init();
     for word in boot::command_line(protocol, info).split_ascii_whitespace() {
         let (name, count) = word.split_once('=').unwrap_or((word, ""));
         if name == "hold" {
@@ -35,10 +40,23 @@ extern "C" fn guest_main(protocol: u64, info: u64) -> ! {
             console::line(format_args!("begin {name}"));
             let sum = (kernel.run)(count, memory);
             console::line(format_args!("end {name} {count} {sum:016x}"));
+        } else if let Some(event) = EVENTS.iter().find(|event| event.name == name) {
+            measure(event, count.parse().unwrap_or(1));
         }
     }
     console::line(format_args!("done"));
     machine::off()
+}
+
+/// A system measurement; `skip name` where the machine has not the means.
+fn measure(event: &Event, count: u32) {
+    let name = event.name;
+    if !(event.there)() {
+        return console::line(format_args!("skip {name}"));
+    }
+    console::line(format_args!("begin {name}"));
+    let events = (event.run)(count);
+    console::line(format_args!("end {name} {count} {events:016x}"));
 }
 
 #[panic_handler]

@@ -1,5 +1,6 @@
 //! Host instructions by callgrind, guest instructions by Strata's own summary.
 
+use super::peers::Guest;
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,14 +43,7 @@ impl Strata {
         ];
         match level {
             Level::Nested => nested.into(),
-            Level::Bare => format!(
-                "run -m 64 -kernel {kernel} -serial stdio -display none -no-reboot \
-                 -device isa-debug-exit,iobase=0xf4,iosize=4 -append"
-            )
-            .split(' ')
-            .map(str::to_owned)
-            .chain([words.to_owned()])
-            .collect(),
+            Level::Bare => Guest::Bench(words).of_strata(self),
         }
     }
 

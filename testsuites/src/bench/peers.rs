@@ -2,12 +2,12 @@
 //! the emulator's process read at each line the guest prints. So start-up and firmware are left
 //! out, and other load on the host disturbs little.
 
-use super::count::{Level, Strata};
+use super::count::Strata;
 use super::guest;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -19,13 +19,54 @@ pub struct Peer {
     arguments: Vec<String>,
 }
 
-/// What one run took, by the names of the command line's words.
+/// What a run printed, each line with the CPU seconds used until then.
 #[derive(Debug, Default)]
 pub struct Run {
-    /// CPU seconds between a word's two lines.
-    pub seconds: BTreeMap<String, f64>,
-    /// What the guest printed.
-    pub output: String,
+    /// The lines.
+    pub lines: Vec<(String, f64)>,
+    /// The most memory that was resident, in KiB.
+    pub resident: u64,
+    /// Standard error of a run that was followed to its end.
+    pub summary: String,
+}
+
+impl Run {
+    /// All lines.
+    pub fn output(&self) -> String {
+        self.lines.iter().map(|(line, _)| format!("{line}\n")).collect()
+    }
+
+    /// Instructions of the levels of Strata's summary whose names begin with `prefix`.
+    pub fn instructions(&self, prefix: &str) -> f64 {
+        let rows = self.summary.lines().filter(|line| line.starts_with(prefix));
+        rows.filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).sum()
+    }
+
+    /// CPU seconds between the two lines of each word of the command line.
+    pub fn items(&self) -> BTreeMap<String, f64> {
+        let (mut seconds, mut began) = (BTreeMap::new(), 0.0);
+        for (line, now) in &self.lines {
+            match line.split_whitespace().collect::<Vec<_>>()[..] {
+                [.., "begin", _] => began = *now,
+                [.., "end", name, _, _] => drop(seconds.insert(name.to_owned(), now - began)),
+                _ => {}
+            }
+        }
+        seconds
+    }
+
+    /// CPU seconds up to each `MARK name` from the one before.
+    pub fn marks(&self) -> BTreeMap<String, f64> {
+        let (mut seconds, mut began) = (BTreeMap::new(), 0.0);
+        for (line, now) in &self.lines {
+            let name = line.split_once("MARK ").and_then(|(_, name)| name.split(' ').next());
+            if let Some(name) = name {
+                seconds.entry(name.trim().to_owned()).or_insert(now - began);
+                began = *now;
+            }
+        }
+        seconds
+    }
 }
 
 /// Whether a program can be started.
@@ -35,50 +76,83 @@ fn found(program: &Path) -> bool {
         || std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(there)
 }
 
-/// Strata and those of its peers that are installed, to run `words`; the others' names.
+/// What the emulators boot.
+pub enum Guest<'a> {
+    /// The bench's guest with these words.
+    Bench(&'a str),
+    /// The Linux guest in this folder, as `mkguest linux` or `mklinux.sh` makes it.
+    Linux(&'a Path),
+}
+
+impl Guest<'_> {
+    /// QEMU's names for it, which are Strata's too.
+    fn arguments(&self, strata: &Strata) -> Vec<String> {
+        let (memory, kernel, append) = match self {
+            Self::Bench(words) => (64, strata.guest.clone(), *words),
+            Self::Linux(folder) => (512, folder.join("vmlinuz"), "console=ttyS0 panic=-1"),
+        };
+        let fixed = format!("-m {memory} -serial stdio -display none -no-reboot");
+        let mut arguments: Vec<String> = fixed.split(' ').map(str::to_owned).collect();
+        let mut pair = |flag: &str, value: String| arguments.extend([flag.to_owned(), value]);
+        pair("-kernel", kernel.display().to_string());
+        pair("-append", append.to_owned());
+        match self {
+            Self::Bench(_) => pair("-device", "isa-debug-exit,iobase=0xf4,iosize=4".into()),
+            Self::Linux(folder) => pair("-initrd", folder.join("initrd.gz").display().to_string()),
+        }
+        arguments
+    }
+
+    /// `strata run` with it.
+    pub fn of_strata(&self, strata: &Strata) -> Vec<String> {
+        [vec!["run".to_owned()], self.arguments(strata)].concat()
+    }
+
+    /// Memory in MiB, and the CD, if it can be made.
+    fn image(&self, strata: &Strata) -> Result<(u32, Option<PathBuf>)> {
+        Ok(match self {
+            Self::Bench(words) => (64, guest::image(&strata.guest, words)?),
+            Self::Linux(folder) => (512, Some(folder.join("linux.iso")).filter(|f| f.is_file())),
+        })
+    }
+}
+
+/// Strata and those of its peers that are installed, to run `guest`; the others' names.
 pub fn all(
     strata: &Strata,
     bochs: &Path,
     qemu: &Path,
-    words: &str,
+    guest: &Guest<'_>,
 ) -> Result<(Vec<Peer>, Vec<&'static str>)> {
-    let arguments = strata.arguments(Level::Bare, words);
-    let mut peers = vec![Peer { name: "strata", program: strata.program.clone(), arguments }];
+    let direct = guest.arguments(strata);
+    let mut peers = vec![self::strata(&strata.program, guest.of_strata(strata))];
     let mut missing = Vec::new();
-    match found(bochs).then(|| self::bochs(strata, bochs, words)).transpose()?.flatten() {
+    match found(bochs).then(|| self::bochs(strata, bochs, guest)).transpose()?.flatten() {
         Some(peer) => peers.push(peer),
         None => missing.push("bochs"),
     }
-    if found(qemu) {
-        peers.push(self::qemu(strata, qemu, words, &[]));
-        let icount = ["-icount", "shift=0,sleep=off"];
-        peers.push(Peer { name: "icount", ..self::qemu(strata, qemu, words, &icount) });
-    } else {
-        missing.push("qemu");
+    for (name, more) in [("qemu", ""), ("icount", " -icount shift=0,sleep=off")] {
+        let fixed = format!("-accel tcg,thread=single -cpu max -smp 1 -monitor none{more}");
+        let mut arguments: Vec<String> = fixed.split(' ').map(str::to_owned).collect();
+        arguments.extend(direct.clone());
+        match found(qemu) {
+            true => peers.push(Peer { name, program: qemu.into(), arguments }),
+            false => missing.push(name),
+        }
     }
     Ok((peers, missing))
 }
 
-fn qemu(strata: &Strata, program: &Path, words: &str, more: &[&str]) -> Peer {
-    let fixed = "-accel tcg,thread=single -cpu max -smp 1 -m 64 -monitor none -serial stdio \
-                 -display none -no-reboot -device isa-debug-exit,iobase=0xf4,iosize=4";
-    let mut arguments: Vec<String> = fixed.split_whitespace().map(str::to_owned).collect();
-    arguments.extend(more.iter().map(|word| (*word).to_owned()));
-    arguments.extend(["-kernel".into(), strata.guest.display().to_string()]);
-    arguments.extend(["-append".into(), words.into()]);
-    Peer { name: "qemu", program: program.into(), arguments }
-}
-
 /// Bochs without a window; `BOCHS_DISPLAY_LIBRARY` names another display.
-fn bochs(strata: &Strata, program: &Path, words: &str) -> Result<Option<Peer>> {
+fn bochs(strata: &Strata, program: &Path, guest: &Guest<'_>) -> Result<Option<Peer>> {
     let share = ["/usr/share/bochs", "/usr/local/share/bochs"].map(Path::new);
     let Some(share) = share.iter().find(|folder| folder.is_dir()) else { return Ok(None) };
-    let Some(iso) = guest::image(&strata.guest, words)? else { return Ok(None) };
+    let (memory, Some(iso)) = guest.image(strata)? else { return Ok(None) };
     let display = std::env::var_os("BOCHS_DISPLAY_LIBRARY").unwrap_or_else(|| "nogui".into());
-    let rc = iso.with_extension("bochsrc");
+    let rc = strata.guest.with_extension("bochsrc");
     let text = format!(
         "display_library: {}\n\
-         megs: 64\n\
+         megs: {memory}\n\
          cpu: model=corei7_skylake_x, count=1, ips=200000000, reset_on_triple_fault=0\n\
          clock: sync=none, time0=1700000000\n\
          romimage: file={share}/BIOS-bochs-latest\n\
@@ -91,7 +165,7 @@ fn bochs(strata: &Strata, program: &Path, words: &str) -> Result<Option<Peer>> {
          pci: enabled=1, chipset=i440fx\n",
         display.to_string_lossy(),
         iso.display(),
-        iso.with_extension("log").display(),
+        strata.guest.with_extension("log").display(),
         share = share.display(),
     );
     fs::write(&rc, text)?;
@@ -99,44 +173,58 @@ fn bochs(strata: &Strata, program: &Path, words: &str) -> Result<Option<Peer>> {
     Ok(Some(Peer { name: "bochs", program: program.into(), arguments }))
 }
 
+/// Strata with any arguments.
+pub fn strata(program: &Path, arguments: Vec<String>) -> Peer {
+    Peer { name: "strata", program: program.into(), arguments }
+}
+
 impl Peer {
     /// Runs to the guest's `done`.
     pub fn run(&self) -> Result<Run> {
+        self.follow(true)
+    }
+
+    /// Runs until `done` if `to_done`, or else to the end.
+    pub fn follow(&self, to_done: bool) -> Result<Run> {
         let mut child = Command::new(&self.program)
             .args(&self.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(if to_done { Stdio::null() } else { Stdio::piped() })
             .spawn()
             .with_context(|| format!("{}", self.program.display()))?;
         let stdout = child.stdout.take().context("a pipe")?;
-        let run = watch(child.id(), BufReader::new(stdout));
-        child.kill().ok();
+        let mut run = watch(child.id(), BufReader::new(stdout), to_done);
+        if to_done {
+            child.kill().ok();
+        } else if let (Ok(run), Some(mut stderr)) = (&mut run, child.stderr.take()) {
+            stderr.read_to_string(&mut run.summary)?;
+        }
         child.wait()?;
         run
     }
 }
 
 /// Reads the clock at each line.
-fn watch(pid: u32, lines: impl BufRead) -> Result<Run> {
-    let (mut run, mut began) = (Run::default(), 0.0);
+fn watch(pid: u32, lines: impl BufRead, to_done: bool) -> Result<Run> {
+    let mut run = Run::default();
     for line in lines.split(b'\n') {
-        let line = String::from_utf8_lossy(&line?).into_owned();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words[..] {
-            [.., "begin", _] => began = cpu_seconds(pid)?,
-            [.., "end", name, _, _] => {
-                run.seconds.insert(name.into(), cpu_seconds(pid)? - began);
-            }
-            _ => {}
-        }
-        run.output += &line;
-        run.output.push('\n');
-        if words.last() == Some(&"done") {
+        let line = String::from_utf8_lossy(&line?).trim_end().to_owned();
+        let done = line == "done" || line.starts_with("MARK done") || line.contains(" MARK done");
+        run.lines.push((line, cpu_seconds(pid)?));
+        run.resident = resident(pid).max(run.resident);
+        if done && to_done {
             break;
         }
     }
     Ok(run)
+}
+
+/// The most memory a process has had, in KiB; 0 once it has ended.
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
 
 /// What the threads of a process have used so far.

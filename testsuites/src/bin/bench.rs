@@ -9,14 +9,10 @@ use clap::{Parser, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use testsuites::bench::count::{self, Level, Strata};
-use testsuites::bench::kernels::{KERNELS, Kernel};
+use testsuites::bench::peers::{self, Guest, Run};
 use testsuites::bench::record::{self, Figures};
-use testsuites::bench::{self, Native, guest, mean, peers};
-
-/// How much larger a count the seconds are taken with than the instructions.
-const LONGER: u32 = 100;
-/// A whole REP is one instruction, so this kernel's instructions say nothing beside the others'.
-const REPEATS: &str = "copy";
+use testsuites::bench::table::Table;
+use testsuites::bench::{self, Item, Native, guest};
 
 /// Measures Strata with the bench's guest programs.
 #[derive(Parser)]
@@ -24,7 +20,7 @@ struct Arguments {
     /// What to measure
     #[arg(value_enum, default_value = "count")]
     what: What,
-    /// Only these, by commas
+    /// Only these kernels and events, by commas
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// The command to measure [default: built from this workspace]
@@ -36,6 +32,9 @@ struct Arguments {
     /// QEMU
     #[arg(long, default_value = "qemu-system-x86_64")]
     qemu: PathBuf,
+    /// The folder of the Linux guest
+    #[arg(long, default_value = "/tmp/guest")]
+    guest: PathBuf,
     /// How often seconds are taken; the least counts
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -46,152 +45,228 @@ struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum What {
-    /// Host instructions per guest instruction of the kernels, bare
+    /// Host instructions of the kernels and the events, bare
     Count,
     /// The same counts beside those on file
     Compare,
-    /// Counts bare and nested, and CPU seconds beside the peers'
+    /// The kernels: counts bare and nested, and CPU seconds beside the peers'
     Kernels,
+    /// The events: counts, and CPU seconds beside the peers'
+    System,
+    /// The Linux guest: CPU seconds beside the peers'
+    Linux,
+    /// CPU seconds and memory with 1 to 16 busy domUs
+    Domains,
+    /// Everything
+    All,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let chosen = chosen(&arguments.only)?;
     let program = count::program(arguments.strata.as_deref())?;
     let strata = Strata { program, guest: guest::build()? };
-    let mut native = Native::default();
-    let mut figures = Figures::new();
-    let mut table = Table::default();
-    count_kernels(&strata, &chosen, Level::Bare, &mut native, &mut table)?;
-    figures.insert("kernels".into(), table.column("host/guest"));
-    if arguments.what == What::Kernels {
-        count_kernels(&strata, &chosen, Level::Nested, &mut native, &mut table)?;
-        figures.insert("nested".into(), table.column("L2/L1"));
-        seconds(&strata, &chosen, &arguments, &mut native, &mut table)?;
+    let mut bench = Bench { arguments, strata, native: Native::default(), figures: Figures::new() };
+    let what = bench.arguments.what;
+    let is = |some: &[What]| what == What::All || some.contains(&what);
+    if is(&[What::Count, What::Compare, What::Kernels]) {
+        bench.kernels(is(&[What::Kernels]))?;
     }
-    table.print(&chosen);
-    if arguments.what == What::Compare {
+    if is(&[What::Count, What::Compare, What::System]) {
+        bench.events(is(&[What::System]))?;
+    }
+    if is(&[What::Linux]) {
+        bench.linux()?;
+    }
+    if is(&[What::Domains]) {
+        bench.domains()?;
+    }
+    if is(&[What::Compare]) {
         let (commit, old) = record::read()?;
-        let moved = record::moved(&old, &figures);
+        let moved = record::moved(&old, &bench.figures);
         println!("moved by more than 3 % since {commit}: {}", moved.len());
         moved.iter().for_each(|line| println!("  {line}"));
     }
-    if arguments.write { record::write(&figures) } else { Ok(()) }
+    if bench.arguments.write { record::write(&bench.figures) } else { Ok(()) }
 }
 
-/// The kernels named, or all.
-fn chosen(only: &[String]) -> Result<Vec<&'static Kernel>> {
-    match only {
-        [] => Ok(KERNELS.iter().collect()),
-        names => names.iter().map(|name| bench::kernel(name)).collect(),
-    }
+/// What is measured, and what was found so far.
+struct Bench {
+    arguments: Arguments,
+    strata: Strata,
+    native: Native,
+    figures: Figures,
 }
 
-/// Columns of figures by kernel.
-#[derive(Default)]
-struct Table(Vec<(&'static str, BTreeMap<String, f64>)>);
-
-impl Table {
-    fn column(&self, title: &str) -> BTreeMap<String, f64> {
-        self.0.iter().find(|(t, _)| *t == title).map(|(_, c)| c.clone()).unwrap_or_default()
-    }
-
-    fn set(&mut self, title: &'static str, kernel: &str, value: f64) {
-        let at = self.0.iter().position(|(t, _)| *t == title).unwrap_or_else(|| {
-            self.0.push((title, BTreeMap::new()));
-            self.0.len() - 1
-        });
-        self.0[at].1.insert(kernel.into(), value);
-    }
-
-    fn print(&self, chosen: &[&Kernel]) {
-        let titles: String = self.0.iter().map(|(title, _)| format!("{title:>13}")).collect();
-        println!("{:<10}{titles}", "kernel");
-        for kernel in chosen {
-            let cell = |column: &BTreeMap<String, f64>| match column.get(kernel.name) {
-                Some(value) => format!("{value:>13.2}"),
-                None => format!("{:>13}", "-"),
-            };
-            let cells: String = self.0.iter().map(|(_, column)| cell(column)).collect();
-            println!("{:<10}{cells}", kernel.name);
+impl Bench {
+    /// The kernels, with the nested run and the peers if `all`.
+    fn kernels(&mut self, all: bool) -> Result<()> {
+        let (items, mut table) = (bench::kernels(&self.arguments.only), Table::default());
+        for item in &items {
+            let [host, guest] = self.count(Level::Bare, item)?;
+            table.set("host/guest", item.name, host / guest);
+            if all {
+                let [nested, _] = self.count(Level::Nested, item)?;
+                table.set("L2/L1", item.name, nested / host);
+            }
+            table.set("guest/count", item.name, guest);
         }
-        let mean = |(title, column): &(&str, BTreeMap<String, f64>)| {
-            let counts = |name: &str| name != REPEATS || !matches!(*title, "host/guest" | "MIPS");
-            let values = column.iter().filter(|(name, _)| counts(name)).map(|(_, v)| *v);
-            format!("{:>13.2}", mean(&values.collect::<Vec<_>>()))
-        };
-        println!("{:<10}{}", "mean", self.0.iter().map(mean).collect::<String>());
-        println!("means are geometric; {REPEATS} is not in those of instructions and of MIPS");
+        self.figures.insert("kernels".into(), table.column("host/guest"));
+        if all {
+            self.figures.insert("nested".into(), table.column("L2/L1"));
+            let ours = self.seconds(&items, &mut table)?;
+            for Item { name, long, .. } in &items {
+                let guest = table.column("guest/count")[*name] * f64::from(*long);
+                table.set("MIPS", name, guest / ours[*name] / 1e6);
+            }
+        }
+        // A whole REP is one instruction, so the copies' say nothing beside the others'.
+        let repeats =
+            |title: &str, name: &str| name == "copy" && matches!(title, "host/guest" | "MIPS");
+        print!("{}", table.text(&items, repeats));
+        println!("means are geometric; copy is not in those of host/guest and MIPS\n");
+        Ok(())
+    }
+
+    /// The events, with the peers if `all`.
+    fn events(&mut self, all: bool) -> Result<()> {
+        let (items, mut table) = (bench::events(&self.arguments.only), Table::default());
+        for item in &items {
+            let [host, guest] = self.count(Level::Bare, item)?;
+            table.set("host/event", item.name, host);
+            table.set("guest/event", item.name, guest);
+        }
+        self.figures.insert("system".into(), table.column("host/event"));
+        if all {
+            let ours = self.seconds(&items, &mut table)?;
+            for Item { name, long, .. } in &items {
+                table.set("ns/event", name, ours[*name] * 1e9 / f64::from(*long));
+            }
+        }
+        println!("{}", table.text(&items, |_, _| false));
+        Ok(())
+    }
+
+    /// Instructions of host and guest for one of `item`.
+    fn count(&mut self, level: Level, item: &Item) -> Result<[f64; 2]> {
+        let (low, high) = (item.unit, 2 * item.unit);
+        let (work, output) = self.strata.difference(level, item.name, low, high)?;
+        self.native.check("strata", &output, &[(item.name, low), (item.name, high)])?;
+        Ok([work.host, work.guest].map(|n| n / f64::from(item.unit)))
+    }
+
+    /// Runs all peers in turn and gives the least seconds of each figure that `figures` finds.
+    fn rounds(
+        &mut self,
+        guest: &Guest<'_>,
+        figures: impl Fn(&mut Native, &str, &Run) -> Result<BTreeMap<String, f64>>,
+    ) -> Result<BTreeMap<&'static str, BTreeMap<String, f64>>> {
+        let Arguments { bochs, qemu, rounds, .. } = &self.arguments;
+        let (peers, missing) = peers::all(&self.strata, bochs, qemu, guest)?;
+        missing.iter().for_each(|name| println!("{name}: not installed, left out"));
+        let mut best: BTreeMap<&str, BTreeMap<String, f64>> = BTreeMap::new();
+        for _ in 0..*rounds {
+            for peer in &peers {
+                let seconds = figures(&mut self.native, peer.name, &peer.run()?)?;
+                eprintln!("{} (load {}): {seconds:?}", peer.name, peers::load());
+                let best = best.entry(peer.name).or_default();
+                for (name, seconds) in seconds {
+                    let least = best.entry(name).or_insert(seconds);
+                    *least = least.min(seconds);
+                }
+            }
+        }
+        println!("CPU seconds: the least of {rounds}; the load is {}", peers::load());
+        Ok(best)
+    }
+
+    /// CPU seconds of Strata; the peers' as multiples of these into `table`.
+    fn seconds(&mut self, items: &[Item], table: &mut Table) -> Result<BTreeMap<String, f64>> {
+        let counts: Vec<_> = items.iter().map(|item| (item.name, item.long)).collect();
+        let words: Vec<String> = counts.iter().map(|(name, n)| format!("{name}={n}")).collect();
+        let mut best = self.rounds(&Guest::Bench(&words.join(" ")), |native, who, run| {
+            native.check(who, &run.output(), &counts)?;
+            Ok(run.items())
+        })?;
+        let ours = best.remove("strata").unwrap_or_default();
+        ratios(&ours, best, table);
+        Ok(ours)
+    }
+
+    /// The Linux guest by its marks.
+    fn linux(&mut self) -> Result<()> {
+        const PHASES: [&str; 11] = [
+            "userspace",
+            "sha256",
+            "gzip",
+            "fork",
+            "shell",
+            "sort",
+            "copy",
+            "float",
+            "done",
+            "work",
+            "total",
+        ];
+        let guest = self.arguments.guest.clone();
+        let mut best = self.rounds(&Guest::Linux(&guest), |_, _, run| {
+            let mut marks = run.marks();
+            let total = marks.values().sum();
+            marks.insert("work".into(), total - marks.get("userspace").copied().unwrap_or(0.0));
+            marks.insert("total".into(), total);
+            Ok(marks)
+        })?;
+        let ours = best.remove("strata").unwrap_or_default();
+        let mut table = Table::default();
+        ours.iter().for_each(|(name, seconds)| table.set("seconds", name, *seconds));
+        ratios(&ours, best, &mut table);
+        println!(
+            "{}",
+            table.text(&PHASES.map(|name| Item { name, unit: 1, long: 1 }), |_, _| true)
+        );
+        Ok(())
+    }
+
+    /// 1 to 16 domUs that do the same work.
+    fn domains(&mut self) -> Result<()> {
+        const MEMORY: u64 = 64;
+        println!(
+            "{:<8}{:>14}{:>14}{:>16}{:>14}",
+            "domUs", "guest Minsn", "CPU seconds", "ns/guest insn", "MiB beyond"
+        );
+        for domains in [1, 2, 4, 8, 16] {
+            let kernel = self.strata.guest.display();
+            let mut words = vec!["host".to_owned(), "--until-domus-end".into()];
+            words.push(format!("--dom0=kernel={kernel},memory={MEMORY}M,append=hold"));
+            words.extend((0..domains).map(|n| {
+                format!("--domu=name=k{n},kernel={kernel},memory={MEMORY}M,append=\"mixed=1000 sieve=50\"")
+            }));
+            let run = peers::strata(&self.strata.program, words).follow(false)?;
+            let ended = bench::ends(&run.output()).len();
+            anyhow::ensure!(ended == 2 * domains as usize, "not all domUs ended: {}", run.output());
+            let guest = run.instructions("k") / 1e6;
+            let beyond = run.resident as f64 / 1024.0 - (MEMORY * (domains + 1)) as f64;
+            let seconds = run.lines.last().map_or(0.0, |(_, now)| *now);
+            println!(
+                "{domains:<8}{guest:>14.1}{seconds:>14.2}{:>16.3}{beyond:>14.1}",
+                seconds * 1e3 / guest
+            );
+        }
+        println!("the load is {}\n", peers::load());
+        Ok(())
     }
 }
 
-/// Counts a level of every kernel.
-fn count_kernels(
-    strata: &Strata,
-    chosen: &[&'static Kernel],
-    level: Level,
-    native: &mut Native,
+/// Each peer's seconds over ours, as a column.
+fn ratios(
+    ours: &BTreeMap<String, f64>,
+    peers: BTreeMap<&'static str, BTreeMap<String, f64>>,
     table: &mut Table,
-) -> Result<()> {
-    for kernel in chosen {
-        let (low, high) = (kernel.unit, 2 * kernel.unit);
-        let (work, output) = strata.difference(level, kernel.name, low, high)?;
-        native.check("strata", &output, &[(kernel, low), (kernel, high)])?;
-        let each = f64::from(kernel.unit);
-        match level {
-            Level::Bare => {
-                table.set("host/guest", kernel.name, work.host / work.guest);
-                table.set("host/count", kernel.name, work.host / each);
-                table.set("guest/count", kernel.name, work.guest / each);
-            }
-            Level::Nested => {
-                let bare = table.column("host/count")[kernel.name];
-                table.set("L2/L1", kernel.name, work.host / each / bare);
-            }
-        }
-        eprintln!("{level:?} {}: {:.2}", kernel.name, work.host / work.guest);
-    }
-    Ok(())
-}
-
-/// CPU seconds of Strata, and the peers' as multiples.
-fn seconds(
-    strata: &Strata,
-    chosen: &[&'static Kernel],
-    arguments: &Arguments,
-    native: &mut Native,
-    table: &mut Table,
-) -> Result<()> {
-    let counts: Vec<_> = chosen.iter().map(|kernel| (*kernel, kernel.unit * LONGER)).collect();
-    let words: Vec<String> =
-        counts.iter().map(|(k, count)| format!("{}={count}", k.name)).collect();
-    let (peers, missing) = peers::all(strata, &arguments.bochs, &arguments.qemu, &words.join(" "))?;
-    let mut best: BTreeMap<&str, BTreeMap<String, f64>> = BTreeMap::new();
-    for _ in 0..arguments.rounds {
-        for peer in &peers {
-            let run = peer.run()?;
-            native.check(peer.name, &run.output, &counts)?;
-            eprintln!("{} (load {}): {:?}", peer.name, peers::load(), run.seconds);
-            let best = best.entry(peer.name).or_default();
-            for (name, seconds) in run.seconds {
-                let least = best.entry(name).or_insert(seconds);
-                *least = least.min(seconds);
+) {
+    for (peer, seconds) in peers {
+        for (name, seconds) in seconds {
+            if let Some(ours) = ours.get(&name) {
+                table.set(peer, &name, seconds / ours);
             }
         }
     }
-    let guest = table.column("guest/count");
-    for (kernel, count) in &counts {
-        let ours = best["strata"][kernel.name];
-        table.set("MIPS", kernel.name, guest[kernel.name] * f64::from(*count) / ours / 1e6);
-        for peer in peers.iter().filter(|peer| peer.name != "strata") {
-            table.set(peer.name, kernel.name, best[peer.name][kernel.name] / ours);
-        }
-    }
-    println!(
-        "bochs, qemu, icount: their CPU seconds over Strata's, least of {}, load {}",
-        arguments.rounds,
-        peers::load()
-    );
-    missing.iter().for_each(|name| println!("{name}: not installed, left out"));
-    Ok(())
 }
