@@ -5,14 +5,17 @@ use super::compare::compare;
 use super::differences::normalize;
 use super::host::Host;
 use super::ours::Ours;
+use super::shrink::shrink;
 use super::{Case, Mode, Outcome, Random, generate, wild};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use iced_x86::Code;
 use rayon::prelude::*;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 /// What to run.
+#[derive(Default)]
 pub struct Plan {
     /// Seed of everything.
     pub seed: u64,
@@ -22,6 +25,8 @@ pub struct Plan {
     pub forms: Vec<(Mode, Code)>,
     /// One case in so many is of random bytes; 0 is none.
     pub wild: u64,
+    /// Forms whose name contains this are made to fail: a test of the test.
+    pub broken: Option<String>,
 }
 
 /// A case with two outcomes.
@@ -42,38 +47,76 @@ pub struct Report {
     /// Cases that ended the host child: not compared.
     pub deaths: Vec<Case>,
     /// Cases by mode and form.
-    pub forms: BTreeMap<(Mode, u32), u64>,
+    pub forms: BTreeMap<(Mode, Code), u64>,
     /// Differences, of each form the first few.
     pub differences: Vec<Difference>,
     /// How many differences there were, by mode and form.
-    pub failed: BTreeMap<(Mode, u32), u64>,
+    pub failed: BTreeMap<(Mode, Code), u64>,
 }
 
 /// A processor of each kind.
 pub struct Pair {
     host: Host,
     ours: Ours,
+    broken: Option<String>,
 }
 
 impl Pair {
     /// Starts a host child.
-    pub fn new() -> Result<Pair> {
-        Ok(Pair { host: Host::new()?, ours: Ours::default() })
+    pub fn new(broken: Option<String>) -> Result<Pair> {
+        Ok(Pair { host: Host::new()?, ours: Ours::default(), broken })
     }
 
-    /// Runs cases with the same page on both.
-    pub fn run(&mut self, cases: &[Case]) -> Result<Vec<(Option<Outcome>, Outcome)>> {
-        let mut out = Vec::with_capacity(cases.len());
-        for batch in cases.chunks(Host::BATCH) {
-            self.host.submit(batch);
-            let ours: Vec<_> = batch.iter().map(|c| self.ours.run(c)).collect();
-            out.extend(self.host.collect(batch)?.into_iter().zip(ours));
-            let from = out.len() - batch.len();
-            for (case, (host, ours)) in batch.iter().zip(&mut out[from..]) {
-                host.iter_mut().chain([ours]).for_each(|o| normalize(case, o));
-            }
+    /// Runs cases on both. Some cases turn into stepped ones, see [`Ours::inward`].
+    pub fn run(&mut self, cases: &mut [Case]) -> Result<Vec<(Option<Outcome>, Outcome)>> {
+        let ours: Vec<_> = cases.iter_mut().map(|c| self.ours(c)).collect();
+        let host = self.host.run(cases)?;
+        let mut out: Vec<_> = host.into_iter().zip(ours).collect();
+        for (case, (host, ours)) in cases.iter().zip(&mut out) {
+            host.iter_mut().chain([ours]).for_each(|o| normalize(case, o));
         }
         Ok(out)
+    }
+
+    fn ours(&mut self, case: &mut Case) -> Outcome {
+        let mut outcome = self.ours.run(case);
+        if self.ours.inward {
+            case.step = true;
+            outcome = self.ours.run(case);
+        }
+        let form = || format!("{:?}", case.instruction().code());
+        if self.broken.as_ref().is_some_and(|name| form().contains(name)) {
+            spoil(case, &mut outcome);
+        }
+        outcome
+    }
+
+    /// The differences of one case, a line each.
+    pub fn differences(&mut self, case: &Case) -> Result<Vec<String>> {
+        let mut case = case.clone();
+        let out = self.run(std::slice::from_mut(&mut case))?.pop();
+        let Some((Some(host), ours)) = out else { return Ok(vec![]) };
+        Ok(compare(&case, &host, &ours))
+    }
+
+    /// The smallest case like this one that shows a difference, with its outcomes.
+    pub fn shrink(&mut self, d: &Difference) -> Result<Difference> {
+        let pair = RefCell::new(self);
+        let fails =
+            |c: &Case| pair.borrow_mut().differences(c).is_ok_and(|lines| !lines.is_empty());
+        let mut case = shrink(&d.case, fails);
+        let out = pair.into_inner().run(std::slice::from_mut(&mut case))?.pop();
+        let Some((Some(host), ours)) = out else { bail!("the host child died of {case}") };
+        Ok(Difference { case, host, ours })
+    }
+}
+
+/// Flips a bit of the first register that the instruction has written, or else the carry flag.
+fn spoil(case: &Case, o: &mut Outcome) {
+    let (was, now) = (&case.state.regs, &mut o.state.regs);
+    match (0..16).find(|n| was[*n] != now[*n]) {
+        Some(n) => now[n] ^= 4,
+        None => o.state.flags ^= 1,
     }
 }
 
@@ -83,6 +126,12 @@ const KEPT: u64 = 4;
 const BATCH: u64 = 256;
 
 impl Plan {
+    /// All forms in all modes; no cases yet.
+    pub fn everything() -> Plan {
+        let all = |m| generate::forms(m).into_iter().map(move |c| (m, c));
+        Plan { forms: Mode::ALL.into_iter().flat_map(all).collect(), ..Plan::default() }
+    }
+
     /// The cases of batch `n`.
     pub fn batch(&self, n: u64) -> Vec<Case> {
         let r = &mut Random(self.seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ n << 20);
@@ -105,11 +154,11 @@ impl Plan {
         let report = Mutex::new(Report::default());
         let batches = self.cases.div_ceil(BATCH);
         (0..batches).into_par_iter().try_for_each_init(
-            || Pair::new(),
+            || Pair::new(self.broken.clone()),
             |pair, n| {
                 let pair = pair.as_mut().map_err(|e| anyhow::anyhow!("{e:#}"))?;
-                let cases = self.batch(n);
-                let outcomes = pair.run(&cases)?;
+                let mut cases = self.batch(n);
+                let outcomes = pair.run(&mut cases)?;
                 let mut report = report.lock().unwrap_or_else(|e| e.into_inner());
                 for (case, (host, ours)) in cases.into_iter().zip(outcomes) {
                     report.take(case, host, ours);
@@ -124,7 +173,7 @@ impl Plan {
 
 impl Report {
     fn take(&mut self, case: Case, host: Option<Outcome>, ours: Outcome) {
-        let form = (case.mode, case.instruction().code() as u32);
+        let form = (case.mode, case.instruction().code());
         let Some(host) = host else { return self.deaths.push(case) };
         self.run += 1;
         *self.forms.entry(form).or_default() += 1;

@@ -7,6 +7,7 @@
 pub mod aim;
 pub mod base;
 pub mod campaign;
+pub mod capture;
 pub mod case;
 mod child;
 pub mod compare;
@@ -15,9 +16,12 @@ pub mod encode;
 pub mod generate;
 pub mod host;
 pub mod ours;
+pub mod row;
 pub mod segments;
 mod shared;
+pub mod shrink;
 pub mod vary;
+pub mod vectors;
 pub mod wild;
 
 pub use base::Random;

@@ -47,6 +47,8 @@ pub struct Ours {
     base: Rc<[u8]>,
     was: Vec<u8>,
     now: Vec<u8>,
+    /// The last case branched into its own bytes: it must be stepped.
+    pub inward: bool,
 }
 
 struct NoBus;
@@ -80,6 +82,7 @@ impl Default for Ours {
             base: zeros.clone().into(),
             was: zeros.clone(),
             now: zeros,
+            inward: false,
         };
         ours.tables();
         ours.write(CODE_FRAME, &[0xcc; 4096]);
@@ -234,17 +237,20 @@ impl Ours {
 
     /// Runs to the first event; its RIP.
     fn until_event(&mut self, case: &Case) -> (Event, u64) {
+        self.inward = false;
         for n in 0..PATIENCE {
             self.cpu.run(&mut self.mmu, &mut self.code, &mut NoBus, n, n + 1);
-            if case.step && self.cpu.sys.activity == Activity::Active {
-                continue;
-            }
             if let Some(end) = self.first_event() {
                 return end;
             }
-            if !case.step && self.at_fence(case) {
+            if case.step {
+                continue;
+            }
+            let at = self.code_offset();
+            if at < 4096 && case.code[..case.len as usize].get(at).is_none_or(|b| *b == 0xcc) {
                 return (Event { vector: 3, ..Event::default() }, self.cpu.rip.wrapping_add(1));
             }
+            self.inward |= at < case.len as usize && !repeats(case);
         }
         (Event { vector: ENDLESS, ..Event::default() }, self.cpu.rip)
     }
@@ -261,16 +267,15 @@ impl Ours {
         Some((event, rip))
     }
 
-    /// Whether the next instruction is an INT3 of the code page.
-    fn at_fence(&self, case: &Case) -> bool {
+    /// Where in the code page the next instruction is, if it is there.
+    fn code_offset(&self) -> usize {
         let cs = &self.cpu.sys.seg[seg::CS];
         let la = match cs.has(ar::L) {
             true => self.cpu.rip,
-            false if self.cpu.rip > cs.limit as u64 => return false,
+            false if self.cpu.rip > cs.limit as u64 => return usize::MAX,
             false => self.cpu.rip.wrapping_add(cs.base) as u32 as u64,
         };
-        let at = la.wrapping_sub(CODE) as usize;
-        at < 4096 && case.code.get(at).is_none_or(|b| *b == 0xcc)
+        la.wrapping_sub(CODE) as usize
     }
 
     fn take_state(&self, rip: u64) -> State {
@@ -294,6 +299,12 @@ impl Ours {
             upper: f.upper,
         }
     }
+}
+
+/// Whether the instruction may take many steps at one address.
+fn repeats(case: &Case) -> bool {
+    let i = case.instruction();
+    i.is_string_instruction() && (i.has_rep_prefix() || i.has_repne_prefix())
 }
 
 /// Stands for the vector where a case does not end.

@@ -1,0 +1,62 @@
+//! The rows in `testsuites/vectors/`: outcomes of silicon, to be replayed on any host.
+
+use super::compare::compare;
+use super::differences::{compared, normalize};
+use super::ours::Ours;
+use super::row;
+use anyhow::{Context, Result};
+use iced_x86::Code;
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where the rows are.
+pub fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors")
+}
+
+/// All rows, without comments.
+pub fn rows() -> Result<Vec<String>> {
+    let dir = directory();
+    let list = fs::read_dir(&dir).with_context(|| format!("{}", dir.display()))?;
+    let mut files: Vec<PathBuf> = list.filter_map(|e| Some(e.ok()?.path())).collect();
+    files.sort();
+    let mut out = Vec::new();
+    for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "txt")) {
+        let text = fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+        let lines = text.lines().filter(|l| !l.is_empty() && !l.starts_with('#'));
+        out.extend(lines.map(str::to_string));
+    }
+    Ok(out)
+}
+
+/// The forms that have a row.
+pub fn forms() -> Result<BTreeSet<Code>> {
+    let names: BTreeMap<String, Code> = Code::values().map(|c| (format!("{c:?}"), c)).collect();
+    let rows = rows()?;
+    let form = |row: &String| names.get(row.split(' ').next()?).copied();
+    Ok(rows.iter().filter_map(form).collect())
+}
+
+/// What differs between a row and ours, a line each.
+pub fn check(ours: &mut Ours, text: &str) -> Vec<String> {
+    let (case, silicon) = match row::read(text) {
+        Ok(read) => read,
+        Err(e) => return vec![format!("{text}\n  cannot be read: {e:#}")],
+    };
+    let mut outcome = ours.run(&case);
+    normalize(&case, &mut outcome);
+    compare(&case, &silicon, &outcome)
+}
+
+/// Replays rows on all cores; what differs.
+pub fn replay(rows: &[String]) -> Vec<String> {
+    let each = rows.par_iter().map_init(Ours::default, |ours, row| check(ours, row).join("\n"));
+    each.filter(|text| !text.is_empty()).collect()
+}
+
+/// Whether an outcome of a row would be looked at.
+pub fn useful(text: &str) -> bool {
+    row::read(text).is_ok_and(|(case, _)| compared(&case))
+}
