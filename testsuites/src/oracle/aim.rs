@@ -75,6 +75,7 @@ fn load_segments(case: &mut Case, r: &mut Random) {
         .unwrap_or(&0x23);
         s.rip = CODE.wrapping_sub(segments::base(s.segs[1]));
     }
+    s.bases = [s.segs[4], s.segs[5]].map(segments::base);
 }
 
 /// Rewrites displacements without a register, and the targets of direct branches.
@@ -88,6 +89,7 @@ fn patch_code(case: &mut Case, r: &mut Random) {
     let at = decoder.get_constant_offsets(&i);
     let absolute = i.memory_base() == Register::None && i.memory_index() == Register::None;
     let relative = matches!(i.memory_base(), Register::RIP | Register::EIP);
+    let code = code_selector(case, r);
     let mut put = |offset: usize, size: usize, v: u64| {
         case.code[offset..offset + size].copy_from_slice(&v.to_le_bytes()[..size]);
     };
@@ -102,14 +104,18 @@ fn patch_code(case: &mut Case, r: &mut Random) {
     }
     if matches!(i.op0_kind(), OpKind::FarBranch16 | OpKind::FarBranch32) {
         put(at.immediate_offset(), at.immediate_size(), case.mode.start() + 16 + r.below(4000));
-        put(at.immediate_offset2(), 2, code_selector(r) as u64);
+        put(at.immediate_offset2(), 2, code as u64);
     }
     case.trim();
 }
 
-fn code_selector(r: &mut Random) -> u16 {
+/// Where a far transfer may go. Not from a 16-bit stack to 64-bit code: Linux has RSP somewhere else
+/// there, and retries the fault of the push for ever (arch/x86/mm/fault.c, `is_errata100`).
+fn code_selector(case: &Case, r: &mut Random) -> u16 {
     const CODE: [u16; 6] = [0x07, 0x23, 0x33, 0x37, 0x57, 0x5f];
-    if r.one_in(3) { selector(r) } else { CODE[r.below(6) as usize] }
+    let s = if r.one_in(3) { selector(r) } else { CODE[r.below(6) as usize] };
+    let small = matches!(case.state.segs[2], 0x0f | 0x47 | 0x4f);
+    if small && s & 0xfff8 == 0x30 { 0x23 } else { s }
 }
 
 /// Replaces the low `size` bytes.
@@ -243,7 +249,7 @@ fn aim_targets(case: &mut Case, i: &Instruction, at: Option<u64>, r: &mut Random
         (OpKind::Memory, Some(at)) if far => {
             let size = far_offset(i.code());
             let mut pointer = bytes[..size].to_vec();
-            pointer.extend(code_selector(r).to_le_bytes());
+            pointer.extend(code_selector(case, r).to_le_bytes());
             case.poke(at, &pointer);
         }
         _ => {}
@@ -258,7 +264,7 @@ fn aim_targets(case: &mut Case, i: &Instruction, at: Option<u64>, r: &mut Random
         let flags = r.draw() & 0x24_4dd5;
         let sp = DATA + 512 + r.below(4096);
         let ss = if r.one_in(3) { selector(r) } else { 0x2b };
-        for v in [code_selector(r) as u64, flags, sp, ss as u64] {
+        for v in [code_selector(case, r) as u64, flags, sp, ss as u64] {
             frame.extend(&v.to_le_bytes()[..size]);
         }
         if i.mnemonic() == Mnemonic::Retf {

@@ -113,6 +113,9 @@ impl Pair {
 
 /// Flips a bit of the first register that the instruction has written, or else the carry flag.
 fn spoil(case: &Case, o: &mut Outcome) {
+    if !matches!(o.event.vector, 1 | 3) {
+        return;
+    }
     let (was, now) = (&case.state.regs, &mut o.state.regs);
     match (0..16).find(|n| was[*n] != now[*n]) {
         Some(n) => now[n] ^= 4,

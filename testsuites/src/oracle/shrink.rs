@@ -84,7 +84,9 @@ fn reductions() -> Vec<Reduction> {
         if key != "ip" && !key.starts_with('s') || key == "sw" {
             let (whole, low) = (key.clone(), key);
             all.push(Box::new(move |c| quiet(c, |k| k == whole)));
-            all.push(Box::new(move |c| low_bits(c, &low)));
+            if !matches!(low.as_str(), "mx" | "cw" | "sw" | "tg" | "fl") {
+                all.push(Box::new(move |c| low_bits(c, &low)));
+            }
         }
     }
     all.extend((0..22).map(|bit| {
