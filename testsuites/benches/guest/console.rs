@@ -18,6 +18,11 @@ impl Write for Console {
     }
 }
 
+/// Sets words of eight bits.
+pub fn init() {
+    outb(PORT + 3, 3);
+}
+
 /// Writes a line.
 pub fn line(text: Arguments<'_>) {
     // Writing never fails.

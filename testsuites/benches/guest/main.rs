@@ -2,7 +2,8 @@
 //! machine that boots it by PVH or by multiboot 2, bare or under a hypervisor of Xen's interface.
 //!
 //! Its command line is a list of words `name=count` (without a count: the kernel's unit): each is
-//! done and reported on COM1 by the lines `begin name` and `end name count checksum`. The word `hold` halts for ever (a dom0 that
+//! done and reported on COM1 by the lines `begin name` and `end name count checksum`, or answered
+//! by `skip name` where the machine has not the means. The word `hold` halts for ever (a dom0 that
 //! stays out of the way). After the last word comes `done`, and the machine is switched off.
 //!
 //! Built by `testsuites::bench::build` with rustc, not by cargo.
@@ -30,6 +31,7 @@ static mut MEMORY: Memory = Memory::new();
 extern "C" fn guest_main(protocol: u64, info: u64) -> ! {
     // SAFETY: called once, by the boot code.
     let memory = unsafe { &mut *(&raw mut MEMORY) };
+    console::init();
     traps::init();
     for word in boot::command_line(protocol, info).split_ascii_whitespace() {
         let (name, count) = word.split_once('=').unwrap_or((word, ""));

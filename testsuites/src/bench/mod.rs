@@ -3,7 +3,8 @@
 //! Reading order: [`kernels`] is what the guest does; [`guest`] builds it from
 //! `benches/guest`; [`count`] counts host instructions by callgrind, which is the figure of
 //! record because it repeats; [`peers`] takes CPU seconds of Strata, Bochs and QEMU on the same
-//! program; [`table`] prints; [`record`] keeps the figures of record in `benches/record.toml` and compares.
+//! program; [`table`] prints; [`record`] keeps the figures of record in `benches/record.toml`
+//! and compares.
 //!
 //! Invariants: every figure is a difference of two runs that differ in a count alone, so what
 //! comes before and after cancels; every run's checksums must equal those of the same source on

@@ -162,6 +162,8 @@ fn bochs(strata: &Strata, program: &Path, guest: &Guest<'_>) -> Result<Option<Pe
          com1: enabled=1, mode=file, dev=/dev/stdout\n\
          log: {}\n\
          panic: action=fatal\n\
+         error: action=ignore\n\
+         info: action=ignore\n\
          pci: enabled=1, chipset=i440fx\n",
         display.to_string_lossy(),
         iso.display(),

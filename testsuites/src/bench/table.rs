@@ -25,6 +25,9 @@ impl Table {
     /// The table with the geometric means of the columns; `left_out` names a figure (column,
     /// item) that is not in them.
     pub fn text(&self, items: &[Item], left_out: fn(&str, &str) -> bool) -> String {
+        if items.is_empty() {
+            return String::new();
+        }
         let row = |first: &str, cells: String| format!("{first:<11}{cells}\n");
         let mut text = row("", self.0.iter().map(|(title, _)| format!("{title:>12}")).collect());
         for Item { name, .. } in items {
