@@ -6,18 +6,25 @@
 
 pub mod aim;
 pub mod base;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod campaign;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod capture;
 pub mod case;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod child;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub mod command;
 pub mod compare;
 pub mod differences;
 pub mod encode;
 pub mod generate;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub mod host;
 pub mod ours;
 pub mod row;
 pub mod segments;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod shared;
 pub mod shrink;
 pub mod vary;
