@@ -183,6 +183,9 @@ impl<'a> Builder<'a> {
         if !ends_without_next(self.insns.last(), self.key.mode) {
             self.fall_through();
         }
+        if self.fuse {
+            isa::pairs::join(&mut self.ops);
+        }
         let stubs = self.ops.len();
         for at in 0..self.branches.len() {
             let stub = self.stub(self.branches[at].1);

@@ -28,11 +28,26 @@ pub enum Flow {
     Exit,
 }
 
+/// Bits of [`Sem::USES`].
+pub mod uses {
+    /// Reads the register in `d`.
+    pub const D: u8 = 1;
+    /// Reads the register in `s`.
+    pub const S: u8 = 2;
+    /// Reads the register in `b`.
+    pub const B: u8 = 4;
+    /// Writes the register in `d`.
+    pub const SETS_D: u8 = 8;
+}
+
 /// The body of a handler. A framed one does nothing but [`Flow::Next`] or [`Flow::Slow`] in its hot form.
 pub trait Sem {
     /// Whether the body needs a stack frame (locals whose address it takes): then it runs in a function
     /// of its own, because a frame stands in the way of the tail call.
     const FRAMED: bool = false;
+    /// Which registers of its operation the body reads and writes, see [`uses`]; what is not said is not
+    /// made use of.
+    const USES: u8 = 0;
 
     /// Does the operation.
     ///
@@ -89,6 +104,47 @@ mod threaded {
             }
             Flow::Slow => cold::<S>(op, cpu, ic, tlb),
             Flow::Exit => ic - (*op).n as i64,
+        }
+    }
+
+    /// Two operations in a row with one hand-over less. `LINK` (one of [`uses`]) is the register of the
+    /// second that the first has just written.
+    pub(super) unsafe extern "sysv64" fn pair<A: Sem, B: Sem, const LINK: u8>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        ic: i64,
+        tlb: *mut TlbEntry,
+    ) -> i64 {
+        if LINK != 0 {
+            // SAFETY: whoever chose this handler has compared them. The compiler then keeps the value in
+            // a host register, which is faster than to store it and load it again.
+            std::hint::assert_unchecked((*op).d == linked(&*op.add(1), LINK));
+        }
+        match A::run::<FastMem>(op, cpu, tlb) {
+            Flow::Next(_) => {}
+            Flow::Taken(link) => {
+                let ic = ic - (*op).n as i64;
+                if ic < 0 {
+                    return late(link, cpu, ic);
+                }
+                return ((*link).f)(link, cpu, ic, tlb);
+            }
+            _ => return cold::<A>(op, cpu, ic, tlb),
+        }
+        let op = op.add(1);
+        match B::run::<FastMem>(op, cpu, tlb) {
+            Flow::Next(k) => {
+                let next = op.add(k);
+                ((*next).f)(next, cpu, ic, tlb)
+            }
+            Flow::Taken(link) => {
+                let ic = ic - (*op).n as i64;
+                if ic < 0 {
+                    return late(link, cpu, ic);
+                }
+                ((*link).f)(link, cpu, ic, tlb)
+            }
+            _ => cold::<B>(op, cpu, ic, tlb),
         }
     }
 
@@ -257,6 +313,31 @@ pub const fn handler<S: Sem>() -> Handler {
     return threaded::hot::<S>;
     #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
     looped::hot::<S>
+}
+
+/// The register of `op` that `link` (one of [`uses`]) means.
+#[inline(always)]
+pub fn linked(op: &Op, link: u8) -> u8 {
+    match link {
+        uses::D => op.d,
+        uses::S => op.s,
+        _ => op.b,
+    }
+}
+
+/// The handler that does `A` and then `B`, whose operation follows `A`'s. Both keep their records: what
+/// stops between them goes on with `B`'s own handler. Neither is framed, leaves the block otherwise than by
+/// a branch, or is followed by a link if it is `A`. Where dispatch is a loop it is `A`'s own handler.
+/// `LINK` says which register of `B`'s operation is `A`'s `d`, as far as is made use of.
+pub const fn pair<A: Sem, B: Sem, const LINK: u8>() -> Handler {
+    #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
+    return if A::USES & uses::SETS_D != 0 && B::USES & LINK != 0 {
+        threaded::pair::<A, B, LINK>
+    } else {
+        threaded::pair::<A, B, 0>
+    };
+    #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
+    looped::hot::<A>
 }
 
 /// A plain operation (see [`crate::plain`]): calls the function in its side data. Always in the cold

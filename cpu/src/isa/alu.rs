@@ -3,7 +3,7 @@
 
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{Form, Make, Shape, forms};
-use crate::dispatch::{Flow, Handler, Sem};
+use crate::dispatch::{Flow, Handler, Sem, uses};
 use crate::flags::class;
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
@@ -59,6 +59,11 @@ const fn writes(o: u8) -> bool {
     o != op::CMP && o != op::TEST
 }
 
+/// `uses` less the write, for CMP and TEST.
+const fn written(uses: u8, o: u8) -> u8 {
+    if writes(o) { uses } else { uses & !uses::SETS_D }
+}
+
 /// `OP r/m, reg`.
 pub struct RmReg<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 /// `OP reg, r/m`.
@@ -84,6 +89,8 @@ unsafe fn apply<M: Mem, A: Rm, W: Word, const OP: u8, const FL: bool>(
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmReg<A, W, OP, FL> {
+    const USES: u8 = written(A::USES, OP) | uses::S;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         apply::<M, A, W, OP, FL>(o, cpu, tlb, get(cpu, (*o).s))
@@ -91,6 +98,8 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmReg<A, W, OP, FL> {
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RegRm<A, W, OP, FL> {
+    const USES: u8 = written(uses::D | uses::SETS_D, OP) | A::USES;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
@@ -103,6 +112,8 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RegRm<A, W, OP, FL> {
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmImm<A, W, OP, FL> {
+    const USES: u8 = written(A::USES, OP);
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         apply::<M, A, W, OP, FL>(o, cpu, tlb, W::of((*o).imm))

@@ -7,7 +7,7 @@ use super::alu::{alu, op};
 use super::rm::{RegD, Rm, try_flow};
 use super::segmented::condition_number;
 use super::{Am, rm};
-use crate::dispatch::{Flow, Handler, Sem, handler};
+use crate::dispatch::{Flow, Handler, Sem, handler, uses};
 use crate::mem::{Base, Index, Mem, get, put};
 use crate::op::Op;
 use crate::state::Cpu;
@@ -18,6 +18,8 @@ use std::marker::PhantomData;
 
 /// Where the second operand is.
 pub trait Source {
+    /// Registers that reading it reads, see [`uses`].
+    const USES: u8 = 0;
     /// Reads it.
     ///
     /// # Safety
@@ -33,6 +35,8 @@ pub struct FromDisp;
 pub struct FromByte;
 
 impl Source for FromReg {
+    const USES: u8 = uses::S;
+
     #[inline(always)]
     unsafe fn get<W: Word>(op: *const Op, cpu: *mut Cpu) -> W {
         get(cpu, (*op).s)
@@ -110,6 +114,8 @@ pub struct CompareLoad<A, W, const CC: u8>(PhantomData<(A, W)>);
 pub struct Arithmetic<S, W, const OP: u8, const CC: u8>(PhantomData<(S, W)>);
 
 impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Sem for Compare<A, S, W, OP, CC> {
+    const USES: u8 = (A::USES | S::USES) & !uses::SETS_D;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let a = try_flow!(A::load::<M, W>(o, cpu, tlb));
@@ -118,6 +124,8 @@ impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Sem for Compare<A, S
 }
 
 impl<A: Rm, W: Word, const CC: u8> Sem for CompareLoad<A, W, CC> {
+    const USES: u8 = A::USES | uses::D;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
@@ -126,6 +134,8 @@ impl<A: Rm, W: Word, const CC: u8> Sem for CompareLoad<A, W, CC> {
 }
 
 impl<S: Source, W: Word, const OP: u8, const CC: u8> Sem for Arithmetic<S, W, OP, CC> {
+    const USES: u8 = S::USES | uses::D | uses::SETS_D;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         let res = alu::<W, OP, true>(cpu, get(cpu, (*o).d), S::get(o, cpu));

@@ -21,6 +21,7 @@ pub mod io;
 pub mod misc;
 pub mod mmx;
 pub mod moves;
+pub mod pairs;
 pub mod rm;
 pub mod segmented;
 pub mod segments;

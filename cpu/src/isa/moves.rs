@@ -3,7 +3,7 @@
 
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{Am, Form, Make, Shape, forms};
-use crate::dispatch::{Flow, Handler, Sem, handler};
+use crate::dispatch::{Flow, Handler, Sem, handler, uses};
 use crate::mem::{Address, Base, General, Index, Mem, get, put};
 use crate::op::Op;
 use crate::state::{Cpu, gpr};
@@ -31,6 +31,8 @@ pub struct PushImm<W>(PhantomData<W>);
 pub struct PopReg<W>(PhantomData<W>);
 
 impl<A: Rm, W: Word> Sem for MovRmReg<A, W> {
+    const USES: u8 = A::USES & !uses::D | uses::S;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         try_flow!(A::store::<M, W>(o, cpu, tlb, get(cpu, (*o).s)));
@@ -39,6 +41,8 @@ impl<A: Rm, W: Word> Sem for MovRmReg<A, W> {
 }
 
 impl<A: Rm, W: Word> Sem for MovRegRm<A, W> {
+    const USES: u8 = A::USES | uses::SETS_D;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let v = try_flow!(A::load::<M, W>(o, cpu, tlb));
@@ -48,6 +52,8 @@ impl<A: Rm, W: Word> Sem for MovRegRm<A, W> {
 }
 
 impl<A: Rm, W: Word> Sem for MovRmImm<A, W> {
+    const USES: u8 = A::USES & !uses::D;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         try_flow!(A::store::<M, W>(o, cpu, tlb, W::of((*o).imm)));
@@ -56,6 +62,8 @@ impl<A: Rm, W: Word> Sem for MovRmImm<A, W> {
 }
 
 impl<A: Rm, W: Word, S: Word, const SIGNED: bool> Sem for Extend<A, W, S, SIGNED> {
+    const USES: u8 = A::USES | uses::SETS_D;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let v = try_flow!(A::load::<M, S>(o, cpu, tlb));
@@ -65,6 +73,8 @@ impl<A: Rm, W: Word, S: Word, const SIGNED: bool> Sem for Extend<A, W, S, SIGNED
 }
 
 impl<A: Address, W: Word> Sem for Lea<A, W> {
+    const USES: u8 = uses::B | uses::SETS_D;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         put(cpu, (*o).d, W::of(A::offset(&*o, cpu)));
@@ -74,14 +84,16 @@ impl<A: Address, W: Word> Sem for Lea<A, W> {
 
 #[inline(always)]
 unsafe fn push<M: Mem, W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, v: W) -> Flow {
-    let flat = if (*cpu).is_64() { u64::MAX } else { 0xffff_ffff };
-    let sp = (*cpu).regs[gpr::RSP].wrapping_sub(W::BYTES as u64) & flat;
+    // Only 64-bit mode pushes 64 bits, and it pushes no 32.
+    let sp = W::of((*cpu).regs[gpr::RSP].wrapping_sub(W::BYTES as u64)).u();
     try_flow!(M::store(cpu, tlb, sp, v));
     (*cpu).regs[gpr::RSP] = sp;
     Flow::Next(1)
 }
 
 impl<A: Rm, W: Word> Sem for Push<A, W> {
+    const USES: u8 = A::USES & !uses::SETS_D;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let v = try_flow!(A::load::<M, W>(o, cpu, tlb));
@@ -97,12 +109,13 @@ impl<W: Word> Sem for PushImm<W> {
 }
 
 impl<W: Word> Sem for PopReg<W> {
+    const USES: u8 = uses::SETS_D;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        let flat = if (*cpu).is_64() { u64::MAX } else { 0xffff_ffff };
         let sp = (*cpu).regs[gpr::RSP];
         let v = try_flow!(M::load::<W>(cpu, tlb, sp));
-        (*cpu).regs[gpr::RSP] = sp.wrapping_add(W::BYTES as u64) & flat;
+        (*cpu).regs[gpr::RSP] = W::of(sp.wrapping_add(W::BYTES as u64)).u();
         put(cpu, (*o).d, v);
         Flow::Next(1)
     }

@@ -1,6 +1,7 @@
 //! The `r/m` operand of typed handlers: a register or memory, chosen at decode time.
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
+use crate::dispatch::uses;
 use crate::mem::{Address, Mem, get, put};
 use crate::op::Op;
 use crate::state::Cpu;
@@ -16,6 +17,8 @@ use std::marker::PhantomData;
 pub trait Rm {
     /// Whether it is a register.
     const REGISTER: bool;
+    /// Registers that loading it reads and storing it writes, see [`uses`].
+    const USES: u8;
     /// Reads it.
     unsafe fn load<M: Mem, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W>;
     /// Writes it.
@@ -42,9 +45,10 @@ pub struct RegS;
 pub struct Memory<A>(PhantomData<A>);
 
 macro_rules! register {
-    ($name:ident, $field:ident) => {
+    ($name:ident, $field:ident, $uses:expr) => {
         impl Rm for $name {
             const REGISTER: bool = true;
+            const USES: u8 = $uses;
             #[inline(always)]
             unsafe fn load<M: Mem, W: Word>(
                 op: *const Op,
@@ -77,11 +81,12 @@ macro_rules! register {
         }
     };
 }
-register!(RegD, d);
-register!(RegS, s);
+register!(RegD, d, uses::D | uses::SETS_D);
+register!(RegS, s, uses::S);
 
 impl<A: Address> Rm for Memory<A> {
     const REGISTER: bool = false;
+    const USES: u8 = uses::B;
 
     #[inline(always)]
     unsafe fn load<M: Mem, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W> {

@@ -14,11 +14,11 @@ use iced_x86::{Instruction, Register};
 use mmu::TlbEntry;
 use std::marker::PhantomData;
 
-const ROL: u8 = 0;
-const ROR: u8 = 1;
-const SHL: u8 = 4;
-const SHR: u8 = 5;
-const SAR: u8 = 7;
+pub(super) const ROL: u8 = 0;
+pub(super) const ROR: u8 = 1;
+pub(super) const SHL: u8 = 4;
+pub(super) const SHR: u8 = 5;
+pub(super) const SAR: u8 = 7;
 
 /// A shift or rotate of `r/m`, by CL if `CL`, else by an immediate.
 pub struct Shift<A, W, const OP: u8, const CL: bool, const FL: bool>(PhantomData<(A, W)>);
@@ -79,6 +79,8 @@ fn rotate_flags<W: Word, const OP: u8>(cpu: &mut Cpu, res: W) {
 }
 
 impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Sem for Shift<A, W, OP, CL, FL> {
+    const USES: u8 = A::USES;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let count = if CL { get::<u8>(cpu, 8 * gpr::RCX as u8) as u32 } else { (*o).imm as u32 };

@@ -3,7 +3,7 @@
 
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{Form, Make, Shape, alu, forms};
-use crate::dispatch::{Flow, Handler, Sem};
+use crate::dispatch::{Flow, Handler, Sem, uses};
 use crate::flags::{self, class};
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
@@ -13,10 +13,10 @@ use crate::word::Word;
 use mmu::TlbEntry;
 use std::marker::PhantomData;
 
-const INC: u8 = 0;
-const DEC: u8 = 1;
-const NEG: u8 = 2;
-const NOT: u8 = 3;
+pub(super) const INC: u8 = 0;
+pub(super) const DEC: u8 = 1;
+pub(super) const NEG: u8 = 2;
+pub(super) const NOT: u8 = 3;
 
 /// `INC`, `DEC`, `NEG`, `NOT`.
 pub struct Unary<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
@@ -42,6 +42,8 @@ unsafe fn unary<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W) -> W
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for Unary<A, W, OP, FL> {
+    const USES: u8 = A::USES;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         try_flow!(A::update::<M, W>(o, cpu, tlb, |a| unary::<W, OP, FL>(cpu, a)));
@@ -88,6 +90,8 @@ unsafe fn imul<W: Word, const FL: bool>(cpu: *mut Cpu, d: u8, a: W, b: W) -> Flo
 }
 
 impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRm<A, W, FL> {
+    const USES: u8 = A::USES | uses::D | uses::SETS_D;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
