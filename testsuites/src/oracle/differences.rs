@@ -21,6 +21,14 @@ pub enum Loose {
     Misaligned,
     /// Which fault it is, where ours is #UD.
     Undefined,
+    /// Which of the faults of several accesses it is, and its address.
+    Access,
+    /// Vector registers, where the case ends in a fault.
+    Partial,
+    /// Memory.
+    Memory,
+    /// Bit 17 of the mask that FXSAVE stores.
+    MxcsrMask,
 }
 
 /// A row of the table.
@@ -70,9 +78,24 @@ fn long_pointer(_: &Case, i: &Instruction) -> bool {
 
 /// Instructions that one of the two does not have, or that no user mode has.
 fn foreign(_: &Case, i: &Instruction) -> bool {
-    use CpuidFeature::{CLZERO, MCOMMIT, MONITORX, RDPRU, SERIALIZE, SSE4A};
-    let foreign = [SSE4A, CLZERO, MONITORX, RDPRU, MCOMMIT, SERIALIZE];
+    use CpuidFeature::{CLZERO, MCOMMIT, MONITORX, RDPRU, SERIALIZE, SKINIT, SSE4A, SVM};
+    let foreign = [SSE4A, CLZERO, MONITORX, RDPRU, MCOMMIT, SERIALIZE, SVM, SKINIT];
     i.cpuid_features().iter().any(|f| foreign.contains(f))
+}
+
+/// LOOPE and LOOPNE with a prefix that means nothing there.
+fn repeated_loop(case: &Case, i: &Instruction) -> bool {
+    i.is_loopcc() && (prefixed(case, 0xf2) || prefixed(case, 0xf3))
+}
+
+/// F2XM1 and FYL2XP1 outside what they are defined for.
+fn out_of_range(case: &Case, i: &Instruction) -> bool {
+    let exponent = case.state.st[0].se & 0x7fff;
+    match i.mnemonic() {
+        Mnemonic::F2xm1 => exponent >= 0x3fff,
+        Mnemonic::Fyl2xp1 => exponent >= 0x3ffd,
+        _ => false,
+    }
 }
 
 /// The table.
@@ -104,6 +127,21 @@ pub const TABLE: &[Row] = &[
           why: "AMD lets their operands be misaligned: APM vol. 4, \"SHA1MSG1\" and others" },
     Row { when: names!(Rcpps | Rcpss | Rsqrtps | Rsqrtss | Vrcpps | Vrcpss | Vrsqrtps | Vrsqrtss), loose: Loose::Digits,
           why: "12 digits are promised, not which: SDM vol. 2, \"RCPPS\"" },
+    Row { when: repeated_loop, loose: Loose::All,
+          why: "REP is reserved there: SDM vol. 2, \"REP\"; AMD takes its lowest bit for the opcode's" },
+    Row { when: out_of_range, loose: Loose::All,
+          why: "the result is undefined: SDM vol. 2, \"F2XM1\" and \"FYL2XP1\"" },
+    Row { when: |_, i| i.mnemonic() == Mnemonic::Push && i.op0_register().is_segment_register(), loose: Loose::Memory,
+          why: "whether the upper half of the word is written: SDM vol. 2, \"PUSH\"" },
+    Row { when: names!(Fxsave | Fxsave64 | Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt | Xsaveopt64), loose: Loose::MxcsrMask,
+          why: "MXCSR.MM is AMD's own: APM vol. 1, \"Misaligned Exception Mask\"" },
+    Row { when: names!(Fxsave | Fxsave64 | Fxrstor | Fxrstor64 | Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt
+              | Xsaveopt64 | Xrstor | Xrstor64 | Fnsave | Frstor | Fnstenv | Fldenv | Ret | Retf | Iret | Iretd | Iretq
+              | Call | Jmp | Enter | Leave | Pusha | Pushad | Popa | Popad | Lds | Les | Lfs | Lgs | Lss | Bound
+              | Movsb | Movsw | Movsd | Movsq | Cmpsb | Cmpsw | Cmpsd | Cmpsq | Push | Pop), loose: Loose::Access,
+          why: "in which order the parts are accessed: SDM vol. 3, \"Priority Among Concurrent Events\"" },
+    Row { when: |_, i| format!("{:?}", i.mnemonic()).contains("gather"), loose: Loose::Partial,
+          why: "how far it came: SDM vol. 2, \"VPGATHERDD\"" },
     Row { when: names!(Fsin | Fcos | Fsincos | Fptan | Fpatan | F2xm1 | Fyl2x | Fyl2xp1), loose: Loose::Ulp,
           why: "the last digit is each implementation's: SDM vol. 1, \"Transcendental Instruction Accuracy\"" },
 ];
@@ -149,7 +187,29 @@ pub fn settle(case: &Case, host: &mut Outcome, ours: &Outcome) {
             Loose::Undefined if ours.event.vector == 6 && !matches!(host.event.vector, 1 | 3) => {
                 *host = ours.clone();
             }
-            Loose::Misaligned | Loose::Undefined => {}
+            Loose::Access if is_access(host.event) && is_access(ours.event) => {
+                host.event = ours.event;
+            }
+            Loose::Partial if !matches!(ours.event.vector, 1 | 3) => {
+                (host.state.xmm, host.state.upper) = (ours.state.xmm, ours.state.upper);
+            }
+            Loose::Memory => host.lines.clone_from(&ours.lines),
+            Loose::MxcsrMask => mxcsr_mask(host, ours),
+            Loose::Misaligned | Loose::Undefined | Loose::Access | Loose::Partial => {}
+        }
+    }
+}
+
+/// Whether an access to memory is what failed.
+fn is_access(e: Event) -> bool {
+    matches!(e.vector, 12 | 13 | 14 | 17)
+}
+
+fn mxcsr_mask(host: &mut Outcome, ours: &Outcome) {
+    for (h, o) in host.lines.iter_mut().zip(&ours.lines).filter(|(h, o)| h.at == o.at) {
+        let mut bytes = h.bytes.iter_mut().zip(&o.bytes).filter(|(h, o)| h != o);
+        if let Some((h @ 2, 0)) = bytes.next() {
+            *h = 0;
         }
     }
 }
@@ -171,11 +231,15 @@ fn alike(h: u128, o: u128) -> u128 {
 }
 
 /// Takes out of an outcome what the architecture leaves undefined, whoever made it: the upper halves
-/// of registers behind 32- and 16-bit code (SDM vol. 1, "General-Purpose Registers in 64-Bit Mode").
+/// of registers behind 32- and 16-bit code (SDM vol. 1, "General-Purpose Registers in 64-Bit Mode"). The RPL of
+/// null selectors is lost on the host's way through its kernel.
 pub fn normalize(case: &Case, o: &mut Outcome) {
     if case.mode != Mode::Bits64 {
         for r in &mut o.state.regs {
             *r &= 0xffff_ffff;
         }
+    }
+    for (n, s) in o.state.segs.iter_mut().enumerate() {
+        *s = if *s < 4 && n != 1 { 0 } else { *s };
     }
 }

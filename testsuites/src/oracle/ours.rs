@@ -21,6 +21,8 @@ const SYSTEM_FRAME: u64 = 0x22_0000;
 /// Linear address of the descriptor tables: the global one, and behind it the local one.
 const SYSTEM: u64 = 0xffff_8000_0000_0000;
 const LDT: u64 = SYSTEM + 0x800;
+/// A task-state segment without I/O bitmap.
+const TSS: u64 = SYSTEM + 0xc00;
 /// What Linux has: PG, AM, WP, NE, ET, MP, PE.
 const CR0: u64 = 0x8005_0033;
 /// PSE, PAE, MCE, PGE, OSFXSR, OSXMMEXCPT, UMIP, FSGSBASE, OSXSAVE, SMEP, SMAP.
@@ -87,6 +89,7 @@ impl Default for Ours {
         ours.tables();
         ours.write(CODE_FRAME, &[0xcc; 4096]);
         let local: Vec<u64> = LOCAL.iter().map(|row| row.descriptor()).collect();
+        ours.write(SYSTEM_FRAME + (TSS - SYSTEM) + 102, &0x68u16.to_le_bytes());
         for (at, table) in [(0, &GLOBAL[..]), (LDT - SYSTEM, &local)] {
             let bytes: Vec<u8> = table.iter().flat_map(|d| d.to_le_bytes()).collect();
             ours.write(SYSTEM_FRAME + at, &bytes);
@@ -112,7 +115,7 @@ fn system() -> System {
         gdtr: table(SYSTEM, size_of_val(&GLOBAL)),
         idtr: TableRegister { base: 0, limit: 0 },
         ldtr: system(0x50, 2, LDT, LOCAL.len() as u32 * 8 - 1),
-        tr: system(0x40, 11, SYSTEM, 0x67),
+        tr: system(0x40, 11, TSS, 0x67),
         activity: Activity::Active,
         ..System::default()
     }
