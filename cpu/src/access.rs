@@ -206,7 +206,7 @@ impl Cpu {
     }
 
     /// The linear address of byte `i` of an access at `la`.
-    fn step(&self, la: u64, i: u64) -> u64 {
+    pub(crate) fn step(&self, la: u64, i: u64) -> u64 {
         let a = la.wrapping_add(i);
         if self.is_64() { a } else { a as u32 as u64 }
     }
@@ -248,9 +248,32 @@ impl Cpu {
     /// Canonical form, then alignment (#AC at CPL 3 with CR0.AM and EFLAGS.AC).
     fn check_access(&self, seg: usize, la: u64, size: usize) -> Result<(), Trap> {
         self.check_canonical(seg, la, size)?;
-        if self.aligned_only() && size.is_power_of_two() && size <= 8 && la & (size as u64 - 1) != 0
-        {
+        let alignment = match size {
+            2 | 4 | 8 | 16 => size as u64,
+            10 => 8,
+            32 => 16,
+            _ => 1,
+        };
+        if la & (alignment - 1) != 0 && self.aligned_only() {
             return Err(Trap::fault_code(vector::AC, 0));
+        }
+        Ok(())
+    }
+
+    /// The fault of an access at `la`, without the access.
+    pub(crate) fn probe(
+        &mut self,
+        seg: usize,
+        la: u64,
+        size: usize,
+        kind: AccessKind,
+    ) -> Result<(), Trap> {
+        self.check_access(seg, la, size)?;
+        let cpl = self.sys.cpl;
+        self.translate_as(la, kind, cpl, false)?;
+        let first = PAGE - (la & (PAGE - 1));
+        if size as u64 > first {
+            self.translate_as(self.step(la, first), kind, cpl, false)?;
         }
         Ok(())
     }

@@ -8,7 +8,9 @@ use crate::op::{Op, kind, slot};
 use crate::operand::{register_offset, segment_number};
 use crate::plain::{PlainFn, Side};
 use crate::state::{CodeMode, seg};
-use iced_x86::{Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, OpKind, Register};
+use iced_x86::{
+    Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, OpKind, Register,
+};
 
 /// Longest block in instructions.
 pub const MAX_BLOCK: usize = 64;
@@ -68,7 +70,11 @@ fn scan(key: Key, bytes: &[u8], max: usize, insns: &mut Vec<Instruction>) -> u16
     let mut decoder = Decoder::with_ip(bits(key.mode), bytes, key.po as u64, OPTIONS);
     let mut end = key.po;
     while insns.len() < max && decoder.can_decode() {
-        let i = decoder.decode();
+        let from = decoder.position();
+        let mut i = decoder.decode();
+        if i.code() == Code::Pause && i.len() > 2 {
+            i = pause_or_exchange(key.mode, &bytes[from..from + i.len()], i);
+        }
         if i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
             break;
         }
@@ -79,6 +85,17 @@ fn scan(key: Key, bytes: &[u8], max: usize, insns: &mut Vec<Instruction>) -> u16
         }
     }
     end
+}
+
+/// With REX.B, F3 90 is no PAUSE but XCHG R8, rAX, with a prefix that means nothing to it.
+fn pause_or_exchange(mode: CodeMode, bytes: &[u8], pause: Instruction) -> Instruction {
+    let rex = bytes[bytes.len() - 2];
+    if mode != CodeMode::Bits64 || rex & 0xf1 != 0x41 {
+        return pause;
+    }
+    const DS: u8 = 0x3e;
+    let plain: Vec<u8> = bytes.iter().map(|b| if *b == 0xf3 { DS } else { *b }).collect();
+    Decoder::with_ip(64, &plain, pause.ip(), OPTIONS).decode()
 }
 
 fn straddling(key: Key, source: &Source) -> Result<(Decoded, usize), DecodeError> {

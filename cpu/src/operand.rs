@@ -175,6 +175,14 @@ impl Cpu {
         Ok(())
     }
 
+    /// The fault of a push of `size` bytes, if it has one, in `trap`.
+    pub(crate) fn probe_push(&mut self, size: usize) -> Option<()> {
+        let sp = self.stack_pointer(-(size as i64));
+        let la = self.linear(seg::SS, sp, size, true);
+        let done = la.and_then(|la| self.probe(seg::SS, la, size, mmu::AccessKind::Write));
+        done.map_err(|t| self.trap = Some(t)).ok()
+    }
+
     /// Reads the value of `size` bytes that stands `at` bytes above the stack pointer.
     pub fn peek(&mut self, at: u64, size: usize) -> Result<u64, Trap> {
         let sp = self.stack_pointer(at as i64);

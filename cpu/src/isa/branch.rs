@@ -175,6 +175,9 @@ impl<A: Rm, W: Word> Sem for CallRm<A, W> {
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let to = try_flow!(A::load::<M, W>(op, cpu, tlb)).u();
+        if M::SLOW {
+            try_flow!((*cpu).probe_push(W::BYTES));
+        }
         let next = try_flow!(lookup::<M>(cpu, to));
         try_flow!(push::<M, W>(cpu, tlb, return_address(op, cpu)));
         go::<M>(cpu, to, next)

@@ -25,6 +25,7 @@ fn pointer<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(u16, u64), Trap> 
         _ => {}
     }
     let (s, la) = cpu.memory_operand(i, W::BYTES + 2, false)?;
+    cpu.probe(s, la, W::BYTES.min(4), mmu::AccessKind::Read)?;
     let mut b = [0; 10];
     cpu.load_bytes(s, la, &mut b[..W::BYTES + 2])?;
     let selector = u16::from_le_bytes([b[W::BYTES], b[W::BYTES + 1]]);

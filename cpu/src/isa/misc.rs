@@ -117,8 +117,7 @@ fn enter_frame<W: Word>(cpu: &mut Cpu, size: u64, level: u32) -> Result<(), Trap
     let sp = cpu.stack_pointer(-(size as i64));
     // The new top of the stack has to be writable.
     let la = cpu.linear(seg::SS, sp, W::BYTES, true)?;
-    let v = cpu.load_at::<W>(seg::SS, la)?;
-    cpu.store_at(seg::SS, la, v)?;
+    cpu.probe(seg::SS, la, W::BYTES, mmu::AccessKind::Write)?;
     cpu.set_stack_pointer(sp);
     W::put(&mut cpu.regs[gpr::RBP], W::of(frame));
     Ok(())

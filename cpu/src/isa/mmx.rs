@@ -4,7 +4,7 @@
 //! unpacking are placed so that the low half comes out right.
 
 use super::sse_int as int;
-use super::sse_moves::{self as mov, destination, number, store_masked};
+use super::sse_moves::{self as mov, destination, number, store_halves};
 use super::vector::{Pure, build, lane_of, pure};
 use super::{Form, Make, forms};
 use crate::control::{CR0_EM, CR0_TS};
@@ -154,7 +154,7 @@ fn maskmovq(cpu: &mut Cpu, i: &Instruction) -> Done {
     let at = destination(cpu, i, 8)?;
     let data = cpu.mm(number(i.op1_register())).to_le_bytes();
     let mask = cpu.mm(number(i.op2_register())).to_le_bytes();
-    store_masked(cpu, at, &data, &mask)?;
+    store_halves(cpu, at, &data, &mask)?;
     cpu.enter_mmx();
     Ok(())
 }
@@ -169,7 +169,9 @@ fn emms(cpu: &mut Cpu, _: &Instruction) -> Done {
 /// `XMM = P(XMM, MM or m64)`; memory leaves the x87 state alone.
 fn to_xmm<P: Floating>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.check_sse()?;
-    cpu.x87_pending()?;
+    if i.op1_kind() == OpKind::Register {
+        cpu.x87_pending()?;
+    }
     let b = operand::<8>(cpu, i, 1)?;
     let d = number(i.op0_register()) & 15;
     let mut e = Env::sse(cpu.fpu.mxcsr);
@@ -189,8 +191,9 @@ fn from_xmm<P: Floating, const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> D
     let b = operand::<SIZE>(cpu, i, 1)?;
     let mut e = Env::sse(cpu.fpu.mxcsr);
     let r = P::run(&mut e, 0, b, 0);
-    cpu.commit_simd(&e)?;
+    // Silicon is in MMX mode also where the conversion faults.
     cpu.enter_mmx();
+    cpu.commit_simd(&e)?;
     cpu.set_mm(number(i.op0_register()), r as u64);
     Ok(())
 }

@@ -143,6 +143,9 @@ fn double<W: Word, const LEFT: bool>(cpu: &mut Cpu, i: &Instruction) -> Result<(
         return cpu.modify::<W>(i, 0, |a| a);
     }
     let fill = cpu.reg(i.op1_register());
+    if n > W::BITS {
+        return double_over::<W, LEFT>(cpu, i, n - W::BITS);
+    }
     let mut cc = (W::default(), W::default());
     cpu.modify::<W>(i, 0, |a| {
         let step = |n: u32| double_shift::<W, LEFT>(a.u(), fill, n);
@@ -153,8 +156,26 @@ fn double<W: Word, const LEFT: bool>(cpu: &mut Cpu, i: &Instruction) -> Result<(
     Ok(())
 }
 
-/// The double shift by `n` bits. Where `n` exceeds a 16-bit operand, silicon goes on with the
-/// destination behind the source.
+/// The 16-bit double shift by over 16 bits, `by` more. What the SDM leaves undefined is on silicon the
+/// rotated source, without a carry.
+fn double_over<W: Word, const LEFT: bool>(
+    cpu: &mut Cpu,
+    i: &Instruction,
+    by: u32,
+) -> Result<(), Trap> {
+    let fill = cpu.reg(i.op1_register());
+    let left = if LEFT { by } else { W::BITS - by };
+    let res = W::of(fill << left | fill >> (W::BITS - left));
+    cpu.modify::<W>(i, 0, |_| res)?;
+    cpu.set_cc(class::LOGIC, res, W::default());
+    let top = |k: u32| res.u() >> (W::BITS - k) & 1;
+    let of = !LEFT && top(1) != top(2);
+    let s = cpu.status();
+    cpu.set_status(s | flags::AF | if of { flags::OF } else { 0 });
+    Ok(())
+}
+
+/// The double shift by `n` bits.
 fn double_shift<W: Word, const LEFT: bool>(a: u64, fill: u64, n: u32) -> W {
     let w = W::BITS;
     if w == 64 {

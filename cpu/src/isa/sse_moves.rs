@@ -59,6 +59,32 @@ pub(super) fn destination(cpu: &Cpu, i: &Instruction, size: usize) -> Result<(us
     Ok((s, cpu.linear(s, cpu.regs[gpr::RDI] & cut, size, true)?))
 }
 
+/// As [`store_masked`], for MASKMOVQ and MASKMOVDQU: all bytes have to be writable, whatever the mask, and
+/// eight by eight aligned where alignment is checked.
+pub(super) fn store_halves(
+    cpu: &mut Cpu,
+    (s, la): (usize, u64),
+    bytes: &[u8],
+    mask: &[u8],
+) -> Result<(), Trap> {
+    let halves: Vec<u64> = (0..bytes.len() as u64).step_by(8).map(|k| cpu.step(la, k)).collect();
+    for &la in &halves {
+        cpu.probe(s, la, 8, mmu::AccessKind::Write)?;
+    }
+    for (la, (bytes, mask)) in halves.iter().zip(bytes.chunks(8).zip(mask.chunks(8))) {
+        if mask.iter().all(|m| m >> 7 == 0) {
+            continue;
+        }
+        let mut new = [0; 8];
+        cpu.load_bytes(s, *la, &mut new)?;
+        for (k, new) in new.iter_mut().enumerate().filter(|(k, _)| mask[*k] >> 7 != 0) {
+            *new = bytes[k];
+        }
+        cpu.store_bytes(s, *la, &new)?;
+    }
+    Ok(())
+}
+
 /// Stores those of `bytes` whose mask byte has its top bit set; a fault on any stores none.
 pub(super) fn store_masked(
     cpu: &mut Cpu,
@@ -84,7 +110,7 @@ pub(super) fn maskmovdqu(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let at = destination(cpu, i, 16)?;
     let data = cpu.fpu.xmm[number(i.op1_register()) & 15].to_le_bytes();
     let mask = cpu.fpu.xmm[number(i.op2_register()) & 15].to_le_bytes();
-    store_masked(cpu, at, &data, &mask)
+    store_halves(cpu, at, &data, &mask)
 }
 
 pub(super) fn ldmxcsr(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {

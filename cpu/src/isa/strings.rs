@@ -249,8 +249,8 @@ fn cmps<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     repeat(cpu, i, &s, |cpu, _| {
         let src = cpu.linear(s.source, s.offset(cpu, gpr::RSI), W::BYTES, false)?;
         let dst = cpu.linear(seg::ES, s.offset(cpu, gpr::RDI), W::BYTES, false)?;
-        let a = cpu.load_at::<W>(s.source, src)?;
         let b = cpu.load_at::<W>(seg::ES, dst)?;
+        let a = cpu.load_at::<W>(s.source, src)?;
         s.advance(cpu, gpr::RSI, 1);
         s.advance(cpu, gpr::RDI, 1);
         Ok((1, compare(cpu, i, a, b)))

@@ -11,6 +11,7 @@ use crate::fpu::{F80, Fpu};
 use crate::state::Cpu;
 use crate::trap::Trap;
 use iced_x86::Instruction;
+use mmu::AccessKind;
 use std::cmp::Ordering;
 
 type Done = Result<(), Trap>;
@@ -135,7 +136,8 @@ fn fld_mem<const SRC: u8>(cpu: &mut Cpu, i: &Instruction) -> Done {
         _ => n,
     };
     e.raise(if n.denormal { D } else { 0 });
-    if f.report(&e) {
+    // Of the exceptions only an invalid operand keeps it from being loaded.
+    if f.report(&e) || e.flags & I == 0 {
         f.push(n.to_f80());
     }
     Ok(())
@@ -149,11 +151,10 @@ fn load_f80(cpu: &mut Cpu, i: &Instruction) -> Result<F80, Trap> {
     Ok(F80 { m, se: u16::from_le_bytes([b[8], b[9]]) })
 }
 
-fn store_f80(cpu: &mut Cpu, i: &Instruction, v: F80) -> Done {
+fn store_f80(cpu: &mut Cpu, (s, la): (usize, u64), v: F80) -> Done {
     let mut b = [0; 10];
     b[..8].copy_from_slice(&v.m.to_le_bytes());
     b[8..].copy_from_slice(&v.se.to_le_bytes());
-    let (s, la) = cpu.memory_operand(i, 10, true)?;
     cpu.store_bytes(s, la, &b)
 }
 
@@ -171,10 +172,8 @@ fn fld_sti(cpu: &mut Cpu, i: &Instruction) -> Done {
     let n = number(i.op0_register());
     let f = &mut cpu.fpu;
     f.set_sw(C1, false);
-    if !f.empty(7) {
-        f.push_checked(INDEFINITE);
-    } else if !f.empty(n) {
-        f.push(f.st(n));
+    if !f.empty(n) {
+        f.push_checked(f.st(n));
     } else if f.stack_fault(false) {
         f.push(INDEFINITE);
     }
@@ -201,6 +200,20 @@ fn fst_sti<const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     Ok(())
 }
 
+/// `FSTP ST(i)` at D9 D8+i: an empty register moves as it is.
+fn fstpnce(cpu: &mut Cpu, i: &Instruction) -> Done {
+    begin(cpu, i)?;
+    let (n, f) = (number(i.op0_register()), &mut cpu.fpu);
+    f.set_sw(C1, false);
+    let empty = f.empty(0);
+    f.set_st(n, f.st(0));
+    if empty {
+        f.free(n);
+    }
+    f.pop();
+    Ok(())
+}
+
 /// What a store to memory finds in ST(0): the value, `None` if an unmasked condition keeps it from
 /// being stored. The status word is set; the caller puts it back if the store fails.
 fn storing(f: &mut Fpu, nothing: u64, convert: impl FnOnce(&mut Env, Num) -> u64) -> Option<u64> {
@@ -218,6 +231,15 @@ fn storing(f: &mut Fpu, nothing: u64, convert: impl FnOnce(&mut Env, Num) -> u64
     f.report(&e).then_some(v)
 }
 
+/// Starts a waiting instruction that stores: its memory operand has to be writable, whether an
+/// exception keeps it from being stored to or not.
+pub(super) fn target(cpu: &mut Cpu, i: &Instruction, size: usize) -> Result<(usize, u64), Trap> {
+    cpu.x87_check()?;
+    let (s, la) = cpu.memory_operand(i, size, true)?;
+    cpu.probe(s, la, size, AccessKind::Write)?;
+    Ok((s, la))
+}
+
 /// Stores the value that `convert` makes of ST(0), in `size` bytes.
 fn store(
     cpu: &mut Cpu,
@@ -226,11 +248,10 @@ fn store(
     nothing: u64,
     convert: impl FnOnce(&mut Env, Num) -> u64,
 ) -> Done {
-    cpu.x87_check()?;
+    let (s, la) = target(cpu, i, size)?;
     let before = cpu.fpu.sw;
     if let Some(v) = storing(&mut cpu.fpu, nothing, convert) {
-        let at = cpu.memory_operand(i, size, true);
-        let done = at.and_then(|(s, la)| cpu.store_bytes(s, la, &v.to_le_bytes()[..size]));
+        let done = cpu.store_bytes(s, la, &v.to_le_bytes()[..size]);
         if done.is_err() {
             cpu.fpu.sw = before;
             return done;
@@ -260,13 +281,13 @@ fn fst_mem<const SRC: u8, const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Do
 }
 
 fn fstp_m80(cpu: &mut Cpu, i: &Instruction) -> Done {
-    cpu.x87_check()?;
+    let at = target(cpu, i, 10)?;
     let before = cpu.fpu.sw;
     let f = &mut cpu.fpu;
     f.set_sw(C1, false);
     let v = if !f.empty(0) { Some(f.st(0)) } else { f.stack_fault(false).then_some(INDEFINITE) };
     if let Some(v) = v {
-        let done = store_f80(cpu, i, v);
+        let done = store_f80(cpu, at, v);
         if done.is_err() {
             cpu.fpu.sw = before;
             return done;
@@ -347,7 +368,10 @@ fn fcom_reg<const SIGNALING: bool, const POPS: u32>(cpu: &mut Cpu, i: &Instructi
 fn fcomi<const SIGNALING: bool, const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
     let b = other(cpu, i);
+    let (c1, fault) = (cpu.fpu.sw & C1, b.is_none() || cpu.fpu.empty(0));
     let (codes, done) = comparison(&mut cpu.fpu, b, SIGNALING);
+    // Silicon leaves C1 alone, but for a stack fault.
+    cpu.fpu.sw |= if fault { 0 } else { c1 };
     let bit = |c, f| if codes & c != 0 { f } else { 0 };
     cpu.set_status(bit(C0, flags::CF) | bit(C2, flags::PF) | bit(C3, flags::ZF));
     if POP && done {
@@ -534,7 +558,7 @@ pub const FORMS: &[Form] = forms! {
     Fstp_m80fp => Make::Plain(fstp_m80);
     Fst_sti => Make::Plain(fst_sti::<false>);
     Fstp_sti => Make::Plain(fst_sti::<true>);
-    Fstpnce_sti => Make::Plain(fst_sti::<true>);
+    Fstpnce_sti => Make::Plain(fstpnce);
     Fstp_sti_DFD0 => Make::Plain(fst_sti::<true>);
     Fstp_sti_DFD8 => Make::Plain(fst_sti::<true>);
     Fist_m16int => Make::Plain(fist::<I16, false, false>);

@@ -10,6 +10,7 @@ use crate::state::Cpu;
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::Instruction;
+use mmu::AccessKind;
 
 type Done = Result<(), Trap>;
 
@@ -140,14 +141,29 @@ fn load_environment(layout: &Layout, f: &mut Fpu, bytes: &[u8]) {
     layout.unpack(f, words);
 }
 
-fn store(cpu: &mut Cpu, i: &Instruction, bytes: &[u8]) -> Done {
-    let (s, la) = cpu.memory_operand(i, bytes.len(), true)?;
+/// Segment and linear address of an area made of `word`s. Silicon looks at its first word, then at its
+/// last byte.
+fn area(
+    cpu: &mut Cpu,
+    i: &Instruction,
+    (size, word): (usize, usize),
+    kind: AccessKind,
+) -> Result<(usize, u64), Trap> {
+    let (s, la) = cpu.memory_operand(i, size, kind == AccessKind::Write)?;
+    cpu.probe(s, la, word, kind)?;
+    let last = cpu.step(la, size as u64 - 1);
+    cpu.probe(s, last, 1, kind)?;
+    Ok((s, la))
+}
+
+fn store(cpu: &mut Cpu, i: &Instruction, bytes: &[u8], word: usize) -> Done {
+    let (s, la) = area(cpu, i, (bytes.len(), word), AccessKind::Write)?;
     cpu.store_bytes(s, la, bytes)
 }
 
-fn load(cpu: &mut Cpu, i: &Instruction, size: usize) -> Result<Vec<u8>, Trap> {
+fn load(cpu: &mut Cpu, i: &Instruction, size: usize, word: usize) -> Result<Vec<u8>, Trap> {
     let mut bytes = vec![0; size];
-    let (s, la) = cpu.memory_operand(i, size, false)?;
+    let (s, la) = area(cpu, i, (size, word), AccessKind::Read)?;
     cpu.load_bytes(s, la, &mut bytes)?;
     Ok(bytes)
 }
@@ -155,7 +171,7 @@ fn load(cpu: &mut Cpu, i: &Instruction, size: usize) -> Result<Vec<u8>, Trap> {
 fn fnstenv<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check_nowait()?;
     let bytes = environment(&Layout::of::<W>(cpu), &cpu.fpu);
-    store(cpu, i, &bytes)?;
+    store(cpu, i, &bytes, W::BYTES)?;
     cpu.fpu.cw |= MASKS;
     cpu.fpu.summarize();
     Ok(())
@@ -164,7 +180,7 @@ fn fnstenv<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
 fn fldenv<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check()?;
     let layout = Layout::of::<W>(cpu);
-    let bytes = load(cpu, i, layout.size())?;
+    let bytes = load(cpu, i, layout.size(), W::BYTES)?;
     load_environment(&layout, &mut cpu.fpu, &bytes);
     Ok(())
 }
@@ -177,7 +193,7 @@ fn fnsave<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
         bytes.extend(v.m.to_le_bytes());
         bytes.extend(v.se.to_le_bytes());
     }
-    store(cpu, i, &bytes)?;
+    store(cpu, i, &bytes, W::BYTES)?;
     cpu.fpu.init_x87();
     Ok(())
 }
@@ -185,7 +201,7 @@ fn fnsave<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
 fn frstor<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check()?;
     let layout = Layout::of::<W>(cpu);
-    let bytes = load(cpu, i, layout.size() + 80)?;
+    let bytes = load(cpu, i, layout.size() + 80, W::BYTES)?;
     let (env, registers) = bytes.split_at(layout.size());
     let f = &mut cpu.fpu;
     load_environment(&layout, f, env);

@@ -278,7 +278,7 @@ fn decimal(n: u64, sign: bool) -> [u8; 10] {
 fn fbstp(cpu: &mut Cpu, i: &Instruction) -> Done {
     const INDEFINITE_DECIMAL: [u8; 10] = [0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff];
     const LIMIT: u64 = 1_000_000_000_000_000_000;
-    cpu.x87_check()?;
+    let (s, la) = super::x87::target(cpu, i, 10)?;
     let mut f = cpu.fpu.clone();
     let (written, b) = if f.empty(0) {
         (f.stack_fault(false), INDEFINITE_DECIMAL)
@@ -297,7 +297,6 @@ fn fbstp(cpu: &mut Cpu, i: &Instruction) -> Done {
         (f.report(&e), b)
     };
     if written {
-        let (s, la) = cpu.memory_operand(i, 10, true)?;
         cpu.store_bytes(s, la, &b)?;
         f.pop();
     }
