@@ -6,9 +6,10 @@ use crate::bus::Bus;
 use crate::flags;
 use crate::mem::{FastMem, Mem};
 use crate::op::kind;
-use crate::state::{Cpu, ar, seg};
+use crate::state::{CodeMode, Cpu, ar, seg};
 use crate::trap::{Exception, Trap, vector};
 use crate::word::Word;
+use iced_x86::Instruction;
 use mmu::{Access, AccessKind, Fault, HostPhys, Kind, Linear, Mmu};
 
 const PAGE: u64 = 4096;
@@ -197,7 +198,10 @@ impl Cpu {
 
     fn check_canonical(&self, seg: usize, la: u64, size: usize) -> Result<(), Trap> {
         if !self.is_64() {
-            return Ok(());
+            // What lies flat has not been checked against the limit, which is where addresses end.
+            let flat = self.mode == CodeMode::Flat32 && seg < crate::state::seg::FS;
+            let over = la as u32 as u64 + (size as u64 - 1) >> 32 != 0;
+            return if flat && over { Err(Self::segment_fault(seg)) } else { Ok(()) };
         }
         if self.canonical(la) && self.canonical(la.wrapping_add(size as u64 - 1)) {
             return Ok(());
@@ -214,6 +218,11 @@ impl Cpu {
     /// Loads `buf.len()` bytes (at most a page) from `la`, through segment `seg` for the kind of fault.
     pub fn load_bytes(&mut self, seg: usize, la: u64, buf: &mut [u8]) -> Result<(), Trap> {
         self.check_access(seg, la, buf.len())?;
+        self.load_unaligned(la, buf)
+    }
+
+    /// As [`Cpu::load_bytes`], for what alignment checks leave alone.
+    pub(crate) fn load_unaligned(&mut self, la: u64, buf: &mut [u8]) -> Result<(), Trap> {
         if self.sys.dr7 & 0xff != 0 {
             self.watch(la, buf.len(), false);
         }
@@ -231,6 +240,11 @@ impl Cpu {
     /// Stores `buf` (at most a page) at `la`; all of it is checked before the first byte is stored.
     pub fn store_bytes(&mut self, seg: usize, la: u64, buf: &[u8]) -> Result<(), Trap> {
         self.check_access(seg, la, buf.len())?;
+        self.store_unaligned(la, buf)
+    }
+
+    /// As [`Cpu::store_bytes`], for what alignment checks leave alone.
+    pub(crate) fn store_unaligned(&mut self, la: u64, buf: &[u8]) -> Result<(), Trap> {
         if self.sys.dr7 & 0xff != 0 {
             self.watch(la, buf.len(), true);
         }
@@ -258,6 +272,17 @@ impl Cpu {
             return Err(Trap::fault_code(vector::AC, 0));
         }
         Ok(())
+    }
+
+    /// The far pointer in memory operand `i`: selector, and offset of `size` bytes. Alignment is checked
+    /// four bytes wide at most.
+    pub(crate) fn far_pointer(&mut self, i: &Instruction, size: usize) -> Result<(u16, u64), Trap> {
+        let (s, la) = self.memory_operand(i, size + 2, false)?;
+        self.probe(s, la, size.min(4), AccessKind::Read)?;
+        let (mut offset, mut selector) = ([0; 8], [0; 2]);
+        self.load_unaligned(la, &mut offset[..size])?;
+        self.load_unaligned(self.step(la, size as u64), &mut selector)?;
+        Ok((u16::from_le_bytes(selector), u64::from_le_bytes(offset)))
     }
 
     /// The fault of an access at `la`, without the access.

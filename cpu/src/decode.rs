@@ -72,9 +72,7 @@ fn scan(key: Key, bytes: &[u8], max: usize, insns: &mut Vec<Instruction>) -> u16
     while insns.len() < max && decoder.can_decode() {
         let from = decoder.position();
         let mut i = decoder.decode();
-        if i.code() == Code::Pause && i.len() > 2 {
-            i = pause_or_exchange(key.mode, &bytes[from..from + i.len()], i);
-        }
+        adjust(key.mode, &bytes[from..decoder.position()], &mut i);
         if i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
             break;
         }
@@ -87,15 +85,38 @@ fn scan(key: Key, bytes: &[u8], max: usize, insns: &mut Vec<Instruction>) -> u16
     end
 }
 
-/// With REX.B, F3 90 is no PAUSE but XCHG R8, rAX, with a prefix that means nothing to it.
-fn pause_or_exchange(mode: CodeMode, bytes: &[u8], pause: Instruction) -> Instruction {
-    let rex = bytes[bytes.len() - 2];
-    if mode != CodeMode::Bits64 || rex & 0xf1 != 0x41 {
-        return pause;
+/// Where silicon sees another instruction than iced.
+fn adjust(mode: CodeMode, bytes: &[u8], i: &mut Instruction) {
+    let long = mode == CodeMode::Bits64;
+    // 64-bit mode knows no prefixes for CS, DS, ES, SS.
+    if long && i.has_segment_prefix() && segment_number(i.segment_prefix()) < seg::FS {
+        i.set_segment_prefix(Register::None);
     }
+    match i.code() {
+        Code::Pause if long && bytes.len() > 2 && bytes[bytes.len() - 2] & 0xf1 == 0x41 => {
+            *i = exchange(bytes, i.ip());
+        }
+        // W1 is VPINSRQ, which 64-bit mode alone has.
+        Code::VEX_Vpinsrd_xmm_xmm_rm32_imm8 if !long && vex_w(bytes) => {
+            i.set_code(Code::INVALID);
+        }
+        _ => {}
+    }
+}
+
+/// With REX.B, F3 90 is no PAUSE but XCHG R8, rAX, with a prefix that means nothing to it.
+fn exchange(bytes: &[u8], ip: u64) -> Instruction {
     const DS: u8 = 0x3e;
     let plain: Vec<u8> = bytes.iter().map(|b| if *b == 0xf3 { DS } else { *b }).collect();
-    Decoder::with_ip(64, &plain, pause.ip(), OPTIONS).decode()
+    let mut i = Decoder::with_ip(64, &plain, ip, OPTIONS).decode();
+    i.set_segment_prefix(Register::None);
+    i
+}
+
+/// W of a three-byte VEX prefix.
+fn vex_w(bytes: &[u8]) -> bool {
+    let at = bytes.iter().position(|b| *b == 0xc4);
+    at.and_then(|k| bytes.get(k + 2)).is_some_and(|b| b >> 7 != 0)
 }
 
 fn straddling(key: Key, source: &Source) -> Result<(Decoded, usize), DecodeError> {
@@ -355,7 +376,8 @@ impl<'a> Builder<'a> {
         if s >= seg::FS {
             op.seg = slot::SEG + 8 * s as u8;
         }
-        let flat = self.key.mode == CodeMode::Flat32 && s < seg::FS;
+        // CS is flat too, but never writable.
+        let flat = self.key.mode == CodeMode::Flat32 && s < seg::FS && s != seg::CS;
         if !long && !flat {
             op.k |= kind::LEGACY;
         }

@@ -14,6 +14,7 @@ use crate::state::{CodeMode, Cpu};
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind, Register};
+use mmu::AccessKind;
 
 /// Shifts a lane by another's count.
 #[inline(always)]
@@ -204,14 +205,34 @@ fn chosen<const SIZE: usize>(mask: &[u8; 32], at: usize) -> bool {
 fn maskmov_load<const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.check_avx()?;
     let mask = to_bytes(cpu.vector(i.op1_register()));
-    let size = width(i, 0);
-    let (s, la) = cpu.memory_operand(i, 1, false)?;
     let mut r = [0; 32];
-    for at in (0..size).step_by(SIZE).filter(|at| chosen::<SIZE>(&mask, *at)) {
-        cpu.load_bytes(s, la.wrapping_add(at as u64), &mut r[at..at + SIZE])?;
+    for at in (0..width(i, 0)).step_by(SIZE).filter(|at| chosen::<SIZE>(&mask, *at)) {
+        let (_, la) = element(cpu, i, at, SIZE, AccessKind::Read)?;
+        cpu.load_unaligned(la, &mut r[at..at + SIZE])?;
     }
     cpu.set_vector(i.op0_register(), of_bytes(&r));
     Ok(())
+}
+
+/// Segment and linear address of the element `at` bytes into the memory operand, whose offset wraps at
+/// the address size. Alignment is not checked.
+fn element(
+    cpu: &mut Cpu,
+    i: &Instruction,
+    at: usize,
+    size: usize,
+    kind: AccessKind,
+) -> Result<(usize, u64), Trap> {
+    let s = crate::operand::segment_number(i.memory_segment());
+    let cut = u64::MAX >> (64 - 8 * crate::operand::address_size(i, cpu.is_64()));
+    let off = cpu.ea(i).wrapping_add(at as u64) & cut;
+    let la = cpu.linear(s, off, size, kind == AccessKind::Write)?;
+    for k in [0, size as u64 - 1] {
+        let byte = cpu.step(la, k);
+        let byte = if k == 0 || byte >> 12 == la >> 12 { byte } else { byte & !0xfff };
+        cpu.probe(s, byte, 1, kind)?;
+    }
+    Ok((s, la))
 }
 
 /// Stores the chosen elements, all or none.
@@ -219,11 +240,15 @@ fn maskmov_store<const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.check_avx()?;
     let mask = to_bytes(cpu.vector(i.op1_register()));
     let data = to_bytes(cpu.vector(i.op2_register()));
-    let size = width(i, 1);
-    let (s, la) = cpu.memory_operand(i, 1, true)?;
-    let mut bytes = [0; 32];
-    (0..size).for_each(|k| bytes[k] = mask[k / SIZE * SIZE + SIZE - 1]);
-    mov::store_masked(cpu, (s, la), &data[..size], &bytes[..size])
+    let all = || (0..width(i, 1)).step_by(SIZE).filter(|at| chosen::<SIZE>(&mask, *at));
+    for at in all() {
+        element(cpu, i, at, SIZE, AccessKind::Write)?;
+    }
+    for at in all() {
+        let (_, la) = element(cpu, i, at, SIZE, AccessKind::Write)?;
+        cpu.store_unaligned(la, &data[at..at + SIZE])?;
+    }
+    Ok(())
 }
 
 /// The offset of a gathered element, from its index.
@@ -252,7 +277,11 @@ fn gather<const SIZE: usize, const INDEX: usize>(cpu: &mut Cpu, i: &Instruction)
     let s = crate::operand::segment_number(i.memory_segment());
     let count = (width(i, 0) / SIZE).min(if x.is_ymm() { 32 } else { 16 } / INDEX);
     let index = to_bytes(cpu.vector(x));
-    let (mut r, mut mask) = (to_bytes(cpu.vector(d)), to_bytes(cpu.vector(m)));
+    let whole = |cpu: &Cpu, r: Register| {
+        let n = r.number();
+        to_bytes([cpu.fpu.xmm[n], cpu.fpu.upper[n]])
+    };
+    let (mut r, mut mask) = (whole(cpu, d), whole(cpu, m));
     let mut done = Ok(());
     for k in 0..count {
         if !chosen::<SIZE>(&mask, k * SIZE) {
@@ -263,7 +292,7 @@ fn gather<const SIZE: usize, const INDEX: usize>(cpu: &mut Cpu, i: &Instruction)
         let signed = if INDEX == 4 { bits as i32 as i64 } else { bits as i64 };
         let at = cpu.linear(s, gather_address(cpu, i, signed), SIZE, false);
         let lanes = &mut r[k * SIZE..(k + 1) * SIZE];
-        done = at.and_then(|la| cpu.load_bytes(s, la, lanes));
+        done = at.and_then(|la| cpu.load_unaligned(la, lanes));
         if done.is_err() {
             break;
         }
@@ -273,8 +302,10 @@ fn gather<const SIZE: usize, const INDEX: usize>(cpu: &mut Cpu, i: &Instruction)
         mask.fill(0);
         r[count * SIZE..].fill(0);
     }
-    cpu.set_vector(d, of_bytes(&r));
-    cpu.set_vector(m, of_bytes(&mask));
+    for (reg, bytes) in [(d, r), (m, mask)] {
+        let n = reg.number();
+        [cpu.fpu.xmm[n], cpu.fpu.upper[n]] = of_bytes(&bytes);
+    }
     done
 }
 
@@ -301,6 +332,10 @@ fn to_half(cpu: &mut Cpu, i: &Instruction) -> Done {
     let a = cpu.vector(i.op1_register());
     let n = width(i, 1) / 4;
     let imm = immediate(i);
+    if i.op0_kind() == OpKind::Memory {
+        let (s, la) = cpu.memory_operand(i, 2 * n, true)?;
+        cpu.probe(s, la, 2 * n, AccessKind::Write)?;
+    }
     let r = under_mxcsr(cpu, |e| {
         let rm = if imm & 4 != 0 { e.rm } else { Rounding::of(imm as u32) };
         (0..n).fold(0, |r, k| {

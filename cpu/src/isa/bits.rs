@@ -198,7 +198,9 @@ fn movbe<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 fn bmi_flags<W: Word>(cpu: &mut Cpu, res: W, cf: bool) {
     let zf = if res.u() == 0 { flags::ZF } else { 0 };
     let sf = if res.s() < 0 { flags::SF } else { 0 };
-    cpu.set_status(zf | sf | cf as u64);
+    // Undefined in the SDM, the parity on silicon.
+    let pf = if (res.u() as u8).count_ones() % 2 == 0 { flags::PF } else { 0 };
+    cpu.set_status(zf | sf | pf | cf as u64);
 }
 
 /// `ANDN`.
@@ -231,7 +233,8 @@ fn bextr<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let v = if start < 64 { v >> start } else { 0 };
     let v = if len < 64 { v & ((1 << len) - 1) } else { v };
     cpu.set_reg(i.op0_register(), v);
-    cpu.set_status(if v == 0 { flags::ZF } else { 0 });
+    let pf = if (v as u8).count_ones() % 2 == 0 { flags::PF } else { 0 };
+    cpu.set_status(pf | if v == 0 { flags::ZF } else { 0 });
     Ok(())
 }
 

@@ -24,14 +24,7 @@ fn pointer<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(u16, u64), Trap> 
         OpKind::FarBranch32 => return Ok((i.far_branch_selector(), i.far_branch32() as u64)),
         _ => {}
     }
-    let (s, la) = cpu.memory_operand(i, W::BYTES + 2, false)?;
-    cpu.probe(s, la, W::BYTES.min(4), mmu::AccessKind::Read)?;
-    let mut b = [0; 10];
-    cpu.load_bytes(s, la, &mut b[..W::BYTES + 2])?;
-    let selector = u16::from_le_bytes([b[W::BYTES], b[W::BYTES + 1]]);
-    b[W::BYTES..].fill(0);
-    let offset = b[..8].try_into().unwrap_or_default();
-    Ok((selector, u64::from_le_bytes(offset)))
+    cpu.far_pointer(i, W::BYTES)
 }
 
 impl Cpu {
@@ -285,6 +278,10 @@ fn commit_return(cpu: &mut Cpu, cs: Segment, rip: u64, ss: Segment, sp: u64) {
 fn drop_inner_segments(cpu: &mut Cpu) {
     for s in [seg::ES, seg::DS, seg::FS, seg::GS] {
         let g = cpu.sys.seg[s];
+        if g.unusable() {
+            // Null selectors lose their RPL; FS and GS keep their bases.
+            cpu.sys.seg[s].selector = 0;
+        }
         let kept = g.unusable() || g.dpl() >= cpu.sys.cpl || g.has(ar::CODE | ar::DC);
         if !kept {
             cpu.set_segment(s, null_segment(0));
@@ -296,8 +293,8 @@ fn drop_inner_segments(cpu: &mut Cpu) {
 fn return_far<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let size = W::BYTES as u64;
     let extra = if i.op_count() > 0 { i.immediate(0) } else { 0 };
-    let rip = cpu.peek(0, W::BYTES)?;
     let selector = cpu.peek(size, W::BYTES)? as u16;
+    let rip = cpu.peek(0, W::BYTES)?;
     let sp = cpu.stack_pointer((2 * size + extra) as i64);
     if !cpu.segmented_mode() {
         let cs = cpu.real_target(selector, rip)?;

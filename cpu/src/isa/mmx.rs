@@ -154,9 +154,9 @@ fn maskmovq(cpu: &mut Cpu, i: &Instruction) -> Done {
     let at = destination(cpu, i, 8)?;
     let data = cpu.mm(number(i.op1_register())).to_le_bytes();
     let mask = cpu.mm(number(i.op2_register())).to_le_bytes();
-    store_halves(cpu, at, &data, &mask)?;
+    // Silicon is in MMX mode also where the store faults.
     cpu.enter_mmx();
-    Ok(())
+    store_halves(cpu, at, &data, &mask)
 }
 
 fn emms(cpu: &mut Cpu, _: &Instruction) -> Done {

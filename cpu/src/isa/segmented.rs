@@ -68,8 +68,12 @@ pub fn condition_number(c: ConditionCode) -> u8 {
 }
 
 fn call_to<W: Word>(cpu: &mut Cpu, to: u64) -> Result<(), Trap> {
-    let to = cpu.checked_rip(W::of(to).u())?;
     let back = cpu.rip;
+    let fits = cpu.probe_push(W::BYTES);
+    if fits.is_none() {
+        return Err(cpu.trap.take().unwrap_or(Trap::SS0));
+    }
+    let to = cpu.checked_rip(W::of(to).u())?;
     cpu.push(W::BYTES, back)?;
     cpu.rip = to;
     Ok(())

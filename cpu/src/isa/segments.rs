@@ -140,14 +140,7 @@ fn mov_from_segment(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 /// `PUSH Sreg`: a 32-bit push writes 16 bits.
 fn push_segment<const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let v = cpu.sys.seg[segment_number(i.op0_register())].selector;
-    if SIZE != 4 {
-        return cpu.push(SIZE, v as u64);
-    }
-    let sp = cpu.stack_pointer(-4);
-    let la = cpu.linear(seg::SS, sp, 4, true)?;
-    cpu.store_bytes(seg::SS, la, &v.to_le_bytes())?;
-    cpu.set_stack_pointer(sp);
-    Ok(())
+    cpu.push(SIZE, v as u64)
 }
 
 /// `POP Sreg`.
@@ -167,15 +160,9 @@ fn pop_segment<const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 /// `LDS`, `LES`, `LFS`, `LGS`, `LSS`.
 fn load_far<W: Word, const SEG: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    let (s, la) = cpu.memory_operand(i, W::BYTES + 2, false)?;
-    let mut b = [0; 10];
-    cpu.load_bytes(s, la, &mut b[..W::BYTES + 2])?;
-    let selector = u16::from_le_bytes([b[W::BYTES], b[W::BYTES + 1]]);
-    let mut offset = [0; 8];
-    offset[..W::BYTES].copy_from_slice(&b[..W::BYTES]);
+    let (selector, offset) = cpu.far_pointer(i, W::BYTES)?;
     cpu.load_segment(SEG, selector)?;
-    cpu.set_reg(i.op0_register(), u64::from_le_bytes(offset));
-    shadow(cpu, SEG);
+    cpu.set_reg(i.op0_register(), offset);
     Ok(())
 }
 

@@ -59,8 +59,8 @@ pub(super) fn destination(cpu: &Cpu, i: &Instruction, size: usize) -> Result<(us
     Ok((s, cpu.linear(s, cpu.regs[gpr::RDI] & cut, size, true)?))
 }
 
-/// As [`store_masked`], for MASKMOVQ and MASKMOVDQU: all bytes have to be writable, whatever the mask, and
-/// eight by eight aligned where alignment is checked.
+/// Stores those of `bytes` whose mask byte has its top bit set. All have to be writable, whatever the
+/// mask, and eight by eight aligned where alignment is checked.
 pub(super) fn store_halves(
     cpu: &mut Cpu,
     (s, la): (usize, u64),
@@ -83,26 +83,6 @@ pub(super) fn store_halves(
         cpu.store_bytes(s, *la, &new)?;
     }
     Ok(())
-}
-
-/// Stores those of `bytes` whose mask byte has its top bit set; a fault on any stores none.
-pub(super) fn store_masked(
-    cpu: &mut Cpu,
-    (s, la): (usize, u64),
-    bytes: &[u8],
-    mask: &[u8],
-) -> Result<(), Trap> {
-    let chosen = |k: &usize| mask[*k] >> 7 != 0;
-    let Some(first) = (0..bytes.len()).find(chosen) else { return Ok(()) };
-    let last = (0..bytes.len()).rfind(chosen).unwrap_or(first);
-    let mut old = [0; 32];
-    let old = &mut old[..=last - first];
-    let at = la.wrapping_add(first as u64);
-    cpu.load_bytes(s, at, old)?;
-    for k in (first..=last).filter(chosen) {
-        old[k - first] = bytes[k];
-    }
-    cpu.store_bytes(s, at, old)
 }
 
 pub(super) fn maskmovdqu(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {

@@ -9,7 +9,7 @@ use super::{Am, Shape};
 use crate::dispatch::{Flow, Handler, Sem, handler};
 use crate::fpu::soft::Env;
 use crate::mem::{Address, Base, General, Index, Mem, get, put, rare};
-use crate::op::Op;
+use crate::op::{Op, kind};
 use crate::state::Cpu;
 use crate::trap::Trap;
 use crate::word::Word;
@@ -215,6 +215,17 @@ impl<A: Address, W: Word> Source for Narrow<A, W> {
     }
 }
 
+impl Cpu {
+    /// The linear address of a memory operand, whatever the segment says: misalignment comes first.
+    unsafe fn unchecked<A: Address>(&mut self, op: &Op) -> u64 {
+        let off = A::offset(op, self);
+        if op.k & kind::LEGACY != 0 {
+            return self.seg_base[(op.k >> kind::SEG_SHIFT) as usize].wrapping_add(off);
+        }
+        off
+    }
+}
+
 /// #GP(0) for an operand that must be aligned and is not.
 #[inline(always)]
 unsafe fn check_aligned<M: Mem>(cpu: *mut Cpu, la: u64) -> Option<()> {
@@ -231,6 +242,9 @@ unsafe fn check_aligned<M: Mem>(cpu: *mut Cpu, la: u64) -> Option<()> {
 impl<A: Address, const ALIGNED: bool> Source for Full<A, ALIGNED> {
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u128> {
+        if ALIGNED && M::SLOW {
+            check_aligned::<M>(cpu, (*cpu).unchecked::<A>(&*op))?;
+        }
         let la = A::linear(&*op, cpu, 16, false)?;
         if ALIGNED {
             check_aligned::<M>(cpu, la)?;
@@ -355,6 +369,9 @@ impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {
             return Flow::Slow;
+        }
+        if ALIGNED && M::SLOW {
+            try_flow!(check_aligned::<M>(cpu, (*cpu).unchecked::<A>(&*o)));
         }
         let la = try_flow!(A::linear(&*o, cpu, 16, true));
         if ALIGNED {

@@ -65,9 +65,15 @@ fn short_branch(case: &Case, i: &Instruction) -> bool {
     case.mode == Mode::Bits64 && near && prefixed(case, 0x66)
 }
 
-/// F3 90 with REX.B.
-fn pause_r8(_: &Case, i: &Instruction) -> bool {
-    i.mnemonic() == Mnemonic::Pause && i.len() > 2
+/// LOOPE and LOOPNE with a repeat prefix.
+fn repeated_loop(case: &Case, i: &Instruction) -> bool {
+    let conditional = matches!(i.mnemonic(), Mnemonic::Loope | Mnemonic::Loopne);
+    conditional && (prefixed(case, 0xf2) || prefixed(case, 0xf3))
+}
+
+/// FYL2XP1 of what is not between 1/sqrt(2) - 1 and sqrt(2) - 1 (or smaller yet), or not a number.
+fn wide_logarithm(case: &Case, i: &Instruction) -> bool {
+    i.mnemonic() == Mnemonic::Fyl2xp1 && case.state.st[0].se & 0x7fff >= 0x3ffd
 }
 
 /// Far pointers with 64-bit offsets.
@@ -115,8 +121,10 @@ pub const TABLE: &[Row] = &[
           why: "Intel ignores 66h there: SDM vol. 2, \"Jcc\" and others; AMD does not: APM vol. 3, \"Jcc\"" },
     Row { when: long_pointer, loose: Loose::All,
           why: "AMD has no 64-bit offsets in far pointers: APM vol. 3, \"JMP (Far)\" and \"LDS\"" },
-    Row { when: pause_r8, loose: Loose::All,
-          why: "AMD exchanges R8 there, Intel pauses: the decoder's table" },
+    Row { when: repeated_loop, loose: Loose::All,
+          why: "AMD takes the condition from the prefix; reserved: SDM vol. 2, \"Instruction Prefixes\"" },
+    Row { when: wide_logarithm, loose: Loose::All,
+          why: "undefined outside the range: SDM vol. 2, \"FYL2XP1\"" },
     Row { when: |_, i| i.code() == Code::Reservednop_rm32_r32_0F0D || i.code() == Code::Reservednop_rm16_r16_0F0D
               || i.code() == Code::Reservednop_rm64_r64_0F0D, loose: Loose::All,
           why: "0F 0D on registers is a no-operation for Intel, #UD for AMD: APM vol. 3, \"PREFETCHlevel\"" },
