@@ -65,17 +65,6 @@ fn short_branch(case: &Case, i: &Instruction) -> bool {
     case.mode == Mode::Bits64 && near && prefixed(case, 0x66)
 }
 
-/// LOOPE and LOOPNE with a repeat prefix.
-fn repeated_loop(case: &Case, i: &Instruction) -> bool {
-    let conditional = matches!(i.mnemonic(), Mnemonic::Loope | Mnemonic::Loopne);
-    conditional && (prefixed(case, 0xf2) || prefixed(case, 0xf3))
-}
-
-/// FYL2XP1 of what is not between 1/sqrt(2) - 1 and sqrt(2) - 1 (or smaller yet), or not a number.
-fn wide_logarithm(case: &Case, i: &Instruction) -> bool {
-    i.mnemonic() == Mnemonic::Fyl2xp1 && case.state.st[0].se & 0x7fff >= 0x3ffd
-}
-
 /// Far pointers with 64-bit offsets.
 fn long_pointer(_: &Case, i: &Instruction) -> bool {
     use Code::{Call_m1664, Jmp_m1664, Lfs_r64_m1664, Lgs_r64_m1664, Lss_r64_m1664};
@@ -121,10 +110,6 @@ pub const TABLE: &[Row] = &[
           why: "Intel ignores 66h there: SDM vol. 2, \"Jcc\" and others; AMD does not: APM vol. 3, \"Jcc\"" },
     Row { when: long_pointer, loose: Loose::All,
           why: "AMD has no 64-bit offsets in far pointers: APM vol. 3, \"JMP (Far)\" and \"LDS\"" },
-    Row { when: repeated_loop, loose: Loose::All,
-          why: "AMD takes the condition from the prefix; reserved: SDM vol. 2, \"Instruction Prefixes\"" },
-    Row { when: wide_logarithm, loose: Loose::All,
-          why: "undefined outside the range: SDM vol. 2, \"FYL2XP1\"" },
     Row { when: |_, i| i.code() == Code::Reservednop_rm32_r32_0F0D || i.code() == Code::Reservednop_rm16_r16_0F0D
               || i.code() == Code::Reservednop_rm64_r64_0F0D, loose: Loose::All,
           why: "0F 0D on registers is a no-operation for Intel, #UD for AMD: APM vol. 3, \"PREFETCHlevel\"" },
