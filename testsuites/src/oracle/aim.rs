@@ -109,13 +109,14 @@ fn patch_code(case: &mut Case, r: &mut Random) {
     case.trim();
 }
 
-/// Where a far transfer may go. Not from a 16-bit stack to 64-bit code: Linux has RSP somewhere else
-/// there, and retries the fault of the push for ever (arch/x86/mm/fault.c, `is_errata100`).
+/// Where a far transfer may go. To 64-bit code only from a flat stack: AMD pushes to the stack as that
+/// code has it, and from a 16-bit stack, where Linux has RSP somewhere else, Linux retries the fault
+/// for ever (arch/x86/mm/fault.c, `is_errata100`).
 fn code_selector(case: &Case, r: &mut Random) -> u16 {
     const CODE: [u16; 6] = [0x07, 0x23, 0x33, 0x37, 0x57, 0x5f];
     let s = if r.one_in(3) { selector(r) } else { CODE[r.below(6) as usize] };
-    let small = matches!(case.state.segs[2], 0x0f | 0x47 | 0x4f);
-    if small && s & 0xfff8 == 0x30 { 0x23 } else { s }
+    let flat = case.state.segs[2] == 0x2b;
+    if !flat && s & 0xfff8 == 0x30 { 0x23 } else { s }
 }
 
 /// Replaces the low `size` bytes.

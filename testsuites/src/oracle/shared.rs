@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicU32;
 pub(super) const SLOTS: usize = 128;
 /// Patches of a case.
 pub(super) const PATCHES: usize = 160;
-/// Changed lines of an outcome; an instruction writes less than a kilobyte.
-pub(super) const LINES: usize = 40;
+/// Changed lines of an outcome: all that there are.
+pub(super) const LINES: usize = DATA_SIZE / LINE;
 
 /// A case and its outcome.
 #[repr(C, align(64))]
