@@ -10,7 +10,7 @@ use crate::state::{CodeMode, Cpu, ar, seg};
 use crate::trap::{Exception, Trap, vector};
 use crate::word::Word;
 use iced_x86::Instruction;
-use mmu::{Access, AccessKind, Fault, HostPhys, Kind, Linear, Mmu};
+use mmu::{Access, AccessKind, Fault, HostPhys, Kind, Linear, Mmu, TLB_ENTRIES, TlbEntry};
 
 const PAGE: u64 = 4096;
 
@@ -142,6 +142,10 @@ impl Cpu {
 
     /// Translates for an access that starts at `la` and stays in its page; fills the TLB.
     pub(crate) fn translate(&mut self, la: u64, kind: AccessKind) -> Result<HostPhys, Trap> {
+        // SAFETY: in a run `tlb` is the current view.
+        if let Some(e) = unsafe { cached(self.tlb, la, 1, kind) } {
+            return Ok(HostPhys(e.phys | la & 0xfff));
+        }
         let (regime, bank, view) = (self.regime, self.bank, self.view);
         let a = self.access(kind);
         let r = self.mmu().fill(&regime, bank, view, Linear(la), a);
@@ -170,10 +174,8 @@ impl Cpu {
     ) -> Result<HostPhys, Trap> {
         let (regime, bank, view) = (self.regime, self.bank, self.view_of(cpl, implicit));
         let tlb = self.mmu().tlb(bank, view);
-        // SAFETY: the index is below TLB_ENTRIES.
-        let e = unsafe { &*tlb.add((la >> 12) as usize % mmu::TLB_ENTRIES) };
-        let tag = if kind == AccessKind::Write { e.wtag } else { e.rtag };
-        if la & !0xfff == tag {
+        // SAFETY: the view is whole.
+        if let Some(e) = unsafe { cached(tlb, la, 1, kind) } {
             return Ok(HostPhys(e.phys | la & 0xfff));
         }
         let ac = self.rflags_system & flags::AC != 0;
@@ -226,6 +228,14 @@ impl Cpu {
         if self.sys.dr7 & 0xff != 0 {
             self.watch(la, buf.len(), false);
         }
+        // SAFETY: in a run `tlb` is the current view, and a hit is an address in RAM.
+        unsafe {
+            if let Some(e) = cached(self.tlb, la, buf.len(), AccessKind::Read) {
+                let from = e.addend.wrapping_add(la) as *const u8;
+                std::ptr::copy_nonoverlapping(from, buf.as_mut_ptr(), buf.len());
+                return Ok(());
+            }
+        }
         let first = (PAGE - (la & (PAGE - 1))) as usize;
         let p = self.translate(la, AccessKind::Read)?;
         if buf.len() <= first {
@@ -247,6 +257,14 @@ impl Cpu {
     pub(crate) fn store_unaligned(&mut self, la: u64, buf: &[u8]) -> Result<(), Trap> {
         if self.sys.dr7 & 0xff != 0 {
             self.watch(la, buf.len(), true);
+        }
+        // SAFETY: as in `load_bytes`; a page that writes hit needs no more than the store.
+        unsafe {
+            if let Some(e) = cached(self.tlb, la, buf.len(), AccessKind::Write) {
+                let to = e.addend.wrapping_add(la) as *mut u8;
+                std::ptr::copy_nonoverlapping(buf.as_ptr(), to, buf.len());
+                return Ok(());
+            }
         }
         let first = (PAGE - (la & (PAGE - 1))) as usize;
         let p = self.translate(la, AccessKind::Write)?;
@@ -456,6 +474,22 @@ impl Cpu {
         }
         self.bus().mmio_write(p, size, v, now);
     }
+}
+
+/// The entry of `tlb` that serves an access of `len` bytes (at most a page) at `la`.
+///
+/// # Safety
+/// `tlb` is the first entry of a live view.
+#[inline(always)]
+unsafe fn cached<'a>(
+    tlb: *const TlbEntry,
+    la: u64,
+    len: usize,
+    kind: AccessKind,
+) -> Option<&'a TlbEntry> {
+    let e = &*tlb.add((la >> 12) as usize % TLB_ENTRIES);
+    let tag = if kind == AccessKind::Write { e.wtag } else { e.rtag };
+    (la ^ tag <= PAGE - len as u64).then_some(e)
 }
 
 /// Naturally aligned pieces of at most 8 bytes that make up `len` bytes at `p`.

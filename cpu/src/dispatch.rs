@@ -74,13 +74,19 @@ mod threaded {
     use super::*;
 
     /// Runs an operation and all that follow, until one leaves; returns the instructions left.
-    pub type Handler = unsafe extern "sysv64" fn(*const Op, *mut Cpu, i64, *mut TlbEntry) -> i64;
+    pub type Handler =
+        unsafe extern "sysv64" fn(*const Op, *mut Cpu, *mut TlbEntry, Spare, i64) -> i64;
+
+    /// Nothing: keeps RCX free in all handlers, which shifts need for their counts.
+    pub type Spare = std::mem::MaybeUninit<u64>;
+    const SPARE: Spare = Spare::uninit();
 
     pub(super) unsafe extern "sysv64" fn hot<S: Sem>(
         op: *const Op,
         cpu: *mut Cpu,
-        ic: i64,
         tlb: *mut TlbEntry,
+        _: Spare,
+        ic: i64,
     ) -> i64 {
         if S::FRAMED {
             let next = framed::<S>(op, cpu, ic, tlb);
@@ -88,21 +94,21 @@ mod threaded {
             if next.is_null() {
                 return ic;
             }
-            return ((*next).f)(next, cpu, ic, tlb);
+            return ((*next).f)(next, cpu, tlb, SPARE, ic);
         }
         match S::run::<FastMem>(op, cpu, tlb) {
             Flow::Next(k) => {
                 let next = op.add(k);
-                ((*next).f)(next, cpu, ic, tlb)
+                ((*next).f)(next, cpu, tlb, SPARE, ic)
             }
             Flow::Taken(link) => {
                 let ic = ic - (*op).n as i64;
                 if ic < 0 {
                     return late(link, cpu, ic);
                 }
-                ((*link).f)(link, cpu, ic, tlb)
+                ((*link).f)(link, cpu, tlb, SPARE, ic)
             }
-            Flow::Slow => cold::<S>(op, cpu, ic, tlb),
+            Flow::Slow => cold::<S>(op, cpu, tlb, SPARE, ic),
             Flow::Exit => ic - (*op).n as i64,
         }
     }
@@ -112,8 +118,9 @@ mod threaded {
     pub(super) unsafe extern "sysv64" fn pair<A: Sem, B: Sem, const LINK: u8>(
         op: *const Op,
         cpu: *mut Cpu,
-        ic: i64,
         tlb: *mut TlbEntry,
+        _: Spare,
+        ic: i64,
     ) -> i64 {
         if LINK != 0 {
             // SAFETY: whoever chose this handler has compared them. The compiler then keeps the value in
@@ -127,24 +134,24 @@ mod threaded {
                 if ic < 0 {
                     return late(link, cpu, ic);
                 }
-                return ((*link).f)(link, cpu, ic, tlb);
+                return ((*link).f)(link, cpu, tlb, SPARE, ic);
             }
-            _ => return cold::<A>(op, cpu, ic, tlb),
+            _ => return cold::<A>(op, cpu, tlb, SPARE, ic),
         }
         let op = op.add(1);
         match B::run::<FastMem>(op, cpu, tlb) {
             Flow::Next(k) => {
                 let next = op.add(k);
-                ((*next).f)(next, cpu, ic, tlb)
+                ((*next).f)(next, cpu, tlb, SPARE, ic)
             }
             Flow::Taken(link) => {
                 let ic = ic - (*op).n as i64;
                 if ic < 0 {
                     return late(link, cpu, ic);
                 }
-                ((*link).f)(link, cpu, ic, tlb)
+                ((*link).f)(link, cpu, tlb, SPARE, ic)
             }
-            _ => cold::<B>(op, cpu, ic, tlb),
+            _ => cold::<B>(op, cpu, tlb, SPARE, ic),
         }
     }
 
@@ -162,15 +169,16 @@ mod threaded {
     unsafe extern "sysv64" fn cold<S: Sem>(
         op: *const Op,
         cpu: *mut Cpu,
-        ic: i64,
         tlb: *mut TlbEntry,
+        _: Spare,
+        ic: i64,
     ) -> i64 {
         let next = step::<S>(op, cpu, ic, tlb);
         let ic = (*cpu).ic;
         if next.is_null() {
             return ic;
         }
-        ((*next).f)(next, cpu, ic, tlb)
+        ((*next).f)(next, cpu, tlb, SPARE, ic)
     }
 
     /// Does one operation of a framed body; as [`step`].
@@ -221,7 +229,7 @@ mod threaded {
     /// # Safety
     /// As [`Sem::run`].
     pub unsafe fn run(op: *const Op, cpu: *mut Cpu, ic: i64) -> i64 {
-        ((*op).f)(op, cpu, ic, (*cpu).tlb)
+        ((*op).f)(op, cpu, (*cpu).tlb, SPARE, ic)
     }
 }
 

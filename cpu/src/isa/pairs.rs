@@ -7,6 +7,7 @@
 use super::alu::{RegRm, RmImm, RmReg, op::*};
 use super::branch::{Call, Jcc, Jmp, Ret};
 use super::fuse::{Arithmetic, Compare, CompareLoad, FromByte, FromDisp, FromReg};
+use super::misc::Nop;
 use super::moves::{Extend, Lea, MovRegRm, MovRmImm, MovRmReg, PopReg, Push};
 use super::rm::{Memory, RegD, RegS};
 use super::shift::{ROL, ROR, SHL, SHR, Shift};
@@ -69,7 +70,8 @@ macro_rules! with_lists {
                 Shift<RegD, u64, SHL, false, false>,
                 Shift<RegD, u32, ROR, false, false>,
                 Shift<RegD, u32, ROL, false, false>,
-                Unary<RegD, u64, INC, false>
+                Unary<RegD, u64, INC, false>,
+                Nop
             )
             (
                 RmReg<RegD, u64, CMP, true>,
