@@ -106,6 +106,17 @@ const MMIO: &[MmioRow] = &[
     MmioRow { base: ECAM_BASE,   length: ECAM_SIZE, width: 4, device: MmioId::Pci },
 ];
 
+/// What an access to a device may change, besides what is read from it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Nothing that the board looks at.
+    None,
+    /// How interrupt lines are taken, or which are asserted.
+    Lines,
+    /// The lines and the deadline of the device at this place of [`Board::timed`].
+    Timed(usize),
+}
+
 const fn row(base: u16, length: u16, width: u8, device: Id, offset: u16) -> PortRow {
     PortRow { base, length, width, device, offset }
 }
@@ -176,6 +187,10 @@ pub struct Board {
     rate: Rate,
     now: Icount,
     next: Option<Icount>,
+    /// The deadlines of the devices of [`Self::timed`].
+    deadlines: [Option<Icount>; 6],
+    /// What [`Self::sample`] has handed on last.
+    driven: (u16, u32),
     debug_exit_row: Option<PortRow>,
     acpi_pm: AcpiPm,
     com: [Uart; 2],
@@ -206,6 +221,8 @@ impl Board {
             rate,
             now: Icount(0),
             next: None,
+            deadlines: [None; 6],
+            driven: (0, 0),
             debug_exit_row: config.debug_exit.map(|(base, length)| debug_exit_row(base, length)),
             acpi_pm: AcpiPm::new(rate),
             com: [Uart::new(rate), Uart::new(rate)],
@@ -229,32 +246,26 @@ impl Board {
 
     /// `IN`: reads `size` (1, 2 or 4) bytes from `port`; all-ones where nobody answers.
     pub fn port_read(&mut self, port: u16, size: u8, now: Icount) -> u32 {
-        self.advance(now);
-        let value = self.read_part(port, size);
-        self.settle();
-        value
+        self.arrive(now);
+        self.read_part(port, size)
     }
 
     /// `OUT`: writes the low `size` (1, 2 or 4) bytes of `value` to `port`.
     pub fn port_write(&mut self, port: u16, size: u8, value: u32, now: Icount) {
-        self.advance(now);
+        self.arrive(now);
         self.write_part(port, size, value);
-        self.settle();
     }
 
     /// Reads memory space: `size` is 1, 2, 4 or 8; all-ones where nobody answers.
     pub fn mmio_read(&mut self, address: u64, size: u8, now: Icount) -> u64 {
-        self.advance(now);
-        let value = self.mmio_read_part(address, size);
-        self.settle();
-        value
+        self.arrive(now);
+        self.mmio_read_part(address, size)
     }
 
     /// Writes memory space: `size` is 1, 2, 4 or 8.
     pub fn mmio_write(&mut self, address: u64, size: u8, value: u64, now: Icount) {
-        self.advance(now);
+        self.arrive(now);
         self.mmio_write_part(address, size, value);
-        self.settle();
     }
 
     /// The first instant at which an output may change by itself.
@@ -263,15 +274,20 @@ impl Board {
         self.next
     }
 
-    /// Brings every device to `now`, one deadline after the other.
-    pub fn advance(&mut self, now: Icount) {
+    /// Goes to `now` for an access, past the deadlines on the way. A device that the access does
+    /// not reach follows later: nothing of it changes before its deadline.
+    fn arrive(&mut self, now: Icount) {
         while let Some(due) = self.next.filter(|&due| due <= now) {
             self.step_to(due);
         }
-        if now > self.now {
-            self.now = now;
-            self.timed().into_iter().for_each(|device| device.advance(now));
-        }
+        self.now = self.now.max(now);
+    }
+
+    /// Brings every device to `now`, one deadline after the other.
+    pub fn advance(&mut self, now: Icount) {
+        self.arrive(now);
+        let now = self.now;
+        self.timed().into_iter().for_each(|device| device.advance(now));
     }
 
     /// The level of the interrupt controllers' INTR, wired to LINT0 of the processors.
@@ -366,21 +382,48 @@ impl Board {
         let now = self.now;
         // An access may have moved a deadline to before `now`.
         self.timed().into_iter().for_each(|device| device.advance(now));
-        self.sample();
-        let deadlines = self.timed().into_iter().filter_map(|device| device.deadline(now)).min();
+        self.sample(true);
+        self.deadlines = self.timed().map(|device| device.deadline(now));
         // At the end of time nothing comes any more.
-        self.next = deadlines.filter(|&due| due > now);
+        self.next = self.deadlines.into_iter().flatten().min().filter(|&due| due > now);
     }
 
-    /// Hands the output levels to the interrupt controllers. An edge of the HPET is a line that
-    /// goes down and up again in no time, so its lines are handed over twice.
-    fn sample(&mut self) {
+    /// Brings the device that is about to be accessed to now.
+    fn reach(&mut self, effect: Effect) {
+        if let Effect::Timed(index) = effect {
+            let now = self.now;
+            self.timed()[index].advance(now);
+        }
+    }
+
+    /// [`Self::settle`] after an access that has changed no more than `effect`.
+    fn settle_after(&mut self, effect: Effect) {
+        match effect {
+            Effect::None => {}
+            Effect::Lines => self.sample(true),
+            Effect::Timed(index) => {
+                let now = self.now;
+                self.reach(effect);
+                self.sample(false);
+                self.deadlines[index] = self.timed()[index].deadline(now);
+                self.next = self.deadlines.into_iter().flatten().min().filter(|&due| due > now);
+            }
+        }
+    }
+
+    /// Hands the output levels to the interrupt controllers: if they have changed, or always if
+    /// `anew`. An edge of the HPET is a line that goes down and up again in no time, so its lines
+    /// are handed over twice.
+    fn sample(&mut self, anew: bool) {
         let isa = self.isa_lines();
         let (before, after) = self.hpet.take_lines();
         if before != after {
             self.drive(isa, before);
         }
-        self.drive(isa, after);
+        if anew || before != after || self.driven != (isa, after) {
+            self.driven = (isa, after);
+            self.drive(isa, after);
+        }
     }
 
     /// Drives the ISA lines and the HPET's I/O APIC inputs. IRQ0 leads to input 2; in legacy
@@ -424,6 +467,19 @@ impl Board {
         }
     }
 
+    /// What an access to a device with ports may change.
+    fn port_effect(id: Id) -> Effect {
+        match id {
+            Id::AcpiPm => Effect::Timed(0),
+            Id::Com1 => Effect::Timed(1),
+            Id::Com2 => Effect::Timed(2),
+            Id::Pit => Effect::Timed(4),
+            Id::Rtc => Effect::Timed(5),
+            Id::I8042 | Id::Pic => Effect::Lines,
+            _ => Effect::None,
+        }
+    }
+
     fn row(&self, port: u16, size: u8) -> Option<PortRow> {
         let rows = self.debug_exit_row.iter().chain(PORTS);
         rows.copied().find(|row| row.claims(port, size))
@@ -433,8 +489,10 @@ impl Board {
     fn read_part(&mut self, port: u16, size: u8) -> u32 {
         let now = self.now;
         if let Some(row) = self.row(port, size) {
-            let value =
-                self.port_device(row.device).read(row.offset + (port - row.base), size, now);
+            let (effect, offset) = (Self::port_effect(row.device), row.offset + (port - row.base));
+            self.reach(effect);
+            let value = self.port_device(row.device).read(offset, size, now);
+            self.settle_after(effect);
             return value & all_ones(size) as u32;
         }
         if size <= 1 {
@@ -449,8 +507,11 @@ impl Board {
     fn write_part(&mut self, port: u16, size: u8, value: u32) {
         let now = self.now;
         if let Some(row) = self.row(port, size) {
+            let (effect, offset) = (Self::port_effect(row.device), row.offset + (port - row.base));
+            self.reach(effect);
             let value = value & all_ones(size) as u32;
-            self.port_device(row.device).write(row.offset + (port - row.base), size, value, now);
+            self.port_device(row.device).write(offset, size, value, now);
+            self.settle_after(effect);
             return;
         }
         if size <= 1 {
@@ -470,10 +531,22 @@ impl Board {
         }
     }
 
+    /// The same for memory space.
+    fn mmio_effect(id: MmioId) -> Effect {
+        match id {
+            MmioId::Hpet => Effect::Timed(3),
+            MmioId::IoApic => Effect::Lines,
+            MmioId::Pci => Effect::None,
+        }
+    }
+
     fn mmio_read_part(&mut self, address: u64, size: u8) -> u64 {
         let now = self.now;
         if let Some(row) = mmio_row(address, size) {
+            let effect = Self::mmio_effect(row.device);
+            self.reach(effect);
             let value = self.mmio_device(row.device).read(address - row.base, size, now);
+            self.settle_after(effect);
             return value & all_ones(size);
         }
         if size <= 1 {
@@ -489,8 +562,11 @@ impl Board {
     fn mmio_write_part(&mut self, address: u64, size: u8, value: u64) {
         let now = self.now;
         if let Some(row) = mmio_row(address, size) {
+            let effect = Self::mmio_effect(row.device);
+            self.reach(effect);
             let value = value & all_ones(size);
             self.mmio_device(row.device).write(address - row.base, size, value, now);
+            self.settle_after(effect);
             return;
         }
         if size <= 1 {
