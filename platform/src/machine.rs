@@ -374,7 +374,10 @@ impl Machine {
             feed(&mut hasher, &p.cpu.save());
             feed(&mut hasher, &(p.at, p.idle));
         }
-        feed(&mut hasher, &self.chipset.board);
+        // Devices that nothing has looked at lately follow first: how a run was sliced is no state.
+        let mut board = self.chipset.board.clone();
+        board.advance(Icount(self.now()));
+        feed(&mut hasher, &board);
         feed(&mut hasher, &self.chipset.messages);
         let mut page = [0; 4096];
         for frame in (0..self.map.low).chain(1 << 32..(1 << 32) + self.map.high).step_by(4096) {
