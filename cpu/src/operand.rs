@@ -86,6 +86,32 @@ impl Cpu {
         Ok((s, self.linear(s, self.ea(i), size, write)?))
     }
 
+    /// #AC(0) unless the memory operand is aligned; for where alignment is checked.
+    pub(crate) fn check_alignment(&self, i: &Instruction, align: u64) -> Result<(), Trap> {
+        let (_, la) = self.memory_operand(i, 1, false)?;
+        if la & (align - 1) != 0 {
+            Err(Trap::fault_code(crate::trap::vector::AC, 0))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// As [`Cpu::memory_operand`], aligned: #GP(0) comes before what the segment says.
+    pub(crate) fn aligned_operand(
+        &self,
+        i: &Instruction,
+        size: usize,
+        align: u64,
+        write: bool,
+    ) -> Result<(usize, u64), Trap> {
+        let s = segment_number(i.memory_segment());
+        let base = if self.is_64() && s < seg::FS { 0 } else { self.seg_base[s] };
+        if base.wrapping_add(self.ea(i)) & (align - 1) != 0 {
+            return Err(Trap::GP0);
+        }
+        self.memory_operand(i, size, write)
+    }
+
     /// Loads the memory operand.
     pub fn load_operand<W: Word>(&mut self, i: &Instruction) -> Result<W, Trap> {
         let (s, la) = self.memory_operand(i, W::BYTES, false)?;

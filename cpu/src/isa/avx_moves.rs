@@ -42,10 +42,7 @@ pure! {
 fn load_full<const ALIGNED: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.check_avx()?;
     if ALIGNED && i.op1_kind() == OpKind::Memory {
-        let (_, la) = cpu.memory_operand(i, width(i, 0), false)?;
-        if la & (width(i, 0) as u64 - 1) != 0 {
-            return Err(Trap::GP0);
-        }
+        cpu.aligned_operand(i, width(i, 0), width(i, 0) as u64, false)?;
     }
     let v = operand(cpu, i, 1, 0)?;
     cpu.set_vector(i.op0_register(), v);
@@ -60,10 +57,8 @@ fn store_full<const ALIGNED: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
         return Ok(());
     }
     let size = width(i, 1);
-    let (s, la) = cpu.memory_operand(i, size, true)?;
-    if ALIGNED && la & (size as u64 - 1) != 0 {
-        return Err(Trap::GP0);
-    }
+    let align = if ALIGNED { size as u64 } else { 1 };
+    let (s, la) = cpu.aligned_operand(i, size, align, true)?;
     cpu.store_bytes(s, la, &to_bytes(v)[..size])
 }
 

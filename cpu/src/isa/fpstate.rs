@@ -121,8 +121,10 @@ impl Cpu {
         if self.sys.cr0 & (CR0_EM | CR0_TS) != 0 {
             return Err(Trap::NM);
         }
-        let at = self.memory_operand(i, size, write)?;
-        if at.1 & (align - 1) != 0 { Err(Trap::GP0) } else { Ok(at) }
+        if self.aligned_only() {
+            self.check_alignment(i, 4)?;
+        }
+        self.aligned_operand(i, size, align, write)
     }
 }
 
@@ -222,8 +224,7 @@ impl Cpu {
         size: usize,
         write: bool,
     ) -> Result<(usize, u64), Trap> {
-        let at = self.memory_operand(i, size, write)?;
-        if at.1 & 63 != 0 { Err(Trap::GP0) } else { Ok(at) }
+        self.aligned_operand(i, size, 64, write)
     }
 }
 

@@ -203,10 +203,7 @@ fn cmpxchg8b(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 
 /// `CMPXCHG16B`: #GP(0) unless aligned.
 fn cmpxchg16b(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
-    let (s, la) = cpu.memory_operand(i, 16, true)?;
-    if la & 15 != 0 {
-        return Err(Trap::GP0);
-    }
+    let (s, la) = cpu.aligned_operand(i, 16, 16, true)?;
     let r = cpu.regs;
     let want = (r[gpr::RDX] as u128) << 64 | r[gpr::RAX] as u128;
     let new = (r[gpr::RCX] as u128) << 64 | r[gpr::RBX] as u128;

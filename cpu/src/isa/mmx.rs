@@ -80,10 +80,8 @@ fn operand<const SIZE: usize>(cpu: &mut Cpu, i: &Instruction, n: u32) -> Result<
             })
         }
         OpKind::Memory => {
-            let (s, la) = cpu.memory_operand(i, SIZE, false)?;
-            if SIZE == 16 && la & 15 != 0 {
-                return Err(Trap::GP0);
-            }
+            let align = if SIZE == 16 { 16 } else { 1 };
+            let (s, la) = cpu.aligned_operand(i, SIZE, align, false)?;
             let mut b = [0; 16];
             cpu.load_bytes(s, la, &mut b[..SIZE])?;
             Ok(u128::from_le_bytes(b))

@@ -226,10 +226,7 @@ pub(super) fn source(cpu: &mut Cpu, i: &Instruction, aligned: bool) -> Result<u1
     if i.op1_kind() == iced_x86::OpKind::Register {
         return Ok(cpu.fpu.xmm[number(i.op1_register()) & 15]);
     }
-    let (s, la) = cpu.memory_operand(i, 16, false)?;
-    if aligned && la & 15 != 0 {
-        return Err(Trap::GP0);
-    }
+    let (s, la) = cpu.aligned_operand(i, 16, if aligned { 16 } else { 1 }, false)?;
     let mut b = [0; 16];
     cpu.load_bytes(s, la, &mut b)?;
     Ok(u128::from_le_bytes(b))

@@ -200,15 +200,13 @@ fn fst_sti<const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     Ok(())
 }
 
-/// `FSTP ST(i)` at D9 D8+i: an empty register moves as it is.
+/// `FSTP ST(i)` at D9 D8+i: an empty register is not an error, and not stored.
 fn fstpnce(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
     let (n, f) = (number(i.op0_register()), &mut cpu.fpu);
     f.set_sw(C1, false);
-    let empty = f.empty(0);
-    f.set_st(n, f.st(0));
-    if empty {
-        f.free(n);
+    if !f.empty(0) {
+        f.set_st(n, f.st(0));
     }
     f.pop();
     Ok(())

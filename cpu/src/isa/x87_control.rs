@@ -149,8 +149,9 @@ fn area(
     (size, word): (usize, usize),
     kind: AccessKind,
 ) -> Result<(usize, u64), Trap> {
-    let (s, la) = cpu.memory_operand(i, size, kind == AccessKind::Write)?;
+    let (s, la) = cpu.memory_operand(i, word, kind == AccessKind::Write)?;
     cpu.probe(s, la, word, kind)?;
+    cpu.memory_operand(i, size, kind == AccessKind::Write)?;
     let last = cpu.step(la, size as u64 - 1);
     cpu.probe(s, last, 1, kind)?;
     Ok((s, la))

@@ -419,6 +419,12 @@ fn quarters(n: u32) -> Wide {
     Wide { exp: w.exp - 2, ..w }
 }
 
+/// The operand as the result, noted as inexact.
+fn inexact_operand(e: &mut Env, n: Num) -> Num {
+    e.raise(P);
+    n
+}
+
 fn f2xm1(cpu: &mut Cpu, i: &Instruction) -> Done {
     unary(cpu, i, |_, e, n| {
         note_denormal(e, &[&n]);
@@ -427,6 +433,7 @@ fn f2xm1(cpu: &mut Cpu, i: &Instruction) -> Done {
             Kind::Finite if n.exp == 0 && n.sig == 1 << 63 => Num { exp: -(n.sign as i32), ..n },
             // Outside -1 to 1 the result is undefined: the operand stays.
             Kind::Finite if n.exp < 0 => inexact(e, tr::exp2_minus_1(&n)),
+            Kind::Finite => inexact_operand(e, n),
             _ => n,
         }
     })
