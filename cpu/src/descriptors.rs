@@ -348,6 +348,9 @@ impl NewStack {
         let mask = self.mask();
         let off = self.sp.wrapping_sub(size as u64) & mask;
         let la = self.linear(cpu, off, size as u64)?;
+        if self.cpl == 3 && la & (size as u64 - 1) != 0 && cpu.aligned_only() {
+            return Err(Trap::fault_code(vector::AC, 0));
+        }
         cpu.store_as(la, &v.to_le_bytes()[..size], self.cpl, false)?;
         self.sp = (self.sp & !mask) | off;
         Ok(())

@@ -234,7 +234,8 @@ fn bextr<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let v = if len < 64 { v & ((1 << len) - 1) } else { v };
     cpu.set_reg(i.op0_register(), v);
     let pf = if (v as u8).count_ones() % 2 == 0 { flags::PF } else { 0 };
-    cpu.set_status(pf | if v == 0 { flags::ZF } else { 0 });
+    // AF and PF are undefined; silicon sets the one, and the other by the result.
+    cpu.set_status(flags::AF | pf | if v == 0 { flags::ZF } else { 0 });
     Ok(())
 }
 

@@ -237,8 +237,9 @@ fn decimal<const SUB: bool>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> 
     let res = if SUB { old.wrapping_sub(by) } else { old.wrapping_add(by) };
     let borrow = SUB && low && old < 6;
     u8::put(&mut cpu.regs[gpr::RAX], res);
-    cpu.set_cc(class::LOGIC, res, 0u8);
-    let s = cpu.status();
+    // OF is undefined: silicon has that of the addition or subtraction.
+    cpu.set_cc(if SUB { class::SUB } else { class::ADD }, res, by);
+    let s = cpu.status() & !(flags::CF | flags::AF);
     let cf = high || borrow;
     cpu.set_status(s | cf as u64 | if low { flags::AF } else { 0 });
     Ok(())
@@ -248,12 +249,11 @@ fn decimal<const SUB: bool>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> 
 fn ascii<const SUB: bool>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
     let ax = cpu.regs[gpr::RAX] as u16;
     let adjust = ax & 0xf > 9 || cpu.af();
-    let res = match (adjust, SUB) {
-        (false, _) => ax,
-        (true, false) => ax.wrapping_add(0x106),
-        (true, true) => ax.wrapping_sub(0x106),
-    };
+    let by = if adjust { 0x106 } else { 0 };
+    let res = if SUB { ax.wrapping_sub(by) } else { ax.wrapping_add(by) };
     u16::put(&mut cpu.regs[gpr::RAX], res & 0xff0f);
+    // OF, SF, ZF, PF are undefined: silicon has those of the sum before it is masked.
+    cpu.set_cc(if SUB { class::SUB } else { class::ADD }, res, by);
     let s = cpu.status() & !(flags::CF | flags::AF);
     cpu.set_status(s | if adjust { flags::CF | flags::AF } else { 0 });
     Ok(())
@@ -274,9 +274,11 @@ fn aam(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// `AAD`.
 fn aad(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let ax = cpu.regs[gpr::RAX] as u16;
-    let res = (ax as u8).wrapping_add(((ax >> 8) as u8).wrapping_mul(i.immediate(0) as u8));
+    let tens = ((ax >> 8) as u8).wrapping_mul(i.immediate(0) as u8);
+    let res = (ax as u8).wrapping_add(tens);
     u16::put(&mut cpu.regs[gpr::RAX], res as u16);
-    cpu.set_cc(class::LOGIC, res, 0u8);
+    // CF, OF, AF are undefined: silicon has those of the addition.
+    cpu.set_cc(class::ADD, res, tens);
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::dispatch::{Flow, Handler, Sem, handler};
 use crate::fpu::soft::Env;
 use crate::mem::{Address, Base, General, Index, Mem, get, put, rare};
 use crate::op::{Op, kind};
-use crate::state::Cpu;
+use crate::state::{Cpu, seg};
 use crate::trap::Trap;
 use crate::word::Word;
 use mmu::TlbEntry;
@@ -219,8 +219,9 @@ impl Cpu {
     /// The linear address of a memory operand, whatever the segment says: misalignment comes first.
     unsafe fn unchecked<A: Address>(&mut self, op: &Op) -> u64 {
         let off = A::offset(op, self);
-        if op.k & kind::LEGACY != 0 {
-            return self.seg_base[(op.k >> kind::SEG_SHIFT) as usize].wrapping_add(off);
+        let s = (op.k >> kind::SEG_SHIFT) as usize;
+        if op.k & kind::LEGACY != 0 || s >= seg::FS {
+            return self.seg_base[s].wrapping_add(off);
         }
         off
     }

@@ -159,6 +159,9 @@ pub const TABLE: &[Row] = &[
     Row { when: |_, i| matches!(i.mnemonic(), Mnemonic::Popa | Mnemonic::Popad | Mnemonic::Maskmovq) || i.is_call_far()
               || i.is_call_far_indirect(), loose: Loose::Partial,
           why: "AMD leaves what it has done before the fault; Intel's handlers find the old state: SDM vol. 3, \"Faults\"" },
+    Row { when: |_, i| matches!(i.code(), Code::Shld_rm16_r16_CL | Code::Shld_rm16_r16_imm8 | Code::Shrd_rm16_r16_CL
+              | Code::Shrd_rm16_r16_imm8), loose: Loose::Flags(0x800),
+          why: "OF is undefined unless the count is 1: SDM vol. 2, \"SHLD\"" },
     Row { when: empty_io, loose: Loose::All,
           why: "whether a count of 0 asks for permission: SDM vol. 2, \"INS\" and \"OUTS\", says nothing" },
     Row { when: |_, i| i.code() == Code::Movsxd_r16_rm16, loose: Loose::All,
