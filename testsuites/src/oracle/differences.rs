@@ -29,6 +29,8 @@ pub enum Loose {
     Memory,
     /// Bit 17 of the mask that FXSAVE stores.
     MxcsrMask,
+    /// The case, where it sets bit 17 of MXCSR.
+    MxcsrBit,
 }
 
 /// A row of the table.
@@ -147,6 +149,8 @@ pub const TABLE: &[Row] = &[
           why: "whether the upper half of the word is written: SDM vol. 2, \"PUSH\"" },
     Row { when: names!(Fxsave | Fxsave64 | Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt | Xsaveopt64), loose: Loose::MxcsrMask,
           why: "MXCSR.MM is AMD's own: APM vol. 1, \"Misaligned Exception Mask\"" },
+    Row { when: names!(Ldmxcsr | Vldmxcsr | Fxrstor | Fxrstor64 | Xrstor | Xrstor64), loose: Loose::MxcsrBit,
+          why: "MXCSR.MM is AMD's own: APM vol. 1, \"Misaligned Exception Mask\"" },
     Row { when: names!(Fxsave | Fxsave64 | Fxrstor | Fxrstor64 | Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt
               | Xsaveopt64 | Xrstor | Xrstor64 | Fnsave | Frstor | Fnstenv | Fldenv | Ret | Retf | Iret | Iretd | Iretq
               | Call | Jmp | Enter | Leave | Pusha | Pushad | Popa | Popad | Lds | Les | Lfs | Lgs | Lss | Bound
@@ -223,14 +227,19 @@ pub fn settle(case: &Case, host: &mut Outcome, ours: &Outcome) {
             }
             Loose::Memory => host.lines.clone_from(&ours.lines),
             Loose::MxcsrMask => mxcsr_mask(host, ours),
-            Loose::Misaligned | Loose::Undefined | Loose::Access | Loose::Partial => {}
+            Loose::MxcsrBit if host.state.mxcsr >> 17 & 1 != 0 => *host = ours.clone(),
+            Loose::Misaligned
+            | Loose::Undefined
+            | Loose::Access
+            | Loose::Partial
+            | Loose::MxcsrBit => {}
         }
     }
 }
 
 /// Whether an access to memory is what failed.
 fn is_access(e: Event) -> bool {
-    matches!(e.vector, 12 | 13 | 14 | 17)
+    matches!(e.vector, 10..=14 | 17)
 }
 
 fn mxcsr_mask(host: &mut Outcome, ours: &Outcome) {
