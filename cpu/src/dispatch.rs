@@ -78,7 +78,7 @@ mod threaded {
         unsafe extern "sysv64" fn(*const Op, *mut Cpu, *mut TlbEntry, Spare, i64) -> i64;
 
     /// Nothing: keeps RCX free in all handlers, which shifts need for their counts.
-    pub type Spare = std::mem::MaybeUninit<u64>;
+    type Spare = std::mem::MaybeUninit<u64>;
     const SPARE: Spare = Spare::uninit();
 
     pub(super) unsafe extern "sysv64" fn hot<S: Sem>(

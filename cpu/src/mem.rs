@@ -174,12 +174,12 @@ pub trait Address {
     /// # Safety
     /// As [`crate::dispatch::Sem::run`].
     unsafe fn offset(op: &Op, cpu: *mut Cpu) -> u64;
-    /// The linear address of an access of `size` bytes; `None` with `cpu.trap` set when the segment
-    /// forbids it.
+    /// The linear address of an access of `size` bytes; `None` from [`FastMem`]: run the cold twin; from
+    /// [`SlowMem`]: the segment forbids it, and `cpu.trap` says so.
     ///
     /// # Safety
     /// As `offset`.
-    unsafe fn linear(op: &Op, cpu: *mut Cpu, size: usize, write: bool) -> Option<u64>;
+    unsafe fn linear<M: Mem>(op: &Op, cpu: *mut Cpu, size: usize, write: bool) -> Option<u64>;
 }
 
 /// `[base + disp]` in 64-bit mode, no segment base.
@@ -200,7 +200,7 @@ impl Address for Base {
         reg(cpu, op.b).wrapping_add(op.disp as i64 as u64)
     }
     #[inline(always)]
-    unsafe fn linear(op: &Op, cpu: *mut Cpu, _: usize, _: bool) -> Option<u64> {
+    unsafe fn linear<M: Mem>(op: &Op, cpu: *mut Cpu, _: usize, _: bool) -> Option<u64> {
         Some(Self::offset(op, cpu))
     }
 }
@@ -211,7 +211,7 @@ impl Address for Index {
         reg(cpu, op.b).wrapping_add(reg(cpu, op.x) << op.sc).wrapping_add(op.disp as i64 as u64)
     }
     #[inline(always)]
-    unsafe fn linear(op: &Op, cpu: *mut Cpu, _: usize, _: bool) -> Option<u64> {
+    unsafe fn linear<M: Mem>(op: &Op, cpu: *mut Cpu, _: usize, _: bool) -> Option<u64> {
         Some(Self::offset(op, cpu))
     }
 }
@@ -227,10 +227,14 @@ impl Address for General {
         }
     }
     #[inline(always)]
-    unsafe fn linear(op: &Op, cpu: *mut Cpu, size: usize, write: bool) -> Option<u64> {
+    unsafe fn linear<M: Mem>(op: &Op, cpu: *mut Cpu, size: usize, write: bool) -> Option<u64> {
         let a = Self::offset(op, cpu);
         if op.k & kind::LEGACY != 0 {
-            rare();
+            if !M::SLOW {
+                // A call would cost every handler of this kind a stack frame.
+                rare();
+                return None;
+            }
             return (*cpu).segmented(op.k >> kind::SEG_SHIFT, a, size, write);
         }
         Some(a.wrapping_add(reg(cpu, op.seg)))

@@ -363,6 +363,9 @@ impl Env {
     /// underflow returns the number with its exponent out of range. SDM vol. 1, "Numeric Overflow
     /// Exception", "Numeric Underflow Exception".
     pub fn round(&mut self, f: &Format, w: Wide) -> Num {
+        if self.rm == Rounding::Nearest && f.p == 64 && (f.emin..f.emax).contains(&w.exp) {
+            return self.round_extended(w);
+        }
         let drop = 128 - f.p;
         let (q, inexact, up) = round_shift(w.sig, drop, w.sign, self.rm);
         let exp = w.exp + (q >> f.p) as i32;
@@ -381,6 +384,17 @@ impl Env {
             (q, inexact, up)
         };
         self.finish(w, drop + late, (q, inexact, up))
+    }
+
+    /// Rounds to nearest with 64 bits, far from both ends of the exponent range: what the x87 does most.
+    fn round_extended(&mut self, w: Wide) -> Num {
+        let (high, low) = ((w.sig >> 64) as u64, w.sig as u64);
+        let up = low > 1 << 63 || low == 1 << 63 && high & 1 != 0;
+        let (sig, carry) = high.overflowing_add(up as u64);
+        self.flags |= if low != 0 { flag::P } else { 0 };
+        self.up = up;
+        let sig = if carry { 1 << 63 } else { sig };
+        Num { kind: Kind::Finite, sign: w.sign, exp: w.exp + carry as i32, sig, denormal: false }
     }
 
     fn finish(&mut self, w: Wide, drop: u32, (q, inexact, up): (u128, bool, bool)) -> Num {

@@ -90,7 +90,7 @@ impl<A: Address> Rm for Memory<A> {
 
     #[inline(always)]
     unsafe fn load<M: Mem, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W> {
-        let la = A::linear(&*op, cpu, W::BYTES, false)?;
+        let la = A::linear::<M>(&*op, cpu, W::BYTES, false)?;
         M::load(cpu, tlb, la)
     }
     #[inline(always)]
@@ -100,7 +100,7 @@ impl<A: Address> Rm for Memory<A> {
         tlb: *mut TlbEntry,
         v: W,
     ) -> Option<()> {
-        let la = A::linear(&*op, cpu, W::BYTES, true)?;
+        let la = A::linear::<M>(&*op, cpu, W::BYTES, true)?;
         M::store(cpu, tlb, la, v)
     }
     #[inline(always)]
@@ -110,7 +110,7 @@ impl<A: Address> Rm for Memory<A> {
         tlb: *mut TlbEntry,
         f: impl FnOnce(W) -> W,
     ) -> Option<()> {
-        let la = A::linear(&*op, cpu, W::BYTES, true)?;
+        let la = A::linear::<M>(&*op, cpu, W::BYTES, true)?;
         M::update(cpu, tlb, la, f)
     }
 }

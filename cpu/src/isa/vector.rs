@@ -210,7 +210,7 @@ impl Source for Imm {
 impl<A: Address, W: Word> Source for Narrow<A, W> {
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u128> {
-        let la = A::linear(&*op, cpu, W::BYTES, false)?;
+        let la = A::linear::<M>(&*op, cpu, W::BYTES, false)?;
         Some(M::load::<W>(cpu, tlb, la)?.u() as u128)
     }
 }
@@ -246,7 +246,7 @@ impl<A: Address, const ALIGNED: bool> Source for Full<A, ALIGNED> {
         if ALIGNED && M::SLOW {
             check_aligned::<M>(cpu, (*cpu).unchecked::<A>(&*op))?;
         }
-        let la = A::linear(&*op, cpu, 16, false)?;
+        let la = A::linear::<M>(&*op, cpu, 16, false)?;
         if ALIGNED {
             check_aligned::<M>(cpu, la)?;
         }
@@ -374,7 +374,7 @@ impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
         if ALIGNED && M::SLOW {
             try_flow!(check_aligned::<M>(cpu, (*cpu).unchecked::<A>(&*o)));
         }
-        let la = try_flow!(A::linear(&*o, cpu, 16, true));
+        let la = try_flow!(A::linear::<M>(&*o, cpu, 16, true));
         if ALIGNED {
             try_flow!(check_aligned::<M>(cpu, la));
         }
@@ -393,7 +393,7 @@ impl<A: Address, P: Pure, W: Word> Sem for StoreNarrow<A, P, W> {
             return Flow::Slow;
         }
         let v = P::run(0, *xmm(cpu, (*o).s), (*o).imm as u8);
-        let la = try_flow!(A::linear(&*o, cpu, W::BYTES, true));
+        let la = try_flow!(A::linear::<M>(&*o, cpu, W::BYTES, true));
         try_flow!(M::store(cpu, tlb, la, W::of(v as u64)));
         Flow::Next(1)
     }
