@@ -80,7 +80,8 @@ pub struct Apic {
     pub tpr: u8,
     ldr: u32,
     dfr: u32,
-    svr: u32,
+    /// Spurious-interrupt vector register.
+    pub svr: u32,
     isr: Vectors,
     tmr: Vectors,
     irr: Vectors,

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`guests`] builds the operating systems that the tests boot, from Debian's
 //! packages; [`strata`] runs the `strata` command and reads what it said; [`bochs`] runs the
-//! hypervisor elsewhere; [`bench`] measures; [`tidy`] holds the rules about the source.
+//! hypervisor elsewhere; [`fuzz`] runs arbitrary bytes on a bare processor; [`bench`] measures;
+//! [`tidy`] holds the rules about the source.
 //!
 //! Invariants: nothing here is part of the emulator, so the host's clock, files and processes may
 //! be used; a guest is built once and then only read; where something cannot be had (no network,
@@ -11,6 +12,7 @@
 pub mod bench;
 pub mod bochs;
 pub mod coverage;
+pub mod fuzz;
 pub mod guests;
 pub mod oracle;
 pub mod strata;

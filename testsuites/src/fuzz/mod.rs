@@ -1,0 +1,192 @@
+//! Arbitrary bytes as a state of the processor and a program, run twice: in one go, and instruction by
+//! instruction. Nothing panics, everything comes to an end, and both ways lead to the same state.
+//!
+//! Reading order: [`Input`] (how bytes become choices), [`memory`] (tables, code and data), [`start`]
+//! (registers of every mode), [`virtual_machine`] (VMX), [`board`] (the bus), [`run`].
+//! The fuzz target in `testsuites/fuzz` and the proptest in `tests/fuzz.rs` drive [`run`].
+
+pub mod board;
+mod input;
+mod memory;
+mod start;
+mod virtual_machine;
+
+pub use input::{Input, KNOBS};
+
+use board::Board;
+use cpu::model::{Model, Name};
+use cpu::save::CpuState;
+use cpu::{CodeCache, Cpu, Stop};
+use memory::Image;
+use mmu::{HostPhys, Limits, Mmu, Ram};
+use std::cell::RefCell;
+
+/// Memory of the machine.
+pub const MEMORY: u64 = 1 << 20;
+/// Most instructions of a run.
+const BUDGET: u64 = 256;
+/// Returns from the processor in a row that retire nothing: more mean that it hangs.
+const PATIENCE: u32 = 1000;
+const PAGE: usize = 4096;
+
+/// How a machine gets through its budget.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Pace {
+    /// In one go.
+    Whole,
+    /// One instruction after another.
+    Single,
+}
+
+/// One machine, used again for every input.
+struct Machine {
+    cpu: Box<Cpu>,
+    mmu: Mmu,
+    code: CodeCache,
+    board: Board,
+    now: u64,
+}
+
+/// What a run came to, but for memory.
+#[derive(PartialEq, Debug)]
+struct End {
+    stop: Stop,
+    now: u64,
+    state: CpuState,
+    board: u64,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let ram = Ram::new(MEMORY).expect("1 MiB of memory");
+        Machine {
+            cpu: Cpu::new(Model::default()),
+            mmu: Mmu::new(ram, Limits { banks: 4, shadow_pages: 64 }),
+            code: CodeCache::new(1 << 14),
+            board: Board::default(),
+            now: 0,
+        }
+    }
+
+    /// The state that `input` describes, whatever was before.
+    fn reset(&mut self, image: &[u8], start: &Cpu) {
+        self.code.flush(&mut self.mmu);
+        self.mmu.flush_all();
+        for frame in memory::frames() {
+            let at = frame * PAGE;
+            let page = image.get(at..at + PAGE).unwrap_or(&[0; PAGE]);
+            assert!(self.mmu.ram.write(HostPhys(at as u64), page), "in memory");
+        }
+        start::copy(start, &mut self.cpu);
+        self.board = Board::default();
+        self.now = 0;
+    }
+
+    /// Runs for the budget, or until nothing can happen any more.
+    fn run(&mut self, pace: Pace) -> End {
+        let mut still = 0;
+        let stop = loop {
+            let until = if pace == Pace::Single { BUDGET.min(self.now + 1) } else { BUDGET };
+            let Machine { cpu, mmu, code, board, now } = self;
+            let stop = cpu.run(mmu, code, board, *now, until);
+            still = if cpu.now() == *now { still + 1 } else { 0 };
+            assert!(still < PATIENCE, "no progress at {:#x}: {stop:?}", cpu.rip);
+            assert!(cpu.now() >= *now && cpu.now() <= until, "{} for {until}", cpu.now());
+            *now = cpu.now();
+            invariants(cpu);
+            board.settle(cpu);
+            match stop {
+                Stop::TripleFault => break stop,
+                Stop::Idle if !cpu.wakeable() && cpu.wakes_at() >= BUDGET => break stop,
+                Stop::Idle => *now = cpu.wakes_at().clamp(*now, BUDGET),
+                Stop::Io | Stop::Budget => {}
+            }
+            if *now >= BUDGET && stop != Stop::Io {
+                break Stop::Budget;
+            }
+        };
+        End { stop, now: self.now, state: self.cpu.save(), board: self.board.digest }
+    }
+}
+
+/// What holds between two instructions of any program.
+fn invariants(cpu: &Cpu) {
+    let s = &cpu.sys;
+    let flags = cpu.rflags();
+    assert_eq!(flags & !0x3f_7fd7, 0, "reserved RFLAGS");
+    assert!(flags & 2 != 0, "RFLAGS bit 1");
+    assert!(s.cr0 >> 31 & 1 <= s.cr0 & 1, "paging without protection: {:#x}", s.cr0);
+    assert_eq!(s.cr4 & !cpu.model.cr4_bits(), 0, "reserved CR4 bits");
+    let long = s.efer >> 8 & 1 != 0 && s.cr0 >> 31 & 1 != 0;
+    assert_eq!(s.efer >> 10 & 1 != 0, long, "EFER.LMA");
+    assert!(s.cpl == 3 || flags >> 17 & 1 == 0, "virtual-8086 mode at CPL {}", s.cpl);
+    assert!((0..6).all(|k| s.seg[k].base == cpu.seg_base[k]), "segment bases");
+    assert_eq!(cpu.zero, 0);
+    assert!(cpu.vmx.on || !cpu.vmx.guest, "a guest without VMX");
+}
+
+/// What is kept from one input to the next: only memory of the host.
+struct Lab {
+    image: Image,
+    start: Box<Cpu>,
+    machines: [Machine; 2],
+}
+
+thread_local! {
+    static LAB: RefCell<Lab> = RefCell::new(Lab {
+        image: Image::new(),
+        start: Cpu::new(Model::default()),
+        machines: [Machine::new(), Machine::new()],
+    });
+}
+
+/// The CPU model with this number.
+fn model(number: u8) -> Model {
+    let names = [Name::Default, Name::V3, Name::V3, Name::Default, Name::V2, Name::V1, Name::Min32];
+    Model::new(names[number as usize % names.len()])
+}
+
+/// Runs what `bytes` describe, both ways.
+///
+/// # Panics
+/// When the two ends differ, when an invariant of the processor is broken, or when it hangs.
+pub fn run(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    LAB.with_borrow_mut(|Lab { image, start, machines }| {
+        start::build(&mut input, start, image);
+        let ends = [Pace::Whole, Pace::Single].map(|pace| {
+            let machine = &mut machines[pace as usize];
+            machine.reset(&image.0, start);
+            machine.run(pace)
+        });
+        let [whole, single] = &ends;
+        assert!(whole == single, "{}", differences(whole, single));
+        let at = unlike(&machines[0].mmu, &machines[1].mmu);
+        assert_eq!(at, None, "memory differs in a frame; {:#x?}", machines[0].cpu.stats.recent);
+    });
+}
+
+/// The first frame of memory that differs.
+fn unlike(a: &Mmu, b: &Mmu) -> Option<usize> {
+    let [mut x, mut y] = [[0; PAGE]; 2];
+    memory::frames().find(|frame| {
+        let at = HostPhys((frame * PAGE) as u64);
+        assert!(a.read_slice(at, &mut x) && b.read_slice(at, &mut y), "in memory");
+        x != y
+    })
+}
+
+/// The lines of the two states that differ.
+fn differences(whole: &End, single: &End) -> String {
+    let [a, b] = [whole, single].map(|end| format!("{end:#x?}"));
+    let unlike = a.lines().zip(b.lines()).filter(|(x, y)| x != y);
+    let lines = unlike.map(|(x, y)| format!("  whole {}  single {}\n", x.trim(), y.trim()));
+    format!(
+        "the two ways differ, whole to {:#x} at {}, single to {:#x} at {}\n{}",
+        whole.state.rip,
+        whole.now,
+        single.state.rip,
+        single.now,
+        lines.take(40).collect::<String>()
+    )
+}

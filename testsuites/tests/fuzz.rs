@@ -1,0 +1,94 @@
+//! The fuzz target as a test: some thousand inputs, of code that decodes more often than not.
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use testsuites::fuzz::{self, KNOBS};
+
+/// Cases of the test; the fuzz target runs many more.
+const CASES: u32 = if cfg!(debug_assertions) { 1500 } else { 6000 };
+
+/// Openings of instructions: prefixes, escapes, and what is common or has a form of its own.
+const OPENINGS: &[&[u8]] = &[
+    &[],
+    &[],
+    &[0x66],
+    &[0x67],
+    &[0xf2],
+    &[0xf3],
+    &[0xf0],
+    &[0x48],
+    &[0x4d],
+    &[0x2e],
+    &[0x65],
+    &[0x0f],
+    &[0x0f],
+    &[0x66, 0x0f],
+    &[0xf3, 0x0f],
+    &[0xf2, 0x0f],
+    &[0x66, 0x0f, 0x38],
+    &[0x66, 0x0f, 0x3a],
+    &[0x0f, 0x01],
+    &[0x0f, 0xc7],
+    &[0x0f, 0x00],
+    &[0x0f, 0xae],
+    &[0x0f, 0x32],
+    &[0x0f, 0x30],
+    &[0xc5],
+    &[0xc4, 0xe2],
+    &[0xc4, 0xe3],
+    &[0xd8],
+    &[0xd9],
+    &[0xdb],
+    &[0xdf],
+    &[0xcf],
+    &[0x48, 0xcf],
+    &[0xcd],
+    &[0xff],
+    &[0x8e],
+    &[0x0f, 0x22],
+    &[0x0f, 0x23],
+    &[0x9a],
+    &[0xea],
+    &[0x75],
+    &[0xeb],
+    &[0xe2],
+    &[0xf3, 0xa5],
+    &[0xf3, 0xaa],
+    &[0xf2, 0xae],
+];
+
+/// An opening and some bytes behind it.
+fn piece() -> impl Strategy<Value = Vec<u8>> {
+    let opening = prop::sample::select(OPENINGS);
+    (opening, prop::collection::vec(any::<u8>(), 1..6)).prop_map(|(o, rest)| [o, &rest].concat())
+}
+
+fn input() -> impl Strategy<Value = Vec<u8>> {
+    let knobs = prop::collection::vec(any::<u8>(), KNOBS);
+    let code = prop::collection::vec(piece(), 1..60);
+    (knobs, code).prop_map(|(knobs, code)| [knobs, code.concat()].concat())
+}
+
+/// The same inputs in every run; a failing one is made smaller and shown.
+#[test]
+fn both_ways() {
+    let config = Config {
+        cases: CASES,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    };
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(config, rng);
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let case = |bytes: Vec<u8>| {
+        fuzz::run(&bytes);
+        Ok(())
+    };
+    if let Err(error) = runner.run(&input(), case) {
+        match error {
+            proptest::test_runner::TestError::Fail(why, bytes) => panic!("{}: {why}", hex(&bytes)),
+            other => panic!("{other}"),
+        }
+    }
+}
