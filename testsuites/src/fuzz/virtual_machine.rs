@@ -91,10 +91,6 @@ fn vmcs(input: &mut Input) -> Vmcs {
         v.set(f.limit, 0xffff_ffff);
         v.set(f.rights, 0xc093);
     }
-    let to = |input: &mut Input| CODE + input.below(0x400);
-    let cpl3 = input.once_in(3);
-    let (code, data) = if cpl3 { (0xa0fb, 0xc0f3) } else { (0xa09b, 0xc093) };
-    let selectors = if cpl3 { [0x1b, 0x23] } else { [8, 0x10] };
     for (f, x) in controls(input) {
         v.set(f, x);
     }
@@ -118,6 +114,17 @@ fn vmcs(input: &mut Input) -> Vmcs {
         (PreemptionTimer, input.below(8)),
     ];
     rows.iter().for_each(|(f, x)| v.set(*f, *x));
+    states(input, &mut v);
+    mutate(input, &mut v);
+    v
+}
+
+/// The states of host and guest: 64-bit mode, at CPL 0 or 3.
+fn states(input: &mut Input, v: &mut Vmcs) {
+    let to = |input: &mut Input| CODE + input.below(0x400);
+    let cpl3 = input.once_in(3);
+    let (code, data) = if cpl3 { (0xa0fb, 0xc0f3) } else { (0xa09b, 0xc093) };
+    let selectors = if cpl3 { [0x1b, 0x23] } else { [8, 0x10] };
     let rows = [
         (HostCr0, CR0),
         (HostCr3, PML4),
@@ -159,8 +166,6 @@ fn vmcs(input: &mut Input) -> Vmcs {
         (GuestIdtrLimit, 0xfff),
     ];
     rows.iter().for_each(|(f, x)| v.set(*f, *x));
-    mutate(input, &mut v);
-    v
 }
 
 /// An event to inject, and now and then a field with any value.

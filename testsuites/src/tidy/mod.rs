@@ -45,7 +45,7 @@ impl Tree {
             let entry = entry?;
             let path = format!("{name}{}", entry.file_name().to_string_lossy());
             if entry.file_type()?.is_dir() {
-                if !matches!(path.as_str(), "target" | ".git") {
+                if path != ".git" && entry.file_name() != "target" {
                     self.folder(&entry.path(), &format!("{path}/"))?;
                 }
             } else {

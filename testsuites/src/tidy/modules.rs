@@ -35,7 +35,7 @@ fn targets(tree: &Tree, name: &str) -> Vec<String> {
 
 /// `tests/x.rs`, `tests/x/main.rs` and so on for the other kinds of targets.
 fn in_target_folder(path: &str) -> bool {
-    ["src/bin/", "tests/", "benches/", "examples/"]
+    ["src/bin/", "tests/", "benches/", "examples/", "fuzz/fuzz_targets/"]
         .iter()
         .filter_map(|folder| path.strip_prefix(folder))
         .any(|rest| {
