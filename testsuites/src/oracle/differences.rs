@@ -134,6 +134,8 @@ pub const TABLE: &[Row] = &[
     Row { when: |_, i| i.code() == Code::Reservednop_rm32_r32_0F0D || i.code() == Code::Reservednop_rm16_r16_0F0D
               || i.code() == Code::Reservednop_rm64_r64_0F0D, loose: Loose::All,
           why: "0F 0D on registers is a no-operation for Intel, #UD for AMD: APM vol. 3, \"PREFETCHlevel\"" },
+    Row { when: |case, i| i.is_invalid() && prefixed(case, 0xf0) && case.code.windows(2).any(|w| w == [0x0f, 0]), loose: Loose::All,
+          why: "AMD lets LOCK stand before group 6: SDM vol. 2, \"LOCK\", does not" },
     Row { when: |case, i| i.is_invalid() && prefixed(case, 0xf0), loose: Loose::Undefined,
           why: "which fault comes first where LOCK may not stand: SDM vol. 3, \"Priority Among Concurrent Events\"" },
     Row { when: names!(Sha1msg1 | Sha1msg2 | Sha1nexte | Sha1rnds4 | Sha256msg1 | Sha256msg2 | Sha256rnds2),
@@ -154,7 +156,7 @@ pub const TABLE: &[Row] = &[
     Row { when: names!(Fxsave | Fxsave64 | Fxrstor | Fxrstor64 | Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt
               | Xsaveopt64 | Xrstor | Xrstor64 | Fnsave | Frstor | Fnstenv | Fldenv | Ret | Retf | Iret | Iretd | Iretq
               | Call | Jmp | Enter | Leave | Pusha | Pushad | Popa | Popad | Lds | Les | Lfs | Lgs | Lss | Bound
-              | Movsb | Movsw | Movsd | Movsq | Cmpsb | Cmpsw | Cmpsd | Cmpsq | Push | Pop), loose: Loose::Access,
+              | Maskmovdqu | Vmaskmovdqu | Fbld | Fbstp | Movsb | Movsw | Movsd | Movsq | Cmpsb | Cmpsw | Cmpsd | Cmpsq | Push | Pop), loose: Loose::Access,
           why: "in which order the parts are accessed: SDM vol. 3, \"Priority Among Concurrent Events\"" },
     Row { when: |_, i| gathers(i), loose: Loose::Partial,
           why: "how far it came: SDM vol. 2, \"VPGATHERDD\"" },
@@ -260,7 +262,7 @@ fn near(a: &St, b: &St) -> bool {
 /// `h`, with the singles of `o` where they are near.
 fn alike(h: u128, o: u128) -> u128 {
     let lane = |v: u128, k: u32| f32::from_bits((v >> (32 * k)) as u32);
-    let near = |a: f32, b: f32| ((a - b) / b).abs() < 1.0 / 2048.0;
+    let near = |a: f32, b: f32| a == b || ((a - b) / b).abs() < 1.0 / 2048.0;
     (0..4).fold(h, |h, k| {
         let mask = 0xffff_ffff << (32 * k);
         if near(lane(h, k), lane(o, k)) { h & !mask | o & mask } else { h }
