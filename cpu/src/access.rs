@@ -202,7 +202,7 @@ impl Cpu {
         if !self.is_64() {
             // What lies flat has not been checked against the limit, which is where addresses end.
             let flat = self.mode == CodeMode::Flat32 && seg < crate::state::seg::FS;
-            let over = la as u32 as u64 + (size as u64 - 1) >> 32 != 0;
+            let over = (la as u32 as u64 + (size as u64 - 1)) >> 32 != 0;
             return if flat && over { Err(Self::segment_fault(seg)) } else { Ok(()) };
         }
         if self.canonical(la) && self.canonical(la.wrapping_add(size as u64 - 1)) {

@@ -199,7 +199,7 @@ fn bmi_flags<W: Word>(cpu: &mut Cpu, res: W, cf: bool) {
     let zf = if res.u() == 0 { flags::ZF } else { 0 };
     let sf = if res.s() < 0 { flags::SF } else { 0 };
     // Undefined in the SDM, the parity on silicon.
-    let pf = if (res.u() as u8).count_ones() % 2 == 0 { flags::PF } else { 0 };
+    let pf = if (res.u() as u8).count_ones().is_multiple_of(2) { flags::PF } else { 0 };
     cpu.set_status(zf | sf | pf | cf as u64);
 }
 
@@ -233,7 +233,7 @@ fn bextr<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let v = if start < 64 { v >> start } else { 0 };
     let v = if len < 64 { v & ((1 << len) - 1) } else { v };
     cpu.set_reg(i.op0_register(), v);
-    let pf = if (v as u8).count_ones() % 2 == 0 { flags::PF } else { 0 };
+    let pf = if (v as u8).count_ones().is_multiple_of(2) { flags::PF } else { 0 };
     // AF and PF are undefined; silicon sets the one, and the other by the result.
     cpu.set_status(flags::AF | pf | if v == 0 { flags::ZF } else { 0 });
     Ok(())

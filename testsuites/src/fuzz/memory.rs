@@ -12,7 +12,7 @@ const PD_TOP: u64 = 0x5000;
 pub(super) const PD32: u64 = 0x6000;
 const PT32: u64 = 0x7000;
 /// PAE's four entries.
-pub(super) const PDPT32: u64 = 0x700_0 + 0xf00;
+pub(super) const PDPT32: u64 = 0x7f00;
 pub(super) const GDT: u64 = 0x8000;
 /// Descriptors in the GDT.
 pub(super) const DESCRIPTORS: u64 = 64;

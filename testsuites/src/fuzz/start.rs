@@ -145,7 +145,7 @@ fn segments(input: &mut Input, cpu: &mut Cpu, mode: Mode, cpl: u8) {
             let base = CODE;
             Segment {
                 selector: (base >> 4) as u16,
-                ar: rights | ar::CODE * u32::from(mode == Mode::Real),
+                ar: rights | (ar::CODE * u32::from(mode == Mode::Real)),
                 limit: 0xffff,
                 base,
             }

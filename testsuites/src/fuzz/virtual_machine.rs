@@ -96,7 +96,7 @@ fn vmcs(input: &mut Input) -> Vmcs {
     }
     let exception = input.random() & input.random();
     let rows = [
-        (EptPointer, EPT | 3 << 3 | 6 | 64 * u64::from(input.once_in(2))),
+        (EptPointer, EPT | 3 << 3 | 6 | u64::from(input.once_in(2)) << 6),
         (IoBitmapA, IO_BITMAPS),
         (IoBitmapB, IO_BITMAPS + 0x1000),
         (MsrBitmap, MSR_BITMAP),

@@ -295,7 +295,7 @@ impl Ours {
             sw: f.sw,
             tags: f.tags as u16,
             st: std::array::from_fn(|n| {
-                let F80 { m, se } = f.r[n + top as usize & 7];
+                let F80 { m, se } = f.r[(n + top as usize) & 7];
                 St { m, se }
             }),
             xmm: f.xmm,

@@ -69,7 +69,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex<const N: usize>(text: &str, fill: u8) -> Result<([u8; N], usize)> {
-    ensure!(text.is_ascii() && text.len() % 2 == 0 && text.len() <= 2 * N, "bad bytes {text:?}");
+    ensure!(
+        text.is_ascii() && text.len().is_multiple_of(2) && text.len() <= 2 * N,
+        "bad bytes {text:?}"
+    );
     let mut out = [fill; N];
     for (k, b) in out[..text.len() / 2].iter_mut().enumerate() {
         *b = u8::from_str_radix(&text[2 * k..2 * k + 2], 16)?;

@@ -59,7 +59,7 @@ pub const LOCAL: &[Row] = &[
     Row { base: 0, limit: 0xf_ffff, kind: Kind::Code, big: true, bare: false, pages: true, present: false },
     Row { base: 0, limit: 0xf_ffff, kind: Kind::Code, big: false, bare: false, pages: true, present: true },
     // 67: flat expand-down at an odd limit, 6f: read-only expand-down with a base that wraps
-    Row { base: 0, limit: D - 1 >> 12, kind: Kind::Down, big: true, bare: false, pages: true, present: true },
+    Row { base: 0, limit: (D - 1) >> 12, kind: Kind::Down, big: true, bare: false, pages: true, present: true },
     Row { base: D.wrapping_sub(0x8000), limit: 0x7fff, kind: Kind::Down, big: false, bare: true, pages: false, present: true },
 ];
 
