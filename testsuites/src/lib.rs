@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`guests`] builds the operating systems that the tests boot, from Debian's
 //! packages; [`strata`] runs the `strata` command and reads what it said; [`bochs`] runs the
-//! hypervisor elsewhere; [`fuzz`] runs arbitrary bytes on a bare processor; [`bench`] measures;
+//! hypervisor elsewhere; [`fuzz`] runs arbitrary bytes on a bare processor; [`mod@bench`] measures;
 //! [`tidy`] holds the rules about the source.
 //!
 //! Invariants: nothing here is part of the emulator, so the host's clock, files and processes may

@@ -461,42 +461,6 @@ fn frndint(cpu: &mut Cpu, i: &Instruction) -> Done {
     })
 }
 
-fn fxch(cpu: &mut Cpu, i: &Instruction) -> Done {
-    begin(cpu, i)?;
-    let n = number(i.op1_register());
-    let f = &mut cpu.fpu;
-    f.set_sw(C1, false);
-    if f.empty(0) || f.empty(n) {
-        if !f.stack_fault(false) {
-            return Ok(());
-        }
-        for k in [0, n] {
-            if f.empty(k) {
-                f.set_st(k, INDEFINITE);
-            }
-        }
-    }
-    let (a, b) = (f.st(0), f.st(n));
-    f.set_st(0, b);
-    f.set_st(n, a);
-    Ok(())
-}
-
-fn fcmov<const CC: u8>(cpu: &mut Cpu, i: &Instruction) -> Done {
-    begin(cpu, i)?;
-    let n = number(i.op1_register());
-    let moves = cpu.cond(CC);
-    let f = &mut cpu.fpu;
-    if f.empty(0) || f.empty(n) {
-        if f.stack_fault(false) {
-            f.set_st(0, INDEFINITE);
-        }
-    } else if moves {
-        f.set_st(0, f.st(n));
-    }
-    Ok(())
-}
-
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
@@ -594,15 +558,4 @@ pub const FORMS: &[Form] = forms! {
     Fabs => Make::Plain(sign::<false>);
     Fsqrt => Make::Plain(fsqrt);
     Frndint => Make::Plain(frndint);
-    Fxch_st0_sti => Make::Plain(fxch);
-    Fxch_st0_sti_DDC8 => Make::Plain(fxch);
-    Fxch_st0_sti_DFC8 => Make::Plain(fxch);
-    Fcmovb_st0_sti => Make::Plain(fcmov::<2>);
-    Fcmovnb_st0_sti => Make::Plain(fcmov::<3>);
-    Fcmove_st0_sti => Make::Plain(fcmov::<4>);
-    Fcmovne_st0_sti => Make::Plain(fcmov::<5>);
-    Fcmovbe_st0_sti => Make::Plain(fcmov::<6>);
-    Fcmovnbe_st0_sti => Make::Plain(fcmov::<7>);
-    Fcmovu_st0_sti => Make::Plain(fcmov::<10>);
-    Fcmovnu_st0_sti => Make::Plain(fcmov::<11>);
 };

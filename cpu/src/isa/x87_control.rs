@@ -1,10 +1,11 @@
-//! x87 control: FINIT, control and status words, environments, whole-state saves, stack pointer.
+//! x87 control: FINIT, control and status words, environments, whole-state saves, stack pointer; moves
+//! between registers.
 
 use super::sse_moves::number;
 use super::x87::begin;
 use super::{Form, Make, forms};
 use crate::fpu::soft::{Kind, Num};
-use crate::fpu::x87::C1;
+use crate::fpu::x87::{C1, INDEFINITE};
 use crate::fpu::{F80, Fpu};
 use crate::state::Cpu;
 use crate::trap::Trap;
@@ -242,10 +243,57 @@ fn obsolete(cpu: &mut Cpu, _: &Instruction) -> Done {
     cpu.x87_check_nowait()
 }
 
+fn fxch(cpu: &mut Cpu, i: &Instruction) -> Done {
+    begin(cpu, i)?;
+    let n = number(i.op1_register());
+    let f = &mut cpu.fpu;
+    f.set_sw(C1, false);
+    if f.empty(0) || f.empty(n) {
+        if !f.stack_fault(false) {
+            return Ok(());
+        }
+        for k in [0, n] {
+            if f.empty(k) {
+                f.set_st(k, INDEFINITE);
+            }
+        }
+    }
+    let (a, b) = (f.st(0), f.st(n));
+    f.set_st(0, b);
+    f.set_st(n, a);
+    Ok(())
+}
+
+fn fcmov<const CC: u8>(cpu: &mut Cpu, i: &Instruction) -> Done {
+    begin(cpu, i)?;
+    let n = number(i.op1_register());
+    let moves = cpu.cond(CC);
+    let f = &mut cpu.fpu;
+    if f.empty(0) || f.empty(n) {
+        if f.stack_fault(false) {
+            f.set_st(0, INDEFINITE);
+        }
+    } else if moves {
+        f.set_st(0, f.st(n));
+    }
+    Ok(())
+}
+
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
     Wait => Make::Plain(wait);
+    Fxch_st0_sti => Make::Plain(fxch);
+    Fxch_st0_sti_DDC8 => Make::Plain(fxch);
+    Fxch_st0_sti_DFC8 => Make::Plain(fxch);
+    Fcmovb_st0_sti => Make::Plain(fcmov::<2>);
+    Fcmovnb_st0_sti => Make::Plain(fcmov::<3>);
+    Fcmove_st0_sti => Make::Plain(fcmov::<4>);
+    Fcmovne_st0_sti => Make::Plain(fcmov::<5>);
+    Fcmovbe_st0_sti => Make::Plain(fcmov::<6>);
+    Fcmovnbe_st0_sti => Make::Plain(fcmov::<7>);
+    Fcmovu_st0_sti => Make::Plain(fcmov::<10>);
+    Fcmovnu_st0_sti => Make::Plain(fcmov::<11>);
     Fninit => Make::Plain(fninit);
     Fnclex => Make::Plain(fnclex);
     Fldcw_m2byte => Make::Plain(fldcw);

@@ -1,6 +1,6 @@
 //! The bench: how much host work the emulator spends on a guest's work, beside its peers.
 //!
-//! Reading order: [`kernels`] is what the guest does; [`guest`] builds it from
+//! Reading order: [`mod@kernels`] is what the guest does; [`guest`] builds it from
 //! `benches/guest`; [`count`] counts host instructions by callgrind, which is the figure of
 //! record because it repeats; [`peers`] takes CPU seconds of Strata, Bochs and QEMU on the same
 //! program; [`table`] prints; [`record`] keeps the figures of record in `benches/record.toml`

@@ -1,8 +1,8 @@
 //! Arbitrary bytes as a state of the processor and a program, run twice: in one go, and instruction by
 //! instruction. Nothing panics, everything comes to an end, and both ways lead to the same state.
 //!
-//! Reading order: [`Input`] (how bytes become choices), [`memory`] (tables, code and data), [`start`]
-//! (registers of every mode), [`virtual_machine`] (VMX), [`board`] (the bus), [`run`].
+//! Reading order: [`Input`] (how bytes become choices), `memory` (tables, code and data), `start`
+//! (registers of every mode), `virtual_machine` (VMX), `board` (the bus), [`run`].
 //! The fuzz target in `testsuites/fuzz` and the proptest in `tests/fuzz.rs` drive [`run`].
 
 pub mod board;

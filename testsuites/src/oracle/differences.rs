@@ -50,7 +50,8 @@ macro_rules! names {
 /// Whether `byte` is among the prefixes.
 fn prefixed(case: &Case, byte: u8) -> bool {
     const PREFIXES: [u8; 11] = [0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
-    case.code.iter().take_while(|b| PREFIXES.contains(b)).any(|b| *b == byte)
+    let prefix = |b: &u8| PREFIXES.contains(b) || case.mode == Mode::Bits64 && b & 0xf0 == 0x40;
+    case.code.iter().take_while(|b| prefix(b)).any(|b| *b == byte)
 }
 
 /// A near branch of 64-bit mode with an operand-size prefix.
@@ -123,6 +124,8 @@ pub const TABLE: &[Row] = &[
           why: "a system call of the host" },
     Row { when: names!(Sgdt | Sidt | Smsw | Sldt | Str), loose: Loose::All,
           why: "UMIP's #GP is caught by Linux, which emulates them: arch/x86/kernel/umip.c" },
+    Row { when: |_, i| i.mnemonic() == Mnemonic::Skinit || i.mnemonic() == Mnemonic::Clgi, loose: Loose::All,
+          why: "AMD's own" },
     Row { when: names!(Int1), loose: Loose::All,
           why: "KVM, which runs the host's Linux, intercepts #DB and gives it with another RIP" },
     Row { when: foreign, loose: Loose::All,

@@ -1,4 +1,4 @@
-//! Runs cases on the host's processor, in a [`super::child`] that this module starts, feeds and, if a
+//! Runs cases on the host's processor, in a `child` that this module starts, feeds and, if a
 //! case kills it, starts again.
 #![expect(unsafe_code, reason = "fork, and memory shared with the child")]
 

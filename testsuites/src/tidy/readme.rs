@@ -8,12 +8,10 @@ const MACHINE: [&str; 4] = ["mmu/src/", "cpu/src/", "platform/src/", "hypervisor
 
 /// The commands of the README's code blocks that name something that is not there.
 pub fn commands(tree: &Tree) -> Vec<String> {
-    let flags: String = tree.rust("frontend/src/").map(|(_, text)| text).collect();
     let mut wrong = Vec::new();
     for line in blocks(tree.text("README.md")) {
         let words: Vec<&str> = line.split_whitespace().collect();
-        wrong
-            .extend(command(tree, &flags, &words).map(|why| format!("README.md: `{line}`: {why}")));
+        wrong.extend(command(tree, &words).map(|why| format!("README.md: `{line}`: {why}")));
     }
     wrong
 }
@@ -48,14 +46,15 @@ fn blocks(text: &str) -> Vec<String> {
 }
 
 /// Why the command `words` cannot be right.
-fn command(tree: &Tree, flags: &str, words: &[&str]) -> Option<String> {
+fn command(tree: &Tree, words: &[&str]) -> Option<String> {
     let program = *words.first()?;
     match program {
         "cargo" => cargo(tree, words).or_else(|| {
             let at = words.iter().position(|w| *w == "--")?;
-            unknown_flag(flags, &words[at + 1..])
+            let package = words.iter().position(|w| *w == "-p").and_then(|p| words.get(p + 1));
+            unknown_flag(tree, package.unwrap_or(&"frontend"), &words[at + 1..])
         }),
-        "strata" | "target/release/strata" => unknown_flag(flags, &words[1..]),
+        "strata" | "target/release/strata" => unknown_flag(tree, "frontend", &words[1..]),
         path if path.contains('/') && !path.starts_with('/') && !tree.0.contains_key(path) => {
             Some(format!("there is no {path}"))
         }
@@ -83,8 +82,9 @@ fn cargo(tree: &Tree, words: &[&str]) -> Option<String> {
     missing("--test", "tests").or_else(|| missing("--bin", "src/bin"))
 }
 
-/// A flag or verb of `strata` that its source does not know, between quotes or as a field.
-fn unknown_flag(source: &str, words: &[&str]) -> Option<String> {
+/// A flag of a command of `package` that its source does not know, between quotes or as a field.
+fn unknown_flag(tree: &Tree, package: &str, words: &[&str]) -> Option<String> {
+    let source: String = tree.rust(&format!("{package}/src/")).map(|(_, text)| text).collect();
     let name = |word: &str| {
         let name = word.trim_start_matches('-');
         word.starts_with('-').then(|| name.split('=').next().unwrap_or(name).to_owned())
@@ -94,5 +94,6 @@ fn unknown_flag(source: &str, words: &[&str]) -> Option<String> {
             || source.contains(&format!("{}:", name.replace('-', "_")))
     };
     let unknown = words.iter().filter_map(|w| name(w)).find(|name| !known(name))?;
-    Some(format!("strata has no flag {unknown}"))
+    let program = if package == "frontend" { "strata" } else { package };
+    Some(format!("{program} has no flag {unknown}"))
 }
