@@ -411,8 +411,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A jump to the instruction behind the block, charged with no instruction of its own.
+    /// A jump to the instruction behind the block, charged with no instruction of its own. Where segments
+    /// have limits, the outer loop has to look at RIP.
     fn fall_through(&mut self) {
+        if !self.key.mode.flat() {
+            let mut op = self.blank(self.insns.len() - 1, handler::<isa::branch::Leave>());
+            (op.po, op.len) = (self.end, 0);
+            return self.ops.push(op);
+        }
         let delta = (self.end >> 12) as i32;
         let mut op = self.blank(self.insns.len() - 1, isa::branch::jmp(delta != 0));
         op.po = self.end;

@@ -108,7 +108,7 @@ impl Cpu {
         let remaining = (until - now) as i64;
         let longest = self.code().max_block as i64 + 1;
         let stepping = self.stepping();
-        let single = stepping || remaining <= longest || self.trace.items.exec;
+        let single = stepping || remaining <= longest || self.trace.items.exec || self.near_limit();
         let op = match self.enter(single) {
             Ok(op) => op,
             Err(trap) => return self.handle(trap),
@@ -130,6 +130,12 @@ impl Cpu {
             None if stepping => self.after_step(),
             None => {}
         }
+    }
+
+    /// Whether a block from here might run over the limit of CS.
+    fn near_limit(&self) -> bool {
+        let longest = (decode::MAX_BLOCK * MAX_LEN) as u64;
+        !self.mode.flat() && self.rip.saturating_add(longest) > self.sys.seg[seg::CS].limit as u64
     }
 
     fn handle(&mut self, trap: Trap) {

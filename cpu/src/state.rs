@@ -330,6 +330,13 @@ pub enum CodeMode {
     Bits64 = 3,
 }
 
+impl CodeMode {
+    /// Whether segments neither add to addresses nor limit them.
+    pub fn flat(self) -> bool {
+        matches!(self, CodeMode::Flat32 | CodeMode::Bits64)
+    }
+}
+
 /// Counters for the user.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {

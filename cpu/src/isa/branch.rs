@@ -26,6 +26,8 @@ pub struct Call<W, const X: bool>(PhantomData<W>);
 pub struct Stub;
 /// Checks the second page of an instruction that crosses pages.
 pub struct Guard;
+/// Leaves for the outer loop, to go on at `po`.
+pub struct Leave;
 
 /// The target of a taken direct branch. In the cold twin an unresolvable target is null, with `cpu.rip`
 /// set to it: the fetch faults there, behind the branch.
@@ -208,6 +210,14 @@ impl Sem for Stub {
                 Flow::Exit
             }
         }
+    }
+}
+
+impl Sem for Leave {
+    #[inline(always)]
+    unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
+        (*cpu).set_rip_at((*op).po);
+        Flow::Exit
     }
 }
 
