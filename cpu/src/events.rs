@@ -202,6 +202,8 @@ impl Cpu {
             }
             match self.deliver(event) {
                 Ok(()) => {}
+                // Delivering it may raise it again, without end: let time pass in between.
+                Err(Trap::Fault(e)) if e.vector == vector::AC => self.sys.task_fault = Some(e),
                 Err(Trap::Fault(e)) => next = Some(Event::exception(e)),
                 Err(_) => return self.vm_exit(),
             }
