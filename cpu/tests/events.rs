@@ -231,3 +231,21 @@ fn watchpoints() {
     finish(&mut r, Long, 1, &[(0, CODE)]);
     assert_eq!((r.cpu.regs[1], r.cpu.sys.dr6 & 0xf), (3, 2));
 }
+
+/// An instruction over the end of a page, run once; then its second page is unmapped.
+#[test]
+fn the_second_page_of_a_decoded_instruction_goes() {
+    let (pages, at) = (0x20_0000u64, 0x2_fffe);
+    let mut r = Rig::new(Long, 0);
+    (0..512).for_each(|n| r.put(pages + n * 8, &(n << 12 | 7).to_le_bytes()));
+    r.put(0x3000, &(pages | 7).to_le_bytes());
+    r.put(0x3008, &(pages | 0x87).to_le_bytes());
+    // call f; mov dword [pages + 0x30 * 8], 0; invlpg [0x30000]; call f. f: add ebx, 1; ret
+    r.put(CODE, &[0xe8, 0xf9, 0x6f, 0x02, 0]);
+    r.put(CODE + 5, &[0xc7, 0x04, 0x25, 0x80, 0x01, 0x20, 0, 0, 0, 0, 0]);
+    r.put(CODE + 16, &[0x0f, 0x01, 0x3c, 0x25, 0, 0, 0x03, 0]);
+    r.put(CODE + 24, &[0xe8, 0xe1, 0x6f, 0x02, 0]);
+    r.put(at, &[0x81, 0xc3, 1, 0, 0, 0, 0xc3]);
+    finish(&mut r, Long, 14, &[(0, 0x10), (1, at)]);
+    assert_eq!((r.cpu.sys.cr2, r.cpu.regs[3]), (0x3_0000, 1));
+}
