@@ -4,6 +4,7 @@
 use crate::block::{Decoded, Key};
 use crate::dispatch::{Handler, Plain, handler};
 use crate::isa::{self, Am, Make, Pick, Shape};
+use crate::length;
 use crate::op::{Op, kind, slot};
 use crate::operand::{register_offset, segment_number};
 use crate::plain::{PlainFn, Side};
@@ -76,6 +77,11 @@ fn scan(key: Key, bytes: &[u8], max: usize, insns: &mut Vec<Instruction>) -> u16
         if i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
             break;
         }
+        if i.is_invalid() && length::too_long(key.mode, bits(key.mode), &bytes[from..]) {
+            let ip = i.ip();
+            i.set_len(MAX_LEN + 1);
+            i.set_ip(ip);
+        }
         end = (key.po as usize + decoder.position()) as u16;
         insns.push(i);
         if ends_block(&i, key.mode) {
@@ -96,8 +102,10 @@ fn adjust(mode: CodeMode, bytes: &[u8], i: &mut Instruction) {
         Code::Pause if long && bytes.len() > 2 && bytes[bytes.len() - 2] & 0xf1 == 0x41 => {
             *i = exchange(bytes, i.ip());
         }
-        // W1 is VPINSRQ, which 64-bit mode alone has.
-        Code::VEX_Vpinsrd_xmm_xmm_rm32_imm8 if !long && vex_w(bytes) => {
+        // W1 is VPINSRQ and VPEXTRQ, which 64-bit mode alone has.
+        Code::VEX_Vpinsrd_xmm_xmm_rm32_imm8 | Code::VEX_Vpextrd_rm32_xmm_imm8
+            if !long && vex_w(bytes) =>
+        {
             i.set_code(Code::INVALID);
         }
         _ => {}

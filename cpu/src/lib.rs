@@ -24,6 +24,7 @@ pub mod events;
 pub mod flags;
 pub mod fpu;
 pub mod isa;
+mod length;
 pub mod mem;
 pub mod model;
 pub mod msr;

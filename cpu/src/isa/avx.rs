@@ -129,6 +129,14 @@ pub(super) fn float<P: Floating, const SHIFT: u32, const SIZE: usize>(
     write(cpu, i, r)
 }
 
+/// Under MXCSR, both halves together.
+pub(super) fn wide(cpu: &mut Cpu, i: &Instruction, f: fn(&mut Env, V, V, u8) -> V) -> Done {
+    cpu.check_avx()?;
+    let (a, b) = sources(cpu, i, 0)?;
+    let r = under_mxcsr(cpu, |e| f(e, a, b, immediate(i)))?;
+    write(cpu, i, r)
+}
+
 /// Shifts by an immediate.
 pub(super) fn by_imm<P: Pure>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.check_avx()?;

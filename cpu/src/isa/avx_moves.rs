@@ -254,11 +254,7 @@ fn gather_address(cpu: &Cpu, i: &Instruction, index: i64) -> u64 {
     };
     let scaled = (index as u64).wrapping_mul(i.memory_index_scale() as u64);
     let a = base.wrapping_add(scaled).wrapping_add(i.memory_displacement64());
-    let short = match i.memory_base() {
-        Register::None => !cpu.is_64(),
-        r => r.size() == 4,
-    };
-    if short { a as u32 as u64 } else { a }
+    a & u64::MAX >> (64 - 8 * crate::operand::address_size(i, cpu.is_64()))
 }
 
 /// Gathers elements of `SIZE` bytes by indices of `INDEX` bytes. Elements that are done before a fault

@@ -9,6 +9,7 @@ use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
 use crate::vmx::Cause;
 use iced_x86::Instruction;
+use mmu::AccessKind;
 
 type Done = Result<(), Trap>;
 
@@ -243,7 +244,8 @@ fn xsave<const KIND: u8, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -> Do
         used |= SSE;
     }
     let mut area = vec![0; size];
-    // What is not written stays as it is.
+    // What is not written stays as it is; what fails is a write.
+    cpu.probe(at.0, at.1, size, AccessKind::Write)?;
     cpu.load_bytes(at.0, at.1, &mut area)?;
     let written = if kind == Kind::Plain { asked } else { asked & used };
     save_components(&cpu.fpu, &mut area, asked, written, form, compact);

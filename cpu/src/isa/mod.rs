@@ -186,8 +186,12 @@ pub fn implemented(code: Code) -> bool {
     !matches!(table()[code as usize].flat, Make::Missing)
 }
 
-/// Raises #UD for an instruction that is undefined, or that is defined and missing here.
+/// Raises #UD for an instruction that is undefined, or that is defined and missing here; #GP(0) for one
+/// that is too long.
 pub fn missing(_: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    if i.len() > crate::decode::MAX_LEN {
+        return Err(Trap::GP0);
+    }
     Err(if i.is_invalid() { Trap::UD } else { Trap::Unimplemented })
 }
 

@@ -7,7 +7,7 @@ use super::vector::{
     self, Floating, Lane, build, each, floating, fp_full, fp_narrow, from_gpr, full, lane_of,
     lanes, narrow, pure, with_lane,
 };
-use super::{Am, Form, Make, Shape, forms};
+use super::{Am, Form, Make, Shape, avx, forms};
 use crate::dispatch::Handler;
 use crate::flags;
 use crate::fpu::simd::{self, Float, Op};
@@ -90,24 +90,40 @@ fn insert_single(a: u128, lane: u32, imm: u8) -> u128 {
     build::<u32>(|k| if imm >> k & 1 != 0 { 0 } else { lane_of(r, k) })
 }
 
-/// A dot product: `imm` chooses factors (high half) and results (low half).
-fn dot<F: Float + Lane>(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
-    let n = 16 / size_of::<F>();
-    let zero = F::of(0);
-    let mut terms = [zero; 4];
-    for (k, t) in terms.iter_mut().enumerate().take(n) {
-        if imm >> (4 + k) & 1 != 0 {
-            *t = simd::arith(e, Op::Mul, lane_of(a, k), lane_of(b, k));
+/// Dot products of `N` halves: `imm` chooses factors (high half) and results (low half). The steps
+/// behind one that found an unmasked exception are not done. SDM vol. 2, "DPPS": "Exceptions are
+/// determined separately for each add and multiply operation."
+pub(super) fn dots<F: Float + Lane, const N: usize>(
+    e: &mut Env,
+    a: [u128; N],
+    b: [u128; N],
+    imm: u8,
+) -> [u128; N] {
+    let (n, zero) = (16 / size_of::<F>(), F::of(0));
+    let mut t = [[zero; 4]; N];
+    for (k, lane) in (0..N).flat_map(|k| (0..n).map(move |lane| (k, lane))) {
+        if imm >> (4 + lane) & 1 != 0 {
+            t[k][lane] = simd::arith(e, Op::Mul, lane_of(a[k], lane), lane_of(b[k], lane));
         }
     }
-    let low = simd::arith(e, Op::Add, terms[0], terms[1]);
-    let sum = if n == 2 {
-        low
-    } else {
-        let high = simd::arith(e, Op::Add, terms[2], terms[3]);
-        simd::arith(e, Op::Add, low, high)
-    };
-    build::<F>(|k| if imm >> k & 1 != 0 { sum } else { zero })
+    let mut left = n;
+    while left > 1 && !e.trapped() {
+        left /= 2;
+        for (k, lane) in (0..N).flat_map(|k| (0..left).map(move |lane| (k, lane))) {
+            t[k][lane] = simd::arith(e, Op::Add, t[k][2 * lane], t[k][2 * lane + 1]);
+        }
+    }
+    t.map(|t| build::<F>(|k| if imm >> k & 1 != 0 { t[0] } else { zero }))
+}
+
+fn dot<F: Float + Lane>(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
+    let [r] = dots::<F, 1>(e, [a], [b], imm);
+    r
+}
+
+/// `VDPPS` of YMM registers.
+pub(super) fn vdpps_wide(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    avx::wide(cpu, i, dots::<u32, 2>)
 }
 
 /// ROUNDPS and its like: bits 1:0 the mode unless bit 2 says MXCSR's, bit 3: no precision exception.

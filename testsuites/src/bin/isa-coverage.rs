@@ -1,6 +1,6 @@
 //! `isa-coverage`: prints which instruction forms are implemented and have a vector, by CPUID
-//! feature. Exit status 1 if a form is missing that no table excuses, or if the vectors cover less
-//! than 99 % of those that silicon in user mode can witness.
+//! feature. Exit status 1 if a form or its vector is missing and no table excuses it, or if the vectors
+//! cover less than 99 % of all forms.
 
 #![expect(clippy::print_stdout, reason = "a command")]
 

@@ -1,14 +1,19 @@
 //! Makes a random state fit an instruction: addresses that reach the data, targets that lie in the code
 //! page, selectors that exist. Most of the time: the rest must fault alike.
 
+use super::edges::edges;
 use super::segments::{self, DATA_SELECTORS, STACK_SELECTORS};
 use super::{CODE, Case, DATA, DATA_SIZE, Mode, Random};
 use iced_x86::{
     Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpCodeOperandKind, OpKind, Register,
 };
 
-/// A linear address in the data, often near an end of a page.
+/// A linear address in the data, often near an end of a page; now and then in the code, which cannot be
+/// written.
 fn target(r: &mut Random) -> u64 {
+    if r.one_in(48) {
+        return CODE + r.below(4096 + 32);
+    }
     DATA + match r.below(8) {
         0 => 4096u64.wrapping_sub(r.below(40)),
         1 => (DATA_SIZE as u64).wrapping_sub(r.below(40)),
@@ -19,8 +24,14 @@ fn target(r: &mut Random) -> u64 {
     }
 }
 
-/// An offset in the code page behind the instruction.
+/// An offset in the code page behind the instruction; now and then at its end, or in the data, which
+/// cannot be run.
 fn landing(case: &Case, r: &mut Random) -> u64 {
+    match r.below(48) {
+        0 => return case.mode.start() + 4094 + r.below(4),
+        1 => return DATA + r.below(DATA_SIZE as u64),
+        _ => {}
+    }
     case.mode.start() + 16 + r.below(4000)
 }
 
@@ -47,6 +58,7 @@ pub fn aim(case: &mut Case, r: &mut Random) {
     aim_stack(case, r);
     aim_implied(case, &i, r);
     let at = aim_memory(case, &i, r);
+    edges(case, &i, at, r);
     aim_targets(case, &i, at, r);
     aim_selectors(case, &i, at, r);
 }
@@ -109,9 +121,7 @@ fn patch_code(case: &mut Case, r: &mut Random) {
     case.trim();
 }
 
-/// Where a far transfer may go. To 64-bit code only from a flat stack: AMD pushes to the stack as that
-/// code has it, and from a 16-bit stack, where Linux has RSP somewhere else, Linux retries the fault
-/// for ever (arch/x86/mm/fault.c, `is_errata100`).
+/// Where a far transfer may go. To 64-bit code only from a flat stack, see [`super::generate::endless`].
 fn code_selector(case: &Case, r: &mut Random) -> u16 {
     const CODE: [u16; 6] = [0x07, 0x23, 0x33, 0x37, 0x57, 0x5f];
     let s = if r.one_in(3) { selector(r) } else { CODE[r.below(6) as usize] };

@@ -149,6 +149,7 @@ impl Plan {
                 }
                 generate::case(mode, code, page, r)
             })
+            .filter(|case| !generate::endless(case))
             .collect()
     }
 

@@ -2,9 +2,10 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_types)]
 
 use super::campaign::{Difference, Pair, Plan, Report};
-use super::{capture, compare::compare, row, vectors};
+use super::{Mode, capture, compare::compare, row, vectors};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
+use iced_x86::Code;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -37,7 +38,7 @@ struct Options {
     /// Where the rows are to which differences are added.
     #[arg(long, default_value_os_t = vectors::directory())]
     vectors: PathBuf,
-    /// Instead, write so many rows of each form from silicon.
+    /// Instead, add rows from silicon until each form has so many.
     #[arg(long)]
     capture: Option<usize>,
     /// Makes our handlers of forms whose name contains this wrong, to see that it is found.
@@ -83,8 +84,18 @@ fn bar(cases: u64) -> ProgressBar {
 }
 
 fn write_rows(o: &Options, plan: &Plan, n: usize) -> Result<()> {
-    let rows = capture::capture(&plan.forms, n, plan.seed)?;
     let path = o.vectors.join("silicon.txt");
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let mut rows: Vec<String> =
+        old.lines().filter(|l| vectors::useful(l)).map(str::to_string).collect();
+    let count = |(mode, code): &(Mode, Code)| {
+        let start = format!("{code:?} {} ", mode.bits());
+        rows.iter().filter(|row| row.starts_with(&start)).count()
+    };
+    let few: Vec<_> = plan.forms.iter().copied().filter(|form| count(form) < n).collect();
+    rows.extend(capture::capture(&few, n, plan.seed)?);
+    rows.sort();
+    rows.dedup();
     let mut text = format!("# {}\n", capture::host_name());
     text += "# oracle --capture; the format is in testsuites/src/oracle/row.rs\n";
     rows.iter().try_for_each(|row| writeln!(text, "{row}"))?;

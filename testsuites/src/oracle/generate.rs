@@ -3,9 +3,9 @@
 use super::aim::aim;
 use super::vary::vary;
 use super::{Case, Mode, Random, encode};
-use iced_x86::{Code, CpuidFeature, EncodingKind, Mnemonic, OpCodeTableKind};
+use iced_x86::{Code, EncodingKind, Mnemonic, OpCodeTableKind, OpKind};
 
-/// The forms that user mode can run alone and that do not look at what the child has beyond the case.
+/// The forms that end in a signal: what is privileged too, which faults.
 pub fn forms(mode: Mode) -> Vec<Code> {
     Code::values().filter(|&c| wanted(mode, c)).collect()
 }
@@ -33,15 +33,21 @@ fn wanted(mode: Mode, code: Code) -> bool {
     o.is_instruction()
         && (legacy && tables)
         && available(mode, code)
-        && o.cpl3()
         && cpu::isa::implemented(code)
         && !excluded(code)
 }
 
 fn excluded(code: Code) -> bool {
     // Traps whose outcome is the kernel's.
-    matches!(code.mnemonic(), Mnemonic::Syscall | Mnemonic::Sysenter | Mnemonic::Cpuid)
-        || code.cpuid_features().contains(&CpuidFeature::VMX)
+    matches!(code.mnemonic(), Mnemonic::Syscall | Mnemonic::Sysenter)
+}
+
+/// Whether a far transfer from a 16-bit stack to 64-bit code may keep Linux busy for ever: AMD pushes to
+/// the stack as that code has it, where RSP is somewhere else (arch/x86/mm/fault.c, `is_errata100`).
+pub fn endless(case: &Case) -> bool {
+    let i = case.instruction();
+    let far = matches!(i.op0_kind(), OpKind::FarBranch16 | OpKind::FarBranch32);
+    far && i.far_branch_selector() & 0xfff8 == 0x30 && case.state.segs[2] != 0x2b
 }
 
 /// A case of form `code` in `mode`, with the data of seed `page`.

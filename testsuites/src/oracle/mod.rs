@@ -17,6 +17,7 @@ mod child;
 pub mod command;
 pub mod compare;
 pub mod differences;
+pub mod edges;
 pub mod encode;
 pub mod generate;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
