@@ -285,7 +285,9 @@ fn xrstor<const SUPER: bool, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -
     if SUPER {
         cpu.vmx_intercept(i, Cause::Xrstors)?;
     }
-    let at = cpu.xsave_address(i, EXTENDED, false)?;
+    // Limits are checked for what is asked for, whatever the header says.
+    let size = if asked & AVX != 0 { EXTENDED + AVX_SIZE } else { EXTENDED };
+    let at = cpu.xsave_address(i, size, false)?;
     let form = Form64 { wide: WIDE, all: cpu.is_64() };
     let mut area = [0; EXTENDED + AVX_SIZE];
     cpu.load_bytes(at.0, at.1, &mut area[..EXTENDED])?;
