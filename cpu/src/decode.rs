@@ -279,6 +279,7 @@ impl<'a> Builder<'a> {
             Make::Typed(pick) => return self.typed(k, pick),
             Make::Either(_, f) if has_memory(&i) => self.plain(k, f, false),
             Make::Either(pick, _) => return self.typed(k, pick),
+            Make::Usual(pick, f) => self.usual(k, pick, f),
             Make::Jcc => self.branch(k, |cross| isa::branch::jcc(&i, cross)),
             Make::Jmp => self.branch(k, isa::branch::jmp),
             Make::Call => self.branch(k, |cross| isa::branch::call(&i, cross)),
@@ -298,6 +299,21 @@ impl<'a> Builder<'a> {
         op.imm = &*side as *const Side as u64;
         self.sides.push(side);
         self.ops.push(op);
+    }
+
+    /// As [`Builder::plain`], with operands and a handler that need not go to the side data.
+    fn usual(&mut self, k: usize, pick: Pick, f: PlainFn) {
+        let (am, mut op) = self.operands(k);
+        let i = &self.insns[k];
+        if am == Am::Reg && !(i.op_count() > 2 && i.op_kind(2) == OpKind::Register) {
+            // The last source is in `x` whether it is the second or the third operand.
+            op.x = op.s;
+        }
+        self.plain(k, f, false);
+        let shape = Shape { insn: i, am, flags: true };
+        if let Some(plain) = self.ops.last_mut() {
+            *plain = Op { f: pick(&shape), imm: plain.imm, ..op };
+        }
     }
 
     fn typed(&mut self, k: usize, pick: Pick) -> usize {
@@ -343,7 +359,7 @@ impl<'a> Builder<'a> {
         for n in 0..i.op_count() {
             match i.op_kind(n) {
                 OpKind::Register if n == 0 => op.d = register_slot(i.op_register(n)),
-                OpKind::Register if n == 2 && op.s != slot::ZERO => {
+                OpKind::Register if n == 2 && i.op_kind(1) == OpKind::Register => {
                     op.x = register_slot(i.op_register(n))
                 }
                 OpKind::Register => op.s = register_slot(i.op_register(n)),
@@ -488,7 +504,9 @@ fn register_slot(r: Register) -> u8 {
         Register::None => slot::ZERO,
         Register::RIP | Register::EIP => slot::VBASE,
         r if r.is_gpr() => register_offset(r),
-        // Vector, segment and other registers: their number.
+        // Where it is among the vectors; the last register, where no instruction knows the number.
+        r if r.is_vector_register() => (r.number().min(15) * 16) as u8,
+        // Segment and other registers: their number.
         r => r.number() as u8,
     }
 }

@@ -1,9 +1,14 @@
 //! x87, MMX, SSE: state and arithmetic.
 //!
 //! Reading order: [`soft`] (exact arithmetic on any binary format), [`simd`] (SSE's rules on top),
-//! [`x87`] (the register stack), [`transcendental`].
+//! [`host`] and `integers` (what the host may do instead),
+//! [`x87`] (the register stack), [`extended`] (its usual arithmetic), [`transcendental`].
 //! The instructions are in [`crate::isa`].
 
+pub mod extended;
+pub mod host;
+#[cfg(target_arch = "x86_64")]
+pub mod integers;
 pub mod simd;
 pub mod soft;
 pub mod transcendental;

@@ -20,6 +20,10 @@ pub trait Float: Copy + Eq + 'static {
     fn bits(self) -> u64;
     /// Normal or zero.
     fn tame(self) -> bool;
+    /// With the sign turned.
+    fn negated(self) -> Self;
+    /// Zero of either sign.
+    fn is_zero(self) -> bool;
     /// Normal, and not the least exponent, to which tiny results may round.
     fn settled(self) -> bool;
     /// Host arithmetic: round to nearest.
@@ -58,6 +62,14 @@ macro_rules! float {
                 let twice = self << 1;
                 // Exponent field 1 to all-ones minus 1.
                 twice.wrapping_sub(ONE << 1) < <$bits>::MAX - (ONE << 2) + 1 || twice == 0
+            }
+            #[inline(always)]
+            fn negated(self) -> Self {
+                self ^ 1 << (<$bits>::BITS - 1)
+            }
+            #[inline(always)]
+            fn is_zero(self) -> bool {
+                self << 1 == 0
             }
             #[inline(always)]
             fn settled(self) -> bool {
@@ -274,13 +286,18 @@ pub fn relation<F: Float>(e: &mut Env, a: F, b: F, signaling: bool) -> Option<Or
     Some(compare(&x, &y))
 }
 
-/// Whether predicate `p` (0 to 31) of CMPPS and its like holds. SDM vol. 2, "CMPPD".
-pub fn predicate<F: Float>(e: &mut Env, a: F, b: F, p: u8) -> bool {
-    // Less, equal, greater, unordered.
-    const LT: u8 = 1;
-    const EQ: u8 = 2;
-    const GT: u8 = 4;
-    const UN: u8 = 8;
+/// Less, in [`holds`].
+pub const LT: u8 = 1;
+/// Equal.
+pub const EQ: u8 = 2;
+/// Greater.
+pub const GT: u8 = 4;
+/// Unordered.
+pub const UN: u8 = 8;
+
+/// The relations in which predicate `p` (0 to 31) of CMPPS and its like holds. SDM vol. 2, "CMPPD".
+#[inline(always)]
+pub fn holds(p: u8) -> u8 {
     const HOLDS: [u8; 16] = [
         EQ,
         LT,
@@ -299,6 +316,11 @@ pub fn predicate<F: Float>(e: &mut Env, a: F, b: F, p: u8) -> bool {
         GT,
         LT | EQ | GT | UN,
     ];
+    HOLDS[p as usize & 15]
+}
+
+/// Whether predicate `p` holds.
+pub fn predicate<F: Float>(e: &mut Env, a: F, b: F, p: u8) -> bool {
     const SIGNALING: u16 = 0b0110_0110_0110_0110;
     let signaling = (SIGNALING >> (p & 15) & 1 != 0) != (p & 16 != 0);
     let bit = match relation(e, a, b, signaling) {
@@ -307,7 +329,7 @@ pub fn predicate<F: Float>(e: &mut Env, a: F, b: F, p: u8) -> bool {
         Some(Ordering::Greater) => GT,
         None => UN,
     };
-    HOLDS[p as usize & 15] & bit != 0
+    holds(p) & bit != 0
 }
 
 /// MIN and MAX: the second operand, unless the first is surely more `wanted` than it.

@@ -32,7 +32,7 @@ pure! {
 pub struct Packs<P>(std::marker::PhantomData<P>);
 
 impl<P: Pure> Pure for Packs<P> {
-    fn run(a: u128, b: u128, imm: u8) -> u128 {
+    fn definition(a: u128, b: u128, imm: u8) -> u128 {
         P::run(a | b << 64, 0, imm)
     }
 }

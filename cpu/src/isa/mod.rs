@@ -8,6 +8,7 @@ pub mod alu;
 pub mod avx;
 pub mod avx_moves;
 pub mod avx_table;
+pub mod avx_usual;
 pub mod bits;
 pub mod branch;
 pub mod crypto;
@@ -34,10 +35,12 @@ pub mod sse_moves;
 pub mod strings;
 pub mod system;
 pub mod unary;
+pub mod usual;
 pub mod vector;
 pub mod x87;
 pub mod x87_control;
 pub mod x87_functions;
+pub mod x87_usual;
 
 use crate::dispatch::Handler;
 use crate::plain::PlainFn;
@@ -85,6 +88,8 @@ pub enum Make {
     Typed(Pick),
     /// A typed handler on registers, a plain function on memory.
     Either(Pick, PlainFn),
+    /// A typed handler for the usual case in flat modes, a plain function for all others, see [`usual`].
+    Usual(Pick, PlainFn),
     /// A conditional near branch.
     Jcc,
     /// A direct near jump.
@@ -165,7 +170,10 @@ fn table() -> &'static [Entry] {
         let missing = || Entry { flat: Make::Missing, segmented: Make::Missing };
         let mut t: Vec<Entry> = Code::values().map(|_| missing()).collect();
         for f in FAMILIES.iter().copied().flatten() {
-            let segmented = f.segmented.unwrap_or(f.make);
+            let segmented = f.segmented.unwrap_or(match f.make {
+                Make::Usual(_, plain) => Make::Plain(plain),
+                make => make,
+            });
             t[f.code as usize] = Entry { flat: f.make, segmented };
         }
         t

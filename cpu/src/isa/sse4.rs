@@ -10,6 +10,7 @@ use super::vector::{
 use super::{Am, Form, Make, Shape, avx, forms};
 use crate::dispatch::Handler;
 use crate::flags;
+use crate::fpu::host::{self, Lanes, V};
 use crate::fpu::simd::{self, Float, Op};
 use crate::fpu::soft::{Env, Rounding};
 use crate::state::Cpu;
@@ -126,10 +127,18 @@ pub(super) fn vdpps_wide(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     avx::wide(cpu, i, dots::<u32, 2>)
 }
 
+/// Status flags of PTEST.
+#[inline(always)]
+fn tested(a: u128, b: u128) -> u128 {
+    let bit = |on, f| if on { f } else { 0 };
+    (bit(a & b == 0, flags::ZF) | bit(!a & b == 0, flags::CF)) as u128
+}
+
 /// ROUNDPS and its like: bits 1:0 the mode unless bit 2 says MXCSR's, bit 3: no precision exception.
 pub struct Round;
 
 impl LaneOp for Round {
+    const HOST: Option<host::Op> = None;
     #[inline(always)]
     fn run<F: Float>(e: &mut Env, _: F, b: F, imm: u8) -> F {
         let rm = if imm & 4 != 0 { e.rm } else { Rounding::of(imm as u32) };
@@ -142,28 +151,42 @@ pub struct AddSub<F>(PhantomData<F>);
 /// Adds or subtracts neighbours.
 pub struct Horizontal<F, O>(PhantomData<(F, O)>);
 
-impl<F: Float + Lane> Floating for AddSub<F> {
+impl<F: Float + Lane + Lanes> Floating for AddSub<F> {
     fn run(e: &mut Env, a: u128, b: u128, _: u8) -> u128 {
         build::<F>(|k| {
             let op = if k & 1 == 0 { Op::Sub } else { Op::Add };
             simd::arith(e, op, lane_of(a, k), lane_of(b, k))
         })
     }
+    #[inline(always)]
+    fn usual(mxcsr: u32, a: V, b: V, _: u8) -> Option<V> {
+        // A difference is the sum with what has the other sign, but for the sign of a NaN.
+        let b = host::bits(b);
+        let b =
+            build::<F>(|k| if k & 1 == 0 { lane_of::<F>(b, k).negated() } else { lane_of(b, k) });
+        host::arith::<F, false>(host::Op::Add, mxcsr & !1, a, host::of(b))
+    }
 }
 
-impl<F: Float + Lane, O: LaneOp> Floating for Horizontal<F, O> {
+impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Horizontal<F, O> {
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
         pairs::<F>(a, b, |x, y| O::run(e, x, y, imm))
+    }
+    #[inline(always)]
+    fn usual(mxcsr: u32, a: V, b: V, _: u8) -> Option<V> {
+        let (a, b) = (host::bits(a), host::bits(b));
+        let n = 16 / size_of::<F>();
+        let pick =
+            |odd| build::<F>(|k| lane_of(if k < n / 2 { a } else { b }, k % (n / 2) * 2 + odd));
+        host::arith::<F, false>(O::HOST?, mxcsr, host::of(pick(0)), host::of(pick(1)))
     }
 }
 
 floating! {
     DotPS(e, a, b, imm) => dot::<u32>(e, a, b, imm);
     DotPD(e, a, b, imm) => dot::<u64>(e, a, b, imm & 0x33);
-    Test(e, a, b, _i) => {
-        let bit = |on, f| if on { f } else { 0 };
-        (bit(a & b == 0, flags::ZF) | bit(!a & b == 0, flags::CF)) as u128
-    };
+    Test(e, a, b, _i) => tested(a, b),
+        |_m, a, b| Some(host::of(tested(host::bits(a), host::bits(b))));
 }
 
 pure! {

@@ -18,9 +18,9 @@ pure! {
     HighToLow(a, b, _i) => merge(a, b >> 64, 64);
     ZeroHigh(a, b, _i) => b as u64 as u128;
     UpperHalf(a, b, _i) => b >> 64;
-    MaskB(a, b, _i) => mask::<u8>(b);
-    MaskD(a, b, _i) => mask::<u32>(b);
-    MaskQ(a, b, _i) => mask::<u64>(b);
+    MaskB(a, b, _i) => mask::<u8>(b), _mm_movemask_epi8;
+    MaskD(a, b, _i) => mask::<u32>(b), _mm_movemask_ps;
+    MaskQ(a, b, _i) => mask::<u64>(b), _mm_movemask_pd;
     DupLow64(a, b, _i) => b as u64 as u128 | b << 64;
     DupEven32(a, b, _i) => vector::build::<u32>(|k| lane_of(b, k & 2));
     DupOdd32(a, b, _i) => vector::build::<u32>(|k| lane_of(b, k | 1));

@@ -7,6 +7,7 @@
 use super::rm::try_flow;
 use super::{Am, Shape};
 use crate::dispatch::{Flow, Handler, Sem, handler};
+use crate::fpu::host::{self, V};
 use crate::fpu::soft::Env;
 use crate::mem::{Address, Base, General, Index, Mem, get, put, rare};
 use crate::op::{Op, kind};
@@ -18,35 +19,53 @@ use std::marker::PhantomData;
 
 /// A computation without exceptions: first operand (the destination before), second, immediate.
 pub trait Pure: 'static {
+    /// What it computes.
+    fn definition(a: u128, b: u128, imm: u8) -> u128;
     /// Computes it.
-    fn run(a: u128, b: u128, imm: u8) -> u128;
+    #[inline(always)]
+    fn run(a: u128, b: u128, imm: u8) -> u128 {
+        Self::definition(a, b, imm)
+    }
 }
 
 /// A computation under MXCSR.
 pub trait Floating: 'static {
     /// Computes it.
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128;
+    /// The same without an [`Env`], for the usual case; `None` where MXCSR may change, or has a say.
+    #[inline(always)]
+    fn usual(_mxcsr: u32, _a: V, _b: V, _imm: u8) -> Option<V> {
+        None
+    }
 }
 
-/// Marker types with their [`Pure`] computations.
+/// Marker types with their [`Pure`] computations, and what does the same on an x86 host.
 macro_rules! pure {
-    ($($name:ident ($a:ident, $b:ident, $imm:ident) => $e:expr;)*) => {$(
+    ($($name:ident ($a:ident, $b:ident, $imm:ident) => $e:expr $(, $host:ident)?;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub struct $name;
         impl $crate::isa::vector::Pure for $name {
             #[inline(always)]
             #[allow(unused_variables)]
-            fn run($a: u128, $b: u128, $imm: u8) -> u128 {
+            fn definition($a: u128, $b: u128, $imm: u8) -> u128 {
                 $e
             }
+            $(
+                #[cfg(target_arch = "x86_64")]
+                #[inline(always)]
+                fn run(a: u128, b: u128, _: u8) -> u128 {
+                    $crate::fpu::integers::$host(a, b)
+                }
+            )?
         }
     )*};
 }
 pub(crate) use pure;
 
-/// Marker types with their [`Floating`] computations.
+/// Marker types with their [`Floating`] computations, in general and in the usual case.
 macro_rules! floating {
-    ($($name:ident ($env:ident, $a:ident, $b:ident, $imm:ident) => $e:expr;)*) => {$(
+    ($($name:ident ($env:ident, $a:ident, $b:ident, $imm:ident) => $e:expr
+       $(, |$mxcsr:ident, $x:ident, $y:ident| $usual:expr)?;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub struct $name;
         impl $crate::isa::vector::Floating for $name {
@@ -54,6 +73,17 @@ macro_rules! floating {
             #[allow(unused_variables)]
             fn run($env: &mut $crate::fpu::soft::Env, $a: u128, $b: u128, $imm: u8) -> u128 {
                 $e
+            }
+            #[inline(always)]
+            #[allow(unused_variables, unreachable_code)]
+            fn usual(
+                mxcsr: u32,
+                x: $crate::fpu::host::V,
+                y: $crate::fpu::host::V,
+                $imm: u8,
+            ) -> Option<$crate::fpu::host::V> {
+                $(let ($mxcsr, $x, $y) = (mxcsr, x, y); return $usual;)?
+                None
             }
         }
     )*};
@@ -139,8 +169,14 @@ pub fn merge(v: u128, low: u128, bits: u32) -> u128 {
 
 #[inline(always)]
 pub(crate) unsafe fn xmm(cpu: *mut Cpu, n: u8) -> *mut u128 {
-    // The decoder gives register numbers 0 to 15.
-    (&raw mut (*cpu).fpu.xmm).cast::<u128>().add(n as usize & 15)
+    // The decoder gives numbers 0 to 15, times 16.
+    (&raw mut (*cpu).fpu.xmm).cast::<u128>().byte_add(n as usize)
+}
+
+/// A register's value, read as the host reads vectors.
+#[inline(always)]
+unsafe fn read(cpu: *mut Cpu, n: u8) -> u128 {
+    host::bits(xmm(cpu, n).cast::<V>().read())
 }
 
 /// Whether the instruction may run; the cold twin records why not.
@@ -182,14 +218,14 @@ pub struct Full<A, const ALIGNED: bool>(PhantomData<A>);
 impl Source for Xmm {
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
-        Some(*xmm(cpu, (*op).s))
+        Some(read(cpu, (*op).s))
     }
 }
 
 impl Source for XmmD {
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
-        Some(*xmm(cpu, (*op).d))
+        Some(read(cpu, (*op).d))
     }
 }
 
@@ -264,8 +300,8 @@ impl<S: Source, P: Pure> Sem for Binary<S, P> {
             return Flow::Slow;
         }
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
-        let d = xmm(cpu, (*o).d);
-        *d = P::run(*d, b, (*o).imm as u8);
+        let r = P::run(read(cpu, (*o).d), b, (*o).imm as u8);
+        xmm(cpu, (*o).d).cast::<V>().write(host::of(r));
         Flow::Next(1)
     }
 }
@@ -274,22 +310,20 @@ impl<S: Source, P: Pure> Sem for Binary<S, P> {
 pub struct BinaryFp<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Floating> Sem for BinaryFp<S, P> {
-    const FRAMED: bool = true;
-
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {
             return Flow::Slow;
         }
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
-        let d = xmm(cpu, (*o).d);
-        let r = try_flow!(floating_result::<M, P>(cpu, *d, b, (*o).imm as u8));
-        *d = r;
+        let a = read(cpu, (*o).d);
+        let r = try_flow!(floating_result::<M, P>(cpu, a, b, (*o).imm as u8));
+        xmm(cpu, (*o).d).cast::<V>().write(host::of(r));
         Flow::Next(1)
     }
 }
 
-/// Computes, and notes the exceptions; `None` for an unmasked one.
+/// Computes the usual case; the cold twin anything, and notes the exceptions, `None` for an unmasked one.
 #[inline(always)]
 unsafe fn floating_result<M: Mem, P: Floating>(
     cpu: *mut Cpu,
@@ -297,11 +331,11 @@ unsafe fn floating_result<M: Mem, P: Floating>(
     b: u128,
     imm: u8,
 ) -> Option<u128> {
+    if !M::SLOW {
+        return P::usual((*cpu).fpu.mxcsr, host::of(a), host::of(b), imm).map(host::bits);
+    }
     let mut e = Env::sse((*cpu).fpu.mxcsr);
     let r = P::run(&mut e, a, b, imm);
-    if !M::SLOW && e.trapped() {
-        return None;
-    }
     match (*cpu).commit_simd(&e) {
         Ok(()) => Some(r),
         Err(t) => {
@@ -330,8 +364,6 @@ impl<S: Source, P: Pure, W: Word> Sem for ToGpr<S, P, W> {
 pub struct ToGprFp<S, P, W>(PhantomData<(S, P, W)>);
 
 impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
-    const FRAMED: bool = true;
-
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {
@@ -348,15 +380,13 @@ impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
 pub struct ToFlags<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
-    const FRAMED: bool = true;
-
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {
             return Flow::Slow;
         }
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
-        let r = try_flow!(floating_result::<M, P>(cpu, *xmm(cpu, (*o).d), b, 0));
+        let r = try_flow!(floating_result::<M, P>(cpu, read(cpu, (*o).d), b, 0));
         (*cpu).set_status(r as u64);
         Flow::Next(1)
     }

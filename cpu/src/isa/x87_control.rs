@@ -2,7 +2,9 @@
 //! between registers.
 
 use super::sse_moves::number;
+use super::usual::{memory, registers};
 use super::x87::begin;
+use super::x87_usual::{Exchange, LoadControl, StatusToAx, StoreControl};
 use super::{Form, Make, forms};
 use crate::fpu::soft::{Kind, Num};
 use crate::fpu::x87::{C1, INDEFINITE};
@@ -283,9 +285,9 @@ fn fcmov<const CC: u8>(cpu: &mut Cpu, i: &Instruction) -> Done {
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
     Wait => Make::Plain(wait);
-    Fxch_st0_sti => Make::Plain(fxch);
-    Fxch_st0_sti_DDC8 => Make::Plain(fxch);
-    Fxch_st0_sti_DFC8 => Make::Plain(fxch);
+    Fxch_st0_sti => Make::Usual(registers::<Exchange>, fxch);
+    Fxch_st0_sti_DDC8 => Make::Usual(registers::<Exchange>, fxch);
+    Fxch_st0_sti_DFC8 => Make::Usual(registers::<Exchange>, fxch);
     Fcmovb_st0_sti => Make::Plain(fcmov::<2>);
     Fcmovnb_st0_sti => Make::Plain(fcmov::<3>);
     Fcmove_st0_sti => Make::Plain(fcmov::<4>);
@@ -296,10 +298,10 @@ pub const FORMS: &[Form] = forms! {
     Fcmovnu_st0_sti => Make::Plain(fcmov::<11>);
     Fninit => Make::Plain(fninit);
     Fnclex => Make::Plain(fnclex);
-    Fldcw_m2byte => Make::Plain(fldcw);
-    Fnstcw_m2byte => Make::Plain(fnstcw);
+    Fldcw_m2byte => Make::Usual(memory::<LoadControl>, fldcw);
+    Fnstcw_m2byte => Make::Usual(memory::<StoreControl>, fnstcw);
     Fnstsw_m2byte => Make::Plain(fnstsw);
-    Fnstsw_AX => Make::Plain(fnstsw);
+    Fnstsw_AX => Make::Usual(registers::<StatusToAx>, fnstsw);
     Fnstenv_m14byte => Make::Plain(fnstenv::<u16>);
     Fnstenv_m28byte => Make::Plain(fnstenv::<u32>);
     Fldenv_m14byte => Make::Plain(fldenv::<u16>);

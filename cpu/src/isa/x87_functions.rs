@@ -1,6 +1,8 @@
 //! x87: constants, remainders, scaling, decimal integers and the transcendental functions.
 
+use super::usual::registers;
 use super::x87::{begin, finish, unary};
+use super::x87_usual::Constant;
 use super::{Form, Make, forms};
 use crate::fpu::flag::{D, I, O, P, U, Z};
 use crate::fpu::simd::int_of;
@@ -500,8 +502,8 @@ fn fyl2xp1(cpu: &mut Cpu, i: &Instruction) -> Done {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Fld1 => Make::Plain(fld1);
-    Fldz => Make::Plain(fldz);
+    Fld1 => Make::Usual(registers::<Constant<{ ONE.m }, { ONE.se }>>, fld1);
+    Fldz => Make::Usual(registers::<Constant<0, 0>>, fldz);
     Fldpi => Make::Plain(fldpi);
     Fldl2t => Make::Plain(fldl2t);
     Fldl2e => Make::Plain(fldl2e);

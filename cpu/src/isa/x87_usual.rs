@@ -1,0 +1,485 @@
+//! x87: the usual cases of loads, stores, arithmetic and comparisons. No register is missing, nothing is
+//! pending, operands are normal or zero; the control word rounds to nearest with 64 bits and masks
+//! Precision where that matters.
+#![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
+
+use super::usual::{Usual, WithMemory};
+use super::x87::{ADD, DIV, DIVR, MUL, SUB};
+use crate::control::{CR0_EM, CR0_TS};
+use crate::flags;
+use crate::fpu::extended::{self as ext, Rounded};
+use crate::fpu::x87::{C0, C1, C2, C3, ES};
+use crate::fpu::{F80, flag};
+use crate::mem::{Address, FastMem, Mem};
+use crate::op::Op;
+use crate::state::Cpu;
+use crate::word::Word;
+use mmu::TlbEntry;
+use std::marker::PhantomData;
+
+/// Where TOP stands in the status word.
+const TOP: u32 = 11;
+
+/// The status word, if the instruction may run.
+#[inline(always)]
+unsafe fn ready(cpu: *mut Cpu) -> Option<u16> {
+    let sw = (*cpu).fpu.sw;
+    let may = (*cpu).sys.cr0 & (CR0_EM | CR0_TS) == 0 && sw & ES == 0;
+    may.then_some(sw)
+}
+
+/// Number of the register that is ST(n).
+#[inline(always)]
+fn index(sw: u16, n: u8) -> usize {
+    ((sw >> TOP) as usize + n as usize) & 7
+}
+
+/// ST(n) and its place, if it is not empty.
+#[inline(always)]
+unsafe fn st(cpu: *mut Cpu, sw: u16, n: u8) -> Option<(usize, F80)> {
+    let at = index(sw, n);
+    let full = (*cpu).fpu.tags >> at & 1 != 0;
+    full.then(|| (at, (*cpu).fpu.r[at]))
+}
+
+/// A status word with TOP moved by `by`, C1 clear.
+#[inline(always)]
+fn moved(sw: u16, by: u16) -> u16 {
+    sw & !(7 << TOP | C1) | sw.wrapping_add(by << TOP) & 7 << TOP
+}
+
+/// Frees ST(0).
+#[inline(always)]
+unsafe fn free(cpu: *mut Cpu, sw: u16) {
+    (*cpu).fpu.tags &= !(1 << index(sw, 0));
+}
+
+/// Pops if `POP`: the new status word, C1 clear.
+#[inline(always)]
+unsafe fn popped<const POP: bool>(cpu: *mut Cpu, sw: u16) -> u16 {
+    if POP {
+        free(cpu, sw);
+        return moved(sw, 1);
+    }
+    sw & !C1
+}
+
+/// Finishes: the status word, and the instruction that has set it.
+#[inline(always)]
+unsafe fn finish(op: *const Op, cpu: *mut Cpu, sw: u16) -> Option<()> {
+    (*cpu).fpu.sw = sw;
+    // In flat modes the segment's base is 0.
+    (*cpu).fpu.fip = (*cpu).vbase.wrapping_add((*op).po as u64);
+    Some(())
+}
+
+/// As [`finish`], of an instruction with a memory operand.
+#[inline(always)]
+unsafe fn finish_memory<A: Address>(op: *const Op, cpu: *mut Cpu, sw: u16) -> Option<()> {
+    (*cpu).fpu.fdp = A::offset(&*op, cpu);
+    finish(op, cpu, sw)
+}
+
+/// Pushes, if there is room.
+#[inline(always)]
+unsafe fn push(cpu: *mut Cpu, sw: u16, v: F80) -> Option<u16> {
+    let at = index(sw, 7);
+    let f = &mut (*cpu).fpu;
+    if f.tags >> at & 1 != 0 {
+        return None;
+    }
+    f.r[at] = v;
+    f.tags |= 1 << at;
+    Some(moved(sw, 7))
+}
+
+/// A number in memory.
+pub trait Source {
+    /// Loads it, if it is normal or zero.
+    ///
+    /// # Safety
+    /// As [`Usual::run`].
+    unsafe fn load<A: Address>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<F80>;
+}
+
+#[inline(always)]
+unsafe fn word<A: Address, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W> {
+    let la = A::linear::<FastMem>(&*op, cpu, W::BYTES, false)?;
+    FastMem::load::<W>(cpu, tlb, la)
+}
+
+/// A binary32 or binary64.
+pub struct Float<W>(PhantomData<W>);
+/// A signed integer.
+pub struct Int<W>(PhantomData<W>);
+
+impl<W: Word> Source for Float<W> {
+    #[inline(always)]
+    unsafe fn load<A: Address>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<F80> {
+        let v = word::<A, W>(op, cpu, tlb)?.u();
+        if W::BITS == 32 { ext::of_single(v as u32) } else { ext::of_double(v) }
+    }
+}
+
+impl<W: Word> Source for Int<W> {
+    #[inline(always)]
+    unsafe fn load<A: Address>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<F80> {
+        Some(ext::of_int(word::<A, W>(op, cpu, tlb)?.s()))
+    }
+}
+
+#[inline(always)]
+unsafe fn compute<const OP: u8>(cpu: *mut Cpu, a: F80, b: F80) -> Option<Rounded> {
+    if !(*cpu).fpu.usual_rounding(true) {
+        return None;
+    }
+    match OP {
+        ADD => ext::add(a, b),
+        MUL => ext::mul(a, b),
+        SUB => ext::add(a, ext::negated(b)),
+        DIV => ext::div(a, b),
+        DIVR => ext::div(b, a),
+        _ => ext::add(ext::negated(a), b),
+    }
+}
+
+/// `ST(d) = ST(d) op ST(s)`.
+pub struct Arith<const OP: u8, const POP: bool>;
+
+impl<const OP: u8, const POP: bool> Usual for Arith<OP, POP> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let (at, a) = st(cpu, sw, (*op).d)?;
+        let (_, b) = st(cpu, sw, (*op).s)?;
+        let (v, status) = compute::<OP>(cpu, a, b)?;
+        (*cpu).fpu.r[at] = v;
+        let sw = popped::<POP>(cpu, sw) | status;
+        finish(op, cpu, sw)
+    }
+}
+
+/// `ST(0) = ST(0) op memory`.
+pub struct ArithM<S, const OP: u8, A = ()>(PhantomData<(S, A)>);
+
+impl<S: Source, const OP: u8> WithMemory for ArithM<S, OP> {
+    type At<A: Address> = ArithM<S, OP, A>;
+}
+
+impl<S: Source, const OP: u8, A: Address> Usual for ArithM<S, OP, A> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let (at, a) = st(cpu, sw, 0)?;
+        let b = S::load::<A>(op, cpu, tlb)?;
+        let (v, status) = compute::<OP>(cpu, a, b)?;
+        (*cpu).fpu.r[at] = v;
+        finish_memory::<A>(op, cpu, sw & !C1 | status)
+    }
+}
+
+/// `FLD` and `FILD` from memory.
+pub struct Load<S, A = ()>(PhantomData<(S, A)>);
+
+impl<S: Source> WithMemory for Load<S> {
+    type At<A: Address> = Load<S, A>;
+}
+
+impl<S: Source, A: Address> Usual for Load<S, A> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let v = S::load::<A>(op, cpu, tlb)?;
+        let sw = push(cpu, sw, v)?;
+        finish_memory::<A>(op, cpu, sw)
+    }
+}
+
+/// The address of a number of ten bytes in one page.
+#[inline(always)]
+unsafe fn ten_bytes<A: Address>(op: *const Op, cpu: *mut Cpu, write: bool) -> Option<u64> {
+    let la = A::linear::<FastMem>(&*op, cpu, 10, write)?;
+    (la & 4095 <= 4096 - 10).then_some(la)
+}
+
+/// `FLD m80`: any value.
+pub struct Extended;
+
+impl Source for Extended {
+    #[inline(always)]
+    unsafe fn load<A: Address>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<F80> {
+        let la = ten_bytes::<A>(op, cpu, false)?;
+        let m = FastMem::load::<u64>(cpu, tlb, la)?;
+        Some(F80 { m, se: FastMem::load::<u16>(cpu, tlb, la.wrapping_add(8))? })
+    }
+}
+
+/// `FSTP m80`.
+pub struct StoreExtended<A = ()>(PhantomData<A>);
+
+impl WithMemory for StoreExtended {
+    type At<A: Address> = StoreExtended<A>;
+}
+
+impl<A: Address> Usual for StoreExtended<A> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let (_, v) = st(cpu, sw, 0)?;
+        let la = ten_bytes::<A>(op, cpu, true)?;
+        FastMem::store(cpu, tlb, la, v.m)?;
+        // In the same page, where nothing but the first can fail.
+        FastMem::store(cpu, tlb, la.wrapping_add(8), v.se)?;
+        let sw = popped::<true>(cpu, sw);
+        finish_memory::<A>(op, cpu, sw)
+    }
+}
+
+/// What is stored in memory.
+pub trait Target {
+    /// Its width.
+    type Word: Word;
+    /// The bits that `v` becomes, and the status.
+    fn convert(v: F80, cw: u16) -> Option<(u64, u16)>;
+}
+
+impl Target for Float<u32> {
+    type Word = u32;
+    #[inline(always)]
+    fn convert(v: F80, cw: u16) -> Option<(u64, u16)> {
+        if near(cw) { ext::to_format::<24, 127>(v) } else { None }
+    }
+}
+
+impl Target for Float<u64> {
+    type Word = u64;
+    #[inline(always)]
+    fn convert(v: F80, cw: u16) -> Option<(u64, u16)> {
+        if near(cw) { ext::to_format::<53, 1023>(v) } else { None }
+    }
+}
+
+/// An integer rounded as the control word says, or cut.
+pub struct Whole<W, const CUT: bool>(PhantomData<W>);
+
+macro_rules! whole {
+    ($($w:ty)*) => {$(
+        impl<const CUT: bool> Target for Whole<$w, CUT> {
+            type Word = $w;
+            #[inline(always)]
+            fn convert(v: F80, cw: u16) -> Option<(u64, u16)> {
+                let cut = CUT || cw >> 10 & 3 == 3;
+                if !(cut || near(cw)) || cw & flag::P as u16 == 0 {
+                    return None;
+                }
+                ext::to_int::<{ <$w>::BITS }>(v, cut)
+            }
+        }
+    )*};
+}
+whole! { u16 u32 u64 }
+
+/// Whether the control word rounds to nearest and masks Precision.
+#[inline(always)]
+fn near(cw: u16) -> bool {
+    cw & (3 << 10 | flag::P as u16) == flag::P as u16
+}
+
+/// `FST`, `FSTP`, `FIST`, `FISTP`, `FISTTP`.
+pub struct Store<T, const POP: bool, A = ()>(PhantomData<(T, A)>);
+
+impl<T: Target, const POP: bool> WithMemory for Store<T, POP> {
+    type At<A: Address> = Store<T, POP, A>;
+}
+
+impl<T: Target, const POP: bool, A: Address> Usual for Store<T, POP, A> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let (_, v) = st(cpu, sw, 0)?;
+        let (bits, status) = T::convert(v, (*cpu).fpu.cw)?;
+        let la = A::linear::<FastMem>(&*op, cpu, T::Word::BYTES, true)?;
+        FastMem::store(cpu, tlb, la, T::Word::of(bits))?;
+        let sw = popped::<POP>(cpu, sw) | status;
+        finish_memory::<A>(op, cpu, sw)
+    }
+}
+
+/// `FLD ST(i)`.
+pub struct Duplicate;
+
+impl Usual for Duplicate {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let (_, v) = st(cpu, sw, (*op).d)?;
+        let sw = push(cpu, sw, v)?;
+        finish(op, cpu, sw)
+    }
+}
+
+/// `FLDZ`, `FLD1`: the value with significand `M` and exponent field `SE`.
+pub struct Constant<const M: u64, const SE: u16>;
+
+impl<const M: u64, const SE: u16> Usual for Constant<M, SE> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+        let sw = push(cpu, ready(cpu)?, F80 { m: M, se: SE })?;
+        finish(op, cpu, sw)
+    }
+}
+
+/// `FST ST(i)`, `FSTP ST(i)`.
+pub struct Copy<const POP: bool>;
+
+impl<const POP: bool> Usual for Copy<POP> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let (_, v) = st(cpu, sw, 0)?;
+        let at = index(sw, (*op).d);
+        (*cpu).fpu.r[at] = v;
+        (*cpu).fpu.tags |= 1 << at;
+        let sw = popped::<POP>(cpu, sw);
+        finish(op, cpu, sw)
+    }
+}
+
+/// `FXCH`.
+pub struct Exchange;
+
+impl Usual for Exchange {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let ((i, a), (j, b)) = (st(cpu, sw, 0)?, st(cpu, sw, (*op).s)?);
+        (*cpu).fpu.r[i] = b;
+        (*cpu).fpu.r[j] = a;
+        finish(op, cpu, sw & !C1)
+    }
+}
+
+/// `FCHS`, `FABS`: any value.
+pub struct Sign<const NEGATE: bool>;
+
+impl<const NEGATE: bool> Usual for Sign<NEGATE> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let (at, v) = st(cpu, sw, 0)?;
+        (*cpu).fpu.r[at].se = if NEGATE { v.se ^ 0x8000 } else { v.se & 0x7fff };
+        finish(op, cpu, sw & !C1)
+    }
+}
+
+/// Compares; the condition codes.
+#[inline(always)]
+fn codes(a: F80, b: F80) -> Option<u16> {
+    let (less, equal) = ext::compare(a, b)?;
+    Some((less as u16 * C0) | (equal as u16 * C3))
+}
+
+#[inline(always)]
+unsafe fn compared<const POPS: u32>(cpu: *mut Cpu, sw: u16, codes: u16) -> u16 {
+    let mut sw = sw & !(C0 | C1 | C2 | C3) | codes;
+    for _ in 0..POPS {
+        sw = popped::<true>(cpu, sw);
+    }
+    sw
+}
+
+/// `FCOM` and `FUCOM` with ST(i), and with pops; `OTHER` is the register, 8 for the operand's.
+pub struct Fcom<const OTHER: u8, const POPS: u32>;
+
+impl<const OTHER: u8, const POPS: u32> Usual for Fcom<OTHER, POPS> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let other = if OTHER == 8 { (*op).s } else { OTHER };
+        let ((_, a), (_, b)) = (st(cpu, sw, 0)?, st(cpu, sw, other)?);
+        let sw = compared::<POPS>(cpu, sw, codes(a, b)?);
+        finish(op, cpu, sw)
+    }
+}
+
+/// `FCOM`, `FCOMP`, `FICOM`, `FICOMP` with memory.
+pub struct FcomM<S, const POPS: u32, A = ()>(PhantomData<(S, A)>);
+
+impl<S: Source, const POPS: u32> WithMemory for FcomM<S, POPS> {
+    type At<A: Address> = FcomM<S, POPS, A>;
+}
+
+impl<S: Source, const POPS: u32, A: Address> Usual for FcomM<S, POPS, A> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let (_, a) = st(cpu, sw, 0)?;
+        let b = S::load::<A>(op, cpu, tlb)?;
+        let sw = compared::<POPS>(cpu, sw, codes(a, b)?);
+        finish_memory::<A>(op, cpu, sw)
+    }
+}
+
+/// `FCOMI`, `FUCOMI` and with pop. C1 stays.
+pub struct Fcomi<const POP: bool>;
+
+impl<const POP: bool> Usual for Fcomi<POP> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu)?;
+        let ((_, a), (_, b)) = (st(cpu, sw, 0)?, st(cpu, sw, (*op).s)?);
+        let (less, equal) = ext::compare(a, b)?;
+        (*cpu).set_status((less as u64 * flags::CF) | (equal as u64 * flags::ZF));
+        let new = popped::<POP>(cpu, sw) | sw & C1;
+        finish(op, cpu, new)
+    }
+}
+
+/// `FNSTSW AX`.
+pub struct StatusToAx;
+
+impl Usual for StatusToAx {
+    #[inline(always)]
+    unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+        if (*cpu).sys.cr0 & (CR0_EM | CR0_TS) != 0 {
+            return None;
+        }
+        u16::put(&mut (*cpu).regs[0], (*cpu).fpu.sw);
+        Some(())
+    }
+}
+
+/// `FNSTCW`.
+pub struct StoreControl<A = ()>(PhantomData<A>);
+
+impl WithMemory for StoreControl {
+    type At<A: Address> = StoreControl<A>;
+}
+
+impl<A: Address> Usual for StoreControl<A> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+        if (*cpu).sys.cr0 & (CR0_EM | CR0_TS) != 0 {
+            return None;
+        }
+        let la = A::linear::<FastMem>(&*op, cpu, 2, true)?;
+        FastMem::store(cpu, tlb, la, (*cpu).fpu.cw)
+    }
+}
+
+/// `FLDCW`.
+pub struct LoadControl<A = ()>(PhantomData<A>);
+
+impl WithMemory for LoadControl {
+    type At<A: Address> = LoadControl<A>;
+}
+
+impl<A: Address> Usual for LoadControl<A> {
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+        ready(cpu)?;
+        let v = word::<A, u16>(op, cpu, tlb)?;
+        (*cpu).fpu.set_cw(v);
+        Some(())
+    }
+}
