@@ -119,6 +119,11 @@ fn empty_io(case: &Case, i: &Instruction) -> bool {
     io && (prefixed(case, 0xf2) || prefixed(case, 0xf3)) && (count == 0 || count as u16 == 0)
 }
 
+/// 8F with a map that XOP has.
+fn extended(case: &Case) -> bool {
+    case.code.windows(2).any(|w| w[0] == 0x8f && w[1] & 31 >= 8)
+}
+
 /// VEX, map 3, opcode 0 or 1.
 fn permutes(case: &Case) -> bool {
     let at = case.code.iter().position(|b| *b == 0xc4).unwrap_or(0);
@@ -203,6 +208,10 @@ pub const TABLE: &[Row] = &[
     Row { when: |_, i| matches!(i.code(), Code::Shld_rm16_r16_CL | Code::Shld_rm16_r16_imm8 | Code::Shrd_rm16_r16_CL
               | Code::Shrd_rm16_r16_imm8), loose: Loose::Flags(0x800),
           why: "OF is undefined unless the count is 1: SDM vol. 2, \"SHLD\"" },
+    Row { when: |case, i| i.is_invalid() && extended(case), loose: Loose::Undefined,
+          why: "AMD's XOP has the length of its map: APM vol. 3, \"XOP Prefix\"" },
+    Row { when: |case, i| i.is_invalid() && case.code.windows(3).any(|w| w == [0x0f, 0x01, 0xc1]), loose: Loose::Undefined,
+          why: "KVM intercepts VMCALL, whatever stands before it" },
     Row { when: empty_io, loose: Loose::All,
           why: "whether a count of 0 asks for permission: SDM vol. 2, \"INS\" and \"OUTS\", says nothing" },
     Row { when: |_, i| i.code() == Code::Movsxd_r16_rm16 && i.op1_kind() == OpKind::Memory, loose: Loose::All,
@@ -242,12 +251,15 @@ pub fn settle(case: &Case, host: &mut Outcome, ours: &Outcome) {
                 host.state.flags = host.state.flags & !mask | ours.state.flags & mask;
             }
             Loose::Ulp => {
+                // C1; and UE, where one of the two is the least normal number.
+                let mut mask = 0x200;
                 for (h, o) in host.state.st.iter_mut().zip(&ours.state.st) {
                     if near(h, o) {
+                        mask |= if (h.m ^ o.m) >> 63 != 0 && o.se & 0x7fff <= 1 { 0x10 } else { 0 };
                         *h = *o;
                     }
                 }
-                host.state.sw = host.state.sw & !0x200 | ours.state.sw & 0x200;
+                host.state.sw = host.state.sw & !mask | ours.state.sw & mask;
             }
             Loose::Digits => {
                 let host = host.state.xmm.iter_mut().chain(&mut host.state.upper);

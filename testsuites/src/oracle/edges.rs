@@ -117,7 +117,7 @@ fn strings(case: &mut Case, i: &Instruction, at: Option<u64>, r: &mut Random) {
     let letters = 2 + r.below(4);
     let mut text = || {
         let mut b = [0; 16];
-        b.iter_mut().for_each(|b| *b = r.below(letters) as u8 | 0x80 * (r.below(16) == 0) as u8);
+        b.iter_mut().for_each(|b| *b = r.below(letters) as u8 | (r.one_in(16) as u8) << 7);
         b
     };
     for n in 0..2 {
