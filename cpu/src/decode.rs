@@ -11,6 +11,7 @@ use crate::plain::{PlainFn, Side};
 use crate::state::{CodeMode, seg};
 use iced_x86::{
     Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, OpKind, Register,
+    RflagsBits,
 };
 
 /// Longest block in instructions.
@@ -177,7 +178,14 @@ fn writes(i: &Instruction) -> u32 {
     let last = i.op_count().wrapping_sub(1);
     let certain =
         !isa::is_shift(i) || (is_immediate(i.op_kind(last)) && i.immediate(last) & 31 != 0);
-    if certain { i.rflags_modified() & ALL_FLAGS } else { 0 }
+    if !certain {
+        return 0;
+    }
+    // Multiplications, divisions and bit tests, which leave SF undefined, keep some of what they leave
+    // undefined. The others compute it.
+    let undefined = i.rflags_undefined();
+    let kept = if undefined & RflagsBits::SF != 0 { undefined } else { 0 };
+    i.rflags_modified() & !kept & ALL_FLAGS
 }
 
 /// For each instruction, the status flags that are read before they are next written.

@@ -108,7 +108,7 @@ fn repeat(
         if count == 0 {
             return Ok(());
         }
-        if budget == 0 || cpu.leave {
+        if budget == 0 || cpu.io {
             return Err(Trap::Again);
         }
         let (done, ended) = step(cpu, count.min(budget))?;
