@@ -10,8 +10,8 @@ use crate::operand::{register_offset, segment_number};
 use crate::plain::{PlainFn, Side};
 use crate::state::{CodeMode, seg};
 use iced_x86::{
-    Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, OpKind, Register,
-    RflagsBits,
+    Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind,
+    Register, RflagsBits,
 };
 
 /// Longest block in instructions.
@@ -161,7 +161,8 @@ fn may_fault(i: &Instruction, make: &Make) -> bool {
                 OpKind::Register => !i.op_register(k).is_gpr(),
                 _ => false,
             };
-            i.is_stack_instruction() || (0..i.op_count()).any(faults)
+            let divides = matches!(i.mnemonic(), Mnemonic::Div | Mnemonic::Idiv);
+            divides || i.is_stack_instruction() || (0..i.op_count()).any(faults)
         }
         Make::Jcc => false,
         _ => true,

@@ -77,6 +77,8 @@ const FOUND: &[&str] = &[
      047695f948cf01ebd7f3aadbfb67790f32fda004760f840969c3f20f81e3cfadf230468e3b4bec9a \
      2dfcab66a5da50660f3aaf1665d3ff1135ea0edbbef921eb3919dd9c657211791466b7d92d72c5eb \
      313400d9baf28a48cf4a69db",
+    // Flags that a DIV which raises #DE finds are those of the ADD before it, though a SUB follows.
+    "7afa000000000000000000000000000000000000000000002b3b8c3cb7383f0c6600f6f228c4660f3846",
 ];
 
 #[test]
