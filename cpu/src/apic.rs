@@ -4,6 +4,7 @@
 //! The timer counts the 25 MHz crystal of CPUID leaf 15h: one tick in [`TIMER_TICK`] instructions.
 
 use crate::bus::{Destination, Message};
+use crate::model::feature;
 use crate::state::{Activity, Cpu};
 use serde::{Deserialize, Serialize};
 
@@ -439,7 +440,8 @@ impl Cpu {
     }
 
     fn write_apic_base(&mut self, v: u64) -> Option<()> {
-        let valid = ((1u64 << self.model.maxphys) - 1) & !0xfff | BASE_BSP | BASE_EN | BASE_EXTD;
+        let x2 = if self.model.has(feature::X2APIC) { BASE_EXTD } else { 0 };
+        let valid = ((1u64 << self.model.maxphys) - 1) & !0xfff | BASE_BSP | BASE_EN | x2;
         let (old, mode) = (self.apic.base, v & (BASE_EN | BASE_EXTD));
         let from_x2 = old & BASE_EXTD != 0 && mode == BASE_EN;
         let from_off = old & BASE_EN == 0 && mode == BASE_EN | BASE_EXTD;

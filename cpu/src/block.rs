@@ -81,6 +81,8 @@ pub struct CodeCache {
     pub max_block: usize,
     /// Whether compare-and-branch pairs fuse.
     pub fuse: bool,
+    /// What the processors' model lacks.
+    pub gate: crate::gate::Gate,
     /// Counters for the user.
     pub stats: CodeStats,
     /// Changes whenever a block that somebody may hold a pointer to is gone.
@@ -119,6 +121,7 @@ impl CodeCache {
             budget,
             max_block: crate::decode::MAX_BLOCK,
             fuse: true,
+            gate: Default::default(),
             stats: CodeStats::default(),
             drops: 1,
         }

@@ -1,7 +1,7 @@
 //! CPUID. SDM vol. 2, "CPUID - CPU Identification".
 
 use crate::control::{CR4_OSXSAVE, EFER_LMA};
-use crate::model::{Word, feature};
+use crate::model::{Model, Name, Word, feature};
 use crate::state::Cpu;
 
 /// Family 6, model 2FH, stepping 2: one that no list of errata in Linux, KVM or Xen matters for, and
@@ -14,8 +14,10 @@ pub const CRYSTAL_HZ: u32 = TSC_HZ / crate::apic::TIMER_TICK as u32;
 
 const VENDOR: &[u8; 12] = b"GenuineIntel";
 const BRAND: &[u8; 48] = b"Strata Processor @ 1.00GHz\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-const LAST_BASIC: u32 = 0x16;
-const LAST_EXTENDED: u32 = 0x8000_0008;
+/// The highest basic and extended leaf.
+fn last_leaves(m: &Model) -> (u32, u32) {
+    if m.name == Name::Min32 { (2, 0x8000_0004) } else { (0x16, 0x8000_0008) }
+}
 
 /// Deterministic cache parameters: (type, level, ways, sets), 64-byte lines.
 const CACHES: &[(u32, u32, u32, u32)] =
@@ -33,11 +35,12 @@ fn width(n: u32) -> u32 {
 impl Cpu {
     /// EAX, EBX, ECX, EDX of a leaf. A leaf above the last answers as the last basic one.
     pub fn cpuid(&self, leaf: u32, sub: u32) -> [u32; 4] {
-        let extended = (0x8000_0000..=LAST_EXTENDED).contains(&leaf);
-        let leaf = if leaf <= LAST_BASIC || extended { leaf } else { LAST_BASIC };
         let m = &self.model;
+        let (last_basic, last_extended) = last_leaves(m);
+        let extended = (0x8000_0000..=last_extended).contains(&leaf);
+        let leaf = if leaf <= last_basic || extended { leaf } else { last_basic };
         match leaf {
-            0 => [LAST_BASIC, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4)],
+            0 => [last_basic, word(VENDOR, 0), word(VENDOR, 8), word(VENDOR, 4)],
             1 => self.version(),
             2 => [0x00ff_ff01, 0, 0, 0],
             4 => self.cache(sub),
@@ -47,7 +50,7 @@ impl Cpu {
             0xd => self.extended_state(sub),
             0x15 => [1, TSC_HZ / CRYSTAL_HZ, CRYSTAL_HZ, 0],
             0x16 => [TSC_HZ / 1_000_000, TSC_HZ / 1_000_000, 100, 0],
-            0x8000_0000 => [LAST_EXTENDED, 0, 0, 0],
+            0x8000_0000 => [last_extended, 0, 0, 0],
             0x8000_0001 => [0, 0, m.word(Word::E1Ecx), self.extended_features()],
             0x8000_0002..=0x8000_0004 => {
                 let at = (leaf - 0x8000_0002) as usize * 16;

@@ -3,6 +3,7 @@
 
 use crate::block::{Decoded, Key};
 use crate::dispatch::{Handler, Plain, handler};
+use crate::gate::Gate;
 use crate::isa::{self, Am, Make, Pick, Shape};
 use crate::length;
 use crate::op::{Op, kind, slot};
@@ -10,8 +11,7 @@ use crate::operand::{register_offset, segment_number};
 use crate::plain::{PlainFn, Side};
 use crate::state::{CodeMode, seg};
 use iced_x86::{
-    Code, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind,
-    Register, RflagsBits,
+    Code, Decoder, DecoderError, FlowControl, Instruction, Mnemonic, OpKind, Register, RflagsBits,
 };
 
 /// Longest block in instructions.
@@ -28,6 +28,8 @@ pub struct Source<'a> {
     pub page: &'a [u8],
     /// The first bytes of the next page and its frame; `None` when it cannot be fetched.
     pub next: Option<(u64, [u8; MAX_LEN])>,
+    /// What the model lacks.
+    pub gate: &'a Gate,
 }
 
 /// A failed decode.
@@ -36,9 +38,6 @@ pub enum DecodeError {
     /// The first instruction needs bytes of the next page, which were not given.
     NeedsNextPage,
 }
-
-/// Options of iced: Intel's decoding, every extension.
-const OPTIONS: u32 = DecoderOptions::NONE;
 
 fn bits(mode: CodeMode) -> u32 {
     match mode {
@@ -57,7 +56,7 @@ pub fn decode(
 ) -> Result<(Decoded, usize), DecodeError> {
     let max = if key.single { 1 } else { max };
     let mut insns = Vec::with_capacity(max);
-    let end = scan(key, source.page, max, &mut insns);
+    let end = scan(key, source.page, source.gate, max, &mut insns);
     if insns.is_empty() {
         return straddling(key, source);
     }
@@ -68,13 +67,15 @@ pub fn decode(
 
 /// Decodes instructions up to the end of the page, the block's end or `max`; returns the offset behind
 /// the last.
-fn scan(key: Key, bytes: &[u8], max: usize, insns: &mut Vec<Instruction>) -> u16 {
-    let mut decoder = Decoder::with_ip(bits(key.mode), bytes, key.po as u64, OPTIONS);
+fn scan(key: Key, bytes: &[u8], gate: &Gate, max: usize, insns: &mut Vec<Instruction>) -> u16 {
+    // Intel's decoding, every extension that the model has.
+    let mut decoder = Decoder::with_ip(bits(key.mode), bytes, key.po as u64, gate.options);
     let mut end = key.po;
     while insns.len() < max && decoder.can_decode() {
         let from = decoder.position();
         let mut i = decoder.decode();
         adjust(key.mode, &bytes[from..decoder.position()], &mut i);
+        gate.pass(key.mode, &mut i);
         if i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
             break;
         }
@@ -117,7 +118,7 @@ fn adjust(mode: CodeMode, bytes: &[u8], i: &mut Instruction) {
 fn exchange(bytes: &[u8], ip: u64) -> Instruction {
     const DS: u8 = 0x3e;
     let plain: Vec<u8> = bytes.iter().map(|b| if *b == 0xf3 { DS } else { *b }).collect();
-    let mut i = Decoder::with_ip(64, &plain, ip, OPTIONS).decode();
+    let mut i = Decoder::with_ip(64, &plain, ip, iced_x86::DecoderOptions::NONE).decode();
     i.set_segment_prefix(Register::None);
     i
 }
@@ -134,7 +135,7 @@ fn straddling(key: Key, source: &Source) -> Result<(Decoded, usize), DecodeError
     bytes.extend_from_slice(&next);
     bytes.truncate(MAX_LEN);
     let mut insns = Vec::new();
-    let end = scan(key, &bytes, 1, &mut insns);
+    let end = scan(key, &bytes, source.gate, 1, &mut insns);
     Ok((Builder::new(key, &insns, end, false).build(Some(frame)), 1))
 }
 

@@ -1,6 +1,7 @@
 //! Model-specific registers. SDM vol. 4, "Architectural MSRs".
 
 use crate::control::*;
+use crate::model::{Feature, feature};
 use crate::state::{Cpu, seg};
 
 /// Machine-check banks.
@@ -87,14 +88,49 @@ fn fixed_mtrr(msr: u32) -> Option<usize> {
     }
 }
 
+/// The feature that brings an MSR; `None` for those that every model has.
+fn needs(msr: u32) -> Option<Feature> {
+    Some(match msr {
+        n::TSC => feature::TSC,
+        n::APIC_BASE => feature::APIC,
+        n::FEATURE_CONTROL | n::VMX_BASIC..=n::VMX_LAST => feature::VMX,
+        n::TSC_ADJUST => feature::TSC_ADJUST,
+        n::MTRRCAP | n::MTRR_PHYSBASE0..0x210 | n::MTRR_DEF_TYPE => feature::MTRR,
+        _ if fixed_mtrr(msr).is_some() => feature::MTRR,
+        n::ARCH_CAPABILITIES => feature::ARCH_CAPABILITIES,
+        n::SYSENTER_CS..=n::SYSENTER_EIP => feature::SEP,
+        n::MCG_CAP | n::MCG_STATUS | n::MC0_CTL..0x428 => feature::MCA,
+        n::PAT => feature::PAT,
+        n::TSC_DEADLINE => feature::TSC_DEADLINE,
+        n::X2APIC_FIRST..=n::X2APIC_LAST => feature::X2APIC,
+        n::XSS => feature::XSAVES,
+        n::STAR..=n::SFMASK => feature::SYSCALL,
+        n::FS_BASE..=n::KERNEL_GS_BASE => feature::LM,
+        _ => return None,
+    })
+}
+
 /// Whether each byte is a memory type; with `uc_minus`, 7 is one too.
 fn memory_types(v: u64, uc_minus: bool) -> bool {
     v.to_le_bytes().iter().all(|t| matches!(t, 0 | 1 | 4 | 5 | 6) || (uc_minus && *t == 7))
 }
 
 impl Cpu {
+    /// Whether the model has MSR `msr`, if any has.
+    fn has_msr(&self, msr: u32) -> bool {
+        let has = |f| self.model.has(f);
+        match msr {
+            n::TSC_AUX => has(feature::RDTSCP) || has(feature::RDPID),
+            n::EFER => self.model.efer_bits() != 0,
+            _ => needs(msr).is_none_or(has),
+        }
+    }
+
     /// Reads MSR `msr`. `None`: #GP(0).
     pub(crate) fn read_msr(&mut self, msr: u32) -> Option<u64> {
+        if !self.has_msr(msr) {
+            return None;
+        }
         let m = &self.sys.msr;
         Some(match msr {
             0 | 1 | n::PLATFORM_ID | n::EBL_CR_POWERON | n::MCG_STATUS => 0,
@@ -149,6 +185,9 @@ impl Cpu {
 
     /// Writes MSR `msr`. `None`: #GP(0).
     pub(crate) fn write_msr(&mut self, msr: u32, v: u64) -> Option<()> {
+        if !self.has_msr(msr) {
+            return None;
+        }
         let canonical = self.canonical(v);
         let word = v >> 32 == 0;
         let ok = |b: bool| b.then_some(());

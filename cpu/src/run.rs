@@ -7,6 +7,7 @@ use crate::bus::Bus;
 use crate::decode::{self, DecodeError, MAX_LEN, Source};
 use crate::dispatch;
 use crate::flags;
+use crate::gate::Gate;
 use crate::isa::branch::{VGEN_ADDRESS, jump_index};
 use crate::op::Op;
 use crate::state::{Activity, Cpu, Env, Jump, seg};
@@ -228,12 +229,19 @@ impl Cpu {
         }
         let rest = &bytes[key.po as usize..];
         let (max, fuse) = (self.code().max_block, self.code().fuse);
-        let first = decode::decode(key, &Source { page: rest, next: None }, max, fuse);
+        // SAFETY: as `sync_caches`.
+        let gate = unsafe { &mut (*self.env.code).gate };
+        if !gate.is_of(&self.model) {
+            *gate = Gate::new(&self.model);
+        }
+        let first = decode::decode(key, &Source { page: rest, next: None, gate }, max, fuse);
         let (decoded, n) = match first {
             Ok(d) => d,
             Err(DecodeError::NeedsNextPage) => {
                 let next = Some(self.next_page(page)?);
-                let d = decode::decode(key, &Source { page: rest, next }, max, fuse);
+                // SAFETY: as `sync_caches`.
+                let gate = unsafe { &(*self.env.code).gate };
+                let d = decode::decode(key, &Source { page: rest, next, gate }, max, fuse);
                 d.map_err(|_| Trap::UD)?
             }
         };

@@ -62,7 +62,7 @@ pub(crate) struct Run {
     /// Number of processors
     #[arg(long, value_name = "N", default_value = "1", value_parser = values::processors)]
     pub(crate) smp: u32,
-    /// Processor model
+    /// Processor model and features: MODEL,+feature,-feature; help lists them
     #[arg(long, value_name = "MODEL", default_value = "default")]
     pub(crate) cpu: String,
     /// COM1, and COM2 when repeated: stdio, file:NAME or null [default: stdio]
@@ -162,7 +162,11 @@ fn normalise(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 
 /// Reads the command line. `Err` is a failure, or the text that was asked for (help, version).
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Asked> {
-    Args::try_parse_from(normalise(args)).map_err(|error| match error.kind() {
+    let args = normalise(args);
+    if args.iter().any(|word| word == "--cpu=help") {
+        return Err(Asked::Text(platform::machine::cpu_help()));
+    }
+    Args::try_parse_from(args).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             Asked::Text(qemu_names(&error.to_string()))
         }

@@ -12,7 +12,7 @@ use crate::memory_map::{EBDA_BASE, MemoryMap};
 use crate::time::Icount;
 use cpu::apic::Apic;
 use cpu::bus::{Bus, Destination, Message};
-use cpu::model::{Model, Name};
+use cpu::model::Model;
 use cpu::state::{Segment, TableRegister, seg};
 pub use cpu::trace::Items as TraceItems;
 use cpu::vmx::stats::Level;
@@ -60,8 +60,8 @@ pub enum Error {
     #[error("{0} processors; accepted are 1 to 255")]
     Vcpus(u32),
     /// The CPU model.
-    #[error("CPU model {0:?} is not known; accepted are {1}")]
-    CpuModel(String, String),
+    #[error("{0}")]
+    CpuModel(String),
     /// The image.
     #[error(transparent)]
     Boot(#[from] BootError),
@@ -160,7 +160,7 @@ impl Machine {
         if config.vcpus == 0 || config.vcpus > 255 {
             return Err(Error::Vcpus(config.vcpus));
         }
-        let mut model = model(&config.cpu_model)?;
+        let mut model = Model::parse(&config.cpu_model).map_err(Error::CpuModel)?;
         model.processors = config.vcpus;
         let map = MemoryMap::new(config.ram);
         let mmu = Mmu::new(Ram::new(map.low + map.high)?, Limits::default());
@@ -396,9 +396,9 @@ fn feed(hasher: &mut blake3::Hasher, value: &impl Serialize) {
     hasher.update(&buffer);
 }
 
-fn model(name: &str) -> Result<Model, Error> {
-    let known = || Name::ALL.iter().map(|row| row.0).collect::<Vec<_>>().join(", ");
-    Model::named(name).ok_or_else(|| Error::CpuModel(name.into(), known()))
+/// What `-cpu help` prints: models and features.
+pub fn cpu_help() -> String {
+    Model::help()
 }
 
 fn board(config: &Config, map: &MemoryMap) -> Board {

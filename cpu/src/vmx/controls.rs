@@ -3,6 +3,7 @@
 
 use super::vmcs::REVISION;
 use crate::control::{CR0_NE, CR0_PE, CR0_PG};
+use crate::model::{Model, feature};
 
 /// A group of controls: one VMCS field.
 #[derive(Clone, Copy, Debug)]
@@ -169,8 +170,20 @@ pub const CR4_VMXE: u64 = 1 << 13;
 /// CR4.PCIDE.
 pub const CR4_PCIDE: u64 = 1 << 17;
 
-/// Capability MSR `n` (480h to 493h), if it exists. `cr4` are the CR4 bits that the processor has.
-pub fn capability_msr(n: u32, cr4: u64) -> Option<u64> {
+/// The secondary controls that `model` lacks, because it lacks what they enable.
+pub fn proc2_absent(model: &Model) -> u64 {
+    let rows = [
+        (feature::RDTSCP, proc2::RDTSCP),
+        (feature::X2APIC, proc2::VIRTUALIZE_X2APIC),
+        (feature::INVPCID, proc2::INVPCID),
+        (feature::XSAVES, proc2::XSAVES),
+    ];
+    rows.iter().filter(|r| !model.has(r.0)).fold(0, |bits, r| bits | r.1)
+}
+
+/// Capability MSR `n` (480h to 493h), if it exists. `cr4` are the CR4 bits that the processor has,
+/// `absent` the secondary controls that it lacks.
+pub fn capability_msr(n: u32, cr4: u64, absent: u64) -> Option<u64> {
     Some(match n {
         0x480 => BASIC,
         0x481 => PIN.capability(),
@@ -183,7 +196,7 @@ pub fn capability_msr(n: u32, cr4: u64) -> Option<u64> {
         0x488 => CR4_FIXED0,
         0x489 => cr4,
         0x48a => super::field::VMCS_ENUM,
-        0x48b => PROC2.capability(),
+        0x48b => PROC2.capability() & !(absent << 32),
         0x48c => EPT_VPID_CAP,
         0x48d => PIN.true_capability(),
         0x48e => PROC.true_capability(),
@@ -199,7 +212,7 @@ mod tests {
 
     #[track_caller]
     fn check(n: u32, v: Option<u64>) {
-        assert_eq!(capability_msr(n, 0), v, "MSR {n:#x}");
+        assert_eq!(capability_msr(n, 0, 0), v, "MSR {n:#x}");
     }
 
     #[test]

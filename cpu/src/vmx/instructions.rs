@@ -1,6 +1,6 @@
 //! The VMX instructions but VM entries. SDM vol. 3, "VMX Instruction Reference".
 
-use super::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_VMXE, capability_msr};
+use super::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_VMXE, capability_msr, proc2_absent};
 use super::entry::{vmlaunch, vmresume};
 use super::exit::Exit;
 use super::field::{Field, group};
@@ -114,7 +114,7 @@ impl Cpu {
 
     /// Capability MSR `n`, if the processor has it.
     pub(crate) fn vmx_msr_read(&self, n: u32) -> Option<u64> {
-        capability_msr(n, self.model.cr4_bits())
+        capability_msr(n, self.model.cr4_bits(), proc2_absent(&self.model))
     }
 }
 

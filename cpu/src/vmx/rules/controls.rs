@@ -16,7 +16,8 @@ pub(super) const RULES: &[Rule] = rules! {
     "reserved pin-based controls are as the capability MSR says" => |c| PIN.accepts(c.get(PinControls));
     "reserved primary controls are as the capability MSR says" => |c| PROC.accepts(c.get(ProcControls));
     "reserved secondary controls are as the capability MSR says" => |c|
-        !c.proc(proc::SECONDARY) || PROC2.accepts(c.get(ProcControls2));
+        !c.proc(proc::SECONDARY)
+            || PROC2.accepts(c.get(ProcControls2)) && c.get(ProcControls2) & c.proc2_absent == 0;
     "the CR3-target count is at most 4" => |c| c.get(Cr3TargetCount) <= CR3_TARGETS;
     "I/O bitmap A is a page" => |c| !c.proc(proc::IO_BITMAPS) || c.page(IoBitmapA);
     "I/O bitmap B is a page" => |c| !c.proc(proc::IO_BITMAPS) || c.page(IoBitmapB);

@@ -39,6 +39,8 @@ pub struct Check<'a> {
     pub maxphys: u8,
     /// CR4 bits that the processor has.
     pub cr4_allowed: u64,
+    /// Secondary controls that the processor lacks.
+    pub proc2_absent: u64,
     /// EFER.LMA of the processor that executes the entry.
     pub lma: bool,
     /// Bits 7:4 of the virtual TPR, if a rule needs them.

@@ -77,6 +77,7 @@ fn run(v: &Vmcs, a: &Around) -> Result<(), Broken> {
         vmcs: v,
         maxphys: MAXPHYS,
         cr4_allowed: CR4,
+        proc2_absent: 0,
         lma: a.lma,
         vtpr_class: a.vtpr_class,
         link_revision: a.link_revision,
