@@ -288,18 +288,18 @@ impl Cpu {
     }
 
     /// Whether the second page of the instruction that `guard` stands before is still the frame that
-    /// it was decoded from; if not, or if it cannot be fetched now, the block is dropped, and decoding
-    /// the instruction anew finds its bytes or raises its fault.
+    /// it was decoded from; if not, the block is dropped.
     #[cold]
     fn guard(&mut self, guard: *mut Op) -> bool {
         // SAFETY: the guard is the running operation.
         let op = unsafe { &mut *guard };
         let Ok(first) = self.key_at(self.vbase.wrapping_add(op.po as u64)) else { return false };
-        let second = self.key_at(self.vbase.wrapping_add(0x1000));
-        if second.is_ok_and(|key| key.frame == op.disp as u32 as u64) {
+        let next = self.step(self.vbase, 0x1000);
+        if self.key_at(next).is_ok_and(|second| second.frame == op.disp as u32 as u64) {
             op.imm = self.vgen;
             return true;
         }
+        // Decoding it anew meets the fault, if there is one.
         self.code().drop_key(Key { single: op.s != 0, ..first });
         false
     }
