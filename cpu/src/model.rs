@@ -144,6 +144,7 @@ pub const FEATURES: &[Row] = {
     use Word::*;
     &[
         (L1Edx, 0, "fpu", Min32, None),
+        (L1Edx, 1, "vme", Min32, None),
         (L1Edx, 2, "de", Min32, None),
         (L1Edx, 3, "pse", Min32, None),
         (L1Edx, 4, "tsc", Min32, None),

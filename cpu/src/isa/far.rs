@@ -352,9 +352,7 @@ impl Cpu {
 /// `IRET`, `IRETD`, `IRETQ`.
 fn iret<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
     let size = W::BYTES as u64;
-    if cpu.v86() && cpu.rflags_system & flags::IOPL != flags::IOPL {
-        return Err(Trap::GP0);
-    }
+    let vif = cpu.shows_vif(W::BYTES)?;
     cpu.iret_unblocks_nmi();
     if cpu.segmented_mode() && cpu.rflags_system & flags::NT != 0 {
         if cpu.long_mode() {
@@ -366,14 +364,23 @@ fn iret<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
     let rip = cpu.peek(0, W::BYTES)?;
     let selector = cpu.peek(size, W::BYTES)? as u16;
     let image = cpu.peek(2 * size, W::BYTES)?;
-    let mask = cpu.changeable_flags(W::BYTES);
+    let mut mask = cpu.changeable_flags(W::BYTES);
     if !cpu.segmented_mode() {
         let cs = cpu.real_target(selector, rip)?;
+        if vif {
+            cpu.check_vif_image(image)?;
+        }
         let sp = cpu.stack_pointer(3 * size as i64);
         cpu.set_stack_pointer(sp);
         cpu.go_far(cs, rip);
         cpu.change_flags(image, mask);
+        if vif {
+            cpu.load_vif(image);
+        }
         return Ok(());
+    }
+    if cpu.sys.cpl == 0 && W::BYTES > 2 {
+        mask |= flags::VIF | flags::VIP;
     }
     let to_v86 = image & flags::VM != 0 && W::BYTES == 4;
     if to_v86 && cpu.sys.cpl == 0 && !cpu.long_mode() {

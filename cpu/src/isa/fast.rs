@@ -145,8 +145,8 @@ fn write_base<const SEG: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 /// `INT n`.
 fn int_n(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if cpu.v86() && cpu.rflags_system & flags::IOPL != flags::IOPL {
-        return Err(Trap::GP0);
+    if cpu.v86() && cpu.v86_interrupt(i.immediate8())? {
+        return Ok(());
     }
     by_instruction(cpu, i, EventKind::Software, i.immediate8())
 }
@@ -192,44 +192,45 @@ fn bound<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     if index < low || index > high { Err(Trap::fault(vector::BR)) } else { Ok(()) }
 }
 
-/// #GP(0) in virtual-8086 mode below IOPL 3.
-fn v86_sensitive(cpu: &Cpu) -> Outcome {
-    let denied = cpu.v86() && cpu.rflags_system & flags::IOPL != flags::IOPL;
-    if denied { Err(Trap::GP0) } else { Ok(()) }
-}
-
 /// `PUSHF`, `PUSHFD`, `PUSHFQ`.
 fn pushf<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    v86_sensitive(cpu)?;
-    let v = cpu.rflags() & !(flags::VM | flags::RF);
-    cpu.push(W::BYTES, v)
+    let vif = cpu.shows_vif(W::BYTES)?;
+    let real = cpu.rflags() & !(flags::VM | flags::RF);
+    cpu.push(W::BYTES, if vif { cpu.flags_with_vif() } else { real })
 }
 
 /// `POPF`, `POPFD`, `POPFQ`.
 fn popf<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    v86_sensitive(cpu)?;
+    let vif = cpu.shows_vif(W::BYTES)?;
+    if vif {
+        let image = cpu.peek(0, W::BYTES)?;
+        cpu.check_vif_image(image)?;
+    }
     let mask = cpu.changeable_flags(W::BYTES);
     let v = cpu.pop(W::BYTES)? & !flags::RF;
     cpu.change_flags(v, mask);
+    if vif {
+        cpu.load_vif(v);
+    }
     Ok(())
-}
-
-/// #GP(0) where the program may not change IF.
-fn may_change_if(cpu: &Cpu) -> Outcome {
-    let iopl = (cpu.rflags_system >> 12 & 3) as u8;
-    if cpu.protected() && cpu.sys.cpl > iopl { Err(Trap::GP0) } else { Ok(()) }
 }
 
 /// `CLI`.
 fn cli(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    may_change_if(cpu)?;
-    cpu.rflags_system &= !flags::IF;
+    let flag = cpu.interrupt_flag()?;
+    cpu.rflags_system &= !flag;
     Ok(())
 }
 
 /// `STI`: interrupts stay held back for one instruction.
 fn sti(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    may_change_if(cpu)?;
+    if cpu.interrupt_flag()? == flags::VIF {
+        if cpu.rflags_system & flags::VIP != 0 {
+            return Err(Trap::GP0);
+        }
+        cpu.rflags_system |= flags::VIF;
+        return Ok(());
+    }
     if cpu.rflags_system & flags::IF == 0 {
         cpu.rflags_system |= flags::IF;
         cpu.sys.sti_shadow = true;

@@ -37,6 +37,7 @@ pub mod system;
 pub mod unary;
 pub mod usual;
 pub mod vector;
+mod vme;
 pub mod x87;
 pub mod x87_control;
 pub mod x87_functions;
