@@ -58,7 +58,7 @@ impl Event {
     }
 
     /// A fault: its handler returns to the instruction, and RF is set in the flags that are saved.
-    fn is_fault(&self) -> bool {
+    pub(crate) fn is_fault(&self) -> bool {
         self.kind == EventKind::Hardware
             && !matches!(self.vector, vector::DB | vector::DF | vector::MC)
     }

@@ -170,7 +170,10 @@ impl Cpu {
     fn save_task(&mut self, tss: &Segment, source: Source) -> Result<(), Trap> {
         let l = layout(tss.ar & 8 != 0);
         let nt = if source == Source::Iret { flags::NT } else { 0 };
-        let (rip, eflags) = (self.rip, self.rflags() & !nt);
+        // A fault's task returns to the instruction.
+        let fault = source == Source::Gate && self.sys.delivering.is_some_and(|e| e.is_fault());
+        let rf = if fault { flags::RF } else { 0 };
+        let (rip, eflags) = (self.rip, self.rflags() & !nt | rf);
         for (off, v) in [(l.ip, rip), (l.flags, eflags)] {
             let la = tss.base.wrapping_add(off);
             self.store_as(la, &v.to_le_bytes()[..l.size as usize], 0, true)?;
