@@ -533,6 +533,7 @@ impl Cpu {
                 self.sys.sipi_pending = Some(m.vector);
             }
             7 => self.sys.intr = true,
+            // DEPARTURE: there is no system-management mode, so an SMI (2) is lost.
             _ => {}
         }
     }

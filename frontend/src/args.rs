@@ -266,6 +266,15 @@ mod tests {
     }
 
     #[test]
+    fn cpu_models() {
+        assert_eq!(run("run -kernel K -cpu v3,-avx2").cpu, "v3,-avx2");
+        match parse(words("run -cpu help")) {
+            Err(Asked::Text(text)) => assert!(text.contains("min32") && text.contains("avx2")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn host_and_main_job() {
         let args = parse(words("--limit-instructions 5")).unwrap();
         assert!(args.verb.is_none());
