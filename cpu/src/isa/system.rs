@@ -324,8 +324,15 @@ fn invpcid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     Ok(())
 }
 
-/// `CLFLUSH`, `CLFLUSHOPT`, `CLWB`: faults as a load of a byte does.
+/// `CLFLUSH`, `CLFLUSHOPT`, `CLWB`: faults as a load of a byte does, but code need not be readable. SDM
+/// vol. 2, "CLFLUSH".
 fn flush_line(cpu: &mut Cpu, i: &Instruction) -> Outcome {
+    let (s, off) = (crate::operand::segment_number(i.memory_segment()), cpu.ea(i));
+    let g = cpu.sys.seg[s];
+    let code = s == seg::CS && cpu.protected() && !cpu.v86() && !cpu.is_64();
+    if code && off <= g.limit as u64 {
+        return cpu.load_at::<u8>(s, g.base.wrapping_add(off) as u32 as u64).map(drop);
+    }
     cpu.load_operand::<u8>(i).map(drop)
 }
 
