@@ -5,6 +5,7 @@ use crate::status::Failure;
 use crate::values::{self, DebugExit, Serial};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
+use platform::machine::CodeOptions;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -77,6 +78,10 @@ pub(crate) struct Run {
     /// isa-debug-exit,iobase=PORT,iosize=N
     #[arg(long, value_name = "DEVICE", value_parser = values::device)]
     pub(crate) device: Option<DebugExit>,
+    /// Cuts and keeps decoded code otherwise: interpreter,block=N,cache=N,fuse=on|off (instructions in a
+    /// block, operations in the cache); never changes what a guest sees
+    #[arg(long, value_name = "WORDS", value_parser = values::accel)]
+    pub(crate) accel: Option<CodeOptions>,
     #[command(flatten)]
     pub(crate) trace: Trace,
 }
@@ -111,6 +116,10 @@ pub(crate) struct Host {
     /// The machine's memory [default: what the domains need]
     #[arg(long, value_name = "SIZE", value_parser = values::memory)]
     pub(crate) memory: Option<u64>,
+    /// Cuts and keeps decoded code otherwise: interpreter,block=N,cache=N,fuse=on|off (instructions in a
+    /// block, operations in the cache); never changes what a guest sees
+    #[arg(long, value_name = "WORDS", value_parser = values::accel)]
+    pub(crate) accel: Option<CodeOptions>,
     #[command(flatten)]
     pub(crate) trace: Trace,
 }
@@ -123,7 +132,7 @@ pub(crate) struct Image {
 }
 
 /// QEMU's names, and whether a value follows.
-const QEMU: [(&str, bool); 12] = [
+const QEMU: [(&str, bool); 13] = [
     ("kernel", true),
     ("initrd", true),
     ("append", true),
@@ -134,6 +143,7 @@ const QEMU: [(&str, bool); 12] = [
     ("display", true),
     ("no-reboot", false),
     ("device", true),
+    ("accel", true),
     ("d", true),
     ("D", true),
 ];
@@ -312,7 +322,7 @@ mod tests {
         check_error(
             "host --vga",
             "unexpected argument '--vga' found; accepted are --dom0, --domu, --config, \
-             --until-domus-end, --memory, -d, -D, --limit-instructions, --limit-seconds",
+             --until-domus-end, --memory, -accel, -d, -D, --limit-instructions, --limit-seconds",
         );
         check_error(
             "host --config F --dom0 kernel=K",

@@ -164,6 +164,7 @@ fn boot(launch: &Launch) -> Result<Machine, Failure> {
         cpu_model: launch.cpu.clone(),
         debug_exit: launch.debug_exit.map(|device| (device.base, device.size)),
         trace: trace_items(&launch.trace),
+        code: launch.code,
     };
     let mut machine = Machine::new(&config).map_err(Failure::input)?;
     let modules: Vec<BootModule<'_>> =

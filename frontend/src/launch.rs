@@ -6,6 +6,7 @@ use crate::files;
 use crate::status::Failure;
 use crate::values::{self, DebugExit, Serial};
 use platform::boot::{self, Format};
+use platform::machine::CodeOptions;
 
 /// The bundled hypervisor and its embedded guests, built by build.rs.
 pub(crate) const HYPERVISOR: &[u8] = include_bytes!(env!("STRATA_HYPERVISOR_ELF"));
@@ -35,6 +36,7 @@ pub(crate) struct Launch {
     pub(crate) no_reboot: bool,
     pub(crate) serials: Vec<Serial>,
     pub(crate) trace: Trace,
+    pub(crate) code: CodeOptions,
     /// The domains on the machine, in the hypervisor's order; none on a bare machine.
     pub(crate) domains: Vec<String>,
 }
@@ -86,6 +88,7 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         no_reboot: true,
         serials: vec![Serial::Stdio],
         trace: host.trace.clone(),
+        code: host.accel.unwrap_or_default(),
         domains: domains.into_iter().map(|d| d.name).collect(),
     })
 }
@@ -132,6 +135,7 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
         no_reboot: run.no_reboot,
         serials: if no_serial { vec![Serial::Stdio] } else { run.serial },
         trace: run.trace,
+        code: run.accel.unwrap_or_default(),
         domains: Vec::new(),
     })
 }

@@ -1,5 +1,6 @@
 //! The values of flags: sizes, counts, consoles, and QEMU's `key=value,key=value` words.
 
+use platform::machine::CodeOptions;
 use std::path::PathBuf;
 
 /// An error's text: what is accepted.
@@ -86,6 +87,28 @@ pub(crate) fn device(text: &str) -> Parsed<DebugExit> {
         }
     }
     Ok(device)
+}
+
+/// `interpreter,block=,cache=,fuse=`.
+pub(crate) fn accel(text: &str) -> Parsed<CodeOptions> {
+    let accepted = || {
+        let longest = CodeOptions::MAX_BLOCK;
+        format!("accepted is interpreter,block=1..{longest},cache=1..,fuse=on|off")
+    };
+    let (name, rest) = text.split_once(',').unwrap_or((text, ""));
+    if name != "interpreter" {
+        return Err(accepted());
+    }
+    let mut options = CodeOptions::default();
+    for (key, value) in words(rest)? {
+        match (key.as_str(), value.as_str(), value.parse()) {
+            ("block", _, Ok(n @ 1..=CodeOptions::MAX_BLOCK)) => options.block = n,
+            ("cache", _, Ok(n @ 1..)) => options.cache = n,
+            ("fuse", "on" | "off", _) => options.fuse = value == "on",
+            _ => return Err(accepted()),
+        }
+    }
+    Ok(options)
 }
 
 /// A port number, decimal or with `0x`.
@@ -197,6 +220,20 @@ mod tests {
             check(device(text), accepted);
         }
         check(device("isa-debug-exit,iobase"), "'iobase' is not of the form key=value");
+    }
+
+    #[test]
+    fn accels() {
+        let accepted = "accepted is interpreter,block=1..64,cache=1..,fuse=on|off";
+        for wrong in
+            ["", "tcg", "interpreter,block=0", "interpreter,block=65", "interpreter,fuse=1"]
+        {
+            check(accel(wrong), accepted);
+        }
+        check(
+            accel("interpreter,block=1,cache=7,fuse=off"),
+            "CodeOptions { block: 1, cache: 7, fuse: false }",
+        );
     }
 
     #[test]

@@ -22,8 +22,28 @@ use serde::Serialize;
 
 /// How far a processor runs ahead of the others.
 pub const QUANTUM: u64 = 20_000;
-/// Operations that the code cache holds, 32 bytes each.
-const CODE_BUDGET: usize = 2 << 20;
+
+/// How decoded code is cut and kept: a matter of speed only, no guest can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeOptions {
+    /// Longest block in instructions, 1 to [`CodeOptions::MAX_BLOCK`].
+    pub block: usize,
+    /// Operations that the cache holds, 32 bytes each, from 1.
+    pub cache: usize,
+    /// Whether one handler may do several instructions.
+    pub fuse: bool,
+}
+
+impl CodeOptions {
+    /// The longest block there is.
+    pub const MAX_BLOCK: usize = cpu::decode::MAX_BLOCK;
+}
+
+impl Default for CodeOptions {
+    fn default() -> CodeOptions {
+        CodeOptions { block: CodeOptions::MAX_BLOCK, cache: 2 << 20, fuse: true }
+    }
+}
 
 /// What a machine is made of.
 #[derive(Clone, Debug)]
@@ -38,6 +58,8 @@ pub struct Config {
     pub debug_exit: Option<(u16, u16)>,
     /// What is written down for [`Machine::take_trace`].
     pub trace: TraceItems,
+    /// How decoded code is cut and kept.
+    pub code: CodeOptions,
 }
 
 /// What is booted.
@@ -174,7 +196,7 @@ impl Machine {
             config: config.clone(),
             map,
             mmu,
-            code: CodeCache::new(CODE_BUDGET),
+            code: code_cache(config.code),
             cpus: (0..config.vcpus).map(processor).collect(),
             chipset: Chipset { board: board(config, &map), messages: Vec::new() },
             trace: String::new(),
@@ -399,6 +421,13 @@ fn feed(hasher: &mut blake3::Hasher, value: &impl Serialize) {
 /// What `-cpu help` prints: models and features.
 pub fn cpu_help() -> String {
     Model::help()
+}
+
+fn code_cache(options: CodeOptions) -> CodeCache {
+    let mut code = CodeCache::new(options.cache);
+    code.max_block = options.block.clamp(1, CodeOptions::MAX_BLOCK);
+    code.fuse = options.fuse;
+    code
 }
 
 fn board(config: &Config, map: &MemoryMap) -> Board {
