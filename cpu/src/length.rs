@@ -118,8 +118,8 @@ mod tests {
         // Undefined opcodes of the maps with one shape.
         check(64, "666764f264460f3aca847b", true);
         check(64, "6764f264460f3aca847b", false);
-        check(64, "2e2e2e2e2e2e2e0f38ff84", false);
-        check(64, "2e2e2e2e2e2e2e2e0f38ff84", true);
+        check(64, "2e2e2e2e2e2e0f38ff84", false);
+        check(64, "2e2e2e2e2e2e2e0f38ff84", true);
         check(16, "2e2e2e2e2e2e2e2e0f38ff84", false);
         check(16, "672e2e2e2e2e2e2e0f38ff84", true);
         check(64, "26f23e64f2c4c305c7bfc7e4001000", false);
