@@ -1,5 +1,4 @@
 //! What follows from control registers and segments: code mode, paging regime, TLB view.
-#![expect(unsafe_code, reason = "keeps the TLB view's address")]
 
 use crate::flags;
 use crate::state::{CodeMode, Cpu, Segment, ar, seg};
@@ -206,15 +205,4 @@ impl Cpu {
 
 /// A TLB that never hits, for when every access has to be looked at. Never written: fills
 /// go to the bank.
-struct Miss([mmu::TlbEntry; mmu::TLB_ENTRIES]);
-// SAFETY: never written.
-unsafe impl Sync for Miss {}
-static MISS: Miss = Miss({
-    let mut entries = [mmu::TlbEntry::empty(0); mmu::TLB_ENTRIES];
-    let mut i = 0;
-    while i < entries.len() {
-        entries[i] = mmu::TlbEntry::empty(i);
-        i += 1;
-    }
-    entries
-});
+static MISS: mmu::TlbView = mmu::TlbView::EMPTY;

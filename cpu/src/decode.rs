@@ -240,7 +240,7 @@ impl<'a> Builder<'a> {
             self.fall_through();
         }
         if self.fuse {
-            isa::pairs::join(&mut self.ops);
+            isa::profile::specialise(&mut self.ops);
         }
         let stubs = self.ops.len();
         for at in 0..self.branches.len() {
@@ -272,7 +272,7 @@ impl<'a> Builder<'a> {
             x: slot::ZERO,
             n: k as u16 + 1,
             po: i.ip() as u16,
-            sc: 0,
+            sc: 1,
             seg: slot::ZERO,
             len: i.len() as u8,
             k: 0,
@@ -390,7 +390,7 @@ impl<'a> Builder<'a> {
         let (base, index) = (i.memory_base(), i.memory_index());
         op.b = register_slot(base);
         op.x = register_slot(index);
-        op.sc = i.memory_index_scale().trailing_zeros() as u8;
+        op.sc = i.memory_index_scale() as u8;
         op.disp = i.memory_displacement64() as i32;
         let far = base == Register::RIP && op.disp as u64 != i.memory_displacement64();
         if far {

@@ -13,7 +13,7 @@
 use crate::mem::{FastMem, Mem, SlowMem};
 use crate::op::{Op, kind};
 use crate::plain::Side;
-use crate::state::Cpu;
+use crate::state::{Cpu, gpr};
 use mmu::TlbEntry;
 
 /// What a handler body says comes next.
@@ -28,16 +28,25 @@ pub enum Flow {
     Exit,
 }
 
-/// Bits of [`Sem::USES`].
+/// What [`Sem::READS`] and [`Sem::SETS`] are made of. The low sixteen bits are registers that the
+/// instruction names by itself, by number.
 pub mod uses {
-    /// Reads the register in `d`.
-    pub const D: u8 = 1;
-    /// Reads the register in `s`.
-    pub const S: u8 = 2;
-    /// Reads the register in `b`.
-    pub const B: u8 = 4;
-    /// Writes the register in `d`.
-    pub const SETS_D: u8 = 8;
+    /// The register in `d`.
+    pub const D: u32 = 1 << 16;
+    /// The register in `s`.
+    pub const S: u32 = 1 << 17;
+    /// The register in `b`.
+    pub const B: u32 = 1 << 18;
+    /// The register in `x`.
+    pub const X: u32 = 1 << 19;
+    /// Any register.
+    pub const ANY: u32 = 1 << 20;
+    /// The stack pointer.
+    pub const RSP: u32 = 1 << crate::state::gpr::RSP;
+    /// The accumulator.
+    pub const RAX: u32 = 1 << crate::state::gpr::RAX;
+    /// The count register.
+    pub const RCX: u32 = 1 << crate::state::gpr::RCX;
 }
 
 /// The body of a handler. A framed one does nothing but [`Flow::Next`] or [`Flow::Slow`] in its hot form.
@@ -45,9 +54,12 @@ pub trait Sem {
     /// Whether the body needs a stack frame (locals whose address it takes): then it runs in a function
     /// of its own, because a frame stands in the way of the tail call.
     const FRAMED: bool = false;
-    /// Which registers of its operation the body reads and writes, see [`uses`]; what is not said is not
-    /// made use of.
-    const USES: u8 = 0;
+    /// Which registers the body reads, see [`uses`]; what is not said is not made use of.
+    const READS: u32 = 0;
+    /// Which registers the body may write.
+    const SETS: u32 = uses::ANY;
+    /// How many bits of `d` the body writes; with 32 or more it writes the whole.
+    const BITS: u32 = 64;
 
     /// Does the operation.
     ///
@@ -69,97 +81,236 @@ unsafe fn stop_at(next: *const Op, cpu: *mut Cpu) {
     (*cpu).set_rip_at((*next).po);
 }
 
+/// The guest registers that travel in host registers from handler to handler. They are written through:
+/// [`Cpu::regs`] is exact at every moment, so that whoever wants may read it there.
+///
+/// RCX comes second because the second of them is in the host's RCX, where shifts want their counts.
+pub const PINNED: [usize; 4] = [gpr::RDX, gpr::RCX, gpr::RAX, gpr::RSI];
+
+/// Which registers a handler's operation has, four bits each for `d`, `s`, `b`, `x`.
+pub mod class {
+    use super::{PINNED, uses};
+
+    /// One that is not pinned.
+    pub const MEMORY: u16 = 4;
+    /// Not known.
+    pub const ANY: u16 = 5;
+    /// Nothing known of any.
+    pub const UNKNOWN: u16 = 0x5555;
+
+    /// The class of the register at `offset` (see [`crate::op::Op`]).
+    pub fn of(offset: u8) -> u16 {
+        let pinned = PINNED.iter().position(|&r| r == offset as usize / 8);
+        match pinned {
+            Some(k) if offset.is_multiple_of(8) => k as u16,
+            Some(_) => ANY,
+            None => MEMORY,
+        }
+    }
+
+    /// The two operands of a handler that `used` names, by which it is told from its variants.
+    pub const fn operands(used: u32) -> [u32; 2] {
+        let first = if used & uses::D != 0 { 0 } else { 1 };
+        let second = match used {
+            _ if used & uses::X != 0 => 3,
+            _ if used & uses::B != 0 => 2,
+            _ => 1,
+        };
+        [first, second]
+    }
+
+    /// The classes of a handler whose operands (see [`operands`]) have classes `a` and `b`.
+    pub const fn code(used: u32, a: u16, b: u16) -> u16 {
+        let [first, second] = operands(used);
+        let mut code = UNKNOWN;
+        if used & (uses::D << first) != 0 {
+            code = code & !(0xf << (4 * first)) | a << (4 * first);
+        }
+        if second != first && used & (uses::D << second) != 0 {
+            code = code & !(0xf << (4 * second)) | b << (4 * second);
+        }
+        code
+    }
+}
+
 #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
 mod threaded {
     use super::*;
+    use std::hint::assert_unchecked;
 
-    /// Runs an operation and all that follow, until one leaves; returns the instructions left.
-    pub type Handler =
-        unsafe extern "sysv64" fn(*const Op, *mut Cpu, *mut TlbEntry, Spare, i64) -> i64;
+    /// Runs an operation and all that follow, until one leaves. Behind operation and processor come the
+    /// [`PINNED`] registers.
+    pub type Handler = unsafe extern "sysv64" fn(*const Op, *mut Cpu, u64, u64, u64, u64);
 
-    /// Nothing: keeps RCX free in all handlers, which shifts need for their counts.
-    type Spare = std::mem::MaybeUninit<u64>;
-    const SPARE: Spare = Spare::uninit();
+    /// Goes on at `$op` with pinned registers `$pins`.
+    macro_rules! go {
+        ($op:expr, $cpu:expr, $pins:expr) => {{
+            let (op, pins) = ($op, $pins);
+            return ((*op).f)(op, $cpu, pins[0], pins[1], pins[2], pins[3]);
+        }};
+    }
 
-    pub(super) unsafe extern "sysv64" fn hot<S: Sem>(
+    /// Tells the compiler that a register is at `offset`, and what it holds, if its class says so.
+    #[inline(always)]
+    unsafe fn operand(class: u16, offset: u8, cpu: *mut Cpu, pins: [u64; 4]) {
+        if class < class::MEMORY {
+            let k = class as usize;
+            // SAFETY: whoever chose this handler has compared them.
+            assert_unchecked(offset == 8 * PINNED[k] as u8);
+            // SAFETY: pinned registers are written through.
+            assert_unchecked((*cpu).regs[PINNED[k]] == pins[k]);
+        }
+    }
+
+    /// Tells the compiler where the registers that `S` reads are, so that it reads no memory for them.
+    #[inline(always)]
+    unsafe fn believe<S: Sem, const C: u16>(op: *const Op, cpu: *mut Cpu, pins: [u64; 4]) {
+        operand(C & 15, (*op).d, cpu, pins);
+        operand(C >> 4 & 15, (*op).s, cpu, pins);
+        operand(C >> 8 & 15, (*op).b, cpu, pins);
+        operand(C >> 12, (*op).x, cpu, pins);
+        fixed::<S>(0, cpu, pins);
+        fixed::<S>(1, cpu, pins);
+        fixed::<S>(2, cpu, pins);
+        fixed::<S>(3, cpu, pins);
+    }
+
+    #[inline(always)]
+    unsafe fn fixed<S: Sem>(k: usize, cpu: *mut Cpu, pins: [u64; 4]) {
+        if S::READS >> PINNED[k] & 1 != 0 {
+            // SAFETY: as in `operand`.
+            assert_unchecked((*cpu).regs[PINNED[k]] == pins[k]);
+        }
+    }
+
+    /// Pinned register `k` behind `S`.
+    #[inline(always)]
+    unsafe fn pin<S: Sem, const C: u16>(k: usize, cpu: *mut Cpu, pins: [u64; 4]) -> u64 {
+        let d = C & 15;
+        let now = (*cpu).regs[PINNED[k]];
+        let sets_d = S::SETS & uses::D != 0;
+        if S::SETS & uses::ANY != 0 || sets_d && d == class::ANY || S::SETS >> PINNED[k] & 1 != 0 {
+            now
+        } else if !sets_d || d != k as u16 {
+            pins[k]
+        } else if S::BITS >= 32 {
+            now
+        } else {
+            // Not read whole, which the host would have to wait for.
+            let p = &raw const (*cpu).regs[PINNED[k]];
+            let (part, mask) = match S::BITS {
+                8 => ((p as *const u8).read() as u64, 0xff),
+                _ => ((p as *const u16).read() as u64, 0xffff),
+            };
+            pins[k] & !mask | part
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn behind<S: Sem, const C: u16>(cpu: *mut Cpu, pins: [u64; 4]) -> [u64; 4] {
+        [
+            pin::<S, C>(0, cpu, pins),
+            pin::<S, C>(1, cpu, pins),
+            pin::<S, C>(2, cpu, pins),
+            pin::<S, C>(3, cpu, pins),
+        ]
+    }
+
+    #[inline(always)]
+    unsafe fn reloaded(cpu: *mut Cpu) -> [u64; 4] {
+        PINNED.map(|r| (*cpu).regs[r])
+    }
+
+    /// Charges the block of `op`; whether to go on.
+    #[inline(always)]
+    unsafe fn charge(op: *const Op, cpu: *mut Cpu) -> bool {
+        let left = (*cpu).left - (*op).n as i64;
+        (*cpu).left = left;
+        left >= 0
+    }
+
+    pub(super) unsafe extern "sysv64" fn hot<S: Sem, const C: u16>(
         op: *const Op,
         cpu: *mut Cpu,
-        tlb: *mut TlbEntry,
-        _: Spare,
-        ic: i64,
-    ) -> i64 {
+        a: u64,
+        b: u64,
+        c: u64,
+        d: u64,
+    ) {
         if S::FRAMED {
-            let next = framed::<S>(op, cpu, ic, tlb);
-            let ic = (*cpu).ic;
+            let next = framed::<S>(op, cpu);
             if next.is_null() {
-                return ic;
+                return;
             }
-            return ((*next).f)(next, cpu, tlb, SPARE, ic);
+            go!(next, cpu, reloaded(cpu));
         }
-        match S::run::<FastMem>(op, cpu, tlb) {
-            Flow::Next(k) => {
-                let next = op.add(k);
-                ((*next).f)(next, cpu, tlb, SPARE, ic)
-            }
+        let pins = [a, b, c, d];
+        believe::<S, C>(op, cpu, pins);
+        match S::run::<FastMem>(op, cpu, (*cpu).tlb) {
+            Flow::Next(k) => go!(op.add(k), cpu, behind::<S, C>(cpu, pins)),
             Flow::Taken(link) => {
-                let ic = ic - (*op).n as i64;
-                if ic < 0 {
-                    return late(link, cpu, ic);
+                if charge(op, cpu) {
+                    go!(link, cpu, behind::<S, C>(cpu, pins));
                 }
-                ((*link).f)(link, cpu, tlb, SPARE, ic)
+                late(link, cpu, a, b, c, d)
             }
-            Flow::Slow => cold::<S>(op, cpu, tlb, SPARE, ic),
-            Flow::Exit => ic - (*op).n as i64,
+            Flow::Slow => cold::<S>(op, cpu, a, b, c, d),
+            Flow::Exit => (*cpu).left -= (*op).n as i64,
         }
     }
 
     /// Two operations in a row with one hand-over less. `LINK` (one of [`uses`]) is the register of the
     /// second that the first has just written.
-    pub(super) unsafe extern "sysv64" fn pair<A: Sem, B: Sem, const LINK: u8>(
+    pub(super) unsafe extern "sysv64" fn pair<
+        A: Sem,
+        B: Sem,
+        const CA: u16,
+        const CB: u16,
+        const LINK: u32,
+    >(
         op: *const Op,
         cpu: *mut Cpu,
-        tlb: *mut TlbEntry,
-        _: Spare,
-        ic: i64,
-    ) -> i64 {
+        a: u64,
+        b: u64,
+        c: u64,
+        d: u64,
+    ) {
+        let pins = [a, b, c, d];
+        believe::<A, CA>(op, cpu, pins);
         if LINK != 0 {
             // SAFETY: whoever chose this handler has compared them. The compiler then keeps the value in
             // a host register, which is faster than to store it and load it again.
-            std::hint::assert_unchecked((*op).d == linked(&*op.add(1), LINK));
+            assert_unchecked((*op).d == linked(&*op.add(1), LINK));
         }
-        match A::run::<FastMem>(op, cpu, tlb) {
+        match A::run::<FastMem>(op, cpu, (*cpu).tlb) {
             Flow::Next(_) => {}
             Flow::Taken(link) => {
-                let ic = ic - (*op).n as i64;
-                if ic < 0 {
-                    return late(link, cpu, ic);
+                if charge(op, cpu) {
+                    go!(link, cpu, behind::<A, CA>(cpu, pins));
                 }
-                return ((*link).f)(link, cpu, tlb, SPARE, ic);
+                return late(link, cpu, a, b, c, d);
             }
-            _ => return cold::<A>(op, cpu, tlb, SPARE, ic),
+            _ => return cold::<A>(op, cpu, a, b, c, d),
         }
+        let pins = behind::<A, CA>(cpu, pins);
         let op = op.add(1);
-        match B::run::<FastMem>(op, cpu, tlb) {
-            Flow::Next(k) => {
-                let next = op.add(k);
-                ((*next).f)(next, cpu, tlb, SPARE, ic)
-            }
+        believe::<B, CB>(op, cpu, pins);
+        match B::run::<FastMem>(op, cpu, (*cpu).tlb) {
+            Flow::Next(k) => go!(op.add(k), cpu, behind::<B, CB>(cpu, pins)),
             Flow::Taken(link) => {
-                let ic = ic - (*op).n as i64;
-                if ic < 0 {
-                    return late(link, cpu, ic);
+                if charge(op, cpu) {
+                    go!(link, cpu, behind::<B, CB>(cpu, pins));
                 }
-                ((*link).f)(link, cpu, tlb, SPARE, ic)
+                late(link, cpu, a, b, c, d)
             }
-            _ => cold::<B>(op, cpu, tlb, SPARE, ic),
+            _ => cold::<B>(op, cpu, a, b, c, d),
         }
     }
 
     #[cold]
     #[inline(never)]
-    unsafe extern "sysv64" fn late(link: *const Op, cpu: *mut Cpu, ic: i64) -> i64 {
+    unsafe extern "sysv64" fn late(link: *const Op, cpu: *mut Cpu, _: u64, _: u64, _: u64, _: u64) {
         stop_at(link, cpu);
-        ic
     }
 
     /// The cold twin of a handler. The body runs in a function of its own, so that locals whose address it
@@ -169,68 +320,71 @@ mod threaded {
     unsafe extern "sysv64" fn cold<S: Sem>(
         op: *const Op,
         cpu: *mut Cpu,
-        tlb: *mut TlbEntry,
-        _: Spare,
-        ic: i64,
-    ) -> i64 {
-        let next = step::<S>(op, cpu, ic, tlb);
-        let ic = (*cpu).ic;
+        _: u64,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) {
+        let next = step::<S>(op, cpu);
         if next.is_null() {
-            return ic;
+            return;
         }
-        ((*next).f)(next, cpu, tlb, SPARE, ic)
+        go!(next, cpu, reloaded(cpu));
     }
 
     /// Does one operation of a framed body; as [`step`].
     #[inline(never)]
-    unsafe fn framed<S: Sem>(
-        op: *const Op,
-        cpu: *mut Cpu,
-        ic: i64,
-        tlb: *mut TlbEntry,
-    ) -> *const Op {
-        match S::run::<FastMem>(op, cpu, tlb) {
-            Flow::Next(k) => {
-                (*cpu).ic = ic;
-                op.add(k)
-            }
-            _ => step::<S>(op, cpu, ic, tlb),
+    unsafe fn framed<S: Sem>(op: *const Op, cpu: *mut Cpu) -> *const Op {
+        match S::run::<FastMem>(op, cpu, (*cpu).tlb) {
+            Flow::Next(k) => op.add(k),
+            _ => step::<S>(op, cpu),
         }
     }
 
-    /// Does one operation with [`SlowMem`]: the next, or null to leave; the instructions left in `cpu.ic`.
+    /// Does one operation with [`SlowMem`]: the next, or null to leave.
     #[inline(never)]
-    unsafe fn step<S: Sem>(op: *const Op, cpu: *mut Cpu, ic: i64, tlb: *mut TlbEntry) -> *const Op {
-        (*cpu).op = op;
-        (*cpu).ic = ic - before(op);
-        let (next, charged) = match S::run::<SlowMem>(op, cpu, tlb) {
-            Flow::Next(k) => (op.add(k), (*cpu).leave),
-            Flow::Taken(link) => (link, true),
-            Flow::Slow => {
-                stop_at(op, cpu);
-                return std::ptr::null();
-            }
-            Flow::Exit => {
-                (*cpu).ic = ic - (*op).n as i64;
-                return std::ptr::null();
-            }
-        };
-        let ic = if charged { ic - (*op).n as i64 } else { ic };
-        (*cpu).ic = ic;
-        if charged && (ic < 0 || (*cpu).leave) {
-            stop_at(next, cpu);
-            return std::ptr::null();
-        }
-        next
+    unsafe fn step<S: Sem>(op: *const Op, cpu: *mut Cpu) -> *const Op {
+        slow::<S>(op, cpu)
     }
 
-    /// Runs from `op` until something leaves; returns the instructions left.
+    /// Runs from `op` until something leaves.
     ///
     /// # Safety
     /// As [`Sem::run`].
-    pub unsafe fn run(op: *const Op, cpu: *mut Cpu, ic: i64) -> i64 {
-        ((*op).f)(op, cpu, (*cpu).tlb, SPARE, ic)
+    pub unsafe fn run(op: *const Op, cpu: *mut Cpu) {
+        let pins = reloaded(cpu);
+        ((*op).f)(op, cpu, pins[0], pins[1], pins[2], pins[3])
     }
+}
+
+/// Does one operation with [`SlowMem`]: the next, or null to leave.
+#[inline(always)]
+unsafe fn slow<S: Sem>(op: *const Op, cpu: *mut Cpu) -> *const Op {
+    let left = (*cpu).left;
+    (*cpu).op = op;
+    (*cpu).ic = left - before(op);
+    let (next, charged) = match S::run::<SlowMem>(op, cpu, (*cpu).tlb) {
+        Flow::Next(k) => (op.add(k), (*cpu).leave),
+        Flow::Taken(link) => (link, true),
+        Flow::Slow => {
+            stop_at(op, cpu);
+            (*cpu).left = (*cpu).ic;
+            return std::ptr::null();
+        }
+        Flow::Exit => {
+            (*cpu).left = left - (*op).n as i64;
+            return std::ptr::null();
+        }
+    };
+    if charged {
+        let left = left - (*op).n as i64;
+        (*cpu).left = left;
+        if left < 0 || (*cpu).leave {
+            stop_at(next, cpu);
+            return std::ptr::null();
+        }
+    }
+    next
 }
 
 #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
@@ -238,75 +392,41 @@ mod looped {
     use super::*;
 
     /// Runs one operation; returns the next, or null to leave.
-    pub type Handler = unsafe fn(*const Op, *mut Cpu, &mut i64, *mut TlbEntry) -> *const Op;
+    pub type Handler = unsafe fn(*const Op, *mut Cpu) -> *const Op;
 
-    pub(super) unsafe fn hot<S: Sem>(
-        op: *const Op,
-        cpu: *mut Cpu,
-        ic: &mut i64,
-        tlb: *mut TlbEntry,
-    ) -> *const Op {
-        match S::run::<FastMem>(op, cpu, tlb) {
-            Flow::Slow => cold::<S>(op, cpu, ic, tlb),
-            flow => finish(flow, op, cpu, ic, false),
+    pub(super) unsafe fn hot<S: Sem>(op: *const Op, cpu: *mut Cpu) -> *const Op {
+        match S::run::<FastMem>(op, cpu, (*cpu).tlb) {
+            Flow::Next(k) => op.add(k),
+            Flow::Taken(link) => {
+                (*cpu).left -= (*op).n as i64;
+                if (*cpu).left < 0 {
+                    stop_at(link, cpu);
+                    return std::ptr::null();
+                }
+                link
+            }
+            Flow::Slow => cold::<S>(op, cpu),
+            Flow::Exit => {
+                (*cpu).left -= (*op).n as i64;
+                std::ptr::null()
+            }
         }
     }
 
     #[cold]
     #[inline(never)]
-    unsafe fn cold<S: Sem>(
-        op: *const Op,
-        cpu: *mut Cpu,
-        ic: &mut i64,
-        tlb: *mut TlbEntry,
-    ) -> *const Op {
-        (*cpu).op = op;
-        (*cpu).ic = *ic - before(op);
-        match S::run::<SlowMem>(op, cpu, tlb) {
-            Flow::Slow => {
-                stop_at(op, cpu);
-                *ic -= before(op);
-                std::ptr::null()
-            }
-            flow => finish(flow, op, cpu, ic, (*cpu).leave),
-        }
+    unsafe fn cold<S: Sem>(op: *const Op, cpu: *mut Cpu) -> *const Op {
+        slow::<S>(op, cpu)
     }
 
-    unsafe fn finish(
-        flow: Flow,
-        op: *const Op,
-        cpu: *mut Cpu,
-        ic: &mut i64,
-        leave: bool,
-    ) -> *const Op {
-        let (next, charged) = match flow {
-            Flow::Next(k) => (op.add(k), leave),
-            Flow::Taken(link) => (link, true),
-            _ => {
-                *ic -= (*op).n as i64;
-                return std::ptr::null();
-            }
-        };
-        if charged {
-            *ic -= (*op).n as i64;
-        }
-        if charged && (*ic < 0 || leave) {
-            stop_at(next, cpu);
-            return std::ptr::null();
-        }
-        next
-    }
-
-    /// Runs from `op` until something leaves; returns the instructions left.
+    /// Runs from `op` until something leaves.
     ///
     /// # Safety
     /// As [`Sem::run`].
-    pub unsafe fn run(mut op: *const Op, cpu: *mut Cpu, mut ic: i64) -> i64 {
-        let tlb = (*cpu).tlb;
+    pub unsafe fn run(mut op: *const Op, cpu: *mut Cpu) {
         while !op.is_null() {
-            op = ((*op).f)(op, cpu, &mut ic, tlb);
+            op = ((*op).f)(op, cpu);
         }
-        ic
     }
 }
 
@@ -315,35 +435,37 @@ pub use looped::{Handler, run};
 #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
 pub use threaded::{Handler, run};
 
-/// The handler that does `S`.
+/// The handler that does `S` on any operands.
 pub const fn handler<S: Sem>() -> Handler {
+    handler_of::<S, { class::UNKNOWN }>()
+}
+
+/// The handler that does `S` on operands of the classes `C`, see [`class`].
+pub const fn handler_of<S: Sem, const C: u16>() -> Handler {
     #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
-    return threaded::hot::<S>;
+    return threaded::hot::<S, C>;
     #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
     looped::hot::<S>
 }
 
 /// The register of `op` that `link` (one of [`uses`]) means.
 #[inline(always)]
-pub fn linked(op: &Op, link: u8) -> u8 {
+pub fn linked(op: &Op, link: u32) -> u8 {
     match link {
         uses::D => op.d,
         uses::S => op.s,
-        _ => op.b,
+        uses::B => op.b,
+        _ => op.x,
     }
 }
 
 /// The handler that does `A` and then `B`, whose operation follows `A`'s. Both keep their records: what
-/// stops between them goes on with `B`'s own handler. Neither is framed, leaves the block otherwise than by
-/// a branch, or is followed by a link if it is `A`. Where dispatch is a loop it is `A`'s own handler.
-/// `LINK` says which register of `B`'s operation is `A`'s `d`, as far as is made use of.
-pub const fn pair<A: Sem, B: Sem, const LINK: u8>() -> Handler {
+/// stops between them goes on with `B`'s own handler. Neither is framed, and `A` is followed by no link.
+/// Where dispatch is a loop it is `A`'s own handler. `LINK` says which register of `B`'s operation is
+/// `A`'s `d`, if that is made use of.
+pub const fn pair<A: Sem, B: Sem, const CA: u16, const CB: u16, const LINK: u32>() -> Handler {
     #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
-    return if A::USES & uses::SETS_D != 0 && B::USES & LINK != 0 {
-        threaded::pair::<A, B, LINK>
-    } else {
-        threaded::pair::<A, B, 0>
-    };
+    return threaded::pair::<A, B, CA, CB, LINK>;
     #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
     looped::hot::<A>
 }

@@ -1,6 +1,7 @@
 //! Memory as handlers see it: a TLB hit in [`FastMem`], everything else in [`SlowMem`].
 #![expect(unsafe_code, reason = "TLB entries hold host addresses")]
 
+use crate::dispatch::uses;
 use crate::op::{Op, kind, slot};
 use crate::state::Cpu;
 use crate::word::Word;
@@ -169,6 +170,9 @@ impl Mem for SlowMem {
 
 /// How an operation computes its memory operand's address.
 pub trait Address {
+    /// Registers that it reads, see [`uses`].
+    const READS: u32 = uses::B;
+
     /// The offset in the segment.
     ///
     /// # Safety
@@ -206,9 +210,12 @@ impl Address for Base {
 }
 
 impl Address for Index {
+    const READS: u32 = uses::X;
+
     #[inline(always)]
     unsafe fn offset(op: &Op, cpu: *mut Cpu) -> u64 {
-        reg(cpu, op.b).wrapping_add(reg(cpu, op.x) << op.sc).wrapping_add(op.disp as i64 as u64)
+        let index = reg(cpu, op.x).wrapping_mul(op.sc as u64);
+        reg(cpu, op.b).wrapping_add(index).wrapping_add(op.disp as i64 as u64)
     }
     #[inline(always)]
     unsafe fn linear<M: Mem>(op: &Op, cpu: *mut Cpu, _: usize, _: bool) -> Option<u64> {

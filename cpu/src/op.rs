@@ -25,7 +25,7 @@ pub struct Op {
     pub n: u16,
     /// Offset of the instruction in its page.
     pub po: u16,
-    /// log2 of the index scale.
+    /// Scale of the index: 1, 2, 4 or 8. A multiplication leaves the host's RCX alone.
     pub sc: u8,
     /// Slot of the segment base that the address adds.
     pub seg: u8,

@@ -28,6 +28,7 @@ impl Cpu {
             vgen_mix: 0,
             io: false,
             two_pages: 8192,
+            left: 0,
             seen_drops: 0,
             rflags_system: 0,
             rip: 0,

@@ -117,9 +117,10 @@ impl Cpu {
         self.before_step(stepping);
         let budget = if single { 0 } else { remaining - longest };
         self.end = now.wrapping_add(budget as u64);
+        self.left = budget;
         // SAFETY: `op` starts a live block; the environment is set.
-        let left = unsafe { dispatch::run(op, self, budget) };
-        self.ic = left;
+        unsafe { dispatch::run(op, self) };
+        self.ic = self.left;
         match self.trap.take() {
             Some(Trap::Again) => {
                 self.ic -= 1;

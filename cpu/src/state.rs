@@ -241,6 +241,10 @@ pub struct Cpu {
     pub io: bool,
     /// Always 8192: a part of a displacement that does not fit [`Op::disp`].
     pub two_pages: u64,
+    /// Instructions left at the begin of the running block; valid while blocks run.
+    pub left: i64,
+    /// The current TLB view.
+    pub tlb: *mut TlbEntry,
     /// RFLAGS without the lazy status flags.
     pub rflags_system: u64,
     /// Count of block drops that `jumps` is up to date with.
@@ -255,8 +259,6 @@ pub struct Cpu {
     pub op: *const Op,
     /// Why the last handler stopped.
     pub trap: Option<Trap>,
-    /// The current TLB view.
-    pub tlb: *mut TlbEntry,
     /// System registers.
     pub sys: System,
     /// x87, MMX, SSE, AVX.

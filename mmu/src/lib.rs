@@ -35,4 +35,4 @@ pub use mmu::{Limits, Mmu, Stats};
 pub use paging::pdptes_valid;
 pub use ram::{Ram, RamError};
 pub use regime::{Access, AccessKind, Eptp, Fault, Mode, Regime, View};
-pub use tlb::{TLB_BAD, TLB_ENTRIES, TlbEntry};
+pub use tlb::{TLB_BAD, TLB_ENTRIES, TlbEntry, TlbView};

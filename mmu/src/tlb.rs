@@ -61,6 +61,23 @@ impl TlbEntry {
     }
 }
 
+/// The entries of one view.
+#[repr(C, align(4096))]
+pub struct TlbView(pub [TlbEntry; TLB_ENTRIES]);
+
+impl TlbView {
+    /// Entries that never match.
+    pub const EMPTY: TlbView = {
+        let mut all = [TlbEntry::empty(0); TLB_ENTRIES];
+        let mut index = 1;
+        while index < TLB_ENTRIES {
+            all[index] = TlbEntry::empty(index);
+            index += 1;
+        }
+        TlbView(all)
+    };
+}
+
 /// One translation for execution.
 #[derive(Clone, Copy)]
 struct ExecEntry {
@@ -114,8 +131,7 @@ unsafe impl Send for TlbBank {}
 
 impl TlbBank {
     pub(crate) fn new() -> TlbBank {
-        let all: Box<[TlbEntry]> =
-            (0..VIEWS * TLB_ENTRIES).map(|i| TlbEntry::empty(i % TLB_ENTRIES)).collect();
+        let all: Box<[TlbView]> = (0..VIEWS).map(|_| TlbView::EMPTY).collect();
         TlbBank {
             regime: None,
             role: 0,
@@ -247,7 +263,7 @@ impl TlbBank {
 
 impl Drop for TlbBank {
     fn drop(&mut self) {
-        let all = core::ptr::slice_from_raw_parts_mut(self.data.as_ptr(), VIEWS * TLB_ENTRIES);
+        let all = core::ptr::slice_from_raw_parts_mut(self.data.as_ptr().cast::<TlbView>(), VIEWS);
         // SAFETY: leaked from such a box in `new`.
         drop(unsafe { Box::from_raw(all) });
     }

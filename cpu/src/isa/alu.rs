@@ -59,9 +59,9 @@ const fn writes(o: u8) -> bool {
     o != op::CMP && o != op::TEST
 }
 
-/// `uses` less the write, for CMP and TEST.
-const fn written(uses: u8, o: u8) -> u8 {
-    if writes(o) { uses } else { uses & !uses::SETS_D }
+/// `sets`, or nothing for CMP and TEST.
+const fn written(sets: u32, o: u8) -> u32 {
+    if writes(o) { sets } else { 0 }
 }
 
 /// `OP r/m, reg`.
@@ -89,7 +89,9 @@ unsafe fn apply<M: Mem, A: Rm, W: Word, const OP: u8, const FL: bool>(
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmReg<A, W, OP, FL> {
-    const USES: u8 = written(A::USES, OP) | uses::S;
+    const READS: u32 = A::READS | uses::S;
+    const SETS: u32 = written(A::SETS, OP);
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -98,7 +100,9 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmReg<A, W, OP, FL> {
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RegRm<A, W, OP, FL> {
-    const USES: u8 = written(uses::D | uses::SETS_D, OP) | A::USES;
+    const READS: u32 = A::READS | uses::D;
+    const SETS: u32 = written(uses::D, OP);
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -112,7 +116,9 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RegRm<A, W, OP, FL> {
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmImm<A, W, OP, FL> {
-    const USES: u8 = written(A::USES, OP);
+    const READS: u32 = A::READS;
+    const SETS: u32 = written(A::SETS, OP);
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {

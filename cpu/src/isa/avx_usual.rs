@@ -8,7 +8,7 @@ use super::usual::{Fast, Usual, registers};
 use super::vector::{Floating, Pure, xmm};
 use super::{Am, Make, Shape, avx};
 use crate::control::CR0_TS;
-use crate::dispatch::{Handler, Plain, handler};
+use crate::dispatch::{Handler, Plain, handler, uses};
 use crate::fpu::CR4_OSXSAVE;
 use crate::fpu::host::{V, bits, of};
 use crate::mem::{Address, FastMem, General, Mem, put};
@@ -174,6 +174,8 @@ impl<P: Pure, const WIDE: bool> Usual for Shift<P, WIDE> {
 pub struct Mask<P, const WIDE: bool, const LANES: u32>(PhantomData<P>);
 
 impl<P: Pure, const WIDE: bool, const LANES: u32> Usual for Mask<P, WIDE, LANES> {
+    const SETS: u32 = uses::ANY;
+
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;

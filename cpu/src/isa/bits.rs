@@ -4,7 +4,7 @@
 use super::branch::condition;
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{Am, Form, Make, Shape, forms};
-use crate::dispatch::{Flow, Handler, Sem, handler};
+use crate::dispatch::{Flow, Handler, Sem, handler, uses};
 use crate::flags;
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
@@ -21,6 +21,10 @@ pub struct Set<A, const CC: u8>(PhantomData<A>);
 pub struct Cmov<A, W, const CC: u8>(PhantomData<(A, W)>);
 
 impl<A: Rm, const CC: u8> Sem for Set<A, CC> {
+    const READS: u32 = A::ADDRESS;
+    const SETS: u32 = A::SETS;
+    const BITS: u32 = 8;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let v = condition::<CC>(cpu) as u8;
@@ -30,6 +34,10 @@ impl<A: Rm, const CC: u8> Sem for Set<A, CC> {
 }
 
 impl<A: Rm, W: Word, const CC: u8> Sem for Cmov<A, W, CC> {
+    const READS: u32 = A::READS | uses::D;
+    const SETS: u32 = uses::D;
+    const BITS: u32 = W::BITS;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let new = try_flow!(A::load::<M, W>(o, cpu, tlb));
@@ -51,6 +59,10 @@ fn cmov<W: Word, const CC: u8>(s: &Shape) -> Handler {
 pub struct Bswap<W>(PhantomData<W>);
 
 impl<W: Word> Sem for Bswap<W> {
+    const READS: u32 = uses::D;
+    const SETS: u32 = uses::D;
+    const BITS: u32 = W::BITS;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         let v = get::<W>(cpu, (*o).d).u().swap_bytes() >> (64 - W::BITS);

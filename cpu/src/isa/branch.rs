@@ -5,7 +5,7 @@ use super::rm::{RegD, by_rm, try_flow};
 use super::segmented::{near_call, near_call_rm, near_jump, near_jump_rm, near_return};
 use super::{Am, Form, Make, forms};
 use crate::block::Key;
-use crate::dispatch::{Flow, Handler, Sem, handler};
+use crate::dispatch::{Flow, Handler, Sem, handler, uses};
 use crate::isa::rm::Rm;
 use crate::mem::{Mem, rare};
 use crate::op::Op;
@@ -63,6 +63,8 @@ unsafe fn take<M: Mem, const X: bool>(op: *const Op, cpu: *mut Cpu, to: *const O
 }
 
 impl<const X: bool> Sem for Jmp<X> {
+    const SETS: u32 = 0;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         let to = try_flow!(target::<M, X>(op, cpu));
@@ -71,6 +73,8 @@ impl<const X: bool> Sem for Jmp<X> {
 }
 
 impl<const CC: u8, const X: bool> Sem for Jcc<CC, X> {
+    const SETS: u32 = 0;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         if !condition::<CC>(cpu) {
@@ -111,6 +115,9 @@ unsafe fn return_address(op: *const Op, cpu: *mut Cpu) -> u64 {
 }
 
 impl<W: Word, const X: bool> Sem for Call<W, X> {
+    const READS: u32 = uses::RSP;
+    const SETS: u32 = uses::RSP;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let to = try_flow!(target::<M, X>(op, cpu));
@@ -165,6 +172,9 @@ pub struct CallRm<A, W>(PhantomData<(A, W)>);
 pub struct Ret<W>(PhantomData<W>);
 
 impl<A: Rm, W: Word> Sem for JmpRm<A, W> {
+    const READS: u32 = A::READS;
+    const SETS: u32 = 0;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let to = try_flow!(A::load::<M, W>(op, cpu, tlb)).u();
@@ -174,6 +184,9 @@ impl<A: Rm, W: Word> Sem for JmpRm<A, W> {
 }
 
 impl<A: Rm, W: Word> Sem for CallRm<A, W> {
+    const READS: u32 = A::READS | uses::RSP;
+    const SETS: u32 = uses::RSP;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let to = try_flow!(A::load::<M, W>(op, cpu, tlb)).u();
@@ -187,6 +200,9 @@ impl<A: Rm, W: Word> Sem for CallRm<A, W> {
 }
 
 impl<W: Word> Sem for Ret<W> {
+    const READS: u32 = uses::RSP;
+    const SETS: u32 = uses::RSP;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let sp = (*cpu).regs[gpr::RSP];
@@ -198,6 +214,8 @@ impl<W: Word> Sem for Ret<W> {
 }
 
 impl Sem for Stub {
+    const SETS: u32 = 0;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         if !M::SLOW {
@@ -214,6 +232,8 @@ impl Sem for Stub {
 }
 
 impl Sem for Leave {
+    const SETS: u32 = 0;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         (*cpu).set_rip_at((*op).po);
@@ -222,6 +242,8 @@ impl Sem for Leave {
 }
 
 impl Sem for Guard {
+    const SETS: u32 = 0;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         if (*op).imm == (*cpu).vgen {

@@ -19,7 +19,7 @@ use std::marker::PhantomData;
 /// Where the second operand is.
 pub trait Source {
     /// Registers that reading it reads, see [`uses`].
-    const USES: u8 = 0;
+    const READS: u32 = 0;
     /// Reads it.
     ///
     /// # Safety
@@ -35,7 +35,7 @@ pub struct FromDisp;
 pub struct FromByte;
 
 impl Source for FromReg {
-    const USES: u8 = uses::S;
+    const READS: u32 = uses::S;
 
     #[inline(always)]
     unsafe fn get<W: Word>(op: *const Op, cpu: *mut Cpu) -> W {
@@ -114,7 +114,8 @@ pub struct CompareLoad<A, W, const CC: u8>(PhantomData<(A, W)>);
 pub struct Arithmetic<S, W, const OP: u8, const CC: u8>(PhantomData<(S, W)>);
 
 impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Sem for Compare<A, S, W, OP, CC> {
-    const USES: u8 = (A::USES | S::USES) & !uses::SETS_D;
+    const READS: u32 = A::READS | S::READS;
+    const SETS: u32 = 0;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -124,7 +125,8 @@ impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Sem for Compare<A, S
 }
 
 impl<A: Rm, W: Word, const CC: u8> Sem for CompareLoad<A, W, CC> {
-    const USES: u8 = A::USES | uses::D;
+    const READS: u32 = A::READS | uses::D;
+    const SETS: u32 = 0;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -134,7 +136,9 @@ impl<A: Rm, W: Word, const CC: u8> Sem for CompareLoad<A, W, CC> {
 }
 
 impl<S: Source, W: Word, const OP: u8, const CC: u8> Sem for Arithmetic<S, W, OP, CC> {
-    const USES: u8 = S::USES | uses::D | uses::SETS_D;
+    const READS: u32 = S::READS | uses::D;
+    const SETS: u32 = uses::D;
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {

@@ -24,6 +24,8 @@ pub struct SignAcc<W>(PhantomData<W>);
 pub struct Leave;
 
 impl Sem for Nop {
+    const SETS: u32 = 0;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(_: *const Op, _: *mut Cpu, _: *mut TlbEntry) -> Flow {
         Flow::Next(1)

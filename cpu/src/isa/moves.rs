@@ -31,7 +31,9 @@ pub struct PushImm<W>(PhantomData<W>);
 pub struct PopReg<W>(PhantomData<W>);
 
 impl<A: Rm, W: Word> Sem for MovRmReg<A, W> {
-    const USES: u8 = A::USES & !uses::D | uses::S;
+    const READS: u32 = A::ADDRESS | uses::S;
+    const SETS: u32 = A::SETS;
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -41,7 +43,9 @@ impl<A: Rm, W: Word> Sem for MovRmReg<A, W> {
 }
 
 impl<A: Rm, W: Word> Sem for MovRegRm<A, W> {
-    const USES: u8 = A::USES | uses::SETS_D;
+    const READS: u32 = A::READS;
+    const SETS: u32 = uses::D;
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -52,7 +56,9 @@ impl<A: Rm, W: Word> Sem for MovRegRm<A, W> {
 }
 
 impl<A: Rm, W: Word> Sem for MovRmImm<A, W> {
-    const USES: u8 = A::USES & !uses::D;
+    const READS: u32 = A::ADDRESS;
+    const SETS: u32 = A::SETS;
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -62,7 +68,9 @@ impl<A: Rm, W: Word> Sem for MovRmImm<A, W> {
 }
 
 impl<A: Rm, W: Word, S: Word, const SIGNED: bool> Sem for Extend<A, W, S, SIGNED> {
-    const USES: u8 = A::USES | uses::SETS_D;
+    const READS: u32 = A::READS;
+    const SETS: u32 = uses::D;
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -73,7 +81,9 @@ impl<A: Rm, W: Word, S: Word, const SIGNED: bool> Sem for Extend<A, W, S, SIGNED
 }
 
 impl<A: Address, W: Word> Sem for Lea<A, W> {
-    const USES: u8 = uses::B | uses::SETS_D;
+    const READS: u32 = A::READS;
+    const SETS: u32 = uses::D;
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
@@ -92,7 +102,8 @@ unsafe fn push<M: Mem, W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, v: W) -> Flow
 }
 
 impl<A: Rm, W: Word> Sem for Push<A, W> {
-    const USES: u8 = A::USES & !uses::SETS_D;
+    const READS: u32 = A::READS | uses::RSP;
+    const SETS: u32 = uses::RSP;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -102,6 +113,9 @@ impl<A: Rm, W: Word> Sem for Push<A, W> {
 }
 
 impl<W: Word> Sem for PushImm<W> {
+    const READS: u32 = uses::RSP;
+    const SETS: u32 = uses::RSP;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         push::<M, W>(cpu, tlb, W::of((*o).imm))
@@ -109,7 +123,9 @@ impl<W: Word> Sem for PushImm<W> {
 }
 
 impl<W: Word> Sem for PopReg<W> {
-    const USES: u8 = uses::SETS_D;
+    const READS: u32 = uses::RSP;
+    const SETS: u32 = uses::D | uses::RSP;
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {

@@ -17,8 +17,12 @@ use std::marker::PhantomData;
 pub trait Rm {
     /// Whether it is a register.
     const REGISTER: bool;
-    /// Registers that loading it reads and storing it writes, see [`uses`].
-    const USES: u8;
+    /// Registers that loading it reads, see [`uses`].
+    const READS: u32;
+    /// Those of them that storing it reads.
+    const ADDRESS: u32;
+    /// Registers that storing it writes.
+    const SETS: u32;
     /// Reads it.
     unsafe fn load<M: Mem, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W>;
     /// Writes it.
@@ -45,10 +49,12 @@ pub struct RegS;
 pub struct Memory<A>(PhantomData<A>);
 
 macro_rules! register {
-    ($name:ident, $field:ident, $uses:expr) => {
+    ($name:ident, $field:ident, $reads:expr, $sets:expr) => {
         impl Rm for $name {
             const REGISTER: bool = true;
-            const USES: u8 = $uses;
+            const READS: u32 = $reads;
+            const ADDRESS: u32 = 0;
+            const SETS: u32 = $sets;
             #[inline(always)]
             unsafe fn load<M: Mem, W: Word>(
                 op: *const Op,
@@ -81,12 +87,14 @@ macro_rules! register {
         }
     };
 }
-register!(RegD, d, uses::D | uses::SETS_D);
-register!(RegS, s, uses::S);
+register!(RegD, d, uses::D, uses::D);
+register!(RegS, s, uses::S, uses::ANY);
 
 impl<A: Address> Rm for Memory<A> {
     const REGISTER: bool = false;
-    const USES: u8 = uses::B;
+    const READS: u32 = A::READS;
+    const ADDRESS: u32 = A::READS;
+    const SETS: u32 = 0;
 
     #[inline(always)]
     unsafe fn load<M: Mem, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W> {

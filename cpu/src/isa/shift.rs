@@ -3,7 +3,7 @@
 
 use super::rm::{RegD, Rm, by_rm, try_flow};
 use super::{Form, Make, Shape, forms};
-use crate::dispatch::{Flow, Handler, Sem};
+use crate::dispatch::{Flow, Handler, Sem, uses};
 use crate::flags::{self, class};
 use crate::mem::{Mem, get};
 use crate::op::Op;
@@ -79,7 +79,9 @@ fn rotate_flags<W: Word, const OP: u8>(cpu: &mut Cpu, res: W) {
 }
 
 impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Sem for Shift<A, W, OP, CL, FL> {
-    const USES: u8 = A::USES;
+    const READS: u32 = A::READS | if CL { uses::RCX } else { 0 };
+    const SETS: u32 = A::SETS;
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {

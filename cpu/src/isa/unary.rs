@@ -42,7 +42,9 @@ unsafe fn unary<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W) -> W
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for Unary<A, W, OP, FL> {
-    const USES: u8 = A::USES;
+    const READS: u32 = A::READS;
+    const SETS: u32 = A::SETS;
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -90,7 +92,9 @@ unsafe fn imul<W: Word, const FL: bool>(cpu: *mut Cpu, d: u8, a: W, b: W) -> Flo
 }
 
 impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRm<A, W, FL> {
-    const USES: u8 = A::USES | uses::D | uses::SETS_D;
+    const READS: u32 = A::READS | uses::D;
+    const SETS: u32 = uses::D;
+    const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -100,6 +104,10 @@ impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRm<A, W, FL> {
 }
 
 impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRmImm<A, W, FL> {
+    const READS: u32 = A::READS;
+    const SETS: u32 = uses::D;
+    const BITS: u32 = W::BITS;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let a = try_flow!(A::load::<M, W>(o, cpu, tlb));

@@ -14,6 +14,9 @@ use std::marker::PhantomData;
 
 /// A usual case.
 pub trait Usual {
+    /// General-purpose registers that it may write, see [`crate::dispatch::uses`].
+    const SETS: u32 = 0;
+
     /// Does it; `None` if it is another case, nothing having changed.
     ///
     /// # Safety
@@ -25,6 +28,8 @@ pub trait Usual {
 pub struct Fast<U>(PhantomData<U>);
 
 impl<U: Usual> Sem for Fast<U> {
+    const SETS: u32 = U::SETS;
+
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if M::SLOW {

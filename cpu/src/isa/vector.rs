@@ -294,6 +294,7 @@ impl<A: Address, const ALIGNED: bool> Source for Full<A, ALIGNED> {
 pub struct Binary<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Pure> Sem for Binary<S, P> {
+    const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {
@@ -310,6 +311,7 @@ impl<S: Source, P: Pure> Sem for Binary<S, P> {
 pub struct BinaryFp<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Floating> Sem for BinaryFp<S, P> {
+    const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {
@@ -380,6 +382,7 @@ impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
 pub struct ToFlags<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
+    const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {
@@ -396,6 +399,7 @@ impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
 pub struct StoreFull<A, const ALIGNED: bool>(PhantomData<A>);
 
 impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
+    const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {
@@ -417,6 +421,7 @@ impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
 pub struct StoreNarrow<A, P, W>(PhantomData<(A, P, W)>);
 
 impl<A: Address, P: Pure, W: Word> Sem for StoreNarrow<A, P, W> {
+    const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {

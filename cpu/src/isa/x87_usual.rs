@@ -6,6 +6,7 @@
 use super::usual::{Usual, WithMemory};
 use super::x87::{ADD, DIV, DIVR, MUL, SUB};
 use crate::control::{CR0_EM, CR0_TS};
+use crate::dispatch::uses;
 use crate::flags;
 use crate::fpu::extended::{self as ext, Rounded};
 use crate::fpu::x87::{C0, C1, C2, C3, ES};
@@ -439,6 +440,8 @@ impl<const POP: bool> Usual for Fcomi<POP> {
 pub struct StatusToAx;
 
 impl Usual for StatusToAx {
+    const SETS: u32 = uses::RAX;
+
     #[inline(always)]
     unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         if (*cpu).sys.cr0 & (CR0_EM | CR0_TS) != 0 {
