@@ -8,6 +8,7 @@ use std::io::Write;
 
 const FOLDER: u32 = 0o040_000;
 const REGULAR: u32 = 0o100_000;
+const SYMBOLIC: u32 = 0o120_000;
 
 /// An archive that grows by one entry after another.
 #[derive(Debug, Default)]
@@ -20,6 +21,13 @@ impl Newc {
     /// Adds the folder `name`; its parent goes in first.
     pub fn folder(&mut self, name: &str) {
         self.entry(name, FOLDER | 0o755, 0);
+    }
+
+    /// Adds the symbolic link `name` to `target`.
+    pub fn link(&mut self, name: &str, target: &str) {
+        self.entry(name, SYMBOLIC | 0o777, target.len() as u32);
+        self.bytes.extend(target.as_bytes());
+        self.pad();
     }
 
     /// Adds a regular file. An error if it does not fit the format's 32-bit size.
@@ -75,6 +83,7 @@ mod tests {
         let mut archive = Newc::default();
         archive.folder("d");
         archive.file("d/f", 0o644, b"hello").unwrap();
+        archive.link("l", "d/f");
         let bytes = archive.finish();
         let header = |ino, mode, links, size, named| {
             format!(
@@ -87,6 +96,8 @@ mod tests {
             "d\0".into(),
             header(2, 0o100_644, 1, 5, 4),
             "d/f\0\0\0hello\0\0\0".into(),
+            header(3, 0o120_777, 1, 3, 2),
+            "l\0d/f\0".into(),
             header(1, 0, 1, 0, 11),
             "TRAILER!!!\0\0\0\0".into(),
         ];

@@ -2,11 +2,13 @@
 //!
 //! [`linux`] gives the guest that every boot test uses: Debian's cloud kernel and a busybox
 //! initramfs whose `/init` runs a fixed mix of work and powers off. Marker lines on its console:
-//! `MARK name uptime-seconds`. [`Linux::work`] says what the work must print.
+//! `MARK name uptime-seconds`. [`Linux::work`] says what the work must print. [`userland`] gives the
+//! programs of Debian that the same kernel runs to compare them with the host.
 
 pub mod cpio;
 pub mod kernel;
 mod packages;
+pub mod userland;
 
 use anyhow::{Context, Result, bail};
 use packages::Package;
@@ -135,9 +137,15 @@ fn stamp() -> String {
 /// When Debian's packages cannot be had, or are not what the builder expects.
 pub fn linux() -> Result<Linux> {
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let dir = cache().join(stamp());
+    cached(&stamp(), build).map(|dir| Linux { dir })
+}
+
+/// The folder `name` of the cache; what `build` makes in `out` of the folder that it is given, if it
+/// is not there yet. A finished folder holds `packages.txt`.
+fn cached(name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let dir = cache().join(name);
     if dir.join("packages.txt").is_file() {
-        return Ok(Linux { dir });
+        return Ok(dir);
     }
     fs::create_dir_all(cache()).context("cannot create target/guests")?;
     let tmp = cache().join(format!("tmp.{}", std::process::id()));
@@ -147,7 +155,7 @@ pub fn linux() -> Result<Linux> {
         other => other.context("cannot move the built guest in place"),
     });
     fs::remove_dir_all(&tmp).ok();
-    renamed.map(|()| Linux { dir })
+    renamed.map(|()| dir)
 }
 
 /// Builds everything in `tmp/out`.
