@@ -6,7 +6,7 @@
 //! need not wait. The other is the indirect jump from one handler to the next: a processor remembers the
 //! targets of some thousand of them, and a kernel at work has more. A pair has one less, and every variant
 //! is a place of its own to jump from. There are too many combinations to have them all, so a profile says
-//! which (see [`super::profile_table`]).
+//! which: `profile_table.rs`.
 
 use super::alu::{RegRm, RmImm, RmReg, op::*};
 use super::bits::{Bswap, Cmov, Set};
