@@ -520,6 +520,7 @@ impl Cpu {
     pub fn receive(&mut self, m: &Message) {
         match m.delivery {
             0 | 1 if self.apic.enabled() => self.apic.raise(m.vector, m.level),
+            2 => self.sys.smm.pending = true,
             4 => self.sys.nmi_pending = true,
             5 => {
                 self.sys.init_pending = true;
@@ -527,13 +528,12 @@ impl Cpu {
             }
             // An INIT that has come before, and is still to be taken, leads to waiting for this.
             6 if self.sys.activity == Activity::WaitSipi
-                || self.sys.init_pending && !self.vmx.on
+                || self.sys.init_pending && !self.vmx.on && !self.sys.smm.active
                 || self.vmx.guest =>
             {
                 self.sys.sipi_pending = Some(m.vector);
             }
             7 => self.sys.intr = true,
-            // DEPARTURE: there is no system-management mode, so an SMI (2) is lost.
             _ => {}
         }
     }

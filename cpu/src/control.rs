@@ -175,6 +175,7 @@ impl Cpu {
             gib_pages: self.model.gib_pages(),
             maxphys: self.model.maxphys,
             ept: self.vmx.eptp(),
+            window: s.smm.window(),
         }
     }
 

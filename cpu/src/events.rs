@@ -67,7 +67,7 @@ impl Cpu {
     #[inline]
     pub(crate) fn attention(&self) -> bool {
         let s = &self.sys;
-        if s.init_pending && !self.vmx_blocks_init() || s.sipi_pending.is_some() {
+        if s.init_pending && !self.init_blocked() || s.sipi_pending.is_some() || self.smi_ready() {
             return true;
         }
         if matches!(s.activity, Activity::Shutdown | Activity::WaitSipi) {
@@ -90,7 +90,15 @@ impl Cpu {
         if self.sys.task_fault.is_some() {
             return;
         }
-        if self.take_init() || self.vmx_high_event() {
+        if self.take_smi() {
+            return;
+        }
+        if self.take_init() {
+            // The SMI has waited for the start-up IPI.
+            self.take_smi();
+            return;
+        }
+        if self.vmx_high_event() {
             return;
         }
         if matches!(self.sys.activity, Activity::Shutdown | Activity::WaitSipi) {
@@ -98,7 +106,10 @@ impl Cpu {
         }
         if self.sys.pending_debug != 0 && !self.sys.ss_shadow {
             let bits = std::mem::take(&mut self.sys.pending_debug);
-            return self.raise_debug(bits);
+            self.raise_debug(bits);
+            // The SMI was below the trap of a task switch.
+            self.take_smi();
+            return;
         }
         if self.vmx_middle_event() {
             return;
@@ -118,9 +129,14 @@ impl Cpu {
         self.code_breakpoints();
     }
 
+    /// Whether INIT stays latched: in system-management mode, and where VMX has it so.
+    fn init_blocked(&self) -> bool {
+        self.sys.smm.active || self.vmx_blocks_init()
+    }
+
     /// INIT, and the start-up IPI that an INIT waits for. True if the processor was reset or started.
     fn take_init(&mut self) -> bool {
-        let init = self.sys.init_pending && !self.vmx_blocks_init();
+        let init = self.sys.init_pending && !self.init_blocked();
         if init {
             self.sys.init_pending = false;
             if self.vmx_init() {
@@ -176,13 +192,13 @@ impl Cpu {
         }
     }
 
-    /// After a step that ran alone and completed: single-step trap.
-    pub(crate) fn after_step(&mut self) {
+    /// After a step that ran alone and completed, begun in a `guest` or not: single-step trap.
+    pub(crate) fn after_step(&mut self, guest: bool) {
         if std::mem::take(&mut self.sys.step_trap) {
             self.sys.pending_debug |= DR6_BS;
         }
         self.sys.pending_debug |= std::mem::take(&mut self.sys.watch_hits);
-        self.vmx_after_step();
+        self.vmx_after_step(guest);
     }
 
     /// Delivers exception `e` of the instruction at RIP.

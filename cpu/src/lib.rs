@@ -36,6 +36,7 @@ pub mod plain;
 pub mod reset;
 pub mod run;
 pub mod save;
+pub mod smm;
 pub mod state;
 pub mod tasks;
 pub mod trace;

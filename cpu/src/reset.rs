@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::state::{
     Activity, CodeMode, Cpu, Env, JUMPS, Jump, Segment, Stats, System, TableRegister, ar, gpr, seg,
 };
-use mmu::{Mode, Regime, View};
+use mmu::{Mode, Regime, View, Window};
 
 const DATA: u32 = ar::P | ar::S | ar::RW | ar::ACCESSED;
 
@@ -57,7 +57,7 @@ impl Cpu {
         cpu
     }
 
-    /// INIT: as a reset, but CR0.CD and NW, MSRs, the TSC and the FPU stay. A processor that is not the
+    /// INIT: as a reset, but CR0.CD and NW, MSRs, the TSC, the FPU and SMBASE stay. A processor that is not the
     /// bootstrap processor waits for a start-up IPI. SDM vol. 3, "MP Initialization Protocol Algorithm".
     pub(crate) fn init(&mut self) {
         let old = self.sys.clone();
@@ -70,6 +70,7 @@ impl Cpu {
         self.sys.intr = old.intr;
         self.sys.random = old.random;
         self.sys.sipi_pending = old.sipi_pending;
+        self.sys.smm = old.smm.init();
         self.fpu = fpu;
         self.apic_reset(true);
         if !self.apic_is_bsp() {
@@ -120,4 +121,5 @@ const NO_PAGING: Regime = Regime {
     gib_pages: false,
     maxphys: 40,
     ept: None,
+    window: Window::Closed,
 };

@@ -14,6 +14,9 @@ use crate::state::{Activity, Cpu, Env, Jump, seg};
 use crate::trap::Trap;
 use mmu::{HostPhys, Linear, Mmu};
 
+/// The frame that all code outside RAM is taken to be in: it reads the same everywhere.
+const OUTSIDE: u64 = mmu::ram::LOW_MAX >> 12;
+
 /// Why [`Cpu::run`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -115,6 +118,7 @@ impl Cpu {
             Err(trap) => return self.handle(trap),
         };
         self.before_step(stepping);
+        let guest = self.vmx.guest;
         let budget = if single { 0 } else { remaining - longest };
         self.end = now.wrapping_add(budget as u64);
         self.left = budget;
@@ -125,11 +129,11 @@ impl Cpu {
             Some(Trap::Again) => {
                 self.ic -= 1;
                 if stepping {
-                    self.after_step();
+                    self.after_step(guest);
                 }
             }
             Some(trap) => self.handle(trap),
-            None if stepping => self.after_step(),
+            None if stepping => self.after_step(guest),
             None => {}
         }
     }
@@ -214,7 +218,8 @@ impl Cpu {
         let p = self.mmu().fetch(&regime, bank, user, Linear(la));
         self.drop_flagged_code();
         let p = p.map_err(|f| self.translation_trap(f, la))?;
-        Ok(Key { frame: p.0 >> 12, po: (la & 0xfff) as u16, mode: self.mode, single: false })
+        let frame = if self.mmu().ram.is_code(p) { p.0 >> 12 } else { OUTSIDE };
+        Ok(Key { frame, po: (la & 0xfff) as u16, mode: self.mode, single: false })
     }
 
     /// The block with `key`, decoded if need be; `page` is the linear address of its page.
@@ -225,7 +230,7 @@ impl Cpu {
         let mut bytes = [0xff; 4096];
         // Code outside RAM reads as all-ones, which is no instruction.
         // DEPARTURE: no instruction fetch from devices.
-        if !self.mmu().read_slice(HostPhys(key.frame << 12), &mut bytes) {
+        if !self.mmu().ram.read_code(HostPhys(key.frame << 12), &mut bytes) {
             bytes.fill(0xff);
         }
         let rest = &bytes[key.po as usize..];
@@ -261,7 +266,7 @@ impl Cpu {
         let la = if self.is_64() { page.wrapping_add(4096) } else { (page + 4096) as u32 as u64 };
         let key = self.key_at(la)?;
         let mut bytes = [0xff; MAX_LEN];
-        if !self.mmu().read_slice(HostPhys(key.frame << 12), &mut bytes) {
+        if !self.mmu().ram.read_code(HostPhys(key.frame << 12), &mut bytes) {
             bytes.fill(0xff);
         }
         Ok((key.frame, bytes))

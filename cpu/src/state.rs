@@ -12,6 +12,7 @@ use crate::events::Recent;
 use crate::fpu::Fpu;
 use crate::model::Model;
 use crate::op::Op;
+use crate::smm::Smm;
 use crate::trap::{Exception, Trap};
 use crate::vmx::Vmx;
 use mmu::{Mmu, Regime, TlbEntry, View};
@@ -183,6 +184,8 @@ pub struct System {
     pub step_trap: bool,
     /// The event that is being delivered.
     pub delivering: Option<Event>,
+    /// System-management mode.
+    pub smm: Smm,
 }
 
 /// Model-specific registers kept as values.
@@ -356,6 +359,8 @@ pub struct Stats {
     pub recent: Recent,
     /// Accesses to MSRs that do not exist: number and count.
     pub unknown_msrs: std::collections::BTreeMap<u32, u64>,
+    /// The rule by which RSM has refused the save area, and shut down.
+    pub rsm_refused: Option<&'static str>,
 }
 
 impl Cpu {

@@ -71,6 +71,19 @@ impl Cpu {
         );
     }
 
+    /// The processor enters (`smi`) or has left (`rsm`) system-management mode.
+    pub(crate) fn trace_smm(&mut self, what: &str) {
+        if !self.trace.items.int {
+            return;
+        }
+        let (now, cpl, rip) = (self.now(), self.sys.cpl, self.rip);
+        let (cs, base) = (self.sys.seg[seg::CS].selector, self.sys.smm.base);
+        let _ = writeln!(
+            self.trace.text,
+            "{what} {now}: cpl={cpl} ip={cs:04x}:{rip:016x} smbase={base:08x}"
+        );
+    }
+
     /// The guest exits.
     pub(crate) fn trace_exit(&mut self, name: &str, qualification: u64) {
         if self.trace.items.vmexit {

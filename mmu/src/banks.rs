@@ -42,6 +42,7 @@ impl Mmu {
         if self.banks[self.current].regime.as_ref() != Some(r) {
             self.switch(r);
         }
+        self.ram.window = r.window;
         let generation = self.banks[self.current].generation;
         Bank { index: self.current as u32, generation }
     }

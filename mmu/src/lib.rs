@@ -33,6 +33,6 @@ pub use banks::{Bank, Cached};
 pub use kinds::{Kind, Kinds};
 pub use mmu::{Limits, Mmu, Stats};
 pub use paging::pdptes_valid;
-pub use ram::{Ram, RamError};
+pub use ram::{Ram, RamError, Window};
 pub use regime::{Access, AccessKind, Eptp, Fault, Mode, Regime, View};
 pub use tlb::{TLB_BAD, TLB_ENTRIES, TlbEntry, TlbView};

@@ -175,7 +175,7 @@ impl Mmu {
             self.shadow.pages[page as usize].slots[index as usize].set_executed(user);
         }
         self.banks[b].gave_exec();
-        if self.ram.frame(t.phys).is_some_and(|f| !self.kinds.get(f, Kind::Trap)) {
+        if self.ram.code_frame(t.phys).is_some_and(|f| !self.kinds.get(f, Kind::Trap)) {
             self.stats.fills += 1;
             self.banks[b].put_exec(user, la.0, t.phys.page().0);
         }
@@ -338,7 +338,9 @@ impl Mmu {
     /// Sets or clears a kind of a frame; setting one drops what the TLBs may no longer hold.
     /// [`Kind::Table`] is the MMU's own to set.
     pub fn set_kind(&mut self, p: HostPhys, k: Kind, on: bool) {
-        let Some(frame) = self.ram.frame(p) else { return };
+        // Code in a frame stays known while the frame is hidden.
+        let frame = if k == Kind::Table { self.ram.frame(p) } else { self.ram.place(p) };
+        let Some(frame) = frame else { return };
         if self.kinds.set(frame, k, on) == on || !on {
             return;
         }

@@ -9,10 +9,23 @@ use memmap2::{MmapMut, MmapRaw};
 pub const LOW_MAX: u64 = 0xb000_0000;
 /// Where RAM continues.
 pub const HIGH_BASE: u64 = 4 << 30;
-/// The VGA window: no RAM, though the map has bytes for it.
+/// The VGA window. The map has bytes for it: system-management RAM, which [`Window`] shows or hides.
 const HOLE: core::ops::Range<u64> = 0xA_0000..0xC_0000;
 /// Frame numbers are kept in 32 bits.
 const SIZE_MAX: u64 = 1 << 42;
+
+/// What lies in the VGA window for the processor that runs now: system-management RAM, or devices. Data
+/// sheet of the Q35 memory controller hub, "SMRAM - System Management RAM Control".
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Window {
+    /// Devices.
+    #[default]
+    Closed,
+    /// RAM for instruction fetches, devices for data.
+    Code,
+    /// RAM.
+    Open,
+}
 
 /// Why RAM could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +43,8 @@ pub struct Ram {
     map: MmapRaw,
     size: u64,
     low: u64,
+    /// That of the regime last made current.
+    pub(crate) window: Window,
 }
 
 impl Ram {
@@ -43,7 +58,7 @@ impl Ram {
         // Large host pages only make it faster; a host without them is as good.
         #[cfg(target_os = "linux")]
         let _ = map.advise(memmap2::Advice::HugePage);
-        Ok(Ram { map, size, low: size.min(LOW_MAX) })
+        Ok(Ram { map, size, low: size.min(LOW_MAX), window: Window::Closed })
     }
 
     /// Bytes in all, the VGA window included.
@@ -72,12 +87,32 @@ impl Ram {
     /// The number of the 4 KiB frame that holds `p`: dense, in map order. None outside RAM.
     #[inline]
     pub(crate) fn frame(&self, p: HostPhys) -> Option<usize> {
+        let hidden = HOLE.contains(&p.0) && self.window != Window::Open;
+        if hidden { None } else { self.place(p) }
+    }
+
+    /// As [`Ram::frame`], for instruction fetches.
+    #[inline]
+    pub(crate) fn code_frame(&self, p: HostPhys) -> Option<usize> {
+        let hidden = HOLE.contains(&p.0) && self.window == Window::Closed;
+        if hidden { None } else { self.place(p) }
+    }
+
+    /// As [`Ram::frame`], whether the window is open or not.
+    #[inline]
+    pub(crate) fn place(&self, p: HostPhys) -> Option<usize> {
         if p.0 < self.low {
-            return (!HOLE.contains(&p.0)).then_some((p.0 >> 12) as usize);
+            return Some((p.0 >> 12) as usize);
         }
         let high = p.0.wrapping_sub(HIGH_BASE);
         let held = p.0 >= HIGH_BASE && high < self.size - self.low;
         held.then(|| ((self.low + high) >> 12) as usize)
+    }
+
+    /// Whether instructions can be fetched from `p`.
+    #[must_use]
+    pub fn is_code(&self, p: HostPhys) -> bool {
+        self.code_frame(p).is_some()
     }
 
     /// Whether `p` is RAM.
@@ -151,6 +186,38 @@ impl Ram {
             }
         }
         true
+    }
+
+    /// Fills `buf`, at most to the end of the page, from code at `p`. False, and nothing done, where there
+    /// is no RAM for fetches.
+    #[must_use]
+    pub fn read_code(&self, p: HostPhys, buf: &mut [u8]) -> bool {
+        let Some(frame) = self.code_frame(p) else { return false };
+        let at = p.offset() as usize;
+        let len = buf.len().min(4096 - at);
+        // SAFETY: the bytes lie in the frame, and `buf` is not part of the map.
+        unsafe {
+            ptr::copy_nonoverlapping(self.frame_ptr(frame).add(at), buf.as_mut_ptr(), len);
+        }
+        true
+    }
+
+    /// Page `n` (0 to 31) of system-management RAM, whoever may see it now.
+    #[must_use]
+    pub fn smram_page(&self, n: usize) -> [u8; 4096] {
+        let mut page = [0; 4096];
+        let frame = (HOLE.start >> 12) as usize + n % 32;
+        // SAFETY: RAM is at least 1 MiB, so that the map has the frame.
+        unsafe { ptr::copy_nonoverlapping(self.frame_ptr(frame), page.as_mut_ptr(), 4096) };
+        page
+    }
+
+    /// Zeroes system-management RAM, as at power-on. Bare bytes, as [`Ram::write`].
+    pub fn clear_smram(&mut self) {
+        let frame = (HOLE.start >> 12) as usize;
+        let len = (HOLE.end - HOLE.start) as usize;
+        // SAFETY: as in `smram_page`.
+        unsafe { ptr::write_bytes(self.frame_ptr(frame), 0, len) };
     }
 
     /// Stores `buf` at `p`. False, and nothing done, unless all of it is RAM.

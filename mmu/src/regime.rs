@@ -1,6 +1,7 @@
 //! What a translation depends on: the paging regime, the access, and how it can fail.
 
 use crate::addr::GuestPhys;
+use crate::ram::Window;
 
 /// The paging mode. SDM vol. 3, "Paging Modes and Control Bits".
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +71,9 @@ pub struct Regime {
     pub maxphys: u8,
     /// The EPT in force, if any.
     pub ept: Option<Eptp>,
+    /// What the processor sees of system-management RAM: so that nothing cached for one view serves the
+    /// other.
+    pub window: Window,
 }
 
 /// What an access does.

@@ -7,6 +7,7 @@
 
 use crate::addr::HostPhys;
 use crate::paging::Rights;
+use crate::ram::Window;
 use crate::regime::{Eptp, Mode, Regime};
 use crate::walk::Start;
 
@@ -105,6 +106,8 @@ struct Role {
     gib_pages: bool,
     maxphys: u8,
     ept: Option<Eptp>,
+    /// Tables may lie in system-management RAM.
+    window: Window,
     /// Out of use since an INVEPT.
     dead: bool,
 }
@@ -222,8 +225,9 @@ impl Shadow {
             gib_pages,
             maxphys,
             ept,
+            window,
         } = *r;
-        let role = Role { mode, nxe, gib_pages, maxphys, ept, dead: false };
+        let role = Role { mode, nxe, gib_pages, maxphys, ept, window, dead: false };
         if let Some(i) = self.roles.iter().position(|x| *x == role) {
             return Some(i as u16);
         }

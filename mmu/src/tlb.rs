@@ -101,7 +101,7 @@ impl Count<'_> {
     #[inline]
     fn lost(&mut self, e: &TlbEntry) {
         if e.writable()
-            && let Some(frame) = self.ram.frame(crate::HostPhys(e.phys))
+            && let Some(frame) = self.ram.place(crate::HostPhys(e.phys))
         {
             self.writers.lost(frame);
         }

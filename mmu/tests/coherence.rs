@@ -5,6 +5,7 @@ mod reference;
 
 use mmu::{
     Access, AccessKind, Cached, Eptp, HostPhys, Kind, Limits, Linear, Mmu, Mode, Ram, Regime, View,
+    Window,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -159,6 +160,7 @@ fn regime(mode: Mode) -> impl Strategy<Value = Regime> {
             gib_pages,
             maxphys,
             ept: ept.map(|ad| Eptp(EPT_ROOT | 0x1e | u64::from(ad) << 6)),
+            window: Window::Closed,
         },
     )
 }

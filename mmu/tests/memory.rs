@@ -1,7 +1,7 @@
 //! RAM: its layout, its edges.
 
 use mmu::ram::{HIGH_BASE, LOW_MAX};
-use mmu::{HostPhys, Limits, Mmu, Ram};
+use mmu::{Access, AccessKind, HostPhys, Limits, Linear, Mmu, Mode, Ram, Regime, View, Window};
 
 const GIB: u64 = 1 << 30;
 /// Of 5 GiB.
@@ -50,4 +50,53 @@ fn physical_access() {
         assert_eq!(mmu.read_phys::<4>(HostPhys(p)), before, "{p:#x} is as it was");
     }
     assert!(mmu.write_slice(HostPhys(0), &[]));
+}
+
+/// System-management RAM: what each window shows, and what the TLBs hold for it. Bytes stay behind a closed one.
+#[test]
+fn windows() {
+    let mut mmu = Mmu::new(Ram::new(1 << 20).expect("a valid size"), Limits::default());
+    let at = HostPhys(0xa_1000);
+    let access = |kind| Access { kind, user: false, ac: false, implicit: false };
+    let mut stored = 0;
+    for (window, data, code) in [
+        (Window::Open, true, true),
+        (Window::Closed, false, false),
+        (Window::Code, false, true),
+        (Window::Open, true, true),
+        (Window::Closed, false, false),
+    ] {
+        let r = Regime {
+            mode: Mode::Off,
+            root: 0,
+            pdpte: [0; 4],
+            wp: false,
+            nxe: false,
+            smep: false,
+            smap: false,
+            gib_pages: false,
+            maxphys: 40,
+            ept: None,
+            window,
+        };
+        let bank = mmu.activate(&r).index;
+        for kind in [AccessKind::Read, AccessKind::Write, AccessKind::Execute] {
+            let p = mmu.fill(&r, bank, View::Supervisor, Linear(at.0), access(kind));
+            assert_eq!(p, Ok(at), "{window:?}");
+        }
+        let holds = |executes: bool| {
+            let mut all = mmu.cached().filter(|c| c.regime == r && c.phys == at.0);
+            all.any(|c| c.view.is_none() == executes)
+        };
+        assert_eq!((holds(false), holds(true)), (data, code), "{window:?}");
+        assert_eq!((mmu.ram.is_ram(at), mmu.ram.is_code(at)), (data, code));
+        let mut bytes = [0xff; 4];
+        assert_eq!(mmu.ram.read_code(at, &mut bytes), code, "{window:?}");
+        assert_eq!(bytes, if code { [stored; 4] } else { [0xff; 4] });
+        assert_eq!(mmu.write_slice(at, &[stored + 1; 4]), data, "{window:?}");
+        stored += u8::from(data);
+        assert_eq!(mmu.ram.smram_page(1)[..4], [stored; 4]);
+    }
+    mmu.ram.clear_smram();
+    assert_eq!(mmu.ram.smram_page(1), [0; 4096]);
 }

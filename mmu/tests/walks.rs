@@ -5,6 +5,7 @@ mod reference;
 
 use mmu::{
     Access, AccessKind, Eptp, Fault, GuestPhys, HostPhys, Limits, Linear, Mmu, Mode, Ram, Regime,
+    Window,
 };
 use reference::Model;
 
@@ -57,6 +58,7 @@ fn regime(mode: Mode) -> Regime {
         gib_pages: true,
         maxphys: 40,
         ept: None,
+        window: Window::Closed,
     }
 }
 

@@ -3,6 +3,8 @@
 //! After every access and at every deadline the board samples the devices' output levels and hands
 //! them to the interrupt controllers, so that their outputs are always up to date.
 
+mod map;
+
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -15,96 +17,21 @@ use crate::{
         i8042::I8042,
         ioapic::{InterruptMessage, IoApic},
         misc::{ControlPortA, DebugConsole, DebugExit, PostCode, ResetControl},
-        pci::PciHost,
+        pci::{PciHost, Smram},
         pic::PicPair,
         pit::Pit,
         rtc::{self, Rtc},
+        smi::Smi,
         uart::Uart,
     },
-    memory_map::{ECAM_BASE, ECAM_SIZE, HPET_BASE, IOAPIC_BASE},
     time::{Icount, Rate},
 };
 
-/// Base port of the ACPI register block.
-pub const PM_BASE: u16 = 0xb000;
-/// The system control interrupt's line.
-pub const SCI_IRQ: u8 = 9;
-/// Ports and interrupt lines of COM1 and COM2.
-pub const COM: [(u16, u8); 2] = [(0x3f8, 4), (0x2f8, 3)];
+pub use map::{COM, PM_BASE, SCI_IRQ};
+use map::{Id, MmioId, PORTS, PortRow, debug_exit_row, mmio_row};
+
 /// How many unclaimed accesses are remembered.
 const UNCLAIMED_LIMIT: usize = 1024;
-
-/// Names a device of the board.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Id {
-    AcpiPm,
-    Com1,
-    Com2,
-    ControlPortA,
-    DebugConsole,
-    DebugExit,
-    I8042,
-    Pci,
-    Pic,
-    Pit,
-    PostCode,
-    ResetControl,
-    Rtc,
-}
-
-/// A range of ports: `length` ports from `base` are the device's offsets from `offset`, in accesses
-/// of up to `width` bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct PortRow {
-    base: u16,
-    length: u16,
-    width: u8,
-    device: Id,
-    offset: u16,
-}
-
-#[rustfmt::skip]
-const PORTS: &[PortRow] = &[
-    row(COM[0].0, 8, 1, Id::Com1,         0),
-    row(COM[1].0, 8, 1, Id::Com2,         0),
-    row(0x020,    2, 1, Id::Pic,          0),
-    row(0x0a0,    2, 1, Id::Pic,          2),
-    row(0x4d0,    2, 1, Id::Pic,          4),
-    row(0x040,    4, 1, Id::Pit,          0),
-    row(0x061,    1, 1, Id::Pit,          4),
-    row(0x070,    2, 1, Id::Rtc,          0),
-    row(0x060,    1, 1, Id::I8042,        0),
-    row(0x064,    1, 1, Id::I8042,        4),
-    row(0x080,    1, 1, Id::PostCode,     0),
-    row(0x092,    1, 1, Id::ControlPortA, 0),
-    row(0x0e9,    1, 1, Id::DebugConsole, 0),
-    row(0xcf9,    1, 1, Id::ResetControl, 0),
-    row(0xcf8,    8, 4, Id::Pci,          0),
-    row(PM_BASE, 12, 4, Id::AcpiPm,       0),
-];
-
-/// Names a device with registers in memory space.
-#[derive(Clone, Copy, Debug)]
-enum MmioId {
-    Hpet,
-    IoApic,
-    Pci,
-}
-
-/// A range of memory space: `length` bytes from `base`, accesses of up to `width` bytes.
-struct MmioRow {
-    base: u64,
-    length: u64,
-    width: u8,
-    device: MmioId,
-}
-
-#[rustfmt::skip]
-const MMIO: &[MmioRow] = &[
-    MmioRow { base: IOAPIC_BASE, length: 0x100,     width: 4, device: MmioId::IoApic },
-    MmioRow { base: HPET_BASE,   length: 0x400,     width: 8, device: MmioId::Hpet },
-    MmioRow { base: ECAM_BASE,   length: ECAM_SIZE, width: 4, device: MmioId::Pci },
-];
 
 /// What an access to a device may change, besides what is read from it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,20 +42,6 @@ enum Effect {
     Lines,
     /// The lines and the deadline of the device at this place of [`Board::timed`].
     Timed(usize),
-}
-
-const fn row(base: u16, length: u16, width: u8, device: Id, offset: u16) -> PortRow {
-    PortRow { base, length, width, device, offset }
-}
-
-impl PortRow {
-    fn claims(&self, port: u16, size: u8) -> bool {
-        port.checked_sub(self.base).is_some_and(|at| {
-            size <= self.width
-                && at.is_multiple_of(size.into())
-                && u32::from(at) + u32::from(size) <= u32::from(self.length)
-        })
-    }
 }
 
 /// What the board is built from.
@@ -206,6 +119,7 @@ pub struct Board {
     post_code: PostCode,
     reset_control: ResetControl,
     rtc: Rtc,
+    smi: Smi,
     unclaimed: BTreeSet<Unclaimed>,
 }
 
@@ -238,6 +152,7 @@ impl Board {
             post_code: PostCode::default(),
             reset_control: ResetControl::default(),
             rtc,
+            smi: Smi::default(),
             unclaimed: BTreeSet::new(),
         };
         board.settle();
@@ -315,6 +230,17 @@ impl Board {
     /// A local APIC has ended the level-triggered interrupt `vector`.
     pub fn eoi(&mut self, vector: u8) {
         self.ioapic.eoi(vector);
+    }
+
+    /// Whether SMI# has been asserted since the last call.
+    pub fn take_smi(&mut self) -> bool {
+        self.smi.take()
+    }
+
+    /// Who sees system-management RAM.
+    #[must_use]
+    pub fn smram(&self) -> Smram {
+        self.pci.smram()
     }
 
     /// The guest has switched the machine off.
@@ -464,6 +390,7 @@ impl Board {
             Id::PostCode => &mut self.post_code,
             Id::ResetControl => &mut self.reset_control,
             Id::Rtc => &mut self.rtc,
+            Id::Smi => &mut self.smi,
         }
     }
 
@@ -584,17 +511,4 @@ impl Board {
             self.unclaimed.insert(Unclaimed { space, address, write });
         }
     }
-}
-
-fn debug_exit_row(base: u16, length: u16) -> PortRow {
-    row(base, length, 4, Id::DebugExit, 0)
-}
-
-/// The row that takes an aligned access whole.
-fn mmio_row(address: u64, size: u8) -> Option<&'static MmioRow> {
-    MMIO.iter().find(|row| {
-        address.checked_sub(row.base).is_some_and(|at| {
-            size <= row.width && at.is_multiple_of(size.into()) && at < row.length
-        })
-    })
 }

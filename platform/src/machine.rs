@@ -7,12 +7,13 @@
 
 use crate::board::{Board, BoardConfig};
 use crate::boot::{self, BootError, BootFile, BootModule, BootRequest, GuestMemory, MemoryError};
-use crate::devices::ioapic::InterruptMessage;
+use crate::devices::{self, ioapic::InterruptMessage};
 use crate::memory_map::{EBDA_BASE, MemoryMap};
 use crate::time::Icount;
 use cpu::apic::Apic;
 use cpu::bus::{Bus, Destination, Message};
 use cpu::model::Model;
+use cpu::smm::Smram;
 use cpu::state::{Segment, TableRegister, seg};
 pub use cpu::trace::Items as TraceItems;
 use cpu::vmx::stats::Level;
@@ -287,6 +288,8 @@ impl Machine {
     fn route(&mut self) {
         let Machine { chipset, cpus, .. } = self;
         cpus[0].cpu.sys.intr = chipset.board.intr_output();
+        let smram = smram(&chipset.board);
+        cpus.iter_mut().for_each(|p| p.cpu.sys.smm.smram = smram);
         let mut messages = std::mem::take(&mut chipset.messages);
         if chipset.board.has_messages() {
             messages.extend(chipset.board.take_messages().iter().map(message));
@@ -316,6 +319,8 @@ impl Machine {
         let p = &mut cpus[who];
         let stop = p.cpu.run(mmu, code, chipset, at, horizon);
         p.at = p.cpu.now();
+        // DEPARTURE: SMI# reaches the processor that has asked for it, not all.
+        p.cpu.sys.smm.pending |= chipset.board.take_smi();
         if !p.cpu.trace.text.is_empty() {
             trace.push_str(&p.cpu.trace.text);
             p.cpu.trace.text.clear();
@@ -408,6 +413,13 @@ impl Machine {
                 hasher.update(&page);
             }
         }
+        for n in 0..32 {
+            let page = self.mmu.ram.smram_page(n);
+            if page != [0; 4096] {
+                hasher.update(&[n as u8]);
+                hasher.update(&page);
+            }
+        }
         hasher.finalize().into()
     }
 }
@@ -438,6 +450,11 @@ fn board(config: &Config, map: &MemoryMap) -> Board {
         debug_exit: config.debug_exit,
         ..BoardConfig::default()
     })
+}
+
+fn smram(board: &Board) -> Smram {
+    let devices::pci::Smram { enabled, open, closed } = board.smram();
+    Smram { enabled, open, closed }
 }
 
 fn message(m: &InterruptMessage) -> Message {
@@ -503,8 +520,12 @@ fn enter(cpu: &mut Cpu, e: &boot::Entry) {
 /// them led here), and the code at RIP.
 fn shutdown(cpu: &Cpu, mmu: &mut Mmu) -> String {
     let s = &cpu.sys;
+    let what = cpu
+        .stats
+        .rsm_refused
+        .map_or("triple fault".into(), |says| format!("RSM of a state that breaks \"{says}\""));
     let mut lines = vec![format!(
-        "triple fault at {:#x}:{:#x}, cr0 {:#x} cr2 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x}",
+        "{what} at {:#x}:{:#x}, cr0 {:#x} cr2 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x}",
         s.seg[seg::CS].selector,
         cpu.rip,
         s.cr0,

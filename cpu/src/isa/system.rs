@@ -15,7 +15,7 @@ use mmu::{AccessKind, GuestPhys, Linear};
 type Outcome = Result<(), Trap>;
 
 /// Bits of CR0 that exist.
-const CR0_BITS: u64 = CR0_PE
+pub(crate) const CR0_BITS: u64 = CR0_PE
     | CR0_MP
     | CR0_EM
     | CR0_TS
@@ -102,7 +102,8 @@ impl Cpu {
     pub(crate) fn write_cr4(&mut self, v: u64) -> Outcome {
         let old = self.sys.cr4;
         let changed = old ^ v;
-        if v & !self.model.cr4_bits() != 0 || !self.vmx_cr_fixed(4, v) {
+        let vmx = self.sys.smm.active && v & CR4_VMXE != 0;
+        if v & !self.model.cr4_bits() != 0 || !self.vmx_cr_fixed(4, v) || vmx {
             return Err(Trap::GP0);
         }
         let long = self.long_mode();
@@ -375,9 +376,13 @@ fn serialize(cpu: &mut Cpu, _: &Instruction) -> Outcome {
     if cpu.model.has(crate::model::feature::SERIALIZE) { Ok(()) } else { Err(Trap::UD) }
 }
 
-/// `RSM` outside system-management mode.
-fn rsm(_: &mut Cpu, _: &Instruction) -> Outcome {
-    Err(Trap::UD)
+/// `RSM`: #UD outside system-management mode.
+fn rsm(cpu: &mut Cpu, _: &Instruction) -> Outcome {
+    if !cpu.sys.smm.active {
+        return Err(Trap::UD);
+    }
+    cpu.resume();
+    Ok(())
 }
 
 /// `CLAC` and `STAC`.

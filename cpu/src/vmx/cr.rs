@@ -25,6 +25,12 @@ pub(crate) enum Written {
     Done,
 }
 
+/// CR0 and CR4 with the bits set that VMX operation fixes; `real`: but PE and PG, for unrestricted guests.
+pub(crate) fn fixed_bits(cr0: u64, cr4: u64, real: bool) -> (u64, u64) {
+    let free = if real { CR0_PE | CR0_PG } else { 0 };
+    (cr0 | CR0_FIXED0 & !free, cr4 | CR4_FIXED0)
+}
+
 impl Cpu {
     fn cr_exit(&mut self, i: &Instruction, cr: u64, access: u64, register: u64) -> Trap {
         let qualification = cr | access << 4 | register << 8;

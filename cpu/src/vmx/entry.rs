@@ -4,7 +4,6 @@ use super::controls::{TIMER_SHIFT, entry, pin, proc, proc2};
 use super::exit::{CR0_KEPT, Exit};
 use super::field::{Field, SEGMENT_FIELDS, group};
 use super::rules::{self, Broken, Check, Kind};
-use super::stats::Level;
 use super::vmcs::{NO_VMCS, Vmcs};
 use super::{kind, reason};
 use crate::control::{CR0_PG, CR4_PAE, EFER_LMA, EFER_LME};
@@ -175,10 +174,7 @@ impl Cpu {
     fn start_guest(&mut self) {
         // The entry itself still is the host's; the guest's first instruction comes after it.
         let now = self.now().wrapping_add(1);
-        let level = match self.vmx.eptp() {
-            Some(e) => Level::Ept(e.0),
-            None => Level::Vmcs(self.vmx.vmcs.address),
-        };
+        let level = self.vmx.level();
         self.stats.vmx.entries += 1;
         self.stats.vmx.pass(level, now);
         self.vmx.timer =

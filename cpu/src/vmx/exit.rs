@@ -218,20 +218,21 @@ impl Cpu {
         self.set_rflags(flags::FIXED);
         self.sys.cpl = 0;
         self.vmx.shadow = 0;
-        if !long && self.sys.cr4 & CR4_PAE != 0 && !self.load_host_pdptes() {
+        if !long && self.sys.cr4 & CR4_PAE != 0 && !self.load_plain_pdptes() {
             self.vmx_abort();
         }
         self.take_up_state();
     }
 
-    fn load_host_pdptes(&mut self) -> bool {
+    /// Takes the PDPTEs at CR3 from physical memory; false if they are not valid.
+    pub(crate) fn load_plain_pdptes(&mut self) -> bool {
         let pdptes = self.pdptes_at(self.sys.cr3);
         self.sys.pdpte = pdptes;
         mmu::pdptes_valid(&pdptes, self.model.maxphys)
     }
 
     /// Derives everything from `sys` after a transition.
-    pub(super) fn take_up_state(&mut self) {
+    pub(crate) fn take_up_state(&mut self) {
         for (base, s) in self.seg_base.iter_mut().zip(&self.sys.seg) {
             *base = s.base;
         }

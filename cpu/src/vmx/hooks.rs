@@ -1,12 +1,14 @@
 //! Where event delivery asks VMX. Outside VMX operation none of these does anything.
 //! SDM vol. 3, "Other Causes of VM Exits" and "Event Blocking".
 
-use super::controls::{exit, pin, proc};
+use super::controls::{exit, pin, proc, proc2};
 use super::exit::{Exit, exit_of_event, interruption};
 use super::field::Field;
 use super::reason;
+use super::stats::Level;
 use crate::delivery::{Event, EventKind};
 use crate::flags;
+use crate::smm::Before;
 use crate::state::{Activity, Cpu};
 use crate::trap::vector;
 
@@ -170,10 +172,10 @@ impl Cpu {
         self.vmx.nmi_unblocked = false;
     }
 
-    /// After an instruction that ran alone.
-    pub(crate) fn vmx_after_step(&mut self) {
-        // A VM entry is the host's instruction: its own step raises no trap in the guest.
-        if self.vmx.proc(proc::MONITOR_TRAP) && !self.vmx.inject {
+    /// After an instruction that ran alone, begun in a `guest` or not.
+    pub(crate) fn vmx_after_step(&mut self, guest: bool) {
+        // A VM entry is the host's instruction, RSM not the guest's: no step of the guest.
+        if guest && self.vmx.proc(proc::MONITOR_TRAP) {
             self.vmx.monitor_trap = true;
         }
     }
@@ -185,7 +187,41 @@ impl Cpu {
 
     /// The retired-instruction count at which the preemption timer is due; `u64::MAX` for never.
     pub(crate) fn vmx_deadline(&self) -> u64 {
-        if self.sys.activity == Activity::WaitSipi { u64::MAX } else { self.vmx.timer }
+        let stands = !self.vmx.guest || self.sys.activity == Activity::WaitSipi;
+        if stands { u64::MAX } else { self.vmx.timer }
+    }
+
+    /// Delivers the event that a VM entry injects, if that is still to be done.
+    pub(crate) fn vmx_inject(&mut self) {
+        if self.vmx.guest && self.vmx.inject {
+            self.inject_event();
+        }
+    }
+
+    /// An SMI leaves VMX operation. SDM vol. 3, "Default Treatment of SMI Delivery". The current VMCS, the
+    /// controls, virtual-NMI blocking and pending exits stay, and wait for RSM.
+    pub(crate) fn vmx_leave_for_smm(&mut self) {
+        if self.vmx.guest {
+            let now = self.now();
+            self.stats.vmx.pass(Level::Root, now);
+        }
+        self.vmx.on = false;
+        self.vmx.guest = false;
+    }
+
+    /// RSM returns to VMX operation. SDM vol. 3, "Default Treatment of RSM".
+    pub(crate) fn vmx_return_from_smm(&mut self, before: &Before) {
+        self.vmx.on = before.vmx;
+        self.vmx.guest = before.guest;
+        if before.guest {
+            let (level, now) = (self.vmx.level(), self.now());
+            self.stats.vmx.pass(level, now);
+        }
+    }
+
+    /// Whether "unrestricted guest" is 1 in the controls that were in force last.
+    pub(crate) fn vmx_unrestricted(&self) -> bool {
+        self.vmx.controls.proc2 & proc2::UNRESTRICTED != 0
     }
 
     /// What IRET does to NMI blocking.

@@ -24,7 +24,7 @@ pub mod rules;
 pub mod stats;
 pub mod vmcs;
 
-pub(crate) use cr::Written;
+pub(crate) use cr::{Written, fixed_bits};
 pub(crate) use instructions::FORMS;
 pub(crate) use intercept::Cause;
 
@@ -33,6 +33,7 @@ use exit::Exit;
 use field::Field;
 use mmu::Eptp;
 use serde::{Deserialize, Serialize};
+use stats::Level;
 use vmcs::Vmcs;
 
 /// Interruption types. SDM vol. 3, "Format of the VM-Entry Interruption-Information Field".
@@ -138,6 +139,14 @@ impl Vmx {
     /// The EPTP that translations go through now.
     pub fn eptp(&self) -> Option<Eptp> {
         self.proc2(proc2::EPT).then(|| Eptp(self.vmcs[Field::EptPointer]))
+    }
+
+    /// Who runs in VMX non-root operation, for the counts.
+    fn level(&self) -> Level {
+        match self.eptp() {
+            Some(e) => Level::Ept(e.0),
+            None => Level::Vmcs(self.vmcs.address),
+        }
     }
 
     /// What RDTSC adds to the time-stamp counter.

@@ -2,6 +2,8 @@
 //! address that tells its vector.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod guest;
+
 use cpu::bus::{Bus, Message};
 use cpu::model::Model;
 use cpu::state::{Segment, TableRegister, ar, seg};

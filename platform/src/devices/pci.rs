@@ -32,6 +32,8 @@ const HOST_BRIDGE: &[Register] = &[
     (0x04, 2, 0x0006, 0),               // command: memory, bus master
     (0x08, 4, 0x0600_0002, 0),          // class: host bridge
     (0x60, 4, 0xb000_0001, 0),          // PCIEXBAR: ECAM enabled, 256 MiB
+    (SMRAM, 1, 0x02, D_OPEN | D_CLS | D_LCK | G_SMRAME),
+    (0x9e, 1, 0x38, 0),                 // ESMRAMC: no TSEG, no high SMRAM; caches as they are
 ];
 
 #[rustfmt::skip]
@@ -44,6 +46,25 @@ const ISA_BRIDGE: &[Register] = &[
     (0x60, 4, 0x8080_8080, 0x8f8f_8f8f),// PIRQA–D: not routed to ISA
     (0x68, 4, 0x8080_8080, 0x8f8f_8f8f),// PIRQE–H
 ];
+
+/// System Management RAM Control, in the host bridge: the segment A0000h-BFFFFh. Data sheet of the Q35
+/// memory controller hub, "SMRAM - System Management RAM Control".
+const SMRAM: u8 = 0x9d;
+const G_SMRAME: u32 = 1 << 3;
+const D_LCK: u32 = 1 << 4;
+const D_CLS: u32 = 1 << 5;
+const D_OPEN: u32 = 1 << 6;
+
+/// Who sees system-management RAM.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Smram {
+    /// G_SMRAME: processors in system-management mode.
+    pub enabled: bool,
+    /// D_OPEN: all processors.
+    pub open: bool,
+    /// D_CLS: but not for data.
+    pub closed: bool,
+}
 
 const FUNCTIONS: [(Bdf, &[Register]); 2] = [(0x00 << 3, HOST_BRIDGE), (0x1f << 3, ISA_BRIDGE)];
 
@@ -80,6 +101,17 @@ impl Function {
     }
 }
 
+impl Function {
+    /// D_LCK closes D_OPEN, and all but D_CLS stays as it is until reset.
+    fn lock_smram(&mut self) {
+        let at = usize::from(SMRAM);
+        if self.bytes[at] & D_LCK as u8 != 0 {
+            self.bytes[at] &= !D_OPEN as u8;
+            self.writable[at] = D_CLS as u8;
+        }
+    }
+}
+
 /// The host bridge and the functions behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PciHost {
@@ -103,7 +135,18 @@ impl PciHost {
     fn config_write(&mut self, bdf: Bdf, register: usize, size: u8, value: u64) {
         if let Some(function) = self.functions.get_mut(&bdf) {
             function.write(register, size, value);
+            if bdf == 0 {
+                function.lock_smram();
+            }
         }
+    }
+
+    /// Who sees system-management RAM.
+    #[must_use]
+    pub fn smram(&self) -> Smram {
+        let value = self.config_read(0, SMRAM.into(), 1) as u32;
+        let set = |bit| value & bit != 0;
+        Smram { enabled: set(G_SMRAME), open: set(D_OPEN), closed: set(D_CLS) }
     }
 
     /// The function and register that CONFIG_ADDRESS selects.

@@ -84,3 +84,29 @@ fn power_button() {
     board.press_power_button(Icount(0));
     run(&mut board, &[Intr(true), Ack(0x29), In(0xb000, 2, 0x100)]);
 }
+
+/// APM_CNT and APM_STS at B2h and B3h, SMI_EN and SMI_STS at PMBASE + 30h.
+#[test]
+fn smi_sources() {
+    let smi = |steps: &[Step], raised: bool| {
+        let mut board = Board::new(&BoardConfig::default());
+        run(&mut board, steps);
+        assert_eq!((board.take_smi(), board.take_smi()), (raised, false), "{steps:x?}");
+    };
+    smi(&[In(0xb030, 4, 2), In(0xb034, 4, 0), out(0xb2, 5), inb(0xb2, 5)], false);
+    smi(
+        &[out(0xb3, 7), inb(0xb3, 7), inb(0xb2, 0), Out(0xb2, 2, 0x0908), In(0xb2, 2, 0x0908)],
+        false,
+    );
+    // APMC_EN alone sets the status, both enables are an SMI.
+    smi(&[Out(0xb030, 4, 0x20), out(0xb2, 1), In(0xb034, 4, 0x20)], false);
+    smi(&[Out(0xb030, 4, 1), out(0xb2, 1), In(0xb034, 4, 0)], false);
+    let both = [Out(0xb030, 4, u32::MAX), In(0xb030, 4, 0x23), out(0xb2, 1)];
+    smi(&both, true);
+    smi(
+        &[&both[..], &[out(0xb034, 0xdf), inb(0xb034, 0x20), out(0xb034, 0x20), inb(0xb034, 0)]]
+            .concat(),
+        true,
+    );
+    smi(&[out(0xb030, 0x20), out(0xb031, 0xff), out(0xb030, 0x21), out(0xb2, 0)], true);
+}

@@ -55,3 +55,26 @@ fn memory_mapped() {
     check(&[Load(ECAM + (1 << 15), 4, 0xffff_ffff), Load(ECAM + (1 << 20), 2, 0xffff)]);
     check(&[Store(ECAM + (31 << 15) + 0x68, 1, 0x0b), Load(ECAM + (31 << 15) + 0x68, 1, 0x0b)]);
 }
+
+/// The byte at 9Dh of the host bridge: D_OPEN 40h, D_CLS 20h, D_LCK 10h, G_SMRAME 8, and 2.
+#[test]
+fn smram_control() {
+    use platform::devices::pci::Smram;
+    let written = |values: &[u32], reads: u32, smram: (bool, bool, bool)| {
+        let mut board = Board::new(&BoardConfig::default());
+        run(&mut board, &[select(0, 0, 0x9c), In(0xcfc, 4, 0x0038_0200)]);
+        values.iter().for_each(|v| run(&mut board, &[Out(0xcfd, 1, *v)]));
+        run(&mut board, &[In(0xcfd, 1, reads)]);
+        let (enabled, open, closed) = smram;
+        assert_eq!(board.smram(), Smram { enabled, open, closed }, "{values:x?}");
+    };
+    written(&[], 0x02, (false, false, false));
+    written(&[0xef], 0x6a, (true, true, true));
+    written(&[0x4a], 0x4a, (true, true, false));
+    written(&[0x48, 0], 0x02, (false, false, false));
+    // D_LCK closes and locks all but D_CLS.
+    written(&[0x58], 0x1a, (true, false, false));
+    written(&[0x18, 0x40], 0x1a, (true, false, false));
+    written(&[0x10, 0x48, 0x20], 0x32, (false, false, true));
+    written(&[0x18, 0x20, 0], 0x1a, (true, false, false));
+}

@@ -1,5 +1,6 @@
 //! The machine around the fuzzed processor: ports and devices answer with numbers made from the
-//! question and its time, a write to a port sets the interrupt line, and messages come back.
+//! question and its time, a write to a port sets the interrupt line or is an SMI, and messages come
+//! back.
 
 use cpu::Cpu;
 use cpu::bus::{Bus, Message};
@@ -11,6 +12,7 @@ pub struct Board {
     /// Of everything that was asked and told.
     pub digest: u64,
     line: bool,
+    smi: bool,
     messages: Vec<Message>,
 }
 
@@ -25,6 +27,7 @@ impl Board {
     /// The processor samples its lines and gets its messages.
     pub fn settle(&mut self, cpu: &mut Cpu) {
         cpu.sys.intr = self.line;
+        cpu.sys.smm.pending |= std::mem::take(&mut self.smi);
         for m in std::mem::take(&mut self.messages) {
             if cpu.apic.matches(&m) {
                 cpu.receive(&m);
@@ -40,6 +43,7 @@ impl Bus for Board {
     fn port_write(&mut self, port: u16, size: u8, value: u32, now: u64) {
         self.note([u64::from(value) << 32 | 2, port.into(), size.into(), now]);
         self.line = value & 1 != 0;
+        self.smi = value & 0xe == 0xe;
     }
     fn mmio_read(&mut self, addr: HostPhys, size: u8, now: u64) -> u64 {
         self.note([3, addr.0, size.into(), now])

@@ -24,6 +24,8 @@ const TSS2: u64 = 0xb000;
 pub(super) const STACKS: u64 = 0xc000;
 pub(super) const CODE: u64 = 0x1_0000;
 pub(super) const DATA: u64 = 0x1_2000;
+/// The handler of SMIs, with the save area 7E00h above it.
+pub(super) const SMI: u64 = 0x1_8000;
 pub(super) const EPT: u64 = 0x2_0000;
 pub(super) const VMX: u64 = 0x2_8000;
 /// What lies above is zero at first.
@@ -205,6 +207,20 @@ fn page(input: &mut Input, n: u64) -> u64 {
     let reserved = if input.once_in(16) { 1 << 45 } else { 0 };
     let frame = if input.once_in(4) { input.below(1 << 20) } else { input.below(0x100) };
     frame << 12 | low | high | reserved
+}
+
+/// Stores to a few bytes of the save area, 32 bits each by a 32-bit address, and RSM.
+pub(super) fn smi_handler(input: &mut Input, image: &mut Image) {
+    let mut code = Vec::new();
+    for _ in 0..input.below(4) {
+        let at = SMI + 0x7e00 + input.below(0x80) * 4;
+        let value = if input.once_in(2) { input.value() } else { 1 << input.below(32) };
+        code.extend([0x67, 0x66, 0xc7, 0x05]);
+        code.extend((at as u32).to_le_bytes());
+        code.extend((value as u32).to_le_bytes());
+    }
+    code.extend([0x0f, 0xaa]);
+    image.put(SMI, &code);
 }
 
 /// Fills memory as `input` describes it, for a processor in long mode or not.

@@ -77,6 +77,7 @@ impl Machine {
             let page = image.get(at..at + PAGE).unwrap_or(&[0; PAGE]);
             assert!(self.mmu.ram.write(HostPhys(at as u64), page), "in memory");
         }
+        self.mmu.ram.clear_smram();
         start::copy(start, &mut self.cpu);
         self.board = Board::default();
         self.now = 0;
@@ -186,10 +187,14 @@ impl Lab {
 /// The first frame of memory that differs.
 fn unlike(a: &Mmu, b: &Mmu) -> Option<usize> {
     let [mut x, mut y] = [[0; PAGE]; 2];
-    memory::frames().find(|frame| {
-        let at = HostPhys((frame * PAGE) as u64);
-        assert!(a.read_slice(at, &mut x) && b.read_slice(at, &mut y), "in memory");
-        x != y
+    let smram = (0..32).find(|n| a.ram.smram_page(*n) != b.ram.smram_page(*n));
+    let hidden = smram.map(|n| 0xa0 + n);
+    hidden.or_else(|| {
+        memory::frames().find(|frame| {
+            let at = HostPhys((frame * PAGE) as u64);
+            assert!(a.read_slice(at, &mut x) && b.read_slice(at, &mut y), "in memory");
+            x != y
+        })
     })
 }
 

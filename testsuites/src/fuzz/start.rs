@@ -2,7 +2,7 @@
 //! and 64-bit mode, at any privilege level, with any control bits that go together.
 
 use super::memory::{
-    self, CODE, DATA, DESCRIPTORS, GDT, IDT, Image, LDT, PD32, PDPT32, PML4, STACKS, TSS,
+    self, CODE, DATA, DESCRIPTORS, GDT, IDT, Image, LDT, PD32, PDPT32, PML4, SMI, STACKS, TSS,
 };
 use super::{Input, model, virtual_machine};
 use cpu::Cpu;
@@ -10,6 +10,7 @@ use cpu::apic::Apic;
 use cpu::fpu::{F80, Fpu};
 use cpu::model::feature;
 use cpu::save::CpuState;
+use cpu::smm::Smram;
 use cpu::state::{Segment, TableRegister, ar, seg};
 use cpu::vmx::Vmx;
 
@@ -62,6 +63,19 @@ pub(super) fn build(input: &mut Input, cpu: &mut Cpu, image: &mut Image) {
     if vmx {
         virtual_machine::enter(input, cpu, image);
     }
+    // Last, so that what an input was before there were SMIs it still is.
+    management(input, cpu, image);
+}
+
+/// An SMI at the start or by a write to a port, a handler that changes some of the save area and
+/// resumes, or is the code; system-management RAM seen or not.
+fn management(input: &mut Input, cpu: &mut Cpu, image: &mut Image) {
+    memory::smi_handler(input, image);
+    let smm = &mut cpu.sys.smm;
+    smm.base = if input.once_in(8) { CODE } else { SMI } as u32 - 0x8000;
+    smm.pending = input.knob(15) & 0xe0 == 0xe0;
+    let bits = input.random();
+    smm.smram = Smram { enabled: bits & 3 != 0, open: bits & 0xc == 0, closed: bits & 0x30 == 0 };
 }
 
 /// CR0, CR3, CR4, EFER, XCR0, debug registers. Knobs turn single bits.

@@ -1,0 +1,74 @@
+//! Where SMIs come from: the APM control port, and the SMI registers of the power management block. Data
+//! sheet of the ICH9, "APM_CNT", "APM_STS", "SMI_EN", "SMI_STS".
+//!
+//! Offsets: 0 and 1 are the ports B2h and B3h; from 10h on are SMI_EN and SMI_STS.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    device::{PortDevice, all_ones},
+    time::Icount,
+};
+
+/// SMI_EN: SMIs are enabled at all.
+const GBL_SMI_EN: u32 = 1;
+/// SMI_EN: end of SMI.
+const EOS: u32 = 1 << 1;
+/// SMI_EN: writes to APM_CNT are SMIs.
+const APMC_EN: u32 = 1 << 5;
+/// SMI_STS: a write to APM_CNT was.
+const APM_STS: u32 = 1 << 5;
+
+/// The registers.
+///
+/// DEPARTURE: EOS always reads 1: each write to APM_CNT is an SMI, also before the handler has set EOS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Smi {
+    control: u8,
+    status: u8,
+    enable: u32,
+    smi_status: u32,
+    raised: bool,
+}
+
+impl Smi {
+    /// Whether an SMI has been raised since the last call.
+    pub fn take(&mut self) -> bool {
+        std::mem::take(&mut self.raised)
+    }
+
+    fn register(&self, offset: u16) -> u32 {
+        match offset & !3 {
+            0 => u32::from(self.control) | u32::from(self.status) << 8,
+            0x10 => self.enable | EOS,
+            _ => self.smi_status,
+        }
+    }
+
+    fn command(&mut self, value: u8) {
+        self.control = value;
+        if self.enable & APMC_EN != 0 {
+            self.smi_status |= APM_STS;
+            self.raised |= self.enable & GBL_SMI_EN != 0;
+        }
+    }
+}
+
+impl PortDevice for Smi {
+    fn read(&mut self, offset: u16, size: u8, _now: Icount) -> u32 {
+        self.register(offset) >> (offset % 4 * 8) & all_ones(size) as u32
+    }
+
+    fn write(&mut self, offset: u16, size: u8, value: u32, _now: Icount) {
+        let shift = offset % 4 * 8;
+        let (mask, value) = ((all_ones(size) as u32) << shift, value << shift);
+        match offset {
+            0 => self.command(value as u8),
+            1 => self.status = (value >> 8) as u8,
+            0x10..=0x13 => {
+                self.enable = (self.enable & !mask | value & mask) & (GBL_SMI_EN | APMC_EN);
+            }
+            _ => self.smi_status &= !(value & mask),
+        }
+    }
+}
