@@ -137,7 +137,11 @@ fn any_boundary_of_any_mode() {
     check_transparent("long", || program(Long, 0, long));
     check_transparent("long, level 3", || program(Long, 3, long));
     check_transparent("min32", || {
-        program(Protected, 3, |r| r.cpu.model = Model::named("min32").unwrap())
+        program(Protected, 3, |r| {
+            r.cpu.model = Model::named("min32").unwrap();
+            // It has no more registers than its map.
+            r.cpu.regs[8..].fill(0);
+        })
     });
     check_transparent("single steps", || program(Long, 0, |r| r.cpu.set_rflags(0x102)));
 }
@@ -195,7 +199,7 @@ fn check_area(r: &Rig, rows: &[(u64, usize, u64)]) {
 fn save_areas() {
     let mut r = rig(Long, &[0xcc], &[RSM]);
     for n in (0..16).filter(|n| *n != 4) {
-        r.cpu.regs[n] = 0x1111_1111_1111_1111 * n as u64 + 1;
+        r.cpu.regs[n] = 0x1111_1111_1111_1111 * n as u64;
     }
     smi(&mut r);
     advance(&mut r, 0);
@@ -205,7 +209,7 @@ fn save_areas() {
         check_area(&r, &[(offset, 8, value)]);
     }
     for n in (0..16).filter(|n| *n != 4) {
-        check_area(&r, &[(0x7ff8 - 8 * n, 8, 0x1111_1111_1111_1111 * n + 1)]);
+        check_area(&r, &[(0x7ff8 - 8 * n, 8, 0x1111_1111_1111_1111 * n)]);
     }
     check_area(
         &r,

@@ -90,7 +90,7 @@ fn any_boundary_of_host_and_guest() {
     check("PAE under EPT", &[0x90, 0x90, 0x0f, 0xa2], &pae, 10);
     let virtual_nmis = (PinControls, PIN | pin::VIRTUAL_NMIS);
     check("virtual NMIs", &guest, &[virtual_nmis, (GuestInterruptibility, 8)], 10);
-    check("injected", &guest, &[(EntryInterruptionInfo, 0x8000_0320), (GuestRflags, 2)], 18);
+    check("injected", &guest, &[(EntryInterruptionInfo, 0x8000_0020), (GuestRflags, 0x202)], 18);
     check("monitor trap", &[0x90, 0x90], &[(ProcControls, PROC | proc::MONITOR_TRAP)], 37);
     let steps = [(GuestRflags, 0x102), (ExceptionBitmap, 2)];
     check("single step", &[0x90, 0x90], &steps, 0);
