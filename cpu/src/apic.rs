@@ -94,8 +94,10 @@ pub struct Apic {
     cmci: u32,
     initial: u32,
     divide: u32,
-    /// Retired instructions when the initial count was written.
+    /// Retired instructions when the count was `from`.
     started: u64,
+    /// What the timer counts down from since then.
+    from: u32,
     /// IA32_TSC_DEADLINE.
     tsc_deadline: u64,
     /// Retired-instruction count at which the timer fires; `u64::MAX` when it does not run.
@@ -236,21 +238,23 @@ impl Apic {
 
     /// Starts the timer from its initial count.
     fn start(&mut self, now: u64) {
-        self.started = now;
-        let span = (self.initial as u64).saturating_mul(self.tick());
-        let runs = self.initial != 0 && !self.deadline_mode();
-        self.fires = if runs { now.saturating_add(span) } else { u64::MAX };
+        let from = if self.deadline_mode() { 0 } else { self.initial };
+        self.start_from(now, from);
+    }
+
+    /// Lets the timer count down from `from`; 0 stops it.
+    fn start_from(&mut self, now: u64, from: u32) {
+        (self.started, self.from) = (now, from);
+        let span = (from as u64).saturating_mul(self.tick());
+        self.fires = if from != 0 { now.saturating_add(span) } else { u64::MAX };
     }
 
     fn current(&self, now: u64) -> u32 {
-        if self.initial == 0 || self.deadline_mode() {
+        if self.fires == u64::MAX || self.deadline_mode() {
             return 0;
         }
         let gone = (now.saturating_sub(self.started)) / self.tick();
-        if self.periodic() {
-            return self.initial - (gone % self.initial as u64) as u32;
-        }
-        (self.initial as u64).saturating_sub(gone) as u32
+        (self.from as u64).saturating_sub(gone) as u32
     }
 
     /// Fires the timer, due at `now`.
@@ -264,7 +268,7 @@ impl Apic {
         }
         if self.periodic() && self.initial != 0 {
             let span = self.initial as u64 * self.tick();
-            self.started = self.fires;
+            (self.started, self.from) = (self.fires, self.initial);
             self.fires = self.fires.saturating_add(span).max(now + 1);
         } else {
             self.fires = u64::MAX;
@@ -309,9 +313,9 @@ impl Apic {
         };
         let masked = if self.svr & SVR_ENABLE == 0 { MASKED } else { 0 };
         let old = std::mem::replace(&mut self.lvt[n], v & valid | masked);
-        if n == LVT_TIMER && (old ^ v) >> 17 & 3 != 0 {
-            // A change of mode disarms the timer.
-            self.tsc_deadline = 0;
+        if n == LVT_TIMER && (old ^ v) >> 18 & 1 != 0 {
+            // To and from TSC-deadline mode disarms the timer; between the others it counts on.
+            (self.tsc_deadline, self.initial) = (0, 0);
             self.start(now);
         }
     }
@@ -340,8 +344,12 @@ impl Apic {
                 self.start(now);
             }
             reg::DIVIDE => {
+                // What is left to count is so at the new rate.
+                let left = self.current(now);
                 self.divide = v & 0xb;
-                self.start(now);
+                if !self.deadline_mode() {
+                    self.start_from(now, left);
+                }
             }
             _ => return false,
         }
@@ -536,5 +544,40 @@ impl Cpu {
             7 => self.sys.intr = true,
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIODIC: u32 = 1 << 17;
+    const DEADLINE: u32 = 1 << 18;
+
+    /// Writes a register at a time, and looks: current count, instant of the next interrupt.
+    #[track_caller]
+    fn check(a: &mut Apic, now: u64, write: (u32, u32), then: (u32, u64)) {
+        assert!(a.write(write.0, write.1, now));
+        assert_eq!((a.current(now), a.fires), then, "at {now}");
+    }
+
+    #[test]
+    fn changes_while_the_timer_runs() {
+        let mut a = Apic::new(0);
+        a.svr |= SVR_ENABLE;
+        check(&mut a, 0, (reg::DIVIDE, 0xb), (0, u64::MAX));
+        check(&mut a, 0, (reg::INITIAL, 100), (100, 4000));
+        // One-shot to periodic and back: it counts on.
+        check(&mut a, 1200, (reg::LVT, PERIODIC), (70, 4000));
+        a.fire(4000);
+        check(&mut a, 4400, (reg::LVT, 0), (90, 8000));
+        // At half the rate, what is left takes twice the time.
+        check(&mut a, 6000, (reg::DIVIDE, 0), (50, 10_000));
+        a.fire(10_000);
+        check(&mut a, 10_000, (reg::LVT, PERIODIC), (0, u64::MAX));
+        // TSC-deadline mode stops it.
+        check(&mut a, 10_000, (reg::INITIAL, 5), (5, 10_400));
+        check(&mut a, 10_000, (reg::LVT, DEADLINE), (0, u64::MAX));
+        check(&mut a, 10_000, (reg::LVT, 0), (0, u64::MAX));
     }
 }

@@ -107,6 +107,9 @@ impl Cpu {
         if let Some(e) = self.sys.task_fault.take() {
             return self.handle(Trap::Fault(e));
         }
+        if self.virtual_interrupt_due() {
+            return self.handle(Trap::GP0);
+        }
         self.leave = false;
         let now = self.now();
         let remaining = (until - now) as i64;

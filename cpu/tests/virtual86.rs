@@ -97,6 +97,21 @@ fn cli_and_sti() {
     check_gp(PVI, 0, &[0xfb], 0);
 }
 
+/// VIF and VIP at once are #GP(0) before the next instruction, where they mean something.
+#[test]
+fn pending_virtual_interrupts() {
+    let both = VIF | VIP;
+    check_gp(VME, both, &[0x90], 0);
+    check_flags(VME, both | IOPL3, &[0x90], both | IOPL3);
+    check_flags(0, both, &[0x90], both);
+    check_flags(PVI, both, &[0x90], both);
+    for mode in [Protected, Long] {
+        check_pvi(mode, PVI, both, 0x90, None);
+        check_pvi(mode, VME, both, 0x90, Some(both));
+        check_pvi(mode, PVI, both | IOPL3, 0x90, Some(both | IOPL3));
+    }
+}
+
 #[test]
 fn pushf_and_popf() {
     let mut r = v86(VME, VIF, &[0x9c]);

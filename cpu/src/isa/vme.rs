@@ -14,6 +14,18 @@ impl Cpu {
         self.v86() && self.rflags_system & flags::IOPL != flags::IOPL
     }
 
+    /// Whether a program that has VIF in the place of IF has it set while an interrupt is pending: #GP(0)
+    /// before its next instruction. SDM vol. 3, "Maskable Hardware Interrupt Handling in Virtual-8086 Mode
+    /// Using the Virtual Interrupt Mechanism".
+    pub(crate) fn virtual_interrupt_due(&self) -> bool {
+        let both = flags::VIF | flags::VIP;
+        if self.rflags_system & both != both || self.sys.cpl != 3 || !self.protected() {
+            return false;
+        }
+        let enabling = if self.v86() { CR4_VME } else { CR4_PVI };
+        self.sys.cr4 & enabling != 0 && self.rflags_system & flags::IOPL != flags::IOPL
+    }
+
     /// The flag that CLI and STI act on: IF or VIF. #GP(0) where there is neither for the program.
     pub(super) fn interrupt_flag(&self) -> Result<u64, Trap> {
         let iopl = (self.rflags_system >> 12 & 3) as u8;
