@@ -5,8 +5,12 @@
 //! overlap it, and only those (64-byte chunks tell data that merely shares a page with code).
 //! Links into a dropped block are reset. A dropped block's memory stays until the whole cache is
 //! flushed, from the outer loop, when it has grown past its budget: no operation in flight dangles.
+//!
+//! Operations stand close together, in the order in which they were decoded, which is much the order
+//! in which they run: what the host's caches miss is most of what a large guest costs.
 #![expect(unsafe_code, reason = "blocks link to one another by address")]
 
+use crate::arena::Arena;
 use crate::op::Op;
 use crate::plain::Side;
 use crate::state::CodeMode;
@@ -39,7 +43,7 @@ pub struct Block {
     end: u16,
     /// The second frame of a block whose only instruction crosses a page.
     second: Option<u64>,
-    ops: Box<[Op]>,
+    first: *const Op,
     #[expect(clippy::vec_box, reason = "operations refer to them by address")]
     _sides: Vec<Box<Side>>,
     /// Branch operations that link here, with the stub each falls back to.
@@ -49,8 +53,10 @@ pub struct Block {
 
 /// What the decoder hands over.
 pub struct Decoded {
-    /// The operations, in place: stubs refer to their branches by address.
-    pub ops: Box<[Op]>,
+    /// The operations.
+    pub ops: Vec<Op>,
+    /// Stubs of the branches that have none yet: index of the branch, operation.
+    pub stubs: Vec<(usize, Op)>,
     /// Side data of the plain operations.
     pub sides: Vec<Box<Side>>,
     /// Page offset behind the last byte.
@@ -75,7 +81,9 @@ pub struct CodeCache {
     frames: Vec<u32>,
     pages: Vec<Page>,
     blocks: Vec<Block>,
-    ops: usize,
+    ops: Arena,
+    /// Apart from `ops`, because each runs but once.
+    stubs: Arena,
     budget: usize,
     /// Longest block in instructions.
     pub max_block: usize,
@@ -117,7 +125,8 @@ impl CodeCache {
             frames: Vec::new(),
             pages: Vec::new(),
             blocks: Vec::new(),
-            ops: 0,
+            ops: Arena::default(),
+            stubs: Arena::default(),
             budget,
             max_block: crate::decode::MAX_BLOCK,
             fuse: true,
@@ -129,7 +138,12 @@ impl CodeCache {
 
     /// Whether the cache has outgrown its budget and wants [`CodeCache::flush`].
     pub fn full(&self) -> bool {
-        self.ops > self.budget
+        self.held() > self.budget
+    }
+
+    /// Operations held.
+    fn held(&self) -> usize {
+        self.ops.held() + self.stubs.held()
     }
 
     /// Drops everything. Only from the outer loop: no operation may be in flight.
@@ -140,7 +154,8 @@ impl CodeCache {
         }
         self.pages.clear();
         self.blocks.clear();
-        self.ops = 0;
+        self.ops.clear();
+        self.stubs.clear();
         self.stats.flushes += 1;
         self.drops += 1;
     }
@@ -167,12 +182,12 @@ impl CodeCache {
     pub fn find(&self, key: Key) -> Option<*const Op> {
         let page = &self.pages[self.find_page(key.frame)?];
         let at = page.starts.binary_search_by_key(&key.short(), |s| s.0).ok()?;
-        Some(self.blocks[page.starts[at].1 as usize].ops.as_ptr())
+        Some(self.blocks[page.starts[at].1 as usize].first)
     }
 
     /// Takes in a decoded block; returns its first operation.
     pub fn insert(&mut self, mmu: &mut Mmu, key: Key, decoded: Decoded) -> *const Op {
-        let Decoded { ops, sides, end, second } = decoded;
+        let Decoded { ops, stubs, sides, end, second } = decoded;
         let index = self.blocks.len() as u32;
         let page = self.page(mmu, key.frame);
         page.chunks |= chunk_mask(key.po, end);
@@ -183,15 +198,21 @@ impl CodeCache {
             page.chunks |= 1;
             page.tails.push(index);
         }
-        self.ops += ops.len();
+        let first = self.ops.put(&ops);
+        for (branch, stub) in stubs {
+            // SAFETY: the index is one of the block's.
+            let branch = unsafe { first.add(branch) };
+            let stub = self.stubs.put(&[Op { imm: branch as u64, ..stub }]);
+            // SAFETY: in the arena, and nobody else knows of it yet.
+            unsafe { (*branch).imm = stub as u64 };
+        }
         self.stats.blocks += 1;
-        self.stats.peak_ops = self.stats.peak_ops.max(self.ops as u64);
-        let first = ops.as_ptr();
+        self.stats.peak_ops = self.stats.peak_ops.max(self.held() as u64);
         self.blocks.push(Block {
             key,
             end,
             second,
-            ops,
+            first,
             _sides: sides,
             incoming: Vec::new(),
             live: true,

@@ -1,5 +1,4 @@
 //! From bytes to blocks: decoding with iced-x86, choice of handlers, links.
-#![expect(unsafe_code, reason = "operations hold handler and link addresses")]
 
 use crate::block::{Decoded, Key};
 use crate::dispatch::{Handler, Plain, handler};
@@ -242,21 +241,8 @@ impl<'a> Builder<'a> {
         if self.fuse {
             isa::profile::specialise(&mut self.ops);
         }
-        let stubs = self.ops.len();
-        for at in 0..self.branches.len() {
-            let stub = self.stub(self.branches[at].1);
-            self.ops.push(stub);
-        }
-        let mut ops = self.ops.into_boxed_slice();
-        let base = ops.as_mut_ptr();
-        for (n, &(branch, _)) in self.branches.iter().enumerate() {
-            // SAFETY: both indices are in the slice. Stub and branch refer to one another.
-            unsafe {
-                (*base.add(branch)).imm = base.add(stubs + n) as u64;
-                (*base.add(stubs + n)).imm = base.add(branch) as u64;
-            }
-        }
-        Decoded { ops, sides: self.sides, end: self.end, second }
+        let stubs = self.branches.iter().map(|&(branch, po)| (branch, self.stub(po))).collect();
+        Decoded { ops: self.ops, stubs, sides: self.sides, end: self.end, second }
     }
 
     /// An operation for instruction `k`, without operands.

@@ -11,6 +11,7 @@
 
 pub mod access;
 pub mod apic;
+mod arena;
 pub mod block;
 pub mod bus;
 mod choose;

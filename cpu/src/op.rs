@@ -4,7 +4,7 @@ use crate::dispatch::Handler;
 
 /// One operation of a block: a handler and its small operands. Register operands are byte offsets
 /// into [`crate::Cpu`], so that AH is 1 and CH is 9.
-#[repr(C, align(16))]
+#[repr(C, align(32))]
 #[derive(Clone, Copy)]
 pub struct Op {
     /// The handler.
@@ -44,7 +44,7 @@ pub mod slot {
     /// Segment bases in the order ES, CS, SS, DS, FS, GS.
     pub const SEG: u8 = 0x90;
     /// Always 8192.
-    pub const TWO_PAGES: u8 = 0xf8;
+    pub const TWO_PAGES: u8 = 0xf0;
 }
 
 /// Bits of [`Op::k`].

@@ -24,7 +24,6 @@ impl Cpu {
             leave: false,
             mode: CodeMode::Bits16,
             vgen: 0,
-            generation: 0,
             vgen_mix: 0,
             io: false,
             two_pages: 8192,

@@ -8,7 +8,7 @@ use crate::decode::{self, DecodeError, MAX_LEN, Source};
 use crate::dispatch;
 use crate::flags;
 use crate::gate::Gate;
-use crate::isa::branch::{VGEN_ADDRESS, jump_index};
+use crate::isa::branch::{VGEN_ADDRESS, canonical_48, jump_index};
 use crate::op::Op;
 use crate::state::{Activity, Cpu, Env, Jump, seg};
 use crate::trap::Trap;
@@ -166,9 +166,8 @@ impl Cpu {
         let la = self.rip_linear()?;
         self.vbase = la & !0xfff;
         self.vgen = (la & VGEN_ADDRESS) | self.vgen_mix;
-        let at = jump_index(la);
-        let e = self.jumps[at];
-        if !single && e.target == la && e.generation == self.generation {
+        let e = self.jumps[jump_index(la)];
+        if !single && e.key == self.vgen && canonical_48(la) {
             return Ok(e.op);
         }
         let key = Key { single, ..self.key_at(la)? };
@@ -177,7 +176,7 @@ impl Cpu {
             self.trace_instruction(key);
         }
         if !single {
-            self.jumps[at] = Jump { target: la, generation: self.generation, op, _fill: 0 };
+            self.note_jump(la, op);
         }
         Ok(op)
     }
@@ -291,7 +290,6 @@ impl Cpu {
     /// Takes up generations `g` (supervisor, user) of the current bank.
     pub(crate) fn set_generation(&mut self, g: [u64; 2]) {
         let g = g[(self.sys.cpl == 3) as usize] << 2 | self.mode as u64;
-        self.generation = g;
         self.vgen_mix = (g & 0xfff) | (g >> 12) << 48;
         self.vgen = (self.vbase & VGEN_ADDRESS) | self.vgen_mix;
     }
@@ -308,5 +306,5 @@ impl Cpu {
 
 impl Jump {
     /// An entry that nothing matches: generations start at 1.
-    pub const NONE: Jump = Jump { target: 0, generation: 0, op: std::ptr::null(), _fill: 0 };
+    pub const NONE: Jump = Jump { key: 0, op: std::ptr::null() };
 }

@@ -234,11 +234,10 @@ pub struct Cpu {
     pub leave: bool,
     /// Mode that blocks are decoded for.
     pub mode: CodeMode,
-    /// `vbase` mixed with the generation of the address space: the key of cross-page links.
+    /// `vbase` mixed with the generation of the address space: the key of cross-page links and `jumps`.
     pub vgen: u64,
-    /// Generation of the current address space and privilege, with the mode: the key of `jumps`.
-    pub generation: u64,
-    /// `generation` in the bits of `vgen` that are not the address's.
+    /// The generation of the current address space and privilege, with the mode, in the bits of `vgen`
+    /// that are not the address's.
     pub vgen_mix: u64,
     /// The bus has been used: the run ends after the current instruction.
     pub io: bool,
@@ -307,15 +306,12 @@ impl Env {
 
 /// An entry of the indirect-branch cache.
 #[derive(Clone, Copy)]
+#[repr(C, align(16))]
 pub struct Jump {
-    /// Linear target.
-    pub target: u64,
-    /// Generation it was resolved in; 0 is none.
-    pub generation: u64,
+    /// The target's page and generation, as [`Cpu::vgen`] has them; 0 is none.
+    pub key: u64,
     /// Its first operation.
     pub op: *const Op,
-    /// Fills the entry to 32 bytes.
-    pub _fill: u64,
 }
 
 /// Entries of the indirect-branch cache.

@@ -130,7 +130,7 @@ impl<W: Word, const X: bool> Sem for Call<W, X> {
 #[inline(always)]
 unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<*const Op> {
     let e = (&raw const *(*cpu).jumps as *const Jump).add(jump_index(to));
-    if (*e).target == to && (*e).generation == (*cpu).generation {
+    if (*e).key == jump_key(cpu, to) && canonical_48(to) {
         return Some((*e).op);
     }
     if !M::SLOW {
@@ -144,10 +144,23 @@ unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<*const Op> {
     Some((*cpu).resolve_indirect(to))
 }
 
-/// Where a target stands in the indirect-branch cache: pages at the same offset spread out.
+/// Where a target stands in the indirect-branch cache: pages at the same offset spread out. Page and
+/// index say what the offset is.
 #[inline(always)]
 pub(crate) fn jump_index(to: u64) -> usize {
     (to ^ to >> 12) as usize & (JUMPS - 1)
+}
+
+/// What the entry of a target has for a key, if the target is canonical.
+#[inline(always)]
+pub(crate) unsafe fn jump_key(cpu: *const Cpu, to: u64) -> u64 {
+    (to & VGEN_ADDRESS) | (*cpu).vgen_mix
+}
+
+/// Whether an address has 48 bits, which is all that a key has; another is never found.
+#[inline(always)]
+pub(crate) fn canonical_48(to: u64) -> bool {
+    ((to as i64) << 16 >> 16) as u64 == to
 }
 
 #[inline(always)]
@@ -157,7 +170,7 @@ unsafe fn go<M: Mem>(cpu: *mut Cpu, to: u64, op: *const Op) -> Flow {
         return Flow::Exit;
     }
     (*cpu).vbase = to & !0xfff;
-    (*cpu).vgen = (to & VGEN_ADDRESS) | (*cpu).vgen_mix;
+    (*cpu).vgen = jump_key(cpu, to);
     Flow::Taken(op)
 }
 
@@ -304,9 +317,17 @@ impl Cpu {
     fn resolve_indirect(&mut self, to: u64) -> *const Op {
         let Ok(key) = self.key_at(to) else { return std::ptr::null() };
         let Ok(op) = self.block(key, to & !0xfff) else { return std::ptr::null() };
-        let generation = self.generation;
-        self.jumps[jump_index(to)] = Jump { target: to, generation, op, _fill: 0 };
+        self.note_jump(to, op);
         op
+    }
+
+    /// Enters the block at linear address `to` into the indirect-branch cache.
+    pub(crate) fn note_jump(&mut self, to: u64, op: *const Op) {
+        if canonical_48(to) {
+            // SAFETY: reads a field of this processor.
+            let key = unsafe { jump_key(self, to) };
+            self.jumps[jump_index(to)] = Jump { key, op };
+        }
     }
 
     /// Whether the second page of the instruction that `guard` stands before is still the frame that
