@@ -85,7 +85,7 @@ unsafe fn stop_at(next: *const Op, cpu: *mut Cpu) {
 /// [`Cpu::regs`] is exact at every moment, so that whoever wants may read it there.
 ///
 /// RCX comes second because the second of them is in the host's RCX, where shifts want their counts.
-pub const PINNED: [usize; 4] = [gpr::RDX, gpr::RCX, gpr::RAX, gpr::RSI];
+pub const PINNED: [usize; 3] = [gpr::RDX, gpr::RCX, gpr::RAX];
 
 /// Which registers a handler's operation has, four bits each for `d`, `s`, `b`, `x`.
 pub mod class {
@@ -140,19 +140,19 @@ mod threaded {
 
     /// Runs an operation and all that follow, until one leaves. Behind operation and processor come the
     /// [`PINNED`] registers.
-    pub type Handler = unsafe extern "sysv64" fn(*const Op, *mut Cpu, u64, u64, u64, u64);
+    pub type Handler = unsafe extern "sysv64" fn(*const Op, *mut Cpu, u64, u64, u64);
 
     /// Goes on at `$op` with pinned registers `$pins`.
     macro_rules! go {
         ($op:expr, $cpu:expr, $pins:expr) => {{
             let (op, pins) = ($op, $pins);
-            return ((*op).f)(op, $cpu, pins[0], pins[1], pins[2], pins[3]);
+            return ((*op).f)(op, $cpu, pins[0], pins[1], pins[2]);
         }};
     }
 
     /// Tells the compiler that a register is at `offset`, and what it holds, if its class says so.
     #[inline(always)]
-    unsafe fn operand(class: u16, offset: u8, cpu: *mut Cpu, pins: [u64; 4]) {
+    unsafe fn operand(class: u16, offset: u8, cpu: *mut Cpu, pins: [u64; 3]) {
         if class < class::MEMORY {
             let k = class as usize;
             // SAFETY: whoever chose this handler has compared them.
@@ -164,7 +164,7 @@ mod threaded {
 
     /// Tells the compiler where the registers that `S` reads are, so that it reads no memory for them.
     #[inline(always)]
-    unsafe fn believe<S: Sem, const C: u16>(op: *const Op, cpu: *mut Cpu, pins: [u64; 4]) {
+    unsafe fn believe<S: Sem, const C: u16>(op: *const Op, cpu: *mut Cpu, pins: [u64; 3]) {
         operand(C & 15, (*op).d, cpu, pins);
         operand(C >> 4 & 15, (*op).s, cpu, pins);
         operand(C >> 8 & 15, (*op).b, cpu, pins);
@@ -172,11 +172,10 @@ mod threaded {
         fixed::<S>(0, cpu, pins);
         fixed::<S>(1, cpu, pins);
         fixed::<S>(2, cpu, pins);
-        fixed::<S>(3, cpu, pins);
     }
 
     #[inline(always)]
-    unsafe fn fixed<S: Sem>(k: usize, cpu: *mut Cpu, pins: [u64; 4]) {
+    unsafe fn fixed<S: Sem>(k: usize, cpu: *mut Cpu, pins: [u64; 3]) {
         if S::READS >> PINNED[k] & 1 != 0 {
             // SAFETY: as in `operand`.
             assert_unchecked((*cpu).regs[PINNED[k]] == pins[k]);
@@ -185,7 +184,7 @@ mod threaded {
 
     /// Pinned register `k` behind `S`.
     #[inline(always)]
-    unsafe fn pin<S: Sem, const C: u16>(k: usize, cpu: *mut Cpu, pins: [u64; 4]) -> u64 {
+    unsafe fn pin<S: Sem, const C: u16>(k: usize, cpu: *mut Cpu, pins: [u64; 3]) -> u64 {
         let d = C & 15;
         let now = (*cpu).regs[PINNED[k]];
         let sets_d = S::SETS & uses::D != 0;
@@ -207,17 +206,12 @@ mod threaded {
     }
 
     #[inline(always)]
-    unsafe fn behind<S: Sem, const C: u16>(cpu: *mut Cpu, pins: [u64; 4]) -> [u64; 4] {
-        [
-            pin::<S, C>(0, cpu, pins),
-            pin::<S, C>(1, cpu, pins),
-            pin::<S, C>(2, cpu, pins),
-            pin::<S, C>(3, cpu, pins),
-        ]
+    unsafe fn behind<S: Sem, const C: u16>(cpu: *mut Cpu, pins: [u64; 3]) -> [u64; 3] {
+        [pin::<S, C>(0, cpu, pins), pin::<S, C>(1, cpu, pins), pin::<S, C>(2, cpu, pins)]
     }
 
     #[inline(always)]
-    unsafe fn reloaded(cpu: *mut Cpu) -> [u64; 4] {
+    unsafe fn reloaded(cpu: *mut Cpu) -> [u64; 3] {
         PINNED.map(|r| (*cpu).regs[r])
     }
 
@@ -235,7 +229,6 @@ mod threaded {
         a: u64,
         b: u64,
         c: u64,
-        d: u64,
     ) {
         if S::FRAMED {
             let next = framed::<S>(op, cpu);
@@ -244,7 +237,7 @@ mod threaded {
             }
             go!(next, cpu, reloaded(cpu));
         }
-        let pins = [a, b, c, d];
+        let pins = [a, b, c];
         believe::<S, C>(op, cpu, pins);
         match S::run::<FastMem>(op, cpu, (*cpu).tlb) {
             Flow::Next(k) => go!(op.add(k), cpu, behind::<S, C>(cpu, pins)),
@@ -252,9 +245,9 @@ mod threaded {
                 if charge(op, cpu) {
                     go!(link, cpu, behind::<S, C>(cpu, pins));
                 }
-                late(link, cpu, a, b, c, d)
+                late(link, cpu, a, b, c)
             }
-            Flow::Slow => cold::<S>(op, cpu, a, b, c, d),
+            Flow::Slow => cold::<S>(op, cpu, a, b, c),
             Flow::Exit => (*cpu).left -= (*op).n as i64,
         }
     }
@@ -273,9 +266,8 @@ mod threaded {
         a: u64,
         b: u64,
         c: u64,
-        d: u64,
     ) {
-        let pins = [a, b, c, d];
+        let pins = [a, b, c];
         believe::<A, CA>(op, cpu, pins);
         if LINK != 0 {
             // SAFETY: whoever chose this handler has compared them. The compiler then keeps the value in
@@ -288,9 +280,9 @@ mod threaded {
                 if charge(op, cpu) {
                     go!(link, cpu, behind::<A, CA>(cpu, pins));
                 }
-                return late(link, cpu, a, b, c, d);
+                return late(link, cpu, a, b, c);
             }
-            _ => return cold::<A>(op, cpu, a, b, c, d),
+            _ => return cold::<A>(op, cpu, a, b, c),
         }
         let pins = behind::<A, CA>(cpu, pins);
         let op = op.add(1);
@@ -301,15 +293,15 @@ mod threaded {
                 if charge(op, cpu) {
                     go!(link, cpu, behind::<B, CB>(cpu, pins));
                 }
-                late(link, cpu, a, b, c, d)
+                late(link, cpu, a, b, c)
             }
-            _ => cold::<B>(op, cpu, a, b, c, d),
+            _ => cold::<B>(op, cpu, a, b, c),
         }
     }
 
     #[cold]
     #[inline(never)]
-    unsafe extern "sysv64" fn late(link: *const Op, cpu: *mut Cpu, _: u64, _: u64, _: u64, _: u64) {
+    unsafe extern "sysv64" fn late(link: *const Op, cpu: *mut Cpu, _: u64, _: u64, _: u64) {
         stop_at(link, cpu);
     }
 
@@ -317,14 +309,7 @@ mod threaded {
     /// takes cannot stand in the way of the tail call.
     #[cold]
     #[inline(never)]
-    unsafe extern "sysv64" fn cold<S: Sem>(
-        op: *const Op,
-        cpu: *mut Cpu,
-        _: u64,
-        _: u64,
-        _: u64,
-        _: u64,
-    ) {
+    unsafe extern "sysv64" fn cold<S: Sem>(op: *const Op, cpu: *mut Cpu, _: u64, _: u64, _: u64) {
         let next = step::<S>(op, cpu);
         if next.is_null() {
             return;
@@ -353,7 +338,7 @@ mod threaded {
     /// As [`Sem::run`].
     pub unsafe fn run(op: *const Op, cpu: *mut Cpu) {
         let pins = reloaded(cpu);
-        ((*op).f)(op, cpu, pins[0], pins[1], pins[2], pins[3])
+        ((*op).f)(op, cpu, pins[0], pins[1], pins[2])
     }
 }
 

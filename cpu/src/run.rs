@@ -75,8 +75,18 @@ impl Cpu {
     fn outer(&mut self, until: u64) -> Stop {
         loop {
             self.io = false;
+            // What waits at the last boundary is for the next run: a boundary is looked at once, wherever
+            // runs are cut.
+            if self.now() >= until {
+                return Stop::Budget;
+            }
             if self.attention() {
                 self.service_events();
+                // A task switch on the way to a handler may have left a trap, which comes before the
+                // handler's first instruction.
+                if self.sys.pending_debug != 0 && !self.io {
+                    self.service_events();
+                }
                 if self.io {
                     return Stop::Io;
                 }

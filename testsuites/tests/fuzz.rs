@@ -81,6 +81,8 @@ const FOUND: &[&str] = &[
      313400d9baf28a48cf4a69db",
     // Flags that a DIV which raises #DE finds are those of the ADD before it, though a SUB follows.
     "7afa000000000000000000000000000000000000000000002b3b8c3cb7383f0c6600f6f228c4660f3846",
+    // #DB through a task gate to a task with the T flag, whose own #DB comes before its first instruction.
+    "060727b9827af1e72c6ab15c58c4f73faf6ab15c58c4f73f39b988ac6f21f3a52a0b86f3190fc726e3",
 ];
 
 #[test]

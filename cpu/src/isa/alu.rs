@@ -32,18 +32,29 @@ pub mod op {
 /// As [`Sem::run`].
 #[inline(always)]
 pub unsafe fn alu<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, b: W) -> W {
+    with_carry::<W, OP, FL>(cpu, carry::<OP>(cpu), a, b)
+}
+
+/// The carry that ADC and SBB take in.
+#[inline(always)]
+unsafe fn carry<const OP: u8>(cpu: *mut Cpu) -> u64 {
+    if OP == op::ADC || OP == op::SBB { (*cpu).cf() as u64 } else { 0 }
+}
+
+/// As [`alu`], with the [`carry`] already known.
+#[inline(always)]
+unsafe fn with_carry<W: Word, const OP: u8, const FL: bool>(
+    cpu: *mut Cpu,
+    c: u64,
+    a: W,
+    b: W,
+) -> W {
     let (x, y) = (a.u(), b.u());
     let (res, class) = match OP {
         op::ADD => (x.wrapping_add(y), class::ADD),
-        op::ADC => {
-            let c = (*cpu).cf() as u64;
-            (x.wrapping_add(y).wrapping_add(c), class::ADD + c as u32)
-        }
+        op::ADC => (x.wrapping_add(y).wrapping_add(c), class::ADD + c as u32),
         op::SUB | op::CMP => (x.wrapping_sub(y), class::SUB),
-        op::SBB => {
-            let c = (*cpu).cf() as u64;
-            (x.wrapping_sub(y).wrapping_sub(c), class::SUB + c as u32)
-        }
+        op::SBB => (x.wrapping_sub(y).wrapping_sub(c), class::SUB + c as u32),
         op::OR => (x | y, class::LOGIC),
         op::XOR => (x ^ y, class::LOGIC),
         _ => (x & y, class::LOGIC),
@@ -80,7 +91,8 @@ unsafe fn apply<M: Mem, A: Rm, W: Word, const OP: u8, const FL: bool>(
     b: W,
 ) -> Flow {
     if writes(OP) {
-        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| alu::<W, OP, FL>(cpu, a, b)));
+        let c = carry::<OP>(cpu);
+        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| with_carry::<W, OP, FL>(cpu, c, a, b)));
     } else {
         let a = try_flow!(A::load::<M, W>(o, cpu, tlb));
         alu::<W, OP, FL>(cpu, a, b);

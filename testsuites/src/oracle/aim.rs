@@ -14,14 +14,14 @@ fn target(r: &mut Random) -> u64 {
     if r.one_in(48) {
         return CODE + r.below(4096 + 32);
     }
-    DATA + match r.below(8) {
+    DATA.wrapping_add(match r.below(8) {
         0 => 4096u64.wrapping_sub(r.below(40)),
         1 => (DATA_SIZE as u64).wrapping_sub(r.below(40)),
         2 => r.below(24).wrapping_sub(8),
         3 | 4 => 256 + (r.below(DATA_SIZE as u64 - 1500) & !63),
         5 | 6 => 256 + (r.below(DATA_SIZE as u64 - 1500) & !15),
         _ => 256 + r.below(DATA_SIZE as u64 - 1500),
-    }
+    })
 }
 
 /// An offset in the code page behind the instruction; now and then at its end, or in the data, which
