@@ -20,6 +20,7 @@ const SMRAM: u64 = 0xa_0000;
 /// inc dword [7000h]
 const INC: &[u8] = &[0x66, 0xff, 0x06, 0x00, 0x70];
 const RSM: &[u8] = &[0x0f, 0xaa];
+const NOP: &[u8] = &[0x90];
 const UD: u64 = 6;
 const VM: u64 = 1 << 17;
 
@@ -167,15 +168,15 @@ fn virtual_8086() {
 /// SDM vol. 3, "Processor Register Initialization in SMM".
 #[test]
 fn entry() {
-    let mut r = rig(Long, &[0xcc], &[RSM]);
+    let mut r = rig(Long, &[0xcc], &[NOP]);
     r.cpu.sys.cr0 |= 0xc;
     r.cpu.sys.dr7 = 0x401;
     let before = r.cpu.sys.clone();
     smi(&mut r);
-    advance(&mut r, 0);
+    advance(&mut r, 1);
     let s = &r.cpu.sys;
     assert!(s.smm.active && !s.smm.pending && s.nmi_blocked);
-    assert_eq!((r.cpu.rip, r.cpu.rflags(), s.cpl), (0x8000, 2, 0));
+    assert_eq!((r.cpu.rip, r.cpu.rflags(), s.cpl), (0x8001, 2, 0));
     assert_eq!((s.cr0, s.cr4, s.efer, s.dr7), (0x10, 0, 0, 0x400));
     let cs = s.seg[seg::CS];
     assert_eq!((cs.selector, cs.base, cs.limit), (0x3000, 0x3_0000, u32::MAX));
@@ -197,12 +198,12 @@ fn check_area(r: &Rig, rows: &[(u64, usize, u64)]) {
 
 #[test]
 fn save_areas() {
-    let mut r = rig(Long, &[0xcc], &[RSM]);
+    let mut r = rig(Long, &[0xcc], &[NOP]);
     for n in (0..16).filter(|n| *n != 4) {
         r.cpu.regs[n] = 0x1111_1111_1111_1111 * n as u64;
     }
     smi(&mut r);
-    advance(&mut r, 0);
+    advance(&mut r, 1);
     let named = [(0x7fd8, STACK), (0x7f78, CODE), (0x7f70, 2), (0x7f68, 0xffff_0ff0)];
     let control = [(0x7f60, 0x400), (0x7f58, 0x8000_0011), (0x7f50, 0x1000), (0x7f48, 0x20)];
     for (offset, value) in named.into_iter().chain(control).chain([(0x7ed0, 0xd01)]) {
@@ -219,11 +220,11 @@ fn save_areas() {
     check_area(&r, &[(0x7e64, 2, 0x47), (0x7e68, 8, GDT), (0x7e84, 2, 0xfff), (0x7e88, 8, IDT)]);
     check_area(&r, &[(0x7efc, 4, 0x2_0064), (0x7f00, 4, 0x3_0000), (0x7ec9, 1, 0)]);
 
-    let mut r = rig(Protected, &[0xcc], &[RSM]);
+    let mut r = rig(Protected, &[0xcc], &[NOP]);
     r.cpu.model = Model::named("min32").unwrap();
     r.cpu.regs[..4].copy_from_slice(&[0xa, 0xc, 0xd, 0xb]);
     smi(&mut r);
-    advance(&mut r, 0);
+    advance(&mut r, 1);
     check_area(&r, &[(0x7ffc, 4, 0x11), (0x7ff4, 4, 2), (0x7ff0, 4, CODE), (0x7fe0, 4, STACK)]);
     check_area(&r, &[(0x7fd0, 4, 0xa), (0x7fd4, 4, 0xc), (0x7fd8, 4, 0xd), (0x7fdc, 4, 0xb)]);
     check_area(&r, &[(0x7fac, 4, 8), (0x7fb0, 4, 0x10), (0x7fc4, 4, 0x28), (0x7fc8, 4, 0x400)]);
@@ -265,14 +266,14 @@ fn relocation() {
         advance(&mut r, 3);
         assert_eq!((r.cpu.sys.smm.base as u64, r.cpu.rip), (to, CODE + 1));
         smi(&mut r);
-        advance(&mut r, 0);
+        advance(&mut r, 1);
         assert_eq!(r.cpu.sys.seg[seg::CS].selector as u64, to >> 4);
         assert_eq!(r.word(to + 0x8000 + field, 4), to);
         finish(&mut r, Real, 3, &[(0, CODE + 2)]);
         assert_eq!(r.word(COUNT, 4), 1);
         // INIT keeps it, reset does not.
         r.cpu.sys.init_pending = true;
-        advance(&mut r, 0);
+        assert_eq!(advance(&mut r, 1), Stop::Idle);
         assert_eq!(r.cpu.sys.smm.base as u64, to);
         r.cpu.reset();
         assert_eq!(r.cpu.sys.smm.base, 0x3_0000);
@@ -309,7 +310,9 @@ fn one_more_is_latched() {
     assert!(r.cpu.sys.smm.active && r.cpu.sys.smm.pending);
     // RSM, and the next SMI before an instruction of the program
     advance(&mut r, 1);
-    assert_eq!((r.cpu.sys.smm.active, r.cpu.sys.smm.pending, r.cpu.rip), (true, false, 0x8000));
+    assert_eq!((r.cpu.sys.smm.active, r.cpu.sys.smm.pending, r.cpu.rip), (false, true, CODE));
+    advance(&mut r, 1);
+    assert_eq!((r.cpu.sys.smm.active, r.cpu.sys.smm.pending), (true, false));
     assert_eq!(r.word(AREA + 0x7f78, 8), CODE);
     finish(&mut r, Protected, 3, &[(0, CODE + 2)]);
     assert_eq!(r.word(COUNT, 4), 2);
@@ -350,14 +353,12 @@ fn nmi_and_init_wait() {
     assert!(r.cpu.sys.nmi_blocked && r.cpu.sys.nmi_pending);
     // INIT
     let mut r = inside(&[INC, RSM]);
-    r.cpu.apic.base |= cpu::apic::BASE_BSP;
     r.cpu.sys.init_pending = true;
     r.cpu.receive(&message(6));
-    advance(&mut r, 0);
-    assert!(r.cpu.sys.smm.active && r.cpu.sys.init_pending);
     advance(&mut r, 1);
-    assert!(!r.cpu.sys.smm.active);
-    assert_eq!((r.cpu.rip, r.cpu.sys.init_pending), (0xfff0, false));
+    assert_eq!((r.cpu.sys.smm.active, r.cpu.rip, r.cpu.sys.init_pending), (false, CODE, true));
+    assert_eq!(advance(&mut r, 1), Stop::Idle);
+    assert_eq!((r.cpu.sys.activity, r.cpu.sys.init_pending), (Activity::WaitSipi, false));
 }
 
 fn message(delivery: u8) -> cpu::bus::Message {
@@ -425,12 +426,12 @@ fn random_images() {
     let mut restored = 0;
     for n in 0..3000 {
         let mode = [Real, Protected, Long][n % 3];
-        let mut r = rig(mode, &[0x90, 0xcc], &[RSM]);
+        let mut r = rig(mode, &[0x90, 0xcc], &[NOP, RSM]);
         if n % 4 == 0 {
             r.cpu.model = Model::named("min32").unwrap();
         }
         smi(&mut r);
-        advance(&mut r, 0);
+        advance(&mut r, 1);
         for _ in 0..1 + random() % 40 {
             let at = AREA + 0x7e00 + random() % 0x200;
             r.put(at, &[random() as u8]);
