@@ -1,6 +1,7 @@
 //! Delivery of exceptions and interrupts through the IDT or the real-mode vector table, in every mode.
 //! SDM vol. 3, "Interrupt and Exception Handling".
 
+use crate::debug::DR6_BT;
 use crate::descriptors::{
     Descriptor, NewStack, is_null, null_segment, null_stack, selector_fault, system,
 };
@@ -111,6 +112,11 @@ impl Cpu {
             self.protected_entry(&event, gate)?
         };
         self.commit(entry);
+        // A trap that MOV SS holds back does not outlive an exception of the next instruction: SDM vol. 3,
+        // "Delivery of Pending Debug Exceptions after VM Entry", says so of injected ones.
+        if matches!(event.kind, EventKind::Hardware | EventKind::Privileged) {
+            self.sys.pending_debug &= DR6_BT;
+        }
         Ok(())
     }
 

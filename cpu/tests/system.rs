@@ -97,6 +97,14 @@ fn single_steps_and_their_limits() {
     let mut r = step(&[0x8e, 0xd0, 0x90]);
     r.cpu.regs[0] = 0x10;
     check_debug(r, Long, 3, 0x4000);
+    // mov ss, ax; int1: the trap of MOV SS is lost, and DR6 shows none
+    let mut r = step(&[0x8e, 0xd0, 0xf1]);
+    r.cpu.regs[0] = 0x10;
+    check_debug(r, Long, 3, 0);
+    // mov ss, ax; mov rax, dr0 with DR7.GD
+    let mut r = step(&[0x8e, 0xd0, 0x0f, 0x21, 0xc0]);
+    (r.cpu.regs[0], r.cpu.sys.dr7) = (0x10, 0x2400);
+    check_debug(r, Long, 2, 0x2000);
     // rep lodsb: after each iteration
     let mut r = step(&[0xf3, 0xac]);
     (r.cpu.regs[1], r.cpu.regs[6]) = (3, STACK);
