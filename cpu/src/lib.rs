@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`state`] (what a processor is), [`op`] and [`dispatch`] (how an operation runs),
 //! [`mem`] and [`access`] (how it reaches memory), [`isa`] (the instruction tables), [`decode`] and
-//! [`block`] (how code becomes operations), [`run`] (the outer loop), [`events`], [`vmx`].
+//! [`block`] (how code becomes operations), [`run`] (the outer loop), [`events`], [`smm`], [`vmx`].
 //!
 //! Invariants: a handler that fails has changed nothing architectural; the state after `n` retired
 //! instructions depends on the state before and on what the [`bus::Bus`] answers, not on dispatch mode,

@@ -2,7 +2,7 @@
 //! clap's form first. What clap has to say comes out as one line.
 
 use crate::status::Failure;
-use crate::values::{self, DebugExit, Serial};
+use crate::values::{self, Device, Serial};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use platform::machine::CodeOptions;
@@ -75,9 +75,9 @@ pub(crate) struct Run {
     /// End instead of starting again when the guest resets the machine
     #[arg(long)]
     pub(crate) no_reboot: bool,
-    /// isa-debug-exit,iobase=PORT,iosize=N
+    /// isa-debug-exit,iobase=PORT,iosize=N or pc-testdev; may be repeated
     #[arg(long, value_name = "DEVICE", value_parser = values::device)]
-    pub(crate) device: Option<DebugExit>,
+    pub(crate) device: Vec<Device>,
     /// Cuts and keeps decoded code otherwise: interpreter,block=N,cache=N,fuse=on|off (instructions in a
     /// block, operations in the cache); never changes what a guest sees
     #[arg(long, value_name = "WORDS", value_parser = values::accel)]
@@ -263,12 +263,13 @@ mod tests {
     #[test]
     fn qemu_flags() {
         let run = run("run -m 512 -kernel K -initrd I -append -x=1 -serial stdio -serial file:F \
-                       -display none -no-reboot -smp cpus=2 -device isa-debug-exit,iobase=0xf4 \
+                       -display none -no-reboot -smp cpus=2 -device isa-debug-exit,iobase=0xf4 -device pc-testdev \
                        -d int,vmexit -D T --limit-seconds 3");
         assert_eq!((run.memory, run.smp, run.no_reboot), (512 << 20, 2, true));
         assert_eq!((run.append.as_str(), run.kernel), ("-x=1", "K".into()));
         assert_eq!(run.serial, [Serial::Stdio, Serial::File("F".into())]);
-        assert_eq!(run.device, Some(DebugExit { base: 0xF4, size: 2 }));
+        let exit = values::DebugExit { base: 0xF4, size: 2 };
+        assert_eq!(run.device, [Device::DebugExit(exit), Device::Test]);
         assert_eq!(
             (run.trace.items.join("+"), run.trace.file),
             ("int+vmexit".into(), Some("T".into()))

@@ -4,7 +4,7 @@ use crate::args::{Host, Run, Trace};
 use crate::domain::{self, Domain};
 use crate::files;
 use crate::status::Failure;
-use crate::values::{self, DebugExit, Serial};
+use crate::values::{self, Device, Serial};
 use platform::boot::{self, Format};
 use platform::machine::CodeOptions;
 
@@ -32,7 +32,7 @@ pub(crate) struct Launch {
     pub(crate) cpu: String,
     pub(crate) kernel: Blob,
     pub(crate) modules: Vec<Blob>,
-    pub(crate) debug_exit: Option<DebugExit>,
+    pub(crate) devices: Vec<Device>,
     pub(crate) no_reboot: bool,
     pub(crate) serials: Vec<Serial>,
     pub(crate) trace: Trace,
@@ -84,7 +84,7 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
             words: words.into(),
         },
         modules,
-        debug_exit: None,
+        devices: Vec::new(),
         no_reboot: true,
         serials: vec![Serial::Stdio],
         trace: host.trace.clone(),
@@ -131,7 +131,7 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
         cpu: run.cpu,
         kernel,
         modules,
-        debug_exit: run.device,
+        devices: run.device,
         no_reboot: run.no_reboot,
         serials: if no_serial { vec![Serial::Stdio] } else { run.serial },
         trace: run.trace,

@@ -70,9 +70,19 @@ pub(crate) struct DebugExit {
     pub(crate) size: u16,
 }
 
-/// `isa-debug-exit,iobase=,iosize=`, with QEMU's defaults.
-pub(crate) fn device(text: &str) -> Parsed<DebugExit> {
-    let accepted = "accepted is isa-debug-exit,iobase=PORT,iosize=1|2|4";
+/// A device that a machine may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Device {
+    DebugExit(DebugExit),
+    Test,
+}
+
+/// `isa-debug-exit,iobase=,iosize=`, with QEMU's defaults, or `pc-testdev`.
+pub(crate) fn device(text: &str) -> Parsed<Device> {
+    let accepted = "accepted are isa-debug-exit,iobase=PORT,iosize=1|2|4 and pc-testdev";
+    if text == "pc-testdev" {
+        return Ok(Device::Test);
+    }
     let (name, rest) = text.split_once(',').unwrap_or((text, ""));
     if name != "isa-debug-exit" {
         return Err(accepted.into());
@@ -86,7 +96,7 @@ pub(crate) fn device(text: &str) -> Parsed<DebugExit> {
             _ => return Err(accepted.into()),
         }
     }
-    Ok(device)
+    Ok(Device::DebugExit(device))
 }
 
 /// `interpreter,block=,cache=,fuse=`.
@@ -213,9 +223,13 @@ mod tests {
 
     #[test]
     fn devices() {
-        check(device("isa-debug-exit"), "DebugExit { base: 1281, size: 2 }");
-        check(device("isa-debug-exit,iobase=0xf4,iosize=0x4"), "DebugExit { base: 244, size: 4 }");
-        let accepted = "accepted is isa-debug-exit,iobase=PORT,iosize=1|2|4";
+        check(device("isa-debug-exit"), "DebugExit(DebugExit { base: 1281, size: 2 })");
+        check(
+            device("isa-debug-exit,iobase=0xf4,iosize=0x4"),
+            "DebugExit(DebugExit { base: 244, size: 4 })",
+        );
+        check(device("pc-testdev"), "Test");
+        let accepted = "accepted are isa-debug-exit,iobase=PORT,iosize=1|2|4 and pc-testdev";
         for text in ["e1000", "", "isa-debug-exit,iosize=3", "isa-debug-exit,iobase=0x10000"] {
             check(device(text), accepted);
         }

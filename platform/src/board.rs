@@ -22,13 +22,14 @@ use crate::{
         pit::Pit,
         rtc::{self, Rtc},
         smi::Smi,
+        testdev::TestDevice,
         uart::Uart,
     },
     time::{Icount, Rate},
 };
 
 pub use map::{COM, PM_BASE, SCI_IRQ};
-use map::{Id, MmioId, PORTS, PortRow, debug_exit_row, mmio_row};
+use map::{Id, MmioId, PORTS, PortRow, TEST_PORTS, debug_exit_row, mmio_row};
 
 /// How many unclaimed accesses are remembered.
 const UNCLAIMED_LIMIT: usize = 1024;
@@ -59,6 +60,8 @@ pub struct BoardConfig {
     pub processors: u8,
     /// `isa-debug-exit`: first port and number of ports.
     pub debug_exit: Option<(u16, u16)>,
+    /// `pc-testdev`.
+    pub test_device: bool,
 }
 
 impl Default for BoardConfig {
@@ -70,6 +73,7 @@ impl Default for BoardConfig {
             high_memory: 0,
             processors: 1,
             debug_exit: None,
+            test_device: false,
         }
     }
 }
@@ -120,6 +124,7 @@ pub struct Board {
     reset_control: ResetControl,
     rtc: Rtc,
     smi: Smi,
+    test_device: Option<TestDevice>,
     unclaimed: BTreeSet<Unclaimed>,
 }
 
@@ -153,6 +158,7 @@ impl Board {
             reset_control: ResetControl::default(),
             rtc,
             smi: Smi::default(),
+            test_device: config.test_device.then(TestDevice::default),
             unclaimed: BTreeSet::new(),
         };
         board.settle();
@@ -373,6 +379,7 @@ impl Board {
             | line(COM[1].1, self.com[1].irq())
             | line(8, !legacy && self.rtc.irq())
             | line(SCI_IRQ, self.acpi_pm.sci())
+            | self.test_device.as_ref().map_or(0, TestDevice::lines)
     }
 
     fn port_device(&mut self, id: Id) -> &mut dyn PortDevice {
@@ -391,6 +398,7 @@ impl Board {
             Id::ResetControl => &mut self.reset_control,
             Id::Rtc => &mut self.rtc,
             Id::Smi => &mut self.smi,
+            Id::TestDevice => self.test_device.get_or_insert_default(),
         }
     }
 
@@ -402,13 +410,14 @@ impl Board {
             Id::Com2 => Effect::Timed(2),
             Id::Pit => Effect::Timed(4),
             Id::Rtc => Effect::Timed(5),
-            Id::I8042 | Id::Pic => Effect::Lines,
+            Id::I8042 | Id::Pic | Id::TestDevice => Effect::Lines,
             _ => Effect::None,
         }
     }
 
     fn row(&self, port: u16, size: u8) -> Option<PortRow> {
-        let rows = self.debug_exit_row.iter().chain(PORTS);
+        let test = if self.test_device.is_some() { TEST_PORTS } else { &[] };
+        let rows = self.debug_exit_row.iter().chain(PORTS).chain(test);
         rows.copied().find(|row| row.claims(port, size))
     }
 
@@ -455,6 +464,7 @@ impl Board {
             MmioId::Hpet => &mut self.hpet,
             MmioId::IoApic => &mut self.ioapic,
             MmioId::Pci => &mut self.pci,
+            MmioId::TestDevice => self.test_device.get_or_insert_default(),
         }
     }
 
@@ -463,13 +473,13 @@ impl Board {
         match id {
             MmioId::Hpet => Effect::Timed(3),
             MmioId::IoApic => Effect::Lines,
-            MmioId::Pci => Effect::None,
+            MmioId::Pci | MmioId::TestDevice => Effect::None,
         }
     }
 
     fn mmio_read_part(&mut self, address: u64, size: u8) -> u64 {
         let now = self.now;
-        if let Some(row) = mmio_row(address, size) {
+        if let Some(row) = mmio_row(address, size, self.test_device.is_some()) {
             let effect = Self::mmio_effect(row.device);
             self.reach(effect);
             let value = self.mmio_device(row.device).read(address - row.base, size, now);
@@ -488,7 +498,7 @@ impl Board {
 
     fn mmio_write_part(&mut self, address: u64, size: u8, value: u64) {
         let now = self.now;
-        if let Some(row) = mmio_row(address, size) {
+        if let Some(row) = mmio_row(address, size, self.test_device.is_some()) {
             let effect = Self::mmio_effect(row.device);
             self.reach(effect);
             let value = value & all_ones(size);

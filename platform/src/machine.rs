@@ -57,6 +57,8 @@ pub struct Config {
     pub cpu_model: String,
     /// `isa-debug-exit`: first port and number of ports.
     pub debug_exit: Option<(u16, u16)>,
+    /// `pc-testdev`.
+    pub test_device: bool,
     /// What is written down for [`Machine::take_trace`].
     pub trace: TraceItems,
     /// How decoded code is cut and kept.
@@ -448,6 +450,7 @@ fn board(config: &Config, map: &MemoryMap) -> Board {
         high_memory: map.high,
         processors: config.vcpus as u8,
         debug_exit: config.debug_exit,
+        test_device: config.test_device,
         ..BoardConfig::default()
     })
 }

@@ -79,6 +79,7 @@ fn machine(vcpus: u32, program: &[u8]) -> Machine {
         vcpus,
         cpu_model: "default".into(),
         debug_exit: Some((0xf4, 4)),
+        test_device: false,
         trace: TraceItems { int: true, ..TraceItems::default() },
         code: CodeOptions::default(),
     };

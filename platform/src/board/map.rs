@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::devices::testdev::{LINE_COUNT, MEMORY};
 use crate::memory_map::{ECAM_BASE, ECAM_SIZE, HPET_BASE, IOAPIC_BASE};
 
 /// Base port of the ACPI register block.
@@ -30,6 +31,7 @@ pub(super) enum Id {
     ResetControl,
     Rtc,
     Smi,
+    TestDevice,
 }
 
 /// A range of ports: `length` ports from `base` are the device's offsets from `offset`, in accesses
@@ -65,12 +67,21 @@ pub(super) const PORTS: &[PortRow] = &[
     row(0x0b2,    2, 1, Id::Smi,          0),
 ];
 
+/// The ports of `pc-testdev`, which a board may lack.
+#[rustfmt::skip]
+pub(super) const TEST_PORTS: &[PortRow] = &[
+    row(0x0e0,           4, 4, Id::TestDevice,    0),
+    row(0x0e4,           4, 4, Id::TestDevice,    4),
+    row(0x2000, LINE_COUNT, 1, Id::TestDevice, 0x20),
+];
+
 /// Names a device with registers in memory space.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum MmioId {
     Hpet,
     IoApic,
     Pci,
+    TestDevice,
 }
 
 /// A range of memory space: `length` bytes from `base`, accesses of up to `width` bytes.
@@ -87,6 +98,10 @@ pub(super) const MMIO: &[MmioRow] = &[
     MmioRow { base: HPET_BASE,   length: 0x400,     width: 8, device: MmioId::Hpet },
     MmioRow { base: ECAM_BASE,   length: ECAM_SIZE, width: 4, device: MmioId::Pci },
 ];
+
+/// The memory of `pc-testdev`.
+pub(super) const TEST_MMIO: &[MmioRow] =
+    &[MmioRow { base: 0xff00_0000, length: MEMORY, width: 8, device: MmioId::TestDevice }];
 
 pub(super) const fn row(base: u16, length: u16, width: u8, device: Id, offset: u16) -> PortRow {
     PortRow { base, length, width, device, offset }
@@ -106,9 +121,10 @@ pub(super) fn debug_exit_row(base: u16, length: u16) -> PortRow {
     row(base, length, 4, Id::DebugExit, 0)
 }
 
-/// The row that takes an aligned access whole.
-pub(super) fn mmio_row(address: u64, size: u8) -> Option<&'static MmioRow> {
-    MMIO.iter().find(|row| {
+/// The row that takes an aligned access whole; `test`: there is a `pc-testdev`.
+pub(super) fn mmio_row(address: u64, size: u8, test: bool) -> Option<&'static MmioRow> {
+    let optional = if test { TEST_MMIO } else { &[] };
+    MMIO.iter().chain(optional).find(|row| {
         address.checked_sub(row.base).is_some_and(|at| {
             size <= row.width && at.is_multiple_of(size.into()) && at < row.length
         })

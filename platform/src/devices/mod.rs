@@ -10,4 +10,5 @@ pub mod pic;
 pub mod pit;
 pub mod rtc;
 pub mod smi;
+pub mod testdev;
 pub mod uart;

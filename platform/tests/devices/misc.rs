@@ -110,3 +110,28 @@ fn smi_sources() {
     );
     smi(&[out(0xb030, 0x20), out(0xb031, 0xff), out(0xb030, 0x21), out(0xb2, 0)], true);
 }
+
+/// `pc-testdev`: latch, interrupt lines, memory; nobody answers without it.
+#[test]
+fn test_device() {
+    let rows = [
+        Out(0xe0, 4, 0x1234_5678),
+        In(0xe0, 4, 0x1234_5678),
+        In(0xe2, 2, 0x1234),
+        out(0xe1, 0xff),
+        In(0xe0, 2, 0xff78),
+        Out(0xe4, 4, 0),
+        Store(0xff00_fff8, 8, 0x1122_3344_5566_7788),
+        Load(0xff00_fffc, 4, 0x1122_3344),
+        Load(0xff00_0000, 8, 0),
+        out(0x2005, 1),
+        Intr(true),
+        Ack(0x25),
+        out(0x2005, 0),
+        out(0x20, 0x20),
+        Intr(false),
+    ];
+    let mut board = Board::new(&BoardConfig { test_device: true, ..BoardConfig::default() });
+    run(&mut board, &[&INIT_PICS[..], &rows].concat());
+    check(&[In(0xe0, 4, u32::MAX), Load(0xff00_0000, 8, u64::MAX), inb(0x2005, 0xff)]);
+}
