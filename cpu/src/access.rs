@@ -6,11 +6,11 @@ use crate::bus::Bus;
 use crate::flags;
 use crate::mem::{FastMem, Mem};
 use crate::op::kind;
-use crate::state::{CodeMode, Cpu, ar, seg};
+use crate::state::{CodeMode, Cpu, ar, gpr, seg};
 use crate::trap::{Exception, Trap, vector};
 use crate::word::Word;
 use iced_x86::Instruction;
-use mmu::{Access, AccessKind, Fault, HostPhys, Kind, Linear, Mmu, TLB_ENTRIES, TlbEntry};
+use mmu::{Access, AccessKind, Fault, HostPhys, Kind, Kinds, Linear, Mmu, TLB_ENTRIES, TlbEntry};
 
 const PAGE: u64 = 4096;
 
@@ -47,6 +47,12 @@ impl Cpu {
         let bus = self.env.bus.expect("a run has a bus");
         // SAFETY: as `mmu`.
         unsafe { &mut *bus }
+    }
+
+    /// Whether the run may go on although the bus has been used.
+    pub(crate) fn calm(&self) -> bool {
+        // SAFETY: as `mmu`.
+        self.env.bus.is_some_and(|bus| unsafe { (*bus).calm() })
     }
 
     /// The segment of the running operation's memory operand.
@@ -144,7 +150,17 @@ impl Cpu {
     pub(crate) fn translate(&mut self, la: u64, kind: AccessKind) -> Result<HostPhys, Trap> {
         // SAFETY: in a run `tlb` is the current view.
         if let Some(e) = unsafe { cached(self.tlb, la, 1, kind) } {
-            return Ok(HostPhys(e.phys | la & 0xfff));
+            return Ok(HostPhys(e.frame() | la & 0xfff));
+        }
+        // SAFETY: as above.
+        let e = unsafe { &*entry(self.tlb, la) };
+        if e.permits(la, kind == AccessKind::Write) {
+            let p = HostPhys(e.frame() | la & 0xfff);
+            let kinds = self.mmu().kinds(p);
+            // Where nobody has to be told any more, stores shall hit again.
+            if e.is_device() || kinds.code || kinds.table {
+                return Ok(p);
+            }
         }
         let (regime, bank, view) = (self.regime, self.bank, self.view);
         let a = self.access(kind);
@@ -176,13 +192,58 @@ impl Cpu {
         let tlb = self.mmu().tlb(bank, view);
         // SAFETY: the view is whole.
         if let Some(e) = unsafe { cached(tlb, la, 1, kind) } {
-            return Ok(HostPhys(e.phys | la & 0xfff));
+            return Ok(HostPhys(e.frame() | la & 0xfff));
         }
         let ac = self.rflags_system & flags::AC != 0;
         let a = Access { kind, user: cpl == 3 && !implicit, ac, implicit };
         let r = self.mmu().fill(&regime, bank, view, Linear(la), a);
         self.drop_flagged_code();
         r.map_err(|f| self.translation_trap(f, la))
+    }
+
+    /// The first entry of the TLB view of accesses as `translate_as` makes them.
+    #[inline(always)]
+    fn tlb_as(&mut self, cpl: u8, implicit: bool) -> *const TlbEntry {
+        let (bank, view) = (self.bank, self.view_of(cpl, implicit));
+        self.mmu().tlb(bank, view)
+    }
+
+    /// Loads `buf.len()` bytes (at most a page) as `translate_as` permits, if the TLB serves them.
+    #[inline(always)]
+    pub(crate) fn load_cached(&mut self, la: u64, buf: &mut [u8], cpl: u8, implicit: bool) -> bool {
+        let tlb = self.tlb_as(cpl, implicit);
+        // SAFETY: the view is whole, and a hit is an address in RAM.
+        unsafe {
+            let Some(e) = cached(tlb, la, buf.len(), AccessKind::Read) else { return false };
+            let from = e.addend.wrapping_add(la) as *const u8;
+            std::ptr::copy_nonoverlapping(from, buf.as_mut_ptr(), buf.len());
+        }
+        true
+    }
+
+    /// The five words at the top of the stack, if the TLB serves them; in 64-bit mode.
+    pub(crate) fn peek_frame(&self) -> Option<[u64; 5]> {
+        let la = self.regs[gpr::RSP];
+        // SAFETY: in a run `tlb` is the current view, and a hit is an address in RAM.
+        unsafe {
+            let e = cached(self.tlb, la, 40, AccessKind::Read)?;
+            Some((e.addend.wrapping_add(la) as *const [u64; 5]).read_unaligned())
+        }
+    }
+
+    /// Stores `words` from `la` on (at most a page) as `translate_as` permits, if the TLB serves them.
+    #[inline(always)]
+    pub(crate) fn store_cached(&mut self, la: u64, words: &[u64], cpl: u8, implicit: bool) -> bool {
+        let tlb = self.tlb_as(cpl, implicit);
+        // SAFETY: as in `load_cached`; a page that writes hit needs no more than the store.
+        unsafe {
+            let Some(e) = cached(tlb, la, 8 * words.len(), AccessKind::Write) else { return false };
+            let to = e.addend.wrapping_add(la) as *mut u64;
+            for (k, word) in words.iter().enumerate() {
+                to.add(k).write_unaligned(*word);
+            }
+        }
+        true
     }
 
     /// The trap of a failed translation.
@@ -367,7 +428,7 @@ impl Cpu {
 
     /// Loads from physical memory or a device; `buf` stays in one page.
     pub(crate) fn phys_load(&mut self, p: HostPhys, buf: &mut [u8]) -> Result<(), Trap> {
-        if self.trapped_page(p) {
+        if self.mmu().kinds(p).trap {
             return self.special_load(p, buf);
         }
         if self.mmu().read_slice(p, buf) {
@@ -379,17 +440,15 @@ impl Cpu {
     /// Stores to physical memory or a device; `buf` stays in one page. Drops decoded code and shadow
     /// entries made from the bytes.
     pub(crate) fn phys_store(&mut self, p: HostPhys, buf: &[u8]) -> Result<(), Trap> {
-        if self.trapped_page(p) {
+        let kinds = self.mmu().kinds(p);
+        if kinds.trap {
             return self.special_store(p, buf);
         }
-        if self.phys_write(p, buf) {
-            return Ok(());
+        if !self.mmu().ram.write(p, buf) {
+            return self.device_store(p, buf);
         }
-        self.device_store(p, buf)
-    }
-
-    fn trapped_page(&mut self, p: HostPhys) -> bool {
-        self.mmu().kinds(p).trap
+        self.stored_in(kinds, p, buf.len());
+        Ok(())
     }
 
     /// Writes RAM inside a page and keeps code and shadow pages coherent; false outside RAM.
@@ -404,6 +463,12 @@ impl Cpu {
     /// Bytes of RAM have been stored: drops what was made from them.
     pub(crate) fn stored(&mut self, p: HostPhys, len: usize) {
         let kinds = self.mmu().kinds(p);
+        self.stored_in(kinds, p, len);
+    }
+
+    /// As `stored`, in a page of these kinds.
+    #[inline]
+    fn stored_in(&mut self, kinds: Kinds, p: HostPhys, len: usize) {
         if kinds.table {
             self.mmu().note_store(p, len);
             self.refresh_generation();
@@ -460,7 +525,6 @@ impl Cpu {
     fn device_read(&mut self, p: HostPhys, size: u8) -> u64 {
         let now = self.now();
         if self.apic.claims(p.0) {
-            self.leave = true;
             return self.apic_mmio_read(p.0 & 0xfff, size);
         }
         self.bus().mmio_read(p, size, now)
@@ -476,6 +540,15 @@ impl Cpu {
     }
 }
 
+/// The entry of `tlb` for `la`, if there is one for it.
+///
+/// # Safety
+/// `tlb` is the first entry of a live view.
+#[inline(always)]
+unsafe fn entry(tlb: *const TlbEntry, la: u64) -> *const TlbEntry {
+    tlb.add((la >> 12) as usize % TLB_ENTRIES)
+}
+
 /// The entry of `tlb` that serves an access of `len` bytes (at most a page) at `la`.
 ///
 /// # Safety
@@ -487,7 +560,7 @@ unsafe fn cached<'a>(
     len: usize,
     kind: AccessKind,
 ) -> Option<&'a TlbEntry> {
-    let e = &*tlb.add((la >> 12) as usize % TLB_ENTRIES);
+    let e = &*entry(tlb, la);
     let tag = if kind == AccessKind::Write { e.wtag } else { e.rtag };
     (la ^ tag <= PAGE - len as u64).then_some(e)
 }

@@ -156,10 +156,16 @@ impl Apic {
         if self.tpr >> 4 >= isrv >> 4 { self.tpr } else { isrv & 0xf0 }
     }
 
+    /// Whether any interrupt waits.
+    #[inline]
+    pub(crate) fn requests(&self) -> bool {
+        self.irr != [0; 8]
+    }
+
     /// The interrupt to deliver now, if any.
     #[inline]
     pub fn interrupt(&self) -> Option<u8> {
-        if self.irr == [0; 8] {
+        if !self.requests() {
             return None;
         }
         highest(&self.irr).filter(|v| v >> 4 > self.ppr() >> 4)
@@ -398,6 +404,8 @@ impl Cpu {
     pub(crate) fn apic_mmio_read(&mut self, offset: u64, _size: u8) -> u64 {
         let now = self.now();
         let v = self.apic.read((offset >> 4) as u32, now).unwrap_or_else(|| {
+            // The error may raise an interrupt.
+            self.leave = true;
             self.apic.error(ESR_REGISTER);
             0
         });

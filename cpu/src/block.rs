@@ -43,12 +43,21 @@ pub struct Block {
     end: u16,
     /// The second frame of a block whose only instruction crosses a page.
     second: Option<u64>,
-    first: *const Op,
+    start: Start,
     #[expect(clippy::vec_box, reason = "operations refer to them by address")]
     _sides: Vec<Box<Side>>,
     /// Branch operations that link here, with the stub each falls back to.
     incoming: Vec<(*mut Op, u64)>,
     live: bool,
+}
+
+/// Where a block begins.
+#[derive(Clone, Copy)]
+pub struct Start {
+    /// Its first operation.
+    pub op: *const Op,
+    /// The most guest instructions that it may retire before it ends or goes on in another.
+    pub count: u64,
 }
 
 /// What the decoder hands over.
@@ -178,15 +187,15 @@ impl CodeCache {
         (slot != 0).then(|| slot as usize - 1)
     }
 
-    /// The first operation of the block with this key, if it is decoded.
-    pub fn find(&self, key: Key) -> Option<*const Op> {
+    /// The block with this key, if it is decoded.
+    pub fn find(&self, key: Key) -> Option<Start> {
         let page = &self.pages[self.find_page(key.frame)?];
         let at = page.starts.binary_search_by_key(&key.short(), |s| s.0).ok()?;
-        Some(self.blocks[page.starts[at].1 as usize].first)
+        Some(self.blocks[page.starts[at].1 as usize].start)
     }
 
-    /// Takes in a decoded block; returns its first operation.
-    pub fn insert(&mut self, mmu: &mut Mmu, key: Key, decoded: Decoded) -> *const Op {
+    /// Takes in a decoded block.
+    pub fn insert(&mut self, mmu: &mut Mmu, key: Key, decoded: Decoded) -> Start {
         let Decoded { ops, stubs, sides, end, second } = decoded;
         let index = self.blocks.len() as u32;
         let page = self.page(mmu, key.frame);
@@ -208,16 +217,18 @@ impl CodeCache {
         }
         self.stats.blocks += 1;
         self.stats.peak_ops = self.stats.peak_ops.max(self.held() as u64);
+        let count = ops.iter().map(|op| op.n.into()).max().unwrap_or(0);
+        let start = Start { op: first, count };
         self.blocks.push(Block {
             key,
             end,
             second,
-            first,
+            start,
             _sides: sides,
             incoming: Vec::new(),
             live: true,
         });
-        first
+        start
     }
 
     /// Notes that `branch` now links to the block with `key`; `reset` is what its `imm` becomes when

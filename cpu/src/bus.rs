@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// The machine, as the processor sees it. Borrowed for a call of [`crate::Cpu::run`]. `now` is the
 /// count of retired instructions. After each access the run ends with [`crate::Stop::Io`], so that
-/// the machine can sample its interrupt lines at an exact instruction boundary.
+/// the machine can sample its interrupt lines at an exact instruction boundary, unless the machine is
+/// [`Bus::calm`].
 pub trait Bus {
     /// `IN`: `size` is 1, 2 or 4. An unclaimed port reads all-ones.
     fn port_read(&mut self, port: u16, size: u8, now: u64) -> u32;
@@ -21,6 +22,11 @@ pub trait Bus {
     fn message(&mut self, message: Message);
     /// End of a level-triggered interrupt, broadcast to the I/O APICs.
     fn end_of_interrupt(&mut self, vector: u8);
+    /// Whether the accesses of this run have left everything that the machine looks at between two
+    /// runs as it was: then the run may go on.
+    fn calm(&self) -> bool {
+        false
+    }
 }
 
 /// An interrupt message. SDM vol. 3, "Interrupt Command Register" and "Message Data Register Format".

@@ -135,13 +135,14 @@ impl Cpu {
 
     /// Recomputes the paging regime from CR0, CR3, CR4, EFER (and EPT), and takes up its TLB bank.
     pub fn update_paging(&mut self) {
-        self.regime = self.paging_regime();
-        let regime = self.regime;
+        let regime = self.paging_regime();
+        if !self.env.mmu.is_null() {
+            self.bank = self.mmu().activate(&regime).index;
+        }
+        self.regime = regime;
         if self.env.mmu.is_null() {
             return;
         }
-        let bank = self.mmu().activate(&regime);
-        self.bank = bank.index;
         self.update_mode();
         self.update_view();
     }

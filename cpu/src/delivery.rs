@@ -78,7 +78,7 @@ struct Entry {
     /// New SS, if the stack changes.
     ss: Option<Segment>,
     rsp: u64,
-    /// RFLAGS bits that are cleared.
+    /// RFLAGS bits that are cleared: no status flags.
     clear: u64,
     /// From virtual-8086 mode: data segments become null.
     leaves_v86: bool,
@@ -121,8 +121,8 @@ impl Cpu {
     }
 
     fn commit(&mut self, e: Entry) {
-        let flags = self.rflags() & !e.clear;
-        self.set_rflags(flags);
+        let changed = self.rflags_system & e.clear;
+        self.rflags_system &= !e.clear;
         if let Some(ss) = e.ss {
             self.set_segment(seg::SS, ss);
         }
@@ -133,9 +133,12 @@ impl Cpu {
         }
         self.regs[gpr::RSP] = e.rsp;
         self.rip = e.rip;
-        self.sys.cpl = e.cpl;
+        let cpl = std::mem::replace(&mut self.sys.cpl, e.cpl);
         self.set_segment(seg::CS, e.cs);
-        self.update_view();
+        if cpl != e.cpl || changed & flags::AC != 0 {
+            self.update_view();
+        }
+        self.refresh_generation();
         self.sys.sti_shadow = false;
         self.sys.ss_shadow = false;
         self.sys.step_trap = false;
@@ -178,8 +181,15 @@ impl Cpu {
             return Err(Trap::fault_code(vector::GP, index));
         }
         let la = self.sys.idtr.base.wrapping_add(at);
-        let gate = Descriptor(self.load_table(la, 8)?);
-        let upper = if size == 16 { self.load_table(la.wrapping_add(8), 8)? } else { 0 };
+        let mut b = [0; 16];
+        let (gate, upper) = if size == 16 && self.load_cached(la, &mut b, 0, true) {
+            let both = u128::from_le_bytes(b);
+            (both as u64, (both >> 64) as u64)
+        } else {
+            let gate = self.load_table(la, 8)?;
+            (gate, if size == 16 { self.load_table(la.wrapping_add(8), 8)? } else { 0 })
+        };
+        let gate = Descriptor(gate);
         let known = match gate.system() {
             Some(system::INTERRUPT_GATE | system::TRAP_GATE) => true,
             Some(system::INTERRUPT_GATE16 | system::TRAP_GATE16 | system::TASK_GATE) => size == 8,
@@ -296,14 +306,15 @@ impl Cpu {
         if !self.canonical(rip) {
             return Err(Trap::fault_code(vector::GP, ext));
         }
-        stack.push(self, 8, old_ss.selector as u64)?;
-        stack.push(self, 8, self.regs[gpr::RSP])?;
-        stack.push(self, 8, self.saved_flags(event))?;
-        stack.push(self, 8, self.sys.seg[seg::CS].selector as u64)?;
-        stack.push(self, 8, self.rip)?;
-        if let Some(e) = event.error {
-            stack.push(self, 8, e as u64)?;
-        }
+        let frame = [
+            event.error.unwrap_or(0) as u64,
+            self.rip,
+            self.sys.seg[seg::CS].selector as u64,
+            self.saved_flags(event),
+            self.regs[gpr::RSP],
+            old_ss.selector as u64,
+        ];
+        stack.push_frame(self, &frame[event.error.is_none() as usize..])?;
         Ok(Entry {
             cs: code.segment((gate.gate_selector() & 0xfffc) | cpl as u16),
             rip,

@@ -155,9 +155,13 @@ impl Cpu {
     }
 
     /// Loads a little-endian number of `size` bytes with supervisor rights.
+    #[inline]
     pub(crate) fn load_table(&mut self, la: u64, size: usize) -> Result<u64, Trap> {
         let mut b = [0; 8];
-        self.load_implicit(la, &mut b[..size])?;
+        let at = self.table_address(la, 0);
+        if !self.load_cached(at, &mut b[..size], 0, true) {
+            self.load_implicit(la, &mut b[..size])?;
+        }
         Ok(u64::from_le_bytes(b))
     }
 
@@ -354,6 +358,17 @@ impl NewStack {
         cpu.store_as(la, &v.to_le_bytes()[..size], self.cpl, false)?;
         self.sp = (self.sp & !mask) | off;
         Ok(())
+    }
+
+    /// Pushes the eight-byte values of `frame`, the last one first, in 64-bit mode.
+    pub(crate) fn push_frame(&mut self, cpu: &mut Cpu, frame: &[u64]) -> Result<(), Trap> {
+        debug_assert!(self.long && self.sp & 7 == 0);
+        let la = self.sp.wrapping_sub(8 * frame.len() as u64);
+        if cpu.store_cached(la, frame, self.cpl, false) {
+            self.sp = la;
+            return Ok(());
+        }
+        frame.iter().rev().try_for_each(|v| self.push(cpu, 8, *v))
     }
 
     /// The current stack.

@@ -63,6 +63,23 @@ fn escalate(first: Option<Event>, second: Event) -> Option<Event> {
 }
 
 impl Cpu {
+    /// Whether anything but running instructions may have to be done at this boundary. False is the usual
+    /// case, in which nothing of what follows from [`Cpu::attention`] need be looked at, nor whether the
+    /// processor is active and instructions run together.
+    #[inline]
+    pub(crate) fn disturbed(&self) -> bool {
+        let s = &self.sys;
+        let pending = s.init_pending | s.sipi_pending.is_some() | s.nmi_pending | s.intr;
+        let pending = pending | s.smm.pending;
+        let shadow = s.sti_shadow | s.ss_shadow | s.task_fault.is_some();
+        let flags = self.rflags_system & (flags::TF | flags::RF | flags::VIP);
+        pending | shadow
+            || flags | s.dr7 & 0xff | s.pending_debug | s.activity as u64 != 0
+            || self.apic.requests()
+            || self.vmx_attention()
+            || self.needs_exact_step()
+    }
+
     /// Whether [`Cpu::service_events`] has anything to look at.
     #[inline]
     pub(crate) fn attention(&self) -> bool {

@@ -213,9 +213,11 @@ impl Cpu {
     pub fn peek(&mut self, at: u64, size: usize) -> Result<u64, Trap> {
         let sp = self.stack_pointer(at as i64);
         let la = self.linear(seg::SS, sp, size, false)?;
-        let mut b = [0; 8];
-        self.load_bytes(seg::SS, la, &mut b[..size])?;
-        Ok(u64::from_le_bytes(b))
+        match size {
+            2 => Ok(self.load_at::<u16>(seg::SS, la)? as u64),
+            4 => Ok(self.load_at::<u32>(seg::SS, la)? as u64),
+            _ => self.load_at::<u64>(seg::SS, la),
+        }
     }
 
     /// Pops a value of `size` bytes.

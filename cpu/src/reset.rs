@@ -4,7 +4,8 @@ use crate::control::{CR0_CD, CR0_ET, CR0_NW};
 use crate::flags;
 use crate::model::Model;
 use crate::state::{
-    Activity, CodeMode, Cpu, Env, JUMPS, Jump, Segment, Stats, System, TableRegister, ar, gpr, seg,
+    Activity, CodeMode, Cpu, EDGES, Edge, Env, JUMPS, Jump, Segment, Stats, System, TableRegister,
+    ar, gpr, seg,
 };
 use mmu::{Mode, Regime, View, Window};
 
@@ -45,6 +46,7 @@ impl Cpu {
             bank: 0,
             view: View::Supervisor,
             env: Env::NONE,
+            edges: Box::new([Edge::NONE; EDGES]),
             jumps: vec![Jump::NONE; JUMPS]
                 .into_boxed_slice()
                 .try_into()

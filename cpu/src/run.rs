@@ -2,15 +2,15 @@
 //! into events.
 #![expect(unsafe_code, reason = "enters blocks, lends the environment to handlers")]
 
-use crate::block::{CodeCache, Key};
+use crate::block::{CodeCache, Key, Start};
 use crate::bus::Bus;
-use crate::decode::{self, DecodeError, MAX_LEN, Source};
+use crate::decode::{self, DecodeError, MAX_BLOCK, MAX_LEN, Source};
 use crate::dispatch;
 use crate::flags;
 use crate::gate::Gate;
 use crate::isa::branch::{VGEN_ADDRESS, canonical_48, jump_index};
 use crate::op::Op;
-use crate::state::{Activity, Cpu, Env, Jump, seg};
+use crate::state::{Activity, Cpu, EDGES, Edge, Env, Jump, seg};
 use crate::trap::Trap;
 use mmu::{HostPhys, Linear, Mmu};
 
@@ -80,23 +80,26 @@ impl Cpu {
             if self.now() >= until {
                 return Stop::Budget;
             }
-            if self.attention() {
-                self.service_events();
-                // A task switch on the way to a handler may have left a trap, which comes before the
-                // handler's first instruction.
-                if self.sys.pending_debug != 0 && !self.io {
+            let disturbed = self.disturbed();
+            if disturbed {
+                if self.attention() {
                     self.service_events();
+                    // A task switch on the way to a handler may have left a trap, which comes before the
+                    // handler's first instruction.
+                    if self.sys.pending_debug != 0 && !self.io {
+                        self.service_events();
+                    }
+                    if self.io {
+                        return Stop::Io;
+                    }
                 }
-                if self.io {
-                    return Stop::Io;
+                let activity = self.sys.activity;
+                match activity {
+                    Activity::Active => {}
+                    Activity::Shutdown if !self.vmx.guest => return Stop::TripleFault,
+                    _ if activity == Activity::Hlt && self.timer_due() => continue,
+                    _ => return Stop::Idle,
                 }
-            }
-            let activity = self.sys.activity;
-            match activity {
-                Activity::Active => {}
-                Activity::Shutdown if !self.vmx.guest => return Stop::TripleFault,
-                _ if activity == Activity::Hlt && self.timer_due() => continue,
-                _ => return Stop::Idle,
             }
             let until = until.min(self.next_timer());
             if self.now() >= until {
@@ -105,34 +108,35 @@ impl Cpu {
                 }
                 return Stop::Budget;
             }
-            self.slice(until);
-            if self.io {
+            self.slice(until, disturbed);
+            if self.io && !self.calm() {
                 return Stop::Io;
             }
         }
     }
 
-    /// Runs blocks until something stops them, at the latest at `until`.
-    fn slice(&mut self, until: u64) {
-        if let Some(e) = self.sys.task_fault.take() {
+    /// Runs blocks until something stops them, at the latest at `until`; `disturbed` as of before.
+    fn slice(&mut self, until: u64, disturbed: bool) {
+        if disturbed && let Some(e) = self.sys.task_fault.take() {
             return self.handle(Trap::Fault(e));
         }
-        if self.virtual_interrupt_due() {
+        if disturbed && self.virtual_interrupt_due() {
             return self.handle(Trap::GP0);
         }
         self.leave = false;
         let now = self.now();
         let remaining = (until - now) as i64;
         let longest = self.code().max_block as i64 + 1;
-        let stepping = self.stepping();
-        let single = stepping || remaining <= longest || self.trace.items.exec || self.near_limit();
-        let op = match self.enter(single) {
+        let stepping = disturbed && self.stepping();
+        let single = stepping || self.trace.items.exec || self.near_limit();
+        let op = match self.enter(if single { 0 } else { remaining as u64 }) {
             Ok(op) => op,
             Err(trap) => return self.handle(trap),
         };
         self.before_step(stepping);
         let guest = self.vmx.guest;
-        let budget = if single { 0 } else { remaining - longest };
+        // What follows on the first block may be any other.
+        let budget = if single { 0 } else { (remaining - longest).max(0) };
         self.end = now.wrapping_add(budget as u64);
         self.left = budget;
         // SAFETY: `op` starts a live block; the environment is set.
@@ -170,25 +174,52 @@ impl Cpu {
         }
     }
 
-    /// The block at CS:RIP, with the page registers set for it.
-    fn enter(&mut self, single: bool) -> Result<*const Op, Trap> {
+    /// The block at CS:RIP, with the page registers set for it: a whole one if it retires at most
+    /// `room` instructions, or else a single instruction.
+    fn enter(&mut self, room: u64) -> Result<*const Op, Trap> {
         self.sync_caches();
         let la = self.rip_linear()?;
         self.vbase = la & !0xfff;
         self.vgen = (la & VGEN_ADDRESS) | self.vgen_mix;
+        if room <= MAX_BLOCK as u64 {
+            return self.enter_edge(la, room);
+        }
         let e = self.jumps[jump_index(la)];
-        if !single && e.key == self.vgen && canonical_48(la) {
+        if e.key == self.vgen && canonical_48(la) {
             return Ok(e.op);
         }
-        let key = Key { single, ..self.key_at(la)? };
-        let op = self.block(key, self.vbase)?;
+        let key = self.key_at(la)?;
+        let op = self.block(key, self.vbase)?.op;
+        self.note_jump(la, op);
+        Ok(op)
+    }
+
+    /// As `enter`, where not every block may be run whole.
+    fn enter_edge(&mut self, la: u64, room: u64) -> Result<*const Op, Trap> {
+        let at = (la ^ la >> 12) as usize * 2 % EDGES;
+        let hit = |e: &Edge| e.la == la && e.mix == self.vgen_mix;
+        let (block, single) = (&self.edges[at], &self.edges[at + 1]);
+        if hit(block) && block.start.count <= room {
+            return Ok(block.start.op);
+        }
+        if hit(single) && (room == 0 || hit(block)) && !self.trace.items.exec {
+            return Ok(single.start.op);
+        }
+        let key = self.key_at(la)?;
+        if room > 0 {
+            let start = self.block(key, self.vbase)?;
+            self.edges[at] = Edge { la, mix: self.vgen_mix, start };
+            if start.count <= room {
+                return Ok(start.op);
+            }
+        }
+        let key = Key { single: true, ..key };
+        let start = self.block(key, self.vbase)?;
         if self.trace.items.exec {
             self.trace_instruction(key);
         }
-        if !single {
-            self.note_jump(la, op);
-        }
-        Ok(op)
+        self.edges[at + 1] = Edge { la, mix: self.vgen_mix, start };
+        Ok(start.op)
     }
 
     /// Flushes an overgrown code cache; forgets jumps into dropped blocks.
@@ -202,6 +233,7 @@ impl Cpu {
         if drops != self.seen_drops {
             self.seen_drops = drops;
             self.jumps.fill(Jump::NONE);
+            self.edges.fill(Edge::NONE);
         }
     }
 
@@ -235,10 +267,15 @@ impl Cpu {
     }
 
     /// The block with `key`, decoded if need be; `page` is the linear address of its page.
-    pub(crate) fn block(&mut self, key: Key, page: u64) -> Result<*const Op, Trap> {
-        if let Some(op) = self.code().find(key) {
-            return Ok(op);
+    pub(crate) fn block(&mut self, key: Key, page: u64) -> Result<Start, Trap> {
+        match self.code().find(key) {
+            Some(start) => Ok(start),
+            None => self.decode_block(key, page),
         }
+    }
+
+    #[cold]
+    fn decode_block(&mut self, key: Key, page: u64) -> Result<Start, Trap> {
         let mut bytes = [0xff; 4096];
         // Code outside RAM reads as all-ones, which is no instruction.
         // DEPARTURE: no instruction fetch from devices.
@@ -266,11 +303,11 @@ impl Cpu {
         // SAFETY: as `sync_caches`.
         let (code, mmu) = unsafe { (&mut *self.env.code, &mut *self.env.mmu) };
         code.stats.instructions += n as u64;
-        let op = code.insert(mmu, key, decoded);
+        let start = code.insert(mmu, key, decoded);
         if self.trace.items.in_asm {
             self.trace_decoded(rest, page | key.po as u64, n);
         }
-        Ok(op)
+        Ok(start)
     }
 
     /// Frame and first bytes of the page after `page`.
@@ -317,4 +354,10 @@ impl Cpu {
 impl Jump {
     /// An entry that nothing matches: generations start at 1.
     pub const NONE: Jump = Jump { key: 0, op: std::ptr::null() };
+}
+
+impl Edge {
+    /// An entry that nothing matches.
+    pub(crate) const NONE: Edge =
+        Edge { la: 0, mix: 0, start: Start { op: std::ptr::null(), count: u64::MAX } };
 }

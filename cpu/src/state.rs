@@ -5,7 +5,7 @@
 //! [`crate::apic::Apic`] and [`crate::vmx::Vmx`]; host-side caches come last and are never saved.
 
 use crate::apic::Apic;
-use crate::block::CodeCache;
+use crate::block::{CodeCache, Start};
 use crate::bus::Bus;
 use crate::delivery::Event;
 use crate::events::Recent;
@@ -281,6 +281,8 @@ pub struct Cpu {
     pub env: Env,
     /// Indirect-branch cache.
     pub jumps: Box<[Jump; JUMPS]>,
+    /// What was entered near deadlines.
+    pub(crate) edges: Box<[Edge; EDGES]>,
     /// Counters that a user may look at; never seen by a guest.
     pub stats: Stats,
     /// What is written down; never seen by a guest.
@@ -313,6 +315,20 @@ pub struct Jump {
     /// Its first operation.
     pub op: *const Op,
 }
+
+/// A block or a single instruction that begins near a deadline, where only so much may be run.
+#[derive(Clone, Copy)]
+pub struct Edge {
+    /// Linear address.
+    pub la: u64,
+    /// [`Cpu::vgen_mix`] when it was found; 0 is none.
+    pub mix: u64,
+    /// The block, or the instruction decoded alone.
+    pub start: Start,
+}
+
+/// Entries of [`Cpu::edges`]: pairs of a block and a single instruction.
+pub const EDGES: usize = 512;
 
 /// Entries of the indirect-branch cache.
 pub const JUMPS: usize = 4096;

@@ -6,6 +6,8 @@ use crate::block::Key;
 use crate::decode::MAX_LEN;
 use crate::delivery::Event;
 use crate::state::{CodeMode, Cpu, seg};
+use crate::vmx::exit::Exit;
+use crate::vmx::reason;
 use iced_x86::{Decoder, DecoderOptions, FastFormatter, Instruction};
 use mmu::{HostPhys, Linear, Mmu};
 use std::fmt::Write;
@@ -85,9 +87,10 @@ impl Cpu {
     }
 
     /// The guest exits.
-    pub(crate) fn trace_exit(&mut self, name: &str, qualification: u64) {
+    pub(crate) fn trace_exit(&mut self, e: &Exit) {
         if self.trace.items.vmexit {
             let (now, rip) = (self.now(), self.rip);
+            let (name, qualification) = (reason::name(e.reason & 0xffff), e.qualification);
             let text = &mut self.trace.text;
             let _ = writeln!(
                 text,

@@ -3,8 +3,8 @@
 use crate::addr::Linear;
 use crate::kinds::Kind;
 use crate::mmu::Mmu;
-use crate::regime::{Eptp, Regime, View};
-use crate::tlb::{Count, TlbEntry};
+use crate::regime::{Eptp, Regime, Tag, View};
+use crate::tlb::{Count, TlbBank, TlbEntry};
 
 /// Generations fit in 26 bits: the interpreter packs them with the code mode into 28.
 const GENERATION_MAX: u64 = (1 << 26) - 1;
@@ -31,15 +31,19 @@ pub struct Cached {
     pub la: u64,
     /// The frame.
     pub phys: u64,
+    /// Whether it leads to RAM: loads hit.
+    pub ram: bool,
     /// Whether stores hit.
     pub writable: bool,
+    /// Whether paging permits stores.
+    pub permitted: bool,
 }
 
 impl Mmu {
     /// Makes `r` current: finds its TLB bank, or evicts the one longest unused. Nothing is flushed.
     #[inline]
     pub fn activate(&mut self, r: &Regime) -> Bank {
-        if self.banks[self.current].regime.as_ref() != Some(r) {
+        if self.banks[self.current].tag != Tag::new(r) {
             self.switch(r);
         }
         self.ram.window = r.window;
@@ -49,20 +53,27 @@ impl Mmu {
 
     fn switch(&mut self, r: &Regime) {
         self.clock += 1;
-        self.current = match self.banks.iter().position(|b| b.regime.as_ref() == Some(r)) {
-            Some(b) => b,
-            None => self.evict_bank(r),
+        let guess = self.banks[self.current].follower;
+        let tag = Tag::new(r);
+        let is = |b: &TlbBank| b.tag == tag;
+        let next = if is(&self.banks[guess]) {
+            guess
+        } else {
+            self.banks.iter().position(is).unwrap_or_else(|| self.evict_bank(r))
         };
-        self.banks[self.current].used = self.clock;
+        self.banks[self.current].follower = next;
+        self.current = next;
+        self.banks[next].used = self.clock;
     }
 
     /// The bank of a regime, if it has one.
     #[inline]
     pub(crate) fn bank_of(&self, r: &Regime) -> Option<usize> {
-        if self.banks[self.current].regime.as_ref() == Some(r) {
+        let tag = Tag::new(r);
+        if self.banks[self.current].tag == tag {
             return Some(self.current);
         }
-        self.banks.iter().position(|b| b.regime.as_ref() == Some(r))
+        self.banks.iter().position(|b| b.tag == tag)
     }
 
     fn evict_bank(&mut self, r: &Regime) -> usize {
@@ -71,7 +82,7 @@ impl Mmu {
         self.stats.banks_evicted += u64::from(self.banks[i].regime.is_some());
         self.empty_bank(i);
         self.renew(i, [true; 2]);
-        self.banks[i].regime = Some(*r);
+        (self.banks[i].regime, self.banks[i].tag) = (Some(*r), Tag::new(r));
         self.assign_role(i);
         i
     }
@@ -103,7 +114,7 @@ impl Mmu {
     /// Whether generations have started over since this was last asked: stamped links are void.
     #[inline]
     pub fn generation_wrapped(&mut self) -> bool {
-        core::mem::take(&mut self.wrapped)
+        self.wrapped && core::mem::take(&mut self.wrapped)
     }
 
     /// Gives a bank new generations.
@@ -141,9 +152,11 @@ impl Mmu {
                 regime,
                 view: Some(views[v]),
                 user: v == View::User as usize,
-                la: e.rtag,
-                phys: e.phys,
+                la: e.page(),
+                phys: e.frame(),
+                ram: !e.is_device(),
                 writable: e.writable(),
+                permitted: e.permits(e.page(), true),
             });
             data.chain(b.exec_entries().map(move |(user, la, phys)| Cached {
                 regime,
@@ -151,7 +164,9 @@ impl Mmu {
                 user,
                 la,
                 phys,
+                ram: true,
                 writable: false,
+                permitted: false,
             }))
         })
     }

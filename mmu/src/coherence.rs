@@ -42,6 +42,7 @@ fn ones(mut mask: u64) -> impl Iterator<Item = usize> {
 
 impl Mmu {
     /// Walks for `a`, from the deepest shadow page on the way, and caches the result for bank `b`.
+    /// `lacks` is that page and the rights above it, if it is known.
     #[cold]
     pub(crate) fn walk_and_install(
         &mut self,
@@ -49,10 +50,12 @@ impl Mmu {
         b: usize,
         la: u64,
         a: Access,
+        lacks: Option<(u32, Rights)>,
     ) -> Result<Found, Fault> {
         let root = Slot(self.banks[b].roots[root_index(r.mode, la)]);
         let mut w = Walk::new();
-        if let Some((page, start)) = self.shadow.deepest(root, la) {
+        let known = lacks.and_then(|(page, rights)| self.shadow.start(page, rights));
+        if let Some((page, start)) = known.or_else(|| self.shadow.deepest(root, la)) {
             let link = self.shadow.link_to(page, Rights::ALL);
             self.walk(r, la, a, Some(start), &mut w)?;
             let frame = self.shadow.frame_of(&self.ram, w.steps()[0].at);
@@ -177,13 +180,21 @@ impl Mmu {
     /// Tells of a store to a frame of kind [`Kind::Table`], before or after it is made: drops
     /// exactly what was built from those bytes.
     pub fn note_store(&mut self, p: HostPhys, len: usize) {
+        if p.offset() as usize + len <= 4096 {
+            return self.note_store_in(p, len);
+        }
         for (at, part) in pieces(p, len) {
-            let Some(frame) = self.ram.frame(at) else { continue };
-            let mut next = self.shadow.first(frame as u32);
-            while let Some(page) = next {
-                next = self.shadow.pages[page as usize].next;
-                self.stored(page, at.offset() as usize, part.len());
-            }
+            self.note_store_in(at, part.len());
+        }
+    }
+
+    /// As `note_store`, inside a frame.
+    fn note_store_in(&mut self, p: HostPhys, len: usize) {
+        let Some(frame) = self.ram.frame(p) else { return };
+        let mut next = self.shadow.first(frame as u32);
+        while let Some(page) = next {
+            next = self.shadow.pages[page as usize].next;
+            self.stored(page, p.offset() as usize, len);
         }
     }
 

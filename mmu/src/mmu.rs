@@ -196,8 +196,9 @@ impl Mmu {
         };
         let root = Slot(self.banks[b].roots[root_index(r.mode, la)]);
         let found = match self.shadow.walk(root, la, root_shift(r), 1 << b) {
-            Some(f) if permits(r, &f, a) => f,
-            _ => self.walk_and_install(r, b, la, a)?,
+            Ok(f) if permits(r, &f, a) => f,
+            Ok(_) => self.walk_and_install(r, b, la, a, None)?,
+            Err(lacks) => self.walk_and_install(r, b, la, a, lacks)?,
         };
         let Some(eptp) = r.ept else {
             return Ok(Translation::new(&found, Mapping::identity(found.gpa), la));
@@ -260,8 +261,8 @@ impl Mmu {
     }
 
     fn insert(&mut self, r: &Regime, b: usize, v: View, la: u64, t: &Translation) {
-        let Some(frame) = self.ram.frame(t.phys) else { return };
-        let kinds = self.kinds.all(frame);
+        let frame = self.ram.frame(t.phys);
+        let kinds = frame.map_or(Kinds::default(), |f| self.kinds.all(f));
         let seen = match v {
             View::Supervisor => true,
             View::User => t.rights.user(),
@@ -271,12 +272,19 @@ impl Mmu {
             return;
         }
         let may = t.rights.write() || (v != View::User && !r.wp);
-        let write = may && t.dirty && t.ept & ept::W != 0 && !kinds.code && !kinds.table;
-        let page = la & !0xfff;
-        if write {
-            self.writers.gained(frame, page);
-        }
-        let e = TlbEntry::new(page, t.phys.page().0, self.ram.frame_ptr(frame), write);
+        let permitted = may && t.dirty && t.ept & ept::W != 0;
+        let write = permitted && !kinds.code && !kinds.table;
+        let (page, phys) = (la & !0xfff, t.phys.page().0);
+        let e = match frame {
+            None => TlbEntry::device(page, phys, permitted),
+            Some(frame) => {
+                if write {
+                    self.writers.gained(frame, page);
+                }
+                let host = self.ram.frame_ptr(frame);
+                TlbEntry::new(page, phys, host, write, permitted && !write)
+            }
+        };
         let mut count = Count { writers: &mut self.writers, ram: &self.ram };
         self.banks[b].put(v, e, &mut count);
         self.stats.fills += 1;

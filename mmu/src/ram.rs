@@ -174,6 +174,18 @@ impl Ram {
     /// Fills `buf` from `p`. False, and nothing done, unless all of it is RAM.
     #[must_use]
     pub fn read(&self, p: HostPhys, buf: &mut [u8]) -> bool {
+        if p.offset() as usize + buf.len() <= 4096 {
+            let Some(page) = self.page_ptr(p) else { return false };
+            // SAFETY: as below.
+            unsafe {
+                ptr::copy_nonoverlapping(
+                    page.add(p.offset() as usize),
+                    buf.as_mut_ptr(),
+                    buf.len(),
+                );
+            }
+            return true;
+        }
         if !self.holds(p, buf.len()) {
             return false;
         }
@@ -224,6 +236,14 @@ impl Ram {
     /// Bare bytes: the caller tells the MMU ([`crate::Mmu::write_slice`] does).
     #[must_use]
     pub fn write(&mut self, p: HostPhys, buf: &[u8]) -> bool {
+        if p.offset() as usize + buf.len() <= 4096 {
+            let Some(page) = self.page_ptr(p) else { return false };
+            // SAFETY: as below.
+            unsafe {
+                ptr::copy_nonoverlapping(buf.as_ptr(), page.add(p.offset() as usize), buf.len());
+            }
+            return true;
+        }
         if !self.holds(p, buf.len()) {
             return false;
         }

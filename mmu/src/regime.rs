@@ -76,6 +76,46 @@ pub struct Regime {
     pub window: Window,
 }
 
+/// A regime in a few words: equal tags are equal regimes.
+#[derive(Clone, Copy)]
+pub(crate) struct Tag {
+    root: u64,
+    ept: u64,
+    bits: u64,
+    pdpte: [u64; 4],
+}
+
+impl Tag {
+    /// Of no regime.
+    pub(crate) const NONE: Tag = Tag { root: 0, ept: 0, bits: u64::MAX, pdpte: [0; 4] };
+    const PAE: u64 = 3;
+
+    #[inline]
+    pub(crate) fn new(r: &Regime) -> Tag {
+        let Regime { mode, root, pdpte, wp, nxe, smep, smap, gib_pages, maxphys, ept, window } = *r;
+        let mode = match mode {
+            Mode::Off => 0,
+            Mode::Bits32 { pse } => 1 + u64::from(pse),
+            Mode::Pae => Tag::PAE,
+            Mode::Level4 => 4,
+            Mode::Level5 => 5,
+        };
+        let flags = [wp, nxe, smep, smap, gib_pages, ept.is_some()];
+        let flags = flags.iter().fold(0, |b, f| b << 1 | u64::from(*f));
+        let bits = mode | flags << 8 | u64::from(maxphys) << 16 | (window as u64) << 24;
+        Tag { root, ept: ept.map_or(0, |e| e.0), bits, pdpte }
+    }
+}
+
+impl PartialEq for Tag {
+    #[inline]
+    fn eq(&self, o: &Tag) -> bool {
+        let same = self.root == o.root && self.ept == o.ept && self.bits == o.bits;
+        // Without PAE paging the PDPTEs are zeros.
+        same && (self.bits & 0xff != Tag::PAE || self.pdpte == o.pdpte)
+    }
+}
+
 /// What an access does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AccessKind {

@@ -294,6 +294,12 @@ impl Shadow {
         Some(page)
     }
 
+    /// Where a walk of memory may go on that got to `page` with `rights`.
+    pub(crate) fn start(&self, page: u32, rights: Rights) -> Option<(u32, Start)> {
+        let p = &self.pages[page as usize];
+        Some((page, Start { level: p.key.level, table: p.table?, rights }))
+    }
+
     /// The page that the shadow walk for `la` gets to, and where a walk of memory may go on.
     pub(crate) fn deepest(&self, root: Slot, la: u64) -> Option<(u32, Start)> {
         let (mut link, mut rights) = (root, Rights::ALL);
@@ -396,18 +402,25 @@ impl Shadow {
     }
 
     /// Follows the links from `root` for `la`, whose top index begins at bit `shift`, on behalf of
-    /// a TLB bank (a bit): the leaf's page, its slot, and the rights over all levels.
+    /// a TLB bank (a bit): the leaf's page, its slot, and the rights over all levels. An error is the
+    /// page that lacks the entry, if that is what is missing, and the rights over the levels above.
     #[inline]
-    pub(crate) fn walk(&mut self, root: Slot, la: u64, shift: u32, bank: u64) -> Option<Found> {
+    pub(crate) fn walk(
+        &mut self,
+        root: Slot,
+        la: u64,
+        shift: u32,
+        bank: u64,
+    ) -> Result<Found, Option<(u32, Rights)>> {
         let (mut link, mut shift, mut rights) = (root, shift, Rights::ALL);
         if root.is_empty() {
-            return None;
+            return Err(None);
         }
         loop {
             let at = link.page();
-            let page = self.pages.get_mut(at)?;
+            let page = self.pages.get_mut(at).ok_or(None)?;
             if page.serial != link.serial() {
-                return None;
+                return Err(None);
             }
             if page.idle != 0 {
                 page.idle = 0;
@@ -415,14 +428,14 @@ impl Shadow {
             page.banks |= bank;
             let index = (la >> shift) as usize % ENTRIES;
             let slot = page.slots[index];
+            if slot.is_empty() {
+                return Err(Some((at as u32, rights)));
+            }
             rights = rights.and(slot.rights());
             if slot.is_leaf() {
                 page.reached(la);
                 let gpa = slot.address() | la & !(u64::MAX << shift);
-                return Some(Found { page: at as u32, index: index as u32, slot, gpa, rights });
-            }
-            if slot.is_empty() {
-                return None;
+                return Ok(Found { page: at as u32, index: index as u32, slot, gpa, rights });
             }
             link = slot;
             shift -= 9;

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "the entries are shared with the interpreter by raw pointer")]
 
 use crate::kinds::Writers;
-use crate::regime::{Regime, View};
+use crate::regime::{Regime, Tag, View};
 use core::ptr::NonNull;
 
 /// Entries of one view. The index of a linear address is `(la >> 12) % TLB_ENTRIES`.
@@ -25,7 +25,7 @@ pub struct TlbEntry {
     pub wtag: u64,
     /// Host address minus linear address.
     pub addend: u64,
-    /// The frame.
+    /// The frame, and [`TlbEntry::TOLD`] and [`TlbEntry::DEVICE`].
     pub phys: u64,
 }
 
@@ -41,23 +41,76 @@ const fn slot(la: u64) -> usize {
 }
 
 impl TlbEntry {
+    /// Paging permits stores, but no store hits: the frame held code or a paging structure when the
+    /// entry was made, so that somebody has to be told of them.
+    pub const TOLD: u64 = 1;
+    /// The frame is outside RAM, so that nothing hits; `addend` is the page, which paging permits to
+    /// read, and to write if the entry is `TOLD`.
+    pub const DEVICE: u64 = 2;
+
+    /// The frame.
+    #[inline]
+    #[must_use]
+    pub const fn frame(&self) -> u64 {
+        self.phys & !0xfff
+    }
+
+    /// The page.
+    #[inline]
+    #[must_use]
+    pub const fn page(&self) -> u64 {
+        if self.is_device() { self.addend } else { self.rtag }
+    }
+
+    /// Whether it leads out of RAM.
+    #[inline]
+    #[must_use]
+    pub const fn is_device(&self) -> bool {
+        self.phys & 0xfff & !TlbEntry::TOLD == TlbEntry::DEVICE
+    }
+
+    /// Whether it says that paging permits a load (or, if `write`, a store) at `la`, hit or not.
+    #[inline]
+    #[must_use]
+    pub const fn permits(&self, la: u64, write: bool) -> bool {
+        let valid = self.phys & 0xfff <= TlbEntry::TOLD | TlbEntry::DEVICE;
+        let may = !write || self.wtag == self.rtag && !self.is_device() || self.is_told();
+        valid && may && self.page() == la & !0xfff
+    }
+
+    /// Whether stores are permitted, but do not hit.
+    #[inline]
+    pub(crate) const fn is_told(&self) -> bool {
+        self.phys & 0xfff & TlbEntry::TOLD != 0
+    }
+
+    /// An entry of `page` in `frame` outside RAM; `write`: stores are permitted too.
+    #[inline]
+    pub(crate) fn device(page: u64, frame: u64, write: bool) -> TlbEntry {
+        let bad = bad_tag(slot(page));
+        let phys = frame | TlbEntry::DEVICE | if write { TlbEntry::TOLD } else { 0 };
+        TlbEntry { rtag: bad, wtag: bad, addend: page, phys }
+    }
+
     /// What never matches in the slot `index`.
     #[must_use]
     pub const fn empty(index: usize) -> TlbEntry {
         TlbEntry { rtag: bad_tag(index), wtag: bad_tag(index), addend: 0, phys: u64::MAX }
     }
 
-    /// An entry of `page` in RAM frame `phys` at host address `host`, that reads may use.
+    /// An entry of `page` in RAM frame `frame` at host address `host`, that reads may use, and stores
+    /// if `write`; `told`: stores are permitted, but have to be told of.
     #[inline]
-    pub(crate) fn new(page: u64, phys: u64, host: *mut u8, write: bool) -> TlbEntry {
+    pub(crate) fn new(page: u64, frame: u64, host: *mut u8, write: bool, told: bool) -> TlbEntry {
         let wtag = if write { page } else { bad_tag(slot(page)) };
+        let phys = frame | if told { TlbEntry::TOLD } else { 0 };
         TlbEntry { rtag: page, wtag, addend: (host as u64).wrapping_sub(page), phys }
     }
 
     /// Whether writes may use it.
     #[inline]
     pub(crate) fn writable(&self) -> bool {
-        self.wtag == self.rtag && self.phys != u64::MAX
+        self.wtag == self.rtag && self.phys & 0xfff == 0
     }
 }
 
@@ -101,7 +154,7 @@ impl Count<'_> {
     #[inline]
     fn lost(&mut self, e: &TlbEntry) {
         if e.writable()
-            && let Some(frame) = self.ram.place(crate::HostPhys(e.phys))
+            && let Some(frame) = self.ram.place(crate::HostPhys(e.frame()))
         {
             self.writers.lost(frame);
         }
@@ -111,10 +164,14 @@ impl Count<'_> {
 /// The translations of one regime.
 pub(crate) struct TlbBank {
     pub(crate) regime: Option<Regime>,
+    /// Of that regime.
+    pub(crate) tag: Tag,
     /// How the regime's entries are read; see `shadow`.
     pub(crate) role: u16,
     /// Links to the top shadow pages; 32-bit and PAE paging have four.
     pub(crate) roots: [u64; 4],
+    /// The bank that was last made current after this one.
+    pub(crate) follower: usize,
     /// When it was last made current, for LRU.
     pub(crate) used: u64,
     /// Of execute translations: supervisor, user.
@@ -134,8 +191,10 @@ impl TlbBank {
         let all: Box<[TlbView]> = (0..VIEWS).map(|_| TlbView::EMPTY).collect();
         TlbBank {
             regime: None,
+            tag: Tag::NONE,
             role: 0,
             roots: [0; 4],
+            follower: 0,
             used: 0,
             generation: [0; 2],
             dirty: false,
@@ -177,7 +236,7 @@ impl TlbBank {
     #[inline]
     pub(crate) fn put(&mut self, v: View, e: TlbEntry, count: &mut Count<'_>) {
         self.dirty = true;
-        let old = core::mem::replace(self.at(v as usize, slot(e.rtag)), e);
+        let old = core::mem::replace(self.at(v as usize, slot(e.page())), e);
         count.lost(&old);
     }
 
@@ -233,7 +292,7 @@ impl TlbBank {
         for v in 0..VIEWS {
             for i in slots.clone() {
                 let e = self.at(v, i);
-                if which(e.rtag, e.phys) {
+                if which(e.page(), e.frame()) {
                     count.lost(e);
                     *e = TlbEntry::empty(i);
                 }
@@ -252,9 +311,10 @@ impl TlbBank {
         for v in 0..VIEWS {
             for i in slots.clone() {
                 let e = self.at(v, i);
-                if e.phys == page {
+                if e.frame() == page && e.writable() {
                     count.lost(e);
                     e.wtag = bad_tag(i);
+                    e.phys |= TlbEntry::TOLD;
                 }
             }
         }

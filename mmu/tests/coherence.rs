@@ -310,7 +310,8 @@ impl Pair {
         };
         r.smap |= !ac;
         self.check_unchanged(&r, c.la, c.phys, access_of(first, c.user, ac));
-        if c.writable {
+        assert!(c.permitted || !c.writable, "{c:x?}");
+        if c.permitted {
             self.check_unchanged(&r, c.la, c.phys, access_of(AccessKind::Write, c.user, ac));
         }
     }

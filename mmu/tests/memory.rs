@@ -85,7 +85,7 @@ fn windows() {
             assert_eq!(p, Ok(at), "{window:?}");
         }
         let holds = |executes: bool| {
-            let mut all = mmu.cached().filter(|c| c.regime == r && c.phys == at.0);
+            let mut all = mmu.cached().filter(|c| c.regime == r && c.phys == at.0 && c.ram);
             all.any(|c| c.view.is_none() == executes)
         };
         assert_eq!((holds(false), holds(true)), (data, code), "{window:?}");

@@ -29,7 +29,7 @@ use crate::{
 };
 
 pub use map::{COM, PM_BASE, SCI_IRQ};
-use map::{Id, MmioId, PORTS, PortRow, TEST_PORTS, debug_exit_row, mmio_row};
+use map::{Id, MmioId, PortRow, TEST_PORTS, debug_exit_row, mmio_row, port_row};
 
 /// How many unclaimed accesses are remembered.
 const UNCLAIMED_LIMIT: usize = 1024;
@@ -195,9 +195,9 @@ impl Board {
         self.next
     }
 
-    /// Goes to `now` for an access, past the deadlines on the way. A device that the access does
-    /// not reach follows later: nothing of it changes before its deadline.
-    fn arrive(&mut self, now: Icount) {
+    /// Goes to `now`, past the deadlines on the way. A device that no access reaches follows
+    /// later: nothing of it changes before its deadline.
+    pub fn arrive(&mut self, now: Icount) {
         while let Some(due) = self.next.filter(|&due| due <= now) {
             self.step_to(due);
         }
@@ -241,6 +241,12 @@ impl Board {
     /// Whether SMI# has been asserted since the last call.
     pub fn take_smi(&mut self) -> bool {
         self.smi.take()
+    }
+
+    /// There is an SMI to take.
+    #[must_use]
+    pub fn has_smi(&self) -> bool {
+        self.smi.raised()
     }
 
     /// Who sees system-management RAM.
@@ -416,9 +422,11 @@ impl Board {
     }
 
     fn row(&self, port: u16, size: u8) -> Option<PortRow> {
-        let test = if self.test_device.is_some() { TEST_PORTS } else { &[] };
-        let rows = self.debug_exit_row.iter().chain(PORTS).chain(test);
-        rows.copied().find(|row| row.claims(port, size))
+        if let Some(row) = self.debug_exit_row.filter(|row| row.claims(port, size)) {
+            return Some(row);
+        }
+        let test = || TEST_PORTS.iter().copied().find(|row| row.claims(port, size));
+        port_row(port, size).or_else(|| self.test_device.as_ref().and_then(|_| test()))
     }
 
     /// An access that no device takes whole is made in halves.

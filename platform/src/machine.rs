@@ -116,6 +116,18 @@ struct Chipset {
     board: Board,
     /// IPIs of the running processor.
     messages: Vec<Message>,
+    /// What the processor that runs knows of the board.
+    known: Seen,
+    /// There is one processor, whose turn no access need end.
+    alone: bool,
+}
+
+/// What a processor knows of the board while it runs: INTR, the next deadline, who sees
+/// system-management RAM.
+type Seen = (bool, Option<Icount>, Smram);
+
+fn seen(board: &Board) -> Seen {
+    (board.intr_output(), board.next_deadline(), smram(board))
 }
 
 impl Bus for Chipset {
@@ -140,6 +152,25 @@ impl Bus for Chipset {
     fn end_of_interrupt(&mut self, vector: u8) {
         self.board.eoi(vector);
     }
+    fn calm(&self) -> bool {
+        self.alone
+            && seen(&self.board) == self.known
+            && self.messages.is_empty()
+            && !self.board.has_messages()
+            && !self.board.has_smi()
+            && outputs(&self.board).is_none()
+    }
+}
+
+/// How the guest has asked for an end of the run, if it has.
+fn outputs(board: &Board) -> Option<MachineStop> {
+    if let Some(status) = board.debug_exit() {
+        return Some(MachineStop::DebugExit(status));
+    }
+    if board.power_off() {
+        return Some(MachineStop::PowerOff);
+    }
+    board.reset().then_some(MachineStop::Reset)
 }
 
 struct Processor {
@@ -201,7 +232,12 @@ impl Machine {
             mmu,
             code: code_cache(config.code),
             cpus: (0..config.vcpus).map(processor).collect(),
-            chipset: Chipset { board: board(config, &map), messages: Vec::new() },
+            chipset: Chipset {
+                board: board(config, &map),
+                messages: Vec::new(),
+                known: (false, None, Smram::default()),
+                alone: config.vcpus == 1,
+            },
             trace: String::new(),
         };
         for p in &mut machine.cpus[1..] {
@@ -243,13 +279,10 @@ impl Machine {
         let mut order = vec![Level::Root];
         let mut sums = std::collections::BTreeMap::new();
         for p in &self.cpus {
-            let stats = &p.cpu.stats.vmx;
-            for level in &stats.order {
-                if !order.contains(level) {
-                    order.push(*level);
+            for (level, count) in p.cpu.stats.vmx.levels(p.at) {
+                if !order.contains(&level) {
+                    order.push(level);
                 }
-            }
-            for (level, count) in stats.levels(p.at) {
                 *sums.entry(level).or_insert(0) += count;
             }
         }
@@ -259,12 +292,19 @@ impl Machine {
     /// Runs for `instructions` of machine time, or to an end.
     pub fn run(&mut self, instructions: u64) -> MachineStop {
         let end = self.now().saturating_add(instructions);
+        let stop = self.turns(end);
+        let now = self.now();
+        self.chipset.board.advance(Icount(now));
+        stop
+    }
+
+    fn turns(&mut self, end: u64) -> MachineStop {
         loop {
-            if let Some(stop) = self.outputs() {
+            if let Some(stop) = outputs(&self.chipset.board) {
                 return stop;
             }
             let now = self.now();
-            self.chipset.board.advance(Icount(now));
+            self.chipset.board.arrive(Icount(now));
             self.route();
             if now >= end {
                 return MachineStop::Budget;
@@ -273,17 +313,6 @@ impl Machine {
                 return stop;
             }
         }
-    }
-
-    fn outputs(&self) -> Option<MachineStop> {
-        let board = &self.chipset.board;
-        if let Some(status) = board.debug_exit() {
-            return Some(MachineStop::DebugExit(status));
-        }
-        if board.power_off() {
-            return Some(MachineStop::PowerOff);
-        }
-        board.reset().then_some(MachineStop::Reset)
     }
 
     /// Carries interrupt lines and messages to the processors.
@@ -318,6 +347,7 @@ impl Machine {
             return self.skip(who, horizon, deadline, end);
         }
         let Machine { mmu, code, cpus, chipset, trace, .. } = self;
+        chipset.known = seen(&chipset.board);
         let p = &mut cpus[who];
         let stop = p.cpu.run(mmu, code, chipset, at, horizon);
         p.at = p.cpu.now();

@@ -4,7 +4,7 @@
 use super::rm::{RegD, by_rm, try_flow};
 use super::segmented::{near_call, near_call_rm, near_jump, near_jump_rm, near_return};
 use super::{Am, Form, Make, forms};
-use crate::block::Key;
+use crate::block::{Key, Start};
 use crate::dispatch::{Flow, Handler, Sem, handler, uses};
 use crate::isa::rm::Rm;
 use crate::mem::{Mem, rare};
@@ -283,7 +283,7 @@ impl Cpu {
             let s = &*stub;
             (stub_key(s), s.imm as *mut Op)
         };
-        let to = self.block(key, self.vbase).ok()?;
+        let to = self.block(key, self.vbase).ok()?.op;
         // SAFETY: as above.
         unsafe { (*branch).imm = to as u64 };
         self.code().link(key, branch, stub as u64);
@@ -304,7 +304,7 @@ impl Cpu {
             return false;
         }
         let Ok(key) = self.key_at(target) else { return false };
-        let Ok(to) = self.block(key, page) else { return false };
+        let Ok(Start { op: to, .. }) = self.block(key, page) else { return false };
         op.imm = to as u64;
         link.imm = self.vgen;
         self.code().link(key, &raw mut *link, 0);
@@ -316,7 +316,7 @@ impl Cpu {
     #[cold]
     fn resolve_indirect(&mut self, to: u64) -> *const Op {
         let Ok(key) = self.key_at(to) else { return std::ptr::null() };
-        let Ok(op) = self.block(key, to & !0xfff) else { return std::ptr::null() };
+        let Ok(Start { op, .. }) = self.block(key, to & !0xfff) else { return std::ptr::null() };
         self.note_jump(to, op);
         op
     }

@@ -334,9 +334,10 @@ impl Cpu {
         mask
     }
 
-    /// Replaces the flags in `mask`.
+    /// Replaces the flags in `mask`, among them all status flags.
     pub(crate) fn change_flags(&mut self, v: u64, mask: u64) {
-        let old = self.rflags();
+        debug_assert_eq!(mask & flags::STATUS, flags::STATUS);
+        let old = self.rflags_system;
         let mut new = (old & !mask) | (v & mask);
         if self.sys.dr7 & 0xff == 0 {
             // RF only holds back instruction breakpoints.
@@ -361,9 +362,12 @@ fn iret<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
         let back = cpu.load_table(cpu.sys.tr.base, 2)? as u16;
         return cpu.switch_task(back, Source::Iret, None, 0);
     }
-    let rip = cpu.peek(0, W::BYTES)?;
-    let selector = cpu.peek(size, W::BYTES)? as u16;
-    let image = cpu.peek(2 * size, W::BYTES)?;
+    let frame = if W::BYTES == 8 { cpu.peek_frame() } else { None };
+    let peek = |cpu: &mut Cpu, k: usize| match frame {
+        Some(frame) => Ok(frame[k]),
+        None => cpu.peek(k as u64 * size, W::BYTES),
+    };
+    let (rip, selector, image) = (peek(cpu, 0)?, peek(cpu, 1)? as u16, peek(cpu, 2)?);
     let mut mask = cpu.changeable_flags(W::BYTES);
     if !cpu.segmented_mode() {
         let cs = cpu.real_target(selector, rip)?;
@@ -396,8 +400,7 @@ fn iret<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
         cpu.change_flags(image, mask);
         return Ok(());
     }
-    let sp = cpu.peek(3 * size, W::BYTES)?;
-    let ss = cpu.peek(4 * size, W::BYTES)? as u16;
+    let (sp, ss) = (peek(cpu, 3)?, peek(cpu, 4)? as u16);
     let long = cpu.long_mode() && cs.has(ar::L);
     let ss = return_stack(cpu, ss, rpl(selector), long)?;
     cpu.change_flags(image, mask);

@@ -98,9 +98,7 @@ impl Cpu {
         let link = v[Field::VmcsLinkPointer];
         let check = Check {
             vmcs: v,
-            maxphys: self.model.maxphys,
-            cr4_allowed: self.model.cr4_bits(),
-            proc2_absent: super::controls::proc2_absent(&self.model),
+            model: &self.model,
             lma: self.long_mode(),
             vtpr_class: reads_vtpr.then(|| self.vtpr_in(v) as u64 >> 4),
             link_revision: (link != NO_VMCS).then(|| self.phys_u64(link & !0xfff) as u32),

@@ -83,7 +83,7 @@ impl Cpu {
         let e = self.vmx.exit;
         record(&mut self.vmx.vmcs, &e);
         self.save_guest(&e);
-        self.trace_exit(reason::name(e.reason & 0xffff), e.qualification);
+        self.trace_exit(&e);
         self.stats.vmx.exit(e.reason);
         self.finish_exit(e.reason);
     }

@@ -268,13 +268,13 @@ impl Field {
     }
 
     /// The field with this encoding, and whether its high half is meant.
+    #[inline]
     pub fn find(encoding: u64) -> Option<(Field, bool)> {
         let high = encoding & 1 != 0;
         let e = u16::try_from(encoding & !1).ok().filter(|e| e & 0x9000 == 0)?;
-        let at = *BY_ENCODING.get(slot(e)?)?;
-        let line = FIELDS.get(at as usize)?;
-        let exists = !high || line.field.width() == Width::W64;
-        exists.then_some((line.field, high))
+        let field = BY_ENCODING[slot(e)?]?;
+        let exists = !high || e >> 13 == Width::W64 as u16;
+        exists.then_some((field, high))
     }
 }
 
@@ -288,13 +288,13 @@ const fn slot(encoding: u16) -> Option<usize> {
     if index < ROOM { Some(class as usize * ROOM + index) } else { None }
 }
 
-/// Number of the field in [`FIELDS`] by slot; 255 for none.
-static BY_ENCODING: [u8; 16 * ROOM] = {
-    let mut t = [255; 16 * ROOM];
+/// The fields by slot.
+static BY_ENCODING: [Option<Field>; 16 * ROOM] = {
+    let mut t = [None; 16 * ROOM];
     let mut i = 0;
     while i < FIELDS.len() {
         if let Some(s) = slot(FIELDS[i].encoding) {
-            t[s] = i as u8;
+            t[s] = Some(FIELDS[i].field);
         }
         i += 1;
     }

@@ -12,7 +12,8 @@ use crate::flags;
 use crate::isa::{Form, Make, forms};
 use crate::state::{Cpu, ar, seg};
 use crate::trap::Trap;
-use iced_x86::Instruction;
+use crate::word::Word;
+use iced_x86::{Instruction, OpKind, Register};
 use mmu::{Eptp, HostPhys};
 
 /// VM-instruction errors. SDM vol. 3, "VM Instruction Error Numbers".
@@ -62,29 +63,32 @@ impl Cpu {
 
     /// The checks that all but VMXON and VMCALL begin with; in the guest the exit of `reason`.
     pub(super) fn vmx_operation(&mut self, reason: u32) -> Result<(), Trap> {
-        self.vmx_checks(Exit::new(reason))
+        self.vmx_checks(|_| Exit::new(reason))
     }
 
-    fn vmx_checks(&mut self, e: Exit) -> Result<(), Trap> {
-        self.vmx_mode()?;
+    #[inline]
+    fn vmx_checks(&mut self, e: impl FnOnce(&Cpu) -> Exit) -> Result<(), Trap> {
+        if !self.is_64() {
+            self.vmx_mode()?;
+        }
         if !self.vmx.on {
             return Err(Trap::UD);
         }
         if self.vmx.guest {
             let length = self.instruction_length();
-            return Err(self.exit_trap(Exit { length, resume: Some(false), ..e }));
+            return Err(self.exit_trap(Exit { length, resume: Some(false), ..e(self) }));
         }
         if self.sys.cpl != 0 { Err(Trap::GP0) } else { Ok(()) }
     }
 
     /// The same for instructions with operands, which an exit reports.
+    #[inline]
     fn vmx_operands(&mut self, i: &Instruction, reason: u32) -> Result<(), Trap> {
-        let e = Exit {
-            qualification: self.displacement(i),
-            info: info::instruction(i, self.is_64()),
+        self.vmx_checks(|cpu| Exit {
+            qualification: cpu.displacement(i),
+            info: info::instruction(i, cpu.is_64()),
             ..Exit::new(reason)
-        };
-        self.vmx_checks(e)
+        })
     }
 
     /// Whether the operand of VMXON, VMPTRLD or VMCLEAR can be a region.
@@ -216,26 +220,39 @@ fn named_field(cpu: &mut Cpu, encoding: u64) -> Option<(Field, bool)> {
     found
 }
 
+/// The number of a register of `W`'s width, 4 or 8 bytes.
+fn number<W: Word>(r: Register) -> usize {
+    let first = if W::BYTES == 8 { Register::RAX } else { Register::EAX };
+    (r as usize).wrapping_sub(first as usize) & 15
+}
+
+/// The value of that register.
+fn register<W: Word>(cpu: &Cpu, r: Register) -> u64 {
+    W::of(cpu.regs[number::<W>(r)]).u()
+}
+
 /// `VMREAD r/m, r`.
-fn vmread(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+fn vmread<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::VMREAD)?;
-    let encoding = cpu.reg(i.op_register(1));
+    let encoding = register::<W>(cpu, i.op1_register());
     let Some((f, high)) = named_field(cpu, encoding) else { return Ok(()) };
-    let v = cpu.vmx.vmcs[f] >> if high { 32 } else { 0 };
-    if cpu.is_64() {
-        cpu.write::<u64>(i, 0, v)?;
-    } else {
-        cpu.write::<u32>(i, 0, v as u32)?;
+    let v = W::of(cpu.vmx.vmcs[f] >> if high { 32 } else { 0 });
+    match i.op0_kind() {
+        OpKind::Register => W::put(&mut cpu.regs[number::<W>(i.op0_register())], v),
+        _ => cpu.store_operand(i, v)?,
     }
     cpu.vm_succeed();
     Ok(())
 }
 
 /// `VMWRITE r, r/m`.
-fn vmwrite(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+fn vmwrite<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::VMWRITE)?;
-    let v = if cpu.is_64() { cpu.read::<u64>(i, 1)? } else { cpu.read::<u32>(i, 1)? as u64 };
-    let encoding = cpu.reg(i.op_register(0));
+    let v = match i.op1_kind() {
+        OpKind::Register => register::<W>(cpu, i.op1_register()),
+        _ => cpu.load_operand::<W>(i)?.u(),
+    };
+    let encoding = register::<W>(cpu, i.op0_register());
     let Some((f, high)) = named_field(cpu, encoding) else { return Ok(()) };
     if f.read_only() {
         cpu.vm_fail(error::READ_ONLY);
@@ -333,10 +350,10 @@ pub(crate) const FORMS: &[Form] = forms! {
     Vmclear_m64 => Make::Plain(vmclear);
     Vmptrld_m64 => Make::Plain(vmptrld);
     Vmptrst_m64 => Make::Plain(vmptrst);
-    Vmread_rm32_r32 => Make::Plain(vmread);
-    Vmread_rm64_r64 => Make::Plain(vmread);
-    Vmwrite_r32_rm32 => Make::Plain(vmwrite);
-    Vmwrite_r64_rm64 => Make::Plain(vmwrite);
+    Vmread_rm32_r32 => Make::Plain(vmread::<u32>);
+    Vmread_rm64_r64 => Make::Plain(vmread::<u64>);
+    Vmwrite_r32_rm32 => Make::Plain(vmwrite::<u32>);
+    Vmwrite_r64_rm64 => Make::Plain(vmwrite::<u64>);
     Vmlaunch => Make::End(vmlaunch);
     Vmresume => Make::End(vmresume);
     Vmcall => Make::End(vmcall);

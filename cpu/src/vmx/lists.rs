@@ -24,8 +24,13 @@ impl Cpu {
     }
 
     /// Loads a list; the 1-based number of the entry that fails.
+    #[inline]
     fn load_msrs(&mut self, address: Field, count: Field) -> Result<(), u64> {
         let (list, count) = (self.vmx.vmcs[address], self.vmx.vmcs[count]);
+        if count == 0 { Ok(()) } else { self.load_list(list, count) }
+    }
+
+    fn load_list(&mut self, list: u64, count: u64) -> Result<(), u64> {
         if count > MOST {
             return Err(MOST + 1);
         }

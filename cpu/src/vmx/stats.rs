@@ -16,31 +16,47 @@ pub enum Level {
 }
 
 /// Counts.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Stats {
     /// VM exits by basic reason.
-    pub exits: BTreeMap<u32, u64>,
+    exits: [u64; REASONS],
     /// VM entries.
     pub entries: u64,
-    /// Retired instructions by level, up to the last transition; see [`Stats::levels`].
-    retired: BTreeMap<Level, u64>,
-    level: Level,
+    /// Retired instructions by level, up to the last transition, in the order in which the levels
+    /// first ran; see [`Stats::levels`].
+    retired: Vec<(Level, u64)>,
+    /// Place of the level that runs.
+    level: usize,
     since: u64,
-    /// The levels in the order in which they first ran.
-    pub order: Vec<Level>,
     /// Failed VM entries, by the rule that failed.
     pub refused: BTreeMap<String, u64>,
+}
+
+/// More than there are basic exit reasons.
+const REASONS: usize = 128;
+
+impl Default for Stats {
+    fn default() -> Stats {
+        Stats {
+            exits: [0; REASONS],
+            entries: 0,
+            retired: vec![(Level::Root, 0)],
+            level: 0,
+            since: 0,
+            refused: BTreeMap::new(),
+        }
+    }
 }
 
 impl Stats {
     /// The processor passes to `level` at retired-instruction count `now`.
     pub(crate) fn pass(&mut self, level: Level, now: u64) {
-        *self.retired.entry(self.level).or_default() += now.wrapping_sub(self.since);
-        self.level = level;
+        self.retired[self.level].1 += now.wrapping_sub(self.since);
         self.since = now;
-        if !self.order.contains(&level) {
-            self.order.push(level);
-        }
+        self.level = self.retired.iter().position(|(l, _)| *l == level).unwrap_or_else(|| {
+            self.retired.push((level, 0));
+            self.retired.len() - 1
+        });
     }
 
     /// `time` passes without an instruction.
@@ -50,18 +66,19 @@ impl Stats {
 
     /// Counts an exit.
     pub(crate) fn exit(&mut self, reason: u32) {
-        *self.exits.entry(reason & 0xffff).or_default() += 1;
+        self.exits[reason as usize % REASONS] += 1;
     }
 
-    /// Retired instructions by level, up to count `now`.
-    pub fn levels(&self, now: u64) -> BTreeMap<Level, u64> {
+    /// Retired instructions by level, up to count `now`, in the order in which the levels first ran.
+    pub fn levels(&self, now: u64) -> Vec<(Level, u64)> {
         let mut all = self.retired.clone();
-        *all.entry(self.level).or_default() += now.wrapping_sub(self.since);
+        all[self.level].1 += now.wrapping_sub(self.since);
         all
     }
 
     /// Names and counts of exits.
     pub fn exits_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.exits.iter().map(|(r, n)| (reason::name(*r), *n))
+        let counts = (0u32..).zip(self.exits).filter(|(_, n)| *n != 0);
+        counts.map(|(r, n)| (reason::name(r), n))
     }
 }

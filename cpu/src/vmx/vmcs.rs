@@ -13,6 +13,9 @@ pub const REVISION: u32 = 1;
 /// Bytes of a VMCS region that are used.
 pub const IMAGE: usize = 16 + 8 * FIELDS.len();
 
+/// The number of fields.
+const COUNT: usize = FIELDS.len();
+
 /// A VMCS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vmcs {
@@ -20,7 +23,24 @@ pub struct Vmcs {
     pub address: u64,
     /// Whether it has been launched.
     pub launched: bool,
-    values: Vec<u64>,
+    #[serde(with = "values")]
+    values: [u64; COUNT],
+}
+
+/// The values as a sequence: there are more than an array may have for serde.
+mod values {
+    use super::COUNT;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(v: &[u64; COUNT], s: S) -> Result<S::Ok, S::Error> {
+        v.as_slice().serialize(s)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(d: D) -> Result<[u64; COUNT], D::Error> {
+        let v = Vec::<u64>::deserialize(d)?;
+        v.try_into().map_err(|_| Error::custom("a VMCS of another version"))
+    }
 }
 
 /// The current-VMCS pointer that means none.
@@ -28,7 +48,7 @@ pub const NO_VMCS: u64 = u64::MAX;
 
 impl Default for Vmcs {
     fn default() -> Vmcs {
-        Vmcs { address: NO_VMCS, launched: false, values: vec![0; FIELDS.len()] }
+        Vmcs { address: NO_VMCS, launched: false, values: [0; COUNT] }
     }
 }
 

@@ -46,7 +46,9 @@ pub(super) struct PortRow {
 }
 
 #[rustfmt::skip]
-pub(super) const PORTS: &[PortRow] = &[
+const PORTS: &[PortRow] = &[
+    row(PM_BASE, 12, 4, Id::AcpiPm,       0),
+    row(SMI_EN,   8, 4, Id::Smi,       0x10),
     row(COM[0].0, 8, 1, Id::Com1,         0),
     row(COM[1].0, 8, 1, Id::Com2,         0),
     row(0x020,    2, 1, Id::Pic,          0),
@@ -62,8 +64,6 @@ pub(super) const PORTS: &[PortRow] = &[
     row(0x0e9,    1, 1, Id::DebugConsole, 0),
     row(0xcf9,    1, 1, Id::ResetControl, 0),
     row(0xcf8,    8, 4, Id::Pci,          0),
-    row(PM_BASE, 12, 4, Id::AcpiPm,       0),
-    row(SMI_EN,   8, 4, Id::Smi,       0x10),
     row(0x0b2,    2, 1, Id::Smi,          0),
 ];
 
@@ -74,6 +74,30 @@ pub(super) const TEST_PORTS: &[PortRow] = &[
     row(0x0e4,           4, 4, Id::TestDevice,    4),
     row(0x2000, LINE_COUNT, 1, Id::TestDevice, 0x20),
 ];
+
+/// Ports below this are looked up in [`FIRST`].
+const LOW_PORTS: usize = 0x1000;
+
+/// For each low port the first row of [`PORTS`] that it is in, or the number of rows.
+static FIRST: [u8; LOW_PORTS] = {
+    let mut first = [PORTS.len() as u8; LOW_PORTS];
+    let mut row = PORTS.len();
+    while row > 0 {
+        row -= 1;
+        let (mut port, end) = (PORTS[row].base, PORTS[row].base + PORTS[row].length);
+        while port < end && (port as usize) < LOW_PORTS {
+            first[port as usize] = row as u8;
+            port += 1;
+        }
+    }
+    first
+};
+
+/// The row that takes an access whole.
+pub(super) fn port_row(port: u16, size: u8) -> Option<PortRow> {
+    let first = FIRST.get(usize::from(port)).map_or(0, |&first| usize::from(first));
+    PORTS[first..].iter().copied().find(|row| row.claims(port, size))
+}
 
 /// Names a device with registers in memory space.
 #[derive(Clone, Copy, Debug)]

@@ -37,6 +37,11 @@ impl Smi {
         std::mem::take(&mut self.raised)
     }
 
+    /// Whether the next [`Smi::take`] will say so.
+    pub fn raised(&self) -> bool {
+        self.raised
+    }
+
     fn register(&self, offset: u16) -> u32 {
         match offset & !3 {
             0 => u32::from(self.control) | u32::from(self.status) << 8,

@@ -1,7 +1,9 @@
 //! Rules on the controls. SDM vol. 3, "Checks on VMX Controls".
 
 use super::{Check, Rule, rules};
-use crate::vmx::controls::{CR3_TARGETS, ENTRY, EXIT, PIN, PROC, PROC2, exit, pin, proc, proc2};
+use crate::vmx::controls::{
+    CR3_TARGETS, ENTRY, EXIT, PIN, PROC, PROC2, exit, pin, proc, proc2, proc2_absent,
+};
 use crate::vmx::field::Field::*;
 
 /// Whether an EPT pointer is acceptable. SDM vol. 3, "Extended-Page-Table Pointer (EPTP)".
@@ -17,7 +19,7 @@ pub(super) const RULES: &[Rule] = rules! {
     "reserved primary controls are as the capability MSR says" => |c| PROC.accepts(c.get(ProcControls));
     "reserved secondary controls are as the capability MSR says" => |c|
         !c.proc(proc::SECONDARY)
-            || PROC2.accepts(c.get(ProcControls2)) && c.get(ProcControls2) & c.proc2_absent == 0;
+            || PROC2.accepts(c.get(ProcControls2)) && c.get(ProcControls2) & proc2_absent(c.model) == 0;
     "the CR3-target count is at most 4" => |c| c.get(Cr3TargetCount) <= CR3_TARGETS;
     "I/O bitmap A is a page" => |c| !c.proc(proc::IO_BITMAPS) || c.page(IoBitmapA);
     "I/O bitmap B is a page" => |c| !c.proc(proc::IO_BITMAPS) || c.page(IoBitmapB);

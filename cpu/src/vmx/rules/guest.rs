@@ -31,7 +31,7 @@ pub(super) const REGISTERS: &[Rule] = rules! {
     "guest CR0.PG needs CR0.PE" => |c| c.get(GuestCr0) & CR0_PG == 0 || c.protected();
     "guest CR4 has the bits that VMX operation fixes" => |c| {
         let v = c.get(GuestCr4);
-        v & CR4_FIXED0 == CR4_FIXED0 && v & !c.cr4_allowed == 0
+        v & CR4_FIXED0 == CR4_FIXED0 && v & !c.model.cr4_bits() == 0
     };
     "reserved bits of guest IA32_DEBUGCTL are 0" => |c|
         !c.entry(entry::LOAD_DEBUG) || c.get(GuestDebugctl) & !DEBUGCTL == 0;
@@ -115,5 +115,5 @@ fn no_link(c: &Check) -> bool {
 #[rustfmt::skip]
 pub(super) const PDPTES: &[Rule] = rules! {
     "reserved bits of present PDPTEs are 0" => |c|
-        c.pdptes.is_none_or(|p| mmu::pdptes_valid(&p, c.maxphys));
+        c.pdptes.is_none_or(|p| mmu::pdptes_valid(&p, c.model.maxphys));
 };

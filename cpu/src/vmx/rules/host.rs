@@ -23,7 +23,7 @@ pub(super) const RULES: &[Rule] = rules! {
     };
     "host CR4 has the bits that VMX operation fixes" => |c| {
         let v = c.get(HostCr4);
-        v & CR4_FIXED0 == CR4_FIXED0 && v & !c.cr4_allowed == 0
+        v & CR4_FIXED0 == CR4_FIXED0 && v & !c.model.cr4_bits() == 0
     };
     "host CR3 is not too wide" => |c| c.narrow(c.get(HostCr3));
     "host IA32_SYSENTER_ESP is canonical" => |c| canonical(c.get(HostSysenterEsp));

@@ -13,6 +13,7 @@ use super::controls::proc;
 use super::field::{Field, group};
 use super::vmcs::Vmcs;
 use crate::control::{CR0_PE, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE};
+use crate::model::Model;
 
 /// A rule on the VMCS and the processor.
 #[derive(Clone, Copy)]
@@ -35,12 +36,8 @@ pub(super) use rules;
 pub struct Check<'a> {
     /// The VMCS.
     pub vmcs: &'a Vmcs,
-    /// Physical-address width.
-    pub maxphys: u8,
-    /// CR4 bits that the processor has.
-    pub cr4_allowed: u64,
-    /// Secondary controls that the processor lacks.
-    pub proc2_absent: u64,
+    /// The processor's model.
+    pub model: &'a Model,
     /// EFER.LMA of the processor that executes the entry.
     pub lma: bool,
     /// Bits 7:4 of the virtual TPR, if a rule needs them.
@@ -110,7 +107,7 @@ impl Check<'_> {
 
     /// Whether a physical address is not too wide.
     pub fn narrow(&self, p: u64) -> bool {
-        p >> self.maxphys == 0
+        p >> self.model.maxphys == 0
     }
 
     /// Whether an MSR list at `address` with `count` entries can be reached.

@@ -2,15 +2,13 @@
 //! rules without a row.
 
 use super::*;
-use crate::vmx::controls::{entry, exit, pin, proc2};
+use crate::vmx::controls::{entry, exit, pin, proc2, proc2_absent};
 use crate::vmx::field::Field::{self, *};
 use crate::vmx::field::SEGMENT_FIELDS;
 use crate::vmx::vmcs::NO_VMCS;
 
-const MAXPHYS: u8 = 40;
 const WIDE: u64 = 1 << 40;
 const BAD: u64 = 0x8000_0000_0000;
-const CR4: u64 = 0x37_2fff;
 /// A valid event: a page fault with an error code.
 const FAULT: u64 = 1 << 31 | 1 << 11 | 3 << 8 | 14;
 
@@ -73,11 +71,11 @@ struct Around {
 const USUAL: Around = Around { lma: true, vtpr_class: Some(15), link_revision: None, pdptes: None };
 
 fn run(v: &Vmcs, a: &Around) -> Result<(), Broken> {
+    let model = Model::default();
+    assert_eq!((model.maxphys, proc2_absent(&model)), (40, 0));
     let c = Check {
         vmcs: v,
-        maxphys: MAXPHYS,
-        cr4_allowed: CR4,
-        proc2_absent: 0,
+        model: &model,
         lma: a.lma,
         vtpr_class: a.vtpr_class,
         link_revision: a.link_revision,
