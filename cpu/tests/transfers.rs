@@ -4,7 +4,7 @@
 mod rig;
 
 use cpu::Stop;
-use cpu::state::{Activity, seg};
+use cpu::state::{Activity, Segment, seg};
 use rig::*;
 
 /// Runs from `cpl` 0 with these quadwords on the stack; stops in `hlt` or a handler at `rip`.
@@ -229,4 +229,24 @@ fn task_switches() {
     let mut r = with_task();
     r.put(CODE, &[0xea, 0, 0, 0, 0, 0x28, 0]);
     finish(&mut r, Protected, 13, &[(0, 0x28), (1, CODE)]);
+}
+
+/// IRETQ to level 3 makes segments of level 0 null; FS and GS keep their bases, which 64-bit code uses.
+#[test]
+fn inner_segments_are_dropped() {
+    let mut r = Rig::new(Long, 0);
+    let base = 0x1234_5000;
+    for s in [seg::FS, seg::GS, seg::DS] {
+        let g = Segment { base, ..r.cpu.sys.seg[s] };
+        r.cpu.set_segment(s, g);
+    }
+    for (n, v) in [CODE + 2, 0x1b, 2, STACK, 0x23].iter().enumerate() {
+        r.put(STACK + 8 * n as u64, &v.to_le_bytes());
+    }
+    r.put(CODE, &[0x48, 0xcf, 0xcc]);
+    finish(&mut r, Long, 3, &[(0, CODE + 3), (1, 0x1b)]);
+    for (s, left) in [(seg::FS, base), (seg::GS, base), (seg::DS, 0)] {
+        let g = r.cpu.sys.seg[s];
+        assert_eq!((g.selector, g.unusable(), g.base), (0, true, left));
+    }
 }

@@ -284,7 +284,8 @@ fn drop_inner_segments(cpu: &mut Cpu) {
         }
         let kept = g.unusable() || g.dpl() >= cpu.sys.cpl || g.has(ar::CODE | ar::DC);
         if !kept {
-            cpu.set_segment(s, null_segment(0));
+            let base = if s >= seg::FS { g.base } else { 0 };
+            cpu.set_segment(s, Segment { base, ..null_segment(0) });
         }
     }
 }
