@@ -143,7 +143,10 @@ impl Cpu {
             self.stats.interrupts += 1;
             return self.inject(Event::new(EventKind::External, vector));
         }
-        self.code_breakpoints();
+        // MOV SS holds off breakpoints on the next instruction too.
+        if !self.sys.ss_shadow {
+            self.code_breakpoints();
+        }
     }
 
     /// Whether INIT stays latched: in system-management mode, and where VMX has it so.

@@ -1,6 +1,6 @@
 //! System-management mode: SMIs, RSM, who sees system-management RAM. SDM vol. 3, "System Management Mode".
 //!
-//! Reading order: [`Smm`], `map` (the state save area), [`Cpu::take_smi`], [`Cpu::resume`].
+//! Reading order: [`Smm`], `map` (the state save area), `Cpu::take_smi`, `Cpu::resume`.
 //!
 //! What the save area has no place for is kept inside the processor (`Before`): the interrupt shadows,
 //! blocking of NMIs, debug exceptions not yet raised, and what the SDM calls VMX-critical state.

@@ -48,6 +48,10 @@ fn debug_conditions() {
     let mut r = debug(Long, 1, CODE + 1, &[0x90, 0x90]);
     r.cpu.sys.dr[3] = CODE + 1;
     check_debug(r, Long, 1, 9);
+    // mov ss, ax; nop: one behind MOV SS is not met.
+    let mut r = debug(Long, 1, CODE + 2, &[0x8e, 0xd0, 0x90]);
+    r.cpu.regs[0] = 0x10;
+    finish(&mut r, Long, 3, &[(0, CODE + 4)]);
     // Lengths of 1, 2, 4 and 8 bytes; the address is aligned down to them. mov al, [rbx]
     for (len, first, last) in [
         (0, 0x1_1003, 0x1_1003),
