@@ -327,7 +327,7 @@ pub struct Edge {
     pub start: Start,
 }
 
-/// Entries of [`Cpu::edges`]: pairs of a block and a single instruction.
+/// How many [`Edge`]s are kept, in pairs of a block and a single instruction.
 pub const EDGES: usize = 512;
 
 /// Entries of the indirect-branch cache.
