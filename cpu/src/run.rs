@@ -81,6 +81,7 @@ impl Cpu {
                 return Stop::Budget;
             }
             let disturbed = self.disturbed();
+            let mut crowded = false;
             if disturbed {
                 if self.attention() {
                     self.service_events();
@@ -92,6 +93,8 @@ impl Cpu {
                     if self.io {
                         return Stop::Io;
                     }
+                    // Another event waits for the next boundary, wherever runs are cut.
+                    crowded = self.attention();
                 }
                 let activity = self.sys.activity;
                 match activity {
@@ -108,15 +111,16 @@ impl Cpu {
                 }
                 return Stop::Budget;
             }
-            self.slice(until, disturbed);
+            self.slice(until, disturbed, crowded);
             if self.io && !self.calm() {
                 return Stop::Io;
             }
         }
     }
 
-    /// Runs blocks until something stops them, at the latest at `until`; `disturbed` as of before.
-    fn slice(&mut self, until: u64, disturbed: bool) {
+    /// Runs blocks until something stops them, at the latest at `until`; `disturbed` as of before;
+    /// `alone`: one instruction.
+    fn slice(&mut self, until: u64, disturbed: bool, alone: bool) {
         if disturbed && let Some(e) = self.sys.task_fault.take() {
             return self.handle(Trap::Fault(e));
         }
@@ -128,7 +132,7 @@ impl Cpu {
         let remaining = (until - now) as i64;
         let longest = self.code().max_block as i64 + 1;
         let stepping = disturbed && self.stepping();
-        let single = stepping || self.trace.items.exec || self.near_limit();
+        let single = stepping || alone || self.trace.items.exec || self.near_limit();
         let op = match self.enter(if single { 0 } else { remaining as u64 }) {
             Ok(op) => op,
             Err(trap) => return self.handle(trap),

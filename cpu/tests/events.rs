@@ -249,3 +249,24 @@ fn the_second_page_of_a_decoded_instruction_goes() {
     finish(&mut r, Long, 14, &[(0, 0x10), (1, at)]);
     assert_eq!((r.cpu.sys.cr2, r.cpu.regs[3]), (0x3_0000, 1));
 }
+
+/// An interrupt that comes with an NMI, whose handler leaves IF set, is taken behind the handler's first
+/// instruction, in one run or many.
+#[test]
+fn two_at_one_boundary() {
+    for step in [10_000, 1] {
+        let mut r = Rig::new(Protected, 0);
+        r.cpu.apic = Apic::new(0);
+        r.cpu.apic.base &= !cpu::apic::BASE_EN;
+        r.gate(Protected, 2, 0x8f, 0);
+        r.put(HANDLERS + 0x20, &[0x90, 0x90, 0xf4]);
+        r.cpu.set_rflags(0x202);
+        (r.cpu.sys.nmi_pending, r.cpu.sys.intr) = (true, true);
+        for _ in 0..20 {
+            let Rig { cpu, mmu, code, board, now } = &mut r;
+            cpu.run(mmu, code, board, *now, *now + step);
+            *now = cpu.now();
+        }
+        finish(&mut r, Protected, 0x40, &[(0, HANDLERS + 0x21)]);
+    }
+}
