@@ -78,6 +78,13 @@ impl Cpu {
         self.cc_op = class * 4 + W::SIZE;
     }
 
+    /// As [`Cpu::set_cc`] for [`class::LOGIC`], which has no use for a source.
+    #[inline(always)]
+    pub fn set_logic<W: Word>(&mut self, res: W) {
+        self.cc_res = res.u();
+        self.cc_op = class::LOGIC * 4 + W::SIZE;
+    }
+
     /// Sets the six status flags from their places in `bits`; other bits are ignored.
     #[inline(always)]
     pub fn set_status(&mut self, bits: u64) {

@@ -61,7 +61,10 @@ unsafe fn with_carry<W: Word, const OP: u8, const FL: bool>(
     };
     let res = W::of(res);
     if FL {
-        (*cpu).set_cc(class, res, b);
+        match class {
+            class::LOGIC => (*cpu).set_logic(res),
+            _ => (*cpu).set_cc(class, res, b),
+        }
     }
     res
 }

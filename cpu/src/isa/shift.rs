@@ -23,7 +23,7 @@ pub(super) const SAR: u8 = 7;
 /// A shift or rotate of `r/m`, by CL if `CL`, else by an immediate.
 pub struct Shift<A, W, const OP: u8, const CL: bool, const FL: bool>(PhantomData<(A, W)>);
 
-/// `a` shifted by `count`, which is not 0 and below 64 (32 for narrow operands).
+/// `a` shifted by `count`, which is not 0 and below 64 (32 for narrow operands), with the flags if `FL`.
 #[inline(always)]
 unsafe fn shift<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, count: u32) -> W {
     match OP {
@@ -57,14 +57,36 @@ unsafe fn shift<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, coun
 
 #[inline(always)]
 unsafe fn rotate<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, count: u32) -> W {
-    let n = count & (W::BITS - 1);
-    let n = if OP == ROL { n } else { (W::BITS - n) & (W::BITS - 1) };
-    let x = a.u();
-    let res = if n == 0 { a } else { W::of(x << n | x >> (W::BITS - n)) };
+    let res = without_flags::<W, OP>(a, count);
     if FL {
         rotate_flags::<W, OP>(&mut *cpu, res);
     }
     res
+}
+
+/// `a` shifted by a masked count, 0 included: the host's own instruction where it has the width.
+#[inline(always)]
+fn without_flags<W: Word, const OP: u8>(a: W, count: u32) -> W {
+    let (x, half) = (a.u(), a.u() as u32);
+    W::of(match (OP, W::BITS) {
+        (SHL, 64) => x.wrapping_shl(count),
+        (SHL, 32) => half.wrapping_shl(count) as u64,
+        (SHL, _) => x << (count & 31),
+        (SHR, 64) => x.wrapping_shr(count),
+        (SHR, 32) => half.wrapping_shr(count) as u64,
+        (SHR, _) => x >> (count & 31),
+        (SAR, 64) => a.s().wrapping_shr(count) as u64,
+        (SAR, 32) => (half as i32).wrapping_shr(count) as u64,
+        (SAR, _) => (a.s() >> (count & 31)) as u64,
+        (ROL, 64) => x.rotate_left(count),
+        (ROL, 32) => half.rotate_left(count) as u64,
+        (ROL, 16) => (x as u16).rotate_left(count) as u64,
+        (ROL, _) => (x as u8).rotate_left(count) as u64,
+        (_, 64) => x.rotate_right(count),
+        (_, 32) => half.rotate_right(count) as u64,
+        (_, 16) => (x as u16).rotate_right(count) as u64,
+        (_, _) => (x as u8).rotate_right(count) as u64,
+    })
 }
 
 /// CF and OF after a rotate; the other flags stay.
@@ -86,16 +108,28 @@ impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Sem for Shift
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let count = if CL { get::<u8>(cpu, 8 * gpr::RCX as u8) as u32 } else { (*o).imm as u32 };
-        let count = count & if W::BITS == 64 { 63 } else { 31 };
-        let f = |a| if count == 0 { a } else { shift::<W, OP, FL>(cpu, a, count) };
+        if !FL {
+            let f = |a| without_flags::<W, OP>(a, count);
+            try_flow!(A::update::<M, W>(o, cpu, tlb, f));
+            return Flow::Next(1);
+        }
+        let count = count & mask::<W>();
+        // An immediate that is 0 has no flags: see `sh`.
+        let f = |a| if CL && count == 0 { a } else { shift::<W, OP, FL>(cpu, a, count) };
         try_flow!(A::update::<M, W>(o, cpu, tlb, f));
         Flow::Next(1)
     }
 }
 
+/// The bits of a count that count.
+const fn mask<W: Word>() -> u32 {
+    if W::BITS == 64 { 63 } else { 31 }
+}
+
 fn sh<W: Word, const OP: u8>(s: &Shape) -> Handler {
     let cl = s.insn.op1_register() == Register::CL;
-    match (cl, s.flags) {
+    let nothing = !cl && s.insn.immediate(1) as u32 & mask::<W>() == 0;
+    match (cl, s.flags && !nothing) {
         (false, false) => by_rm!(s.am, RegD, |A| Shift<A, W, OP, false, false>),
         (false, true) => by_rm!(s.am, RegD, |A| Shift<A, W, OP, false, true>),
         (true, false) => by_rm!(s.am, RegD, |A| Shift<A, W, OP, true, false>),
@@ -110,7 +144,7 @@ fn count<W: Word>(cpu: &Cpu, i: &Instruction) -> u32 {
         iced_x86::OpKind::Register => cpu.reg(Register::CL),
         _ => i.immediate(last),
     };
-    c as u32 & if W::BITS == 64 { 63 } else { 31 }
+    c as u32 & mask::<W>()
 }
 
 /// `RCL` and `RCR`: a rotate through CF.
