@@ -45,28 +45,48 @@ pub const ID: u64 = 1 << 21;
 /// The six lazy flags.
 pub const STATUS: u64 = CF | PF | AF | ZF | SF | OF;
 
-/// How `cc_res` and `cc_src` were made. The low two bits of `cc_op` hold [`Word::SIZE`].
+/// How `cc_res` and `cc_src` were made. The low two bits of `cc_op` hold [`Word::SIZE`]. A class has a
+/// number and says how the carry follows, so that reading it takes no branch.
 pub mod class {
+    /// Carry: res < src.
+    const BELOW: u32 = 1 << 6;
+    /// Carry: res > src.
+    const ABOVE: u32 = 1 << 7;
+    /// Carry: bit 0 of src.
+    const BIT: u32 = 1 << 8;
+    /// Carry: not what the others say.
+    const NOT: u32 = 1 << 9;
+
     /// res = a + b, src = b.
-    pub const ADD: u32 = 0;
+    pub const ADD: u32 = BELOW;
     /// res = a + b + 1, src = b.
-    pub const ADC1: u32 = 1;
-    /// res = a - b, src = b.
-    pub const SUB: u32 = 2;
-    /// res = a - b - 1, src = b.
-    pub const SBB1: u32 = 3;
+    pub const ADC1: u32 = 1 | ABOVE | NOT;
+    /// res = a - b, src = a.
+    pub const SUB: u32 = 2 | ABOVE;
+    /// res = a - b - 1, src = a.
+    pub const SBB1: u32 = 3 | BELOW | NOT;
     /// res of AND, OR, XOR, TEST: CF = OF = AF = 0.
     pub const LOGIC: u32 = 4;
     /// res of INC; src = the carry before.
-    pub const INC: u32 = 5;
+    pub const INC: u32 = 5 | BIT;
     /// res of DEC; src = the carry before.
-    pub const DEC: u32 = 6;
-    /// res of SHL; src = the value shifted by count - 1 (its top bit is CF); AF = 1 (undefined; silicon).
-    pub const SHL: u32 = 7;
+    pub const DEC: u32 = 6 | BIT;
+    /// res of SHL; src = the last bit shifted out; AF = 1 (undefined; silicon).
+    pub const SHL: u32 = 7 | BIT;
     /// res of SHR or SAR; src = the value shifted by count - 1 (its bit 0 is CF); AF = 1 (undefined; silicon).
-    pub const SHR: u32 = 8;
+    pub const SHR: u32 = 8 | BIT;
     /// src holds the six flags at their places in RFLAGS.
-    pub const BITS: u32 = 9;
+    pub const BITS: u32 = 9 | BIT;
+
+    /// The carry of these.
+    #[inline(always)]
+    pub(super) fn carry(op: u32, res: u64, src: u64) -> bool {
+        let class = op >> 2;
+        let below = class >> BELOW.trailing_zeros() & (res < src) as u32;
+        let above = class >> ABOVE.trailing_zeros() & (res > src) as u32;
+        let bit = class >> BIT.trailing_zeros() & src as u32;
+        ((below | above | bit) ^ class >> NOT.trailing_zeros()) & 1 != 0
+    }
 }
 
 impl Cpu {
@@ -95,17 +115,7 @@ impl Cpu {
     /// The carry flag.
     #[inline(always)]
     pub fn cf(&self) -> bool {
-        let (res, src) = (self.cc_res, self.cc_src);
-        let top = 8u32 << (self.cc_op & 3);
-        match self.cc_op >> 2 {
-            class::ADD => res < src,
-            class::ADC1 => res <= src,
-            class::SUB => (res.wrapping_add(src) & mask(top)) < src,
-            class::SBB1 => (res.wrapping_add(src).wrapping_add(1) & mask(top)) <= src,
-            class::LOGIC => false,
-            class::SHL => (src >> (top - 1)) & 1 != 0,
-            _ => src & 1 != 0,
-        }
+        class::carry(self.cc_op, self.cc_res, self.cc_src)
     }
 
     /// The zero flag.
@@ -141,18 +151,13 @@ impl Cpu {
             class::ADC1 => {
                 (!(res.wrapping_sub(src).wrapping_sub(1) ^ src) & (res ^ src)) & top != 0
             }
-            class::SUB => {
-                let a = res.wrapping_add(src);
-                ((a ^ src) & (a ^ res)) & top != 0
-            }
-            class::SBB1 => {
-                let a = res.wrapping_add(src).wrapping_add(1);
-                ((a ^ src) & (a ^ res)) & top != 0
-            }
+            class::SUB => ((src ^ src.wrapping_sub(res)) & (src ^ res)) & top != 0,
+            class::SBB1 => ((src ^ src.wrapping_sub(res).wrapping_sub(1)) & (src ^ res)) & top != 0,
             class::LOGIC => false,
             class::INC => res == top,
             class::DEC => res == top - 1,
-            class::SHL | class::SHR => (res ^ src) & top != 0,
+            class::SHL => (res & top != 0) != (src & 1 != 0),
+            class::SHR => (res ^ src) & top != 0,
             _ => src & OF != 0,
         }
     }
@@ -163,8 +168,8 @@ impl Cpu {
         match self.cc_op >> 2 {
             class::ADD => (res.wrapping_sub(src) ^ src ^ res) & 0x10 != 0,
             class::ADC1 => (res.wrapping_sub(src).wrapping_sub(1) ^ src ^ res) & 0x10 != 0,
-            class::SUB => (res.wrapping_add(src) ^ src ^ res) & 0x10 != 0,
-            class::SBB1 => (res.wrapping_add(src).wrapping_add(1) ^ src ^ res) & 0x10 != 0,
+            class::SUB => (src.wrapping_sub(res) ^ src ^ res) & 0x10 != 0,
+            class::SBB1 => (src.wrapping_sub(res).wrapping_sub(1) ^ src ^ res) & 0x10 != 0,
             class::INC => res & 0xf == 0,
             class::DEC => res & 0xf == 0xf,
             class::BITS => src & AF != 0,
@@ -213,9 +218,4 @@ impl Cpu {
         };
         v ^ (cc & 1 != 0)
     }
-}
-
-#[inline(always)]
-fn mask(bits: u32) -> u64 {
-    u64::MAX >> (64 - bits)
 }

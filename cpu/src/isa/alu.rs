@@ -50,20 +50,19 @@ unsafe fn with_carry<W: Word, const OP: u8, const FL: bool>(
     b: W,
 ) -> W {
     let (x, y) = (a.u(), b.u());
-    let (res, class) = match OP {
-        op::ADD => (x.wrapping_add(y), class::ADD),
-        op::ADC => (x.wrapping_add(y).wrapping_add(c), class::ADD + c as u32),
-        op::SUB | op::CMP => (x.wrapping_sub(y), class::SUB),
-        op::SBB => (x.wrapping_sub(y).wrapping_sub(c), class::SUB + c as u32),
-        op::OR => (x | y, class::LOGIC),
-        op::XOR => (x ^ y, class::LOGIC),
-        _ => (x & y, class::LOGIC),
-    };
-    let res = W::of(res);
+    let res = W::of(match OP {
+        op::ADD | op::ADC => x.wrapping_add(y).wrapping_add(c),
+        op::SUB | op::CMP | op::SBB => x.wrapping_sub(y).wrapping_sub(c),
+        op::OR => x | y,
+        op::XOR => x ^ y,
+        _ => x & y,
+    });
+    let one_of = |without, with| if c == 0 { without } else { with };
     if FL {
-        match class {
-            class::LOGIC => (*cpu).set_logic(res),
-            _ => (*cpu).set_cc(class, res, b),
+        match OP {
+            op::ADD | op::ADC => (*cpu).set_cc(one_of(class::ADD, class::ADC1), res, b),
+            op::SUB | op::CMP | op::SBB => (*cpu).set_cc(one_of(class::SUB, class::SBB1), res, a),
+            _ => (*cpu).set_logic(res),
         }
     }
     res

@@ -240,7 +240,8 @@ fn decimal<const SUB: bool>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> 
     let borrow = SUB && low && old < 6;
     u8::put(&mut cpu.regs[gpr::RAX], res);
     // OF is undefined: silicon has that of the addition or subtraction.
-    cpu.set_cc(if SUB { class::SUB } else { class::ADD }, res, by);
+    let (class, src) = if SUB { (class::SUB, old) } else { (class::ADD, by) };
+    cpu.set_cc(class, res, src);
     let s = cpu.status() & !(flags::CF | flags::AF);
     let cf = high || borrow;
     cpu.set_status(s | cf as u64 | if low { flags::AF } else { 0 });
@@ -255,7 +256,8 @@ fn ascii<const SUB: bool>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
     let res = if SUB { ax.wrapping_sub(by) } else { ax.wrapping_add(by) };
     u16::put(&mut cpu.regs[gpr::RAX], res & 0xff0f);
     // OF, SF, ZF, PF are undefined: silicon has those of the sum before it is masked.
-    cpu.set_cc(if SUB { class::SUB } else { class::ADD }, res, by);
+    let (class, src) = if SUB { (class::SUB, ax) } else { (class::ADD, by) };
+    cpu.set_cc(class, res, src);
     let s = cpu.status() & !(flags::CF | flags::AF);
     cpu.set_status(s | if adjust { flags::CF | flags::AF } else { 0 });
     Ok(())

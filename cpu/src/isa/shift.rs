@@ -23,6 +23,12 @@ pub(super) const SAR: u8 = 7;
 /// A shift or rotate of `r/m`, by CL if `CL`, else by an immediate.
 pub struct Shift<A, W, const OP: u8, const CL: bool, const FL: bool>(PhantomData<(A, W)>);
 
+/// The highest bit.
+#[inline(always)]
+fn top<W: Word>(v: W) -> W {
+    W::of(v.u() >> (W::BITS - 1))
+}
+
 /// `a` shifted by `count`, which is not 0 and below 64 (32 for narrow operands), with the flags if `FL`.
 #[inline(always)]
 unsafe fn shift<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, count: u32) -> W {
@@ -31,7 +37,7 @@ unsafe fn shift<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, coun
             let last = W::of(a.u() << (count - 1));
             let res = W::of(last.u() << 1);
             if FL {
-                (*cpu).set_cc(class::SHL, res, last);
+                (*cpu).set_cc(class::SHL, res, top(last));
             }
             res
         }
@@ -188,7 +194,10 @@ fn double<W: Word, const LEFT: bool>(cpu: &mut Cpu, i: &Instruction) -> Result<(
         cc = (step(n), step(n - 1));
         cc.0
     })?;
-    cpu.set_cc(if LEFT { class::SHL } else { class::SHR }, cc.0, cc.1);
+    match LEFT {
+        true => cpu.set_cc(class::SHL, cc.0, top(cc.1)),
+        false => cpu.set_cc(class::SHR, cc.0, cc.1),
+    }
     Ok(())
 }
 

@@ -229,7 +229,7 @@ fn lods<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// Compares as CMP does; whether the REPE/REPNE condition ends the loop.
 fn compare<W: Word>(cpu: &mut Cpu, i: &Instruction, a: W, b: W) -> bool {
     let res = W::of(a.u().wrapping_sub(b.u()));
-    cpu.set_cc(flags::class::SUB, res, b);
+    cpu.set_cc(flags::class::SUB, res, a);
     (a == b) == i.has_repne_prefix()
 }
 

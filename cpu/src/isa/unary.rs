@@ -32,7 +32,7 @@ unsafe fn unary<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W) -> W
     });
     if FL && OP != NOT {
         if OP == NEG {
-            (*cpu).set_cc(class::SUB, res, a);
+            (*cpu).set_cc(class::SUB, res, W::default());
         } else {
             let carry = W::of((*cpu).cf() as u64);
             (*cpu).set_cc(if OP == INC { class::INC } else { class::DEC }, res, carry);
