@@ -83,6 +83,12 @@ const FOUND: &[&str] = &[
     "7afa000000000000000000000000000000000000000000002b3b8c3cb7383f0c6600f6f228c4660f3846",
     // #DB through a task gate to a task with the T flag, whose own #DB comes before its first instruction.
     "060727b9827af1e72c6ab15c58c4f73faf6ab15c58c4f73f39b988ac6f21f3a52a0b86f3190fc726e3",
+    // Flags that nobody reads, of an ADD that changes the instruction behind itself into one that faults.
+    "04064757990469b7cdd38845f800000000006d2c48cfeb646246f3a50c47436973f20f1237f042cb \
+     e26bf00f23edf92ebfd074f4667279e2fdcf283f5c0feb62d9ea300406e0d07075b83d7cc7c7c7c7 \
+     c7c7c7c7c7e71814fe26039fb3352dca24983b56bf5844fa06955ec20f00547c0f97de63e9c5029c \
+     f2000100000000003ef88dea4a6c0f0083674e660f7a0013450f23051b4d41660f3a9b7d224837cf \
+     bf0f660f0038",
 ];
 
 #[test]

@@ -26,13 +26,13 @@ pub mod op {
     pub const TEST: u8 = 8;
 }
 
-/// `a OP b`; records the flags if `FL`.
+/// `a OP b`; records the flags if `flags`.
 ///
 /// # Safety
 /// As [`Sem::run`].
 #[inline(always)]
-pub unsafe fn alu<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, b: W) -> W {
-    with_carry::<W, OP, FL>(cpu, carry::<OP>(cpu), a, b)
+pub unsafe fn alu<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, b: W, flags: bool) -> W {
+    with_carry::<W, OP>(cpu, carry::<OP>(cpu), a, b, flags)
 }
 
 /// The carry that ADC and SBB take in.
@@ -43,12 +43,7 @@ unsafe fn carry<const OP: u8>(cpu: *mut Cpu) -> u64 {
 
 /// As [`alu`], with the [`carry`] already known.
 #[inline(always)]
-unsafe fn with_carry<W: Word, const OP: u8, const FL: bool>(
-    cpu: *mut Cpu,
-    c: u64,
-    a: W,
-    b: W,
-) -> W {
+unsafe fn with_carry<W: Word, const OP: u8>(cpu: *mut Cpu, c: u64, a: W, b: W, flags: bool) -> W {
     let (x, y) = (a.u(), b.u());
     let res = W::of(match OP {
         op::ADD | op::ADC => x.wrapping_add(y).wrapping_add(c),
@@ -58,7 +53,7 @@ unsafe fn with_carry<W: Word, const OP: u8, const FL: bool>(
         _ => x & y,
     });
     let one_of = |without, with| if c == 0 { without } else { with };
-    if FL {
+    if flags {
         match OP {
             op::ADD | op::ADC => (*cpu).set_cc(one_of(class::ADD, class::ADC1), res, b),
             op::SUB | op::CMP | op::SBB => (*cpu).set_cc(one_of(class::SUB, class::SBB1), res, a),
@@ -94,10 +89,16 @@ unsafe fn apply<M: Mem, A: Rm, W: Word, const OP: u8, const FL: bool>(
 ) -> Flow {
     if writes(OP) {
         let c = carry::<OP>(cpu);
-        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| with_carry::<W, OP, FL>(cpu, c, a, b)));
+        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| with_carry::<W, OP>(
+            cpu,
+            c,
+            a,
+            b,
+            FL || M::SLOW
+        )));
     } else {
         let a = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        alu::<W, OP, FL>(cpu, a, b);
+        alu::<W, OP>(cpu, a, b, FL || M::SLOW);
     }
     Flow::Next(1)
 }
@@ -121,7 +122,7 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RegRm<A, W, OP, FL> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        let res = alu::<W, OP, FL>(cpu, get(cpu, (*o).d), b);
+        let res = alu::<W, OP>(cpu, get(cpu, (*o).d), b, FL || M::SLOW);
         if writes(OP) {
             put(cpu, (*o).d, res);
         }

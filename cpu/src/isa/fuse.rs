@@ -101,7 +101,7 @@ unsafe fn decide<W: Word, const OP: u8, const CC: u8>(
     a: W,
     b: W,
 ) -> Flow {
-    let res = alu::<W, OP, true>(cpu, a, b);
+    let res = alu::<W, OP>(cpu, a, b, true);
     let taken = if OP == op::CMP { after_sub::<W, CC>(a, b) } else { after_logic::<W, CC>(res) };
     branch(o, taken)
 }
@@ -142,7 +142,7 @@ impl<S: Source, W: Word, const OP: u8, const CC: u8> Sem for Arithmetic<S, W, OP
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
-        let res = alu::<W, OP, true>(cpu, get(cpu, (*o).d), S::get(o, cpu));
+        let res = alu::<W, OP>(cpu, get(cpu, (*o).d), S::get(o, cpu), true);
         put(cpu, (*o).d, res);
         branch(o, after_logic::<W, CC>(res))
     }

@@ -70,7 +70,8 @@ pub struct Shape<'a> {
     pub insn: &'a Instruction,
     /// Its memory operand.
     pub am: Am,
-    /// Whether somebody reads the status flags that it writes.
+    /// Whether somebody in the block reads the status flags that it writes. Its cold twin records them
+    /// anyway: it may be the last of the run, because it has changed code or woken a device.
     pub flags: bool,
 }
 

@@ -29,44 +29,36 @@ fn top<W: Word>(v: W) -> W {
     W::of(v.u() >> (W::BITS - 1))
 }
 
-/// `a` shifted by `count`, which is not 0 and below 64 (32 for narrow operands), with the flags if `FL`.
+/// `a` shifted by `count`, which is not 0 and below 64 (32 for narrow operands), with the flags.
 #[inline(always)]
-unsafe fn shift<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, count: u32) -> W {
+unsafe fn shift<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, count: u32) -> W {
     match OP {
         SHL => {
             let last = W::of(a.u() << (count - 1));
             let res = W::of(last.u() << 1);
-            if FL {
-                (*cpu).set_cc(class::SHL, res, top(last));
-            }
+            (*cpu).set_cc(class::SHL, res, top(last));
             res
         }
         SHR => {
             let last = W::of(a.u() >> (count - 1));
             let res = W::of(last.u() >> 1);
-            if FL {
-                (*cpu).set_cc(class::SHR, res, last);
-            }
+            (*cpu).set_cc(class::SHR, res, last);
             res
         }
         SAR => {
             let last = W::of((a.s() >> (count - 1)) as u64);
             let res = W::of((last.s() >> 1) as u64);
-            if FL {
-                (*cpu).set_cc(class::SHR, res, last);
-            }
+            (*cpu).set_cc(class::SHR, res, last);
             res
         }
-        _ => rotate::<W, OP, FL>(cpu, a, count),
+        _ => rotate::<W, OP>(cpu, a, count),
     }
 }
 
 #[inline(always)]
-unsafe fn rotate<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W, count: u32) -> W {
+unsafe fn rotate<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, count: u32) -> W {
     let res = without_flags::<W, OP>(a, count);
-    if FL {
-        rotate_flags::<W, OP>(&mut *cpu, res);
-    }
+    rotate_flags::<W, OP>(&mut *cpu, res);
     res
 }
 
@@ -114,14 +106,14 @@ impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Sem for Shift
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let count = if CL { get::<u8>(cpu, 8 * gpr::RCX as u8) as u32 } else { (*o).imm as u32 };
-        if !FL {
+        if !FL && !M::SLOW {
             let f = |a| without_flags::<W, OP>(a, count);
             try_flow!(A::update::<M, W>(o, cpu, tlb, f));
             return Flow::Next(1);
         }
         let count = count & mask::<W>();
         // An immediate that is 0 has no flags: see `sh`.
-        let f = |a| if CL && count == 0 { a } else { shift::<W, OP, FL>(cpu, a, count) };
+        let f = |a| if (CL || !FL) && count == 0 { a } else { shift::<W, OP>(cpu, a, count) };
         try_flow!(A::update::<M, W>(o, cpu, tlb, f));
         Flow::Next(1)
     }

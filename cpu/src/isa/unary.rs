@@ -22,7 +22,7 @@ pub(super) const NOT: u8 = 3;
 pub struct Unary<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 
 #[inline(always)]
-unsafe fn unary<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W) -> W {
+unsafe fn unary<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, flags: bool) -> W {
     let x = a.u();
     let res = W::of(match OP {
         INC => x.wrapping_add(1),
@@ -30,7 +30,7 @@ unsafe fn unary<W: Word, const OP: u8, const FL: bool>(cpu: *mut Cpu, a: W) -> W
         NEG => x.wrapping_neg(),
         _ => !x,
     });
-    if FL && OP != NOT {
+    if flags && OP != NOT {
         if OP == NEG {
             (*cpu).set_cc(class::SUB, res, W::default());
         } else {
@@ -48,7 +48,7 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for Unary<A, W, OP, FL> {
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| unary::<W, OP, FL>(cpu, a)));
+        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| unary::<W, OP>(cpu, a, FL || M::SLOW)));
         Flow::Next(1)
     }
 }
@@ -82,10 +82,10 @@ pub struct ImulRegRm<A, W, const FL: bool>(PhantomData<(A, W)>);
 pub struct ImulRegRmImm<A, W, const FL: bool>(PhantomData<(A, W)>);
 
 #[inline(always)]
-unsafe fn imul<W: Word, const FL: bool>(cpu: *mut Cpu, d: u8, a: W, b: W) -> Flow {
+unsafe fn imul<W: Word>(cpu: *mut Cpu, d: u8, a: W, b: W, flags: bool) -> Flow {
     let (low, _, over) = signed_product(a, b);
     put(cpu, d, low);
-    if FL {
+    if flags {
         multiply_flags(&mut *cpu, over);
     }
     Flow::Next(1)
@@ -99,7 +99,7 @@ impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRm<A, W, FL> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        imul::<W, FL>(cpu, (*o).d, get(cpu, (*o).d), b)
+        imul(cpu, (*o).d, get(cpu, (*o).d), b, FL || M::SLOW)
     }
 }
 
@@ -111,7 +111,7 @@ impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRmImm<A, W, FL> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let a = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        imul::<W, FL>(cpu, (*o).d, a, W::of((*o).imm))
+        imul(cpu, (*o).d, a, W::of((*o).imm), FL || M::SLOW)
     }
 }
 
@@ -235,7 +235,7 @@ impl<A: Rm, W: Word> Sem for Xadd<A, W> {
         let (mut old, mut new) = (by, by);
         try_flow!(A::update::<M, W>(o, cpu, tlb, |a| {
             old = a;
-            new = alu::alu::<W, { alu::op::ADD }, true>(cpu, a, by);
+            new = alu::alu::<W, { alu::op::ADD }>(cpu, a, by, true);
             new
         }));
         put(cpu, (*o).s, old);
@@ -264,7 +264,7 @@ impl<A: Rm, W: Word> Sem for Cmpxchg<A, W> {
                 if a == acc { new } else { a }
             }));
         }
-        alu::alu::<W, { alu::op::CMP }, true>(cpu, acc, old);
+        alu::alu::<W, { alu::op::CMP }>(cpu, acc, old, true);
         if old != acc {
             put(cpu, 0, old);
         }

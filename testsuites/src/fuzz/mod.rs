@@ -178,23 +178,23 @@ impl Lab {
             return Err(differences(whole, single));
         }
         match unlike(&self.machines[0].mmu, &self.machines[1].mmu) {
-            Some(frame) => Err(format!("memory differs in frame {frame:#x}\n")),
+            Some((at, a, b)) => {
+                Err(format!("memory differs at {at:#x}: whole {a:#x}, single {b:#x}\n"))
+            }
             None => Ok(whole.state.rip),
         }
     }
 }
 
-/// The first frame of memory that differs.
-fn unlike(a: &Mmu, b: &Mmu) -> Option<usize> {
+/// The first byte of memory that differs: where, and both.
+fn unlike(a: &Mmu, b: &Mmu) -> Option<(usize, u8, u8)> {
     let [mut x, mut y] = [[0; PAGE]; 2];
-    let smram = (0..32).find(|n| a.ram.smram_page(*n) != b.ram.smram_page(*n));
-    let hidden = smram.map(|n| 0xa0 + n);
-    hidden.or_else(|| {
-        memory::frames().find(|frame| {
-            let at = HostPhys((frame * PAGE) as u64);
-            assert!(a.read_slice(at, &mut x) && b.read_slice(at, &mut y), "in memory");
-            x != y
-        })
+    memory::frames().find_map(|frame| {
+        let at = frame * PAGE;
+        let p = HostPhys(at as u64);
+        assert!(a.read_slice(p, &mut x) && b.read_slice(p, &mut y), "in memory");
+        let k = (0..PAGE).find(|&k| x[k] != y[k])?;
+        Some((at + k, x[k], y[k]))
     })
 }
 
