@@ -182,10 +182,7 @@ impl Ours {
         let mut code = [0xcc; 16];
         code[..15].copy_from_slice(&case.code);
         self.write(CODE_FRAME, &code);
-        // Single instructions do not use the cache of jumps, which alone depends on this count.
-        let drops = self.code.drops;
         self.code.note_store(HostPhys(CODE_FRAME), 16);
-        self.code.drops = drops;
     }
 
     fn put_memory(&mut self, case: &Case) {
