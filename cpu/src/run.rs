@@ -200,7 +200,7 @@ impl Cpu {
 
     /// As `enter`, where not every block may be run whole.
     fn enter_edge(&mut self, la: u64, room: u64) -> Result<*const Op, Trap> {
-        let at = (la ^ la >> 12) as usize * 2 % EDGES;
+        let at = (la ^ la >> 12) as usize % (EDGES / 2) * 2;
         let hit = |e: &Edge| e.la == la && e.mix == self.vgen_mix;
         let (block, single) = (&self.edges[at], &self.edges[at + 1]);
         if hit(block) && block.start.count <= room {
