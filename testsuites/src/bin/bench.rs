@@ -263,7 +263,7 @@ impl Bench {
             "domUs", "guest Minsn", "CPU seconds", "ns/guest insn", "MiB beyond"
         );
         for domains in [1, 2, 4, 8, 16] {
-            let [few, many] = [self.busy(domains, 1)?, self.busy(domains, 2)?];
+            let [few, many] = [self.busy(domains, 1)?, self.busy(domains, 4)?];
             let guest = (many.instructions("k") - few.instructions("k")) / 1e6;
             let end = |run: &Run| run.lines.last().map_or(0.0, |(_, now)| *now);
             let seconds = end(&many) - end(&few);
