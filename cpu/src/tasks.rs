@@ -206,7 +206,7 @@ impl Cpu {
             self.seg_base[n] = 0;
         }
         self.sys.ldtr = null_segment(t.ldt);
-        self.sys.cpl = rpl(t.selectors[seg::CS]);
+        self.sys.cpl = if self.v86() { 3 } else { rpl(t.selectors[seg::CS]) };
         if let Some(cr3) = t.cr3.filter(|_| self.sys.cr0 & CR0_PG != 0) {
             self.write_cr3(cr3)?;
         }
@@ -231,7 +231,6 @@ impl Cpu {
             self.sys.ldtr = d.segment(t.ldt);
         }
         if self.v86() {
-            self.sys.cpl = 3;
             for (n, &s) in t.selectors.iter().enumerate() {
                 let g = self.real_segment(n, s);
                 self.set_segment(n, g);

@@ -89,6 +89,8 @@ const FOUND: &[&str] = &[
      c7c7c7c7c7e71814fe26039fb3352dca24983b56bf5844fa06955ec20f00547c0f97de63e9c5029c \
      f2000100000000003ef88dea4a6c0f0083674e660f7a0013450f23051b4d41660f3a9b7d224837cf \
      bf0f660f0038",
+    // A task switch to virtual-8086 mode that faults on the new LDT: the task is at CPL 3.
+    "abffffffff996cffffb46b469e4d9f9a6f4b98bc996c4fd84c4f0ec8452edeef0001017f8d",
 ];
 
 #[test]
