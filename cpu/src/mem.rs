@@ -168,6 +168,55 @@ impl Mem for SlowMem {
     }
 }
 
+/// The host address of `len` bytes at `la`, for reads or for writes, where the TLB says that a plain access
+/// is all there is to do.
+#[inline(always)]
+unsafe fn reach(tlb: *mut TlbEntry, la: u64, len: usize, write: bool) -> Option<*mut u8> {
+    let e = entry(tlb, la);
+    let tag = if write { (*e).wtag } else { (*e).rtag };
+    let inside = (1..=4096).contains(&len) && la ^ tag <= 4096 - len as u64;
+    inside.then(|| (*e).addend.wrapping_add(la) as *mut u8)
+}
+
+impl Cpu {
+    /// Copies `n` elements of `size` bytes upwards, between places that the TLB knows, each in one page.
+    /// Returns how many: up to where an element copied would be read again, and none where it takes more
+    /// than a copy.
+    #[inline]
+    pub(crate) fn copy_plain(&mut self, src: u64, dst: u64, size: u64, n: u64) -> u64 {
+        let len = (n * size) as usize;
+        // SAFETY: in a run `tlb` is the current view; what it knows lies in frames of the RAM map.
+        unsafe {
+            let p = reach(self.tlb, src, len, false);
+            let q = reach(self.tlb, dst, len, true);
+            let (Some(p), Some(q)) = (p, q) else { return 0 };
+            let n = n.min((q as u64).wrapping_sub(p as u64) / size);
+            p.copy_to(q, (n * size) as usize);
+            n
+        }
+    }
+
+    /// Fills `len` bytes at `dst` with elements of `size` bytes; false, as [`Self::copy_plain`], if nothing
+    /// is done.
+    #[inline]
+    pub(crate) fn fill_plain(&mut self, dst: u64, element: u64, size: usize, len: usize) -> bool {
+        // SAFETY: as in `copy_plain`, and nobody else refers to guest memory now.
+        let bytes = unsafe {
+            match reach(self.tlb, dst, len, true) {
+                Some(q) => std::slice::from_raw_parts_mut(q, len),
+                None => return false,
+            }
+        };
+        let element = &element.to_le_bytes()[..size];
+        if element.iter().all(|b| *b == element[0]) {
+            bytes.fill(element[0]);
+        } else {
+            bytes.chunks_exact_mut(size).for_each(|to| to.copy_from_slice(element));
+        }
+        true
+    }
+}
+
 /// How an operation computes its memory operand's address.
 pub trait Address {
     /// Registers that it reads, see [`uses`].

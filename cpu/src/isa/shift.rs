@@ -40,15 +40,15 @@ unsafe fn shift<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, count: u32) -> W {
             res
         }
         SHR => {
-            let last = W::of(a.u() >> (count - 1));
-            let res = W::of(last.u() >> 1);
-            (*cpu).set_cc(class::SHR, res, last);
+            let last = if W::BITS < 64 { a.u() << 1 >> count } else { a.u() >> (count - 1) };
+            let res = W::of(if W::BITS < 64 { a.u() >> count } else { last >> 1 });
+            (*cpu).set_cc(class::SHR, res, W::of(last));
             res
         }
         SAR => {
-            let last = W::of((a.s() >> (count - 1)) as u64);
-            let res = W::of((last.s() >> 1) as u64);
-            (*cpu).set_cc(class::SHR, res, last);
+            let last = if W::BITS < 64 { a.s() << 1 >> count } else { a.s() >> (count - 1) };
+            let res = W::of(if W::BITS < 64 { a.s() >> count } else { last >> 1 } as u64);
+            (*cpu).set_cc(class::SHR, res, W::of(last as u64));
             res
         }
         _ => rotate::<W, OP>(cpu, a, count),

@@ -27,6 +27,8 @@ struct Strings {
     step: i64,
     /// Bytes of an element.
     size: u64,
+    /// Upwards in 64-bit mode, and nobody watches: what the TLB knows needs no further checks.
+    plain: bool,
 }
 
 impl Strings {
@@ -39,6 +41,7 @@ impl Strings {
             source: segment_number(i.memory_segment()),
             step: if down { -(size as i64) } else { size as i64 },
             size,
+            plain: cpu.is_64() && !down && !cpu.aligned_only() && !cpu.watching(),
         }
     }
 
@@ -137,9 +140,11 @@ fn movs<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
         let src = cpu.linear(s.source, from, W::BYTES, false)?;
         let dst = cpu.linear(seg::ES, to, W::BYTES, true)?;
         let n = s.run(src, from, s.run(dst, to, n));
-        let n = match n {
-            0 | 1 => None,
-            n => copy_run(cpu, &s, (src, from), (dst, to), n)?,
+        let known = if s.plain { cpu.copy_plain(src, dst, s.size, n) } else { 0 };
+        let n = match (known, n) {
+            (0, 0 | 1) => None,
+            (0, n) => copy_run(cpu, &s, (src, from), (dst, to), n)?,
+            (done, _) => Some(done),
         };
         if n.is_none() {
             let v = cpu.load_at::<W>(s.source, src)?;
@@ -193,6 +198,10 @@ fn stos<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
         let dst = cpu.linear(seg::ES, to, W::BYTES, true)?;
         let n = s.run(dst, to, n);
         let bytes = (n * s.size) as usize;
+        if s.plain && cpu.fill_plain(dst, v.u(), W::BYTES, bytes) {
+            s.advance(cpu, gpr::RDI, n);
+            return Ok((n, false));
+        }
         let low = s.lowest(to, n.max(1));
         let bulk = n > 1 && cpu.linear(seg::ES, low, bytes, true).is_ok() && !cpu.aligned_only();
         let target = if bulk { frame(cpu, dst, AccessKind::Write)? } else { None };
