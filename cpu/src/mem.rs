@@ -54,6 +54,15 @@ unsafe fn entry(tlb: *mut TlbEntry, la: u64) -> *const TlbEntry {
     tlb.add((la >> 12) as usize & (TLB_ENTRIES - 1))
 }
 
+/// The entry for `la`, and its addend. That is read ahead of the tag's compare, in any case: behind it the
+/// compiler would make up the entry's address again.
+#[inline(always)]
+unsafe fn found(tlb: *mut TlbEntry, la: u64) -> (*const TlbEntry, u64) {
+    let e = entry(tlb, la);
+    // SAFETY: every slot of the view holds an entry.
+    (e, (&raw const (*e).addend).read_volatile())
+}
+
 /// Tells the compiler that a path is rare.
 #[cold]
 pub(crate) fn rare() {}
@@ -63,25 +72,25 @@ impl Mem for FastMem {
 
     #[inline(always)]
     unsafe fn load<W: Word>(_: *mut Cpu, tlb: *mut TlbEntry, la: u64) -> Option<W> {
-        let e = entry(tlb, la);
+        let (e, addend) = found(tlb, la);
         // One compare does tag, permission and page crossing.
         if la ^ (*e).rtag > 4096 - W::BYTES as u64 {
             rare();
             return None;
         }
         // SAFETY: the entry's addend maps its page to a frame of the RAM map.
-        Some(((*e).addend.wrapping_add(la) as *const W).read_unaligned())
+        Some((addend.wrapping_add(la) as *const W).read_unaligned())
     }
 
     #[inline(always)]
     unsafe fn store<W: Word>(_: *mut Cpu, tlb: *mut TlbEntry, la: u64, v: W) -> Option<()> {
-        let e = entry(tlb, la);
+        let (e, addend) = found(tlb, la);
         if la ^ (*e).wtag > 4096 - W::BYTES as u64 {
             rare();
             return None;
         }
         // SAFETY: as in `load`; wtag matches only where a plain store is all there is to do.
-        ((*e).addend.wrapping_add(la) as *mut W).write_unaligned(v);
+        (addend.wrapping_add(la) as *mut W).write_unaligned(v);
         Some(())
     }
 
@@ -92,12 +101,12 @@ impl Mem for FastMem {
         la: u64,
         f: impl FnOnce(W) -> W,
     ) -> Option<()> {
-        let e = entry(tlb, la);
+        let (e, addend) = found(tlb, la);
         if la ^ (*e).wtag > 4096 - W::BYTES as u64 {
             rare();
             return None;
         }
-        let p = (*e).addend.wrapping_add(la) as *mut W;
+        let p = addend.wrapping_add(la) as *mut W;
         // SAFETY: as in `store`; a writable entry is readable.
         p.write_unaligned(f(p.read_unaligned()));
         Some(())
@@ -105,24 +114,24 @@ impl Mem for FastMem {
 
     #[inline(always)]
     unsafe fn load_vector(_: *mut Cpu, tlb: *mut TlbEntry, la: u64) -> Option<u128> {
-        let e = entry(tlb, la);
+        let (e, addend) = found(tlb, la);
         if la ^ (*e).rtag > 4096 - 16 {
             rare();
             return None;
         }
         // SAFETY: as in `load`.
-        Some(((*e).addend.wrapping_add(la) as *const u128).read_unaligned())
+        Some((addend.wrapping_add(la) as *const u128).read_unaligned())
     }
 
     #[inline(always)]
     unsafe fn store_vector(_: *mut Cpu, tlb: *mut TlbEntry, la: u64, v: u128) -> Option<()> {
-        let e = entry(tlb, la);
+        let (e, addend) = found(tlb, la);
         if la ^ (*e).wtag > 4096 - 16 {
             rare();
             return None;
         }
         // SAFETY: as in `store`.
-        ((*e).addend.wrapping_add(la) as *mut u128).write_unaligned(v);
+        (addend.wrapping_add(la) as *mut u128).write_unaligned(v);
         Some(())
     }
 }

@@ -20,6 +20,8 @@ use super::unary::{DEC, INC, ImulRegRm, NEG, NOT, Unary};
 use crate::dispatch::{Handler, Sem, class, handler, handler_of, linked, pair, uses};
 use crate::mem::{Base, General, Index};
 use crate::op::Op;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::OnceLock;
 
 type Mb = Memory<Base>;
@@ -32,7 +34,7 @@ const S: u32 = uses::S;
 const B: u32 = uses::B;
 
 /// An operation on operands of certain classes: the handler that takes any, and the classes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Kind {
     handler: usize,
     classes: u16,
@@ -93,12 +95,41 @@ macro_rules! pairs {
 static SINGLES: &[Single] = with_singles!(singles);
 static PAIRS: &[Pair] = with_pairs!(pairs);
 
-/// The tables, sorted for search.
+/// The tables, for look-up.
 struct Tables {
     /// Handlers for any operands, and what they use.
-    used: Vec<(usize, u32)>,
-    singles: Vec<(Kind, Handler)>,
-    pairs: Vec<((Kind, Kind, u32), Handler)>,
+    used: HashMap<usize, u32, Hashing>,
+    singles: HashMap<Kind, Handler, Hashing>,
+    /// The handlers of a pair: with a link by `d`, by `s`, by `b`, and without.
+    pairs: HashMap<(Kind, Kind), [Option<Handler>; LINKS.len()], Hashing>,
+}
+
+const LINKS: [u32; 4] = [D, S, B, NONE];
+
+type Hashing = BuildHasherDefault<Mix>;
+
+/// Hashes a few words that nobody chooses to do harm.
+#[derive(Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|b| self.write_u64((*b).into()));
+    }
+    fn write_u16(&mut self, v: u16) {
+        self.write_u64(v.into());
+    }
+    fn write_usize(&mut self, v: usize) {
+        self.write_u64(v as u64);
+    }
+    fn write_u64(&mut self, v: u64) {
+        // The multiplier is the golden ratio's; its high bits are the good ones.
+        let v = (self.0 ^ v).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = v ^ v >> 32;
+    }
 }
 
 fn kind((handler, classes): (Handler, u16)) -> Kind {
@@ -108,14 +139,16 @@ fn kind((handler, classes): (Handler, u16)) -> Kind {
 fn tables() -> &'static Tables {
     static TABLES: OnceLock<Tables> = OnceLock::new();
     TABLES.get_or_init(|| {
-        let mut used: Vec<_> = SINGLES.iter().map(|s| (s.general as usize, s.used)).collect();
+        let used = SINGLES.iter().map(|s| (s.general as usize, s.used)).collect();
         let single = |s: &Single| (kind((s.general, s.classes)), s.handler);
-        let mut singles: Vec<_> = SINGLES.iter().map(single).collect();
-        let both = |p: &Pair| ((kind(p.first), kind(p.second), p.link), p.handler);
-        let mut pairs: Vec<_> = PAIRS.iter().map(both).collect();
-        used.sort_unstable_by_key(|x| x.0);
-        singles.sort_unstable_by_key(|x| x.0);
-        pairs.sort_unstable_by_key(|x| x.0);
+        let singles = SINGLES.iter().map(single).collect();
+        let mut pairs = HashMap::<_, [_; LINKS.len()], _>::default();
+        for p in PAIRS {
+            let by_link = pairs.entry((kind(p.first), kind(p.second))).or_default();
+            if let Some(k) = LINKS.iter().position(|l| *l == p.link) {
+                by_link[k] = Some(p.handler);
+            }
+        }
         Tables { used, singles, pairs }
     })
 }
@@ -124,8 +157,7 @@ impl Tables {
     /// The kind of an operation, if it is one of the table's.
     fn kind(&self, op: &Op) -> Option<Kind> {
         let handler = op.f as usize;
-        let at = self.used.binary_search_by_key(&handler, |x| x.0).ok()?;
-        let used = self.used[at].1;
+        let used = *self.used.get(&handler)?;
         let offsets = [op.d, op.s, op.b, op.x];
         let [a, b] = class::operands(used).map(|k| match used & (uses::D << k) {
             0 => class::MEMORY,
@@ -135,20 +167,14 @@ impl Tables {
     }
 
     fn single(&self, kind: Kind) -> Option<Handler> {
-        let at = self.singles.binary_search_by_key(&kind, |x| x.0).ok()?;
-        Some(self.singles[at].1)
+        self.singles.get(&kind).copied()
     }
 
     /// The handler of two operations: the one with a link, if there is one that holds.
     fn pair(&self, kinds: (Kind, Kind), first: &Op, second: &Op) -> Option<Handler> {
-        [D, S, B, NONE].into_iter().find_map(|link| {
-            if link != NONE && linked(second, link) != first.d {
-                return None;
-            }
-            let key = (kinds.0, kinds.1, link);
-            let at = self.pairs.binary_search_by_key(&key, |x| x.0).ok()?;
-            Some(self.pairs[at].1)
-        })
+        let by_link = self.pairs.get(&kinds)?;
+        let holds = |link| link == NONE || linked(second, link) == first.d;
+        LINKS.into_iter().zip(by_link).find_map(|(link, h)| h.filter(|_| holds(link)))
     }
 }
 
