@@ -304,10 +304,15 @@ impl Cpu {
             return false;
         }
         let Ok(key) = self.key_at(target) else { return false };
-        let Ok(Start { op: to, .. }) = self.block(key, page) else { return false };
-        op.imm = to as u64;
+        // What another address space has linked holds here too where the frame is the same.
+        let frame = (key.frame as u32).to_le_bytes();
+        if link.imm == 0 || [link.d, link.s, link.b, link.x] != frame {
+            let Ok(Start { op: to, .. }) = self.block(key, page) else { return false };
+            op.imm = to as u64;
+            [link.d, link.s, link.b, link.x] = frame;
+            self.code().link(key, &raw mut *link, 0);
+        }
         link.imm = self.vgen;
-        self.code().link(key, &raw mut *link, 0);
         true
     }
 
