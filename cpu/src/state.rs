@@ -331,7 +331,7 @@ pub struct Edge {
 pub const EDGES: usize = 512;
 
 /// Entries of the indirect-branch cache.
-pub const JUMPS: usize = 4096;
+pub const JUMPS: usize = 16384;
 
 /// How code is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
