@@ -34,6 +34,30 @@ impl Key {
         // 12 bits of offset, 2 of mode, 1 of single.
         self.po | (self.mode as u16) << 12 | (self.single as u16) << 14
     }
+
+    /// All of it, and never 0.
+    fn whole(&self) -> u64 {
+        self.frame << 16 | 1 << 15 | self.short() as u64
+    }
+
+    /// Where it stands in the cache of what was found last.
+    fn slot(&self) -> usize {
+        (self.frame ^ self.po as u64 ^ (self.po as u64) << 5) as usize % FOUND
+    }
+}
+
+/// Entries of the cache of what was found last.
+const FOUND: usize = 8192;
+
+/// A block that was looked for: [`Key::whole`], 0 for none.
+#[derive(Clone, Copy)]
+struct Found {
+    key: u64,
+    start: Start,
+}
+
+impl Found {
+    const NONE: Found = Found { key: 0, start: Start { op: std::ptr::null(), count: 0 } };
 }
 
 /// A decoded block.
@@ -90,6 +114,8 @@ pub struct CodeCache {
     frames: Vec<u32>,
     pages: Vec<Page>,
     blocks: Vec<Block>,
+    /// What was found last: where address spaces change often, the same blocks are looked for again.
+    found: Vec<Found>,
     ops: Arena,
     /// Apart from `ops`, because each runs but once.
     stubs: Arena,
@@ -134,6 +160,7 @@ impl CodeCache {
             frames: Vec::new(),
             pages: Vec::new(),
             blocks: Vec::new(),
+            found: vec![Found::NONE; FOUND],
             ops: Arena::default(),
             stubs: Arena::default(),
             budget,
@@ -163,6 +190,7 @@ impl CodeCache {
         }
         self.pages.clear();
         self.blocks.clear();
+        self.found.fill(Found::NONE);
         self.ops.clear();
         self.stubs.clear();
         self.stats.flushes += 1;
@@ -188,10 +216,16 @@ impl CodeCache {
     }
 
     /// The block with this key, if it is decoded.
-    pub fn find(&self, key: Key) -> Option<Start> {
+    pub fn find(&mut self, key: Key) -> Option<Start> {
+        let slot = key.slot();
+        if self.found[slot].key == key.whole() {
+            return Some(self.found[slot].start);
+        }
         let page = &self.pages[self.find_page(key.frame)?];
         let at = page.starts.binary_search_by_key(&key.short(), |s| s.0).ok()?;
-        Some(self.blocks[page.starts[at].1 as usize].start)
+        let start = self.blocks[page.starts[at].1 as usize].start;
+        self.found[slot] = Found { key: key.whole(), start };
+        Some(start)
     }
 
     /// Takes in a decoded block.
@@ -289,6 +323,7 @@ impl CodeCache {
         }
         block.live = false;
         let (key, second) = (block.key, block.second);
+        self.found[key.slot()] = Found::NONE;
         for (branch, reset) in std::mem::take(&mut block.incoming) {
             // SAFETY: a branch lives as long as its block's memory, which only `flush` frees, and that
             // frees this list too.
