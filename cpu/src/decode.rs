@@ -502,6 +502,8 @@ fn register_slot(r: Register) -> u8 {
         r if r.is_gpr() => register_offset(r),
         // Where it is among the vectors; the last register, where no instruction knows the number.
         r if r.is_vector_register() => (r.number().min(15) * 16) as u8,
+        // Where it is from TOP.
+        r if r.is_st() => (r.number() * 16) as u8,
         // Segment and other registers: their number.
         r => r.number() as u8,
     }

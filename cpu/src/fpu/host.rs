@@ -97,13 +97,17 @@ pub trait Lanes: 'static {
     fn order(a: V, b: V) -> [V; 3];
 }
 
-/// `op` on the host, if it may stand for SSE's.
+impl Op {
+    /// Whether the result is never inexact.
+    pub const fn exact(self) -> bool {
+        matches!(self, Op::Min | Op::Max)
+    }
+}
+
+/// `op` on the host, if it may stand for SSE's. MXCSR is [`quiet`], or the operation exact.
 #[inline(always)]
 pub fn arith<L: Lanes, const SCALAR: bool>(op: Op, mxcsr: u32, a: V, b: V) -> Option<V> {
-    let exact = matches!(op, Op::Min | Op::Max);
-    if !exact && !quiet(mxcsr) {
-        return None;
-    }
+    let exact = op.exact();
     let r = L::compute::<SCALAR>(op, a, b);
     // A root has one operand.
     let a = if op == Op::Sqrt { b } else { a };
@@ -201,9 +205,17 @@ mod x86 {
         W::tops(x) & if SCALAR { 1 } else { 15 } == 0
     }
 
+    /// The same; the compiler does not know, and so does not compute other lanes for it once more.
+    #[inline(always)]
+    unsafe fn opaque(mut x: V) -> V {
+        std::arch::asm!("/* {x} */", x = inout(xmm_reg) x, options(pure, nomem, nostack, preserves_flags));
+        x
+    }
+
     #[inline(always)]
     unsafe fn normal<W: Width, const SCALAR: bool>(a: V, b: V, r: V) -> bool {
         if SCALAR {
+            let r = opaque(r);
             let all = _mm_and_si128(W::lowest(a, b, r), _mm_set1_epi32(i32::MAX));
             // Both ends of the range in one comparison: it is moved to that of i16.
             let moved = _mm_sub_epi16(all, _mm_set1_epi16(W::TWO ^ i16::MIN));

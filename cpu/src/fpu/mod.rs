@@ -59,8 +59,57 @@ pub struct F80 {
     pub se: u16,
 }
 
+/// An x87 register with its tag. Aligned, so that the host may copy it whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(16))]
+pub struct Register {
+    /// As in [`F80`].
+    pub m: u64,
+    /// As in [`F80`], and [`EMPTY`].
+    pub se: u64,
+}
+
+/// The register is empty: above all that [`Register::se`] has of the value, so that a look at the exponent
+/// finds it too.
+pub const EMPTY: u64 = 1 << 16;
+
+impl Register {
+    /// A register that is not empty.
+    #[inline(always)]
+    pub fn full(v: F80) -> Register {
+        Register { m: v.m, se: v.se as u64 }
+    }
+
+    /// What it holds, also if it is empty.
+    #[inline(always)]
+    pub fn value(self) -> F80 {
+        F80 { m: self.m, se: self.se as u16 }
+    }
+
+    /// Whether it is empty.
+    #[inline(always)]
+    pub fn is_empty(self) -> bool {
+        self.se & EMPTY != 0
+    }
+}
+
+/// What keeps the usual case from being usual, in [`Cpu::unusual`].
+pub mod unusual {
+    /// SSE instructions may not run.
+    pub const SSE: u8 = 1;
+    /// MXCSR does not round to nearest, or has not both noted and masked Precision.
+    pub const MXCSR: u8 = 2;
+    /// x87 instructions may not run.
+    pub const X87: u8 = 4;
+    /// The control word does not round to nearest, or does not mask Precision.
+    pub const ROUNDING: u8 = 8;
+    /// The control word does not round to 64 bits.
+    pub const PRECISION: u8 = 16;
+}
+
 /// Floating-point and vector state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Saved", into = "Saved")]
 pub struct Fpu {
     /// XMM registers.
     pub xmm: [u128; 16],
@@ -69,13 +118,11 @@ pub struct Fpu {
     /// SSE control and status.
     pub mxcsr: u32,
     /// x87 registers R0 to R7 (not relative to TOP).
-    pub r: [F80; 8],
+    pub r: [Register; 8],
     /// x87 control word.
     pub cw: u16,
     /// x87 status word, with TOP.
     pub sw: u16,
-    /// A bit for each of R0 to R7 that is not empty: the tag word as FXSAVE keeps it.
-    pub tags: u8,
     /// Last opcode, 11 bits.
     pub fop: u16,
     /// Last instruction pointer.
@@ -91,10 +138,9 @@ impl Default for Fpu {
             xmm: [0; 16],
             upper: [0; 16],
             mxcsr: MXCSR_RESET,
-            r: [F80::default(); 8],
+            r: [Register::default(); 8],
             cw: 0x40,
             sw: 0,
-            tags: 0xff,
             fop: 0,
             fip: 0,
             fdp: 0,
@@ -102,11 +148,87 @@ impl Default for Fpu {
     }
 }
 
+/// How [`Fpu`] is saved.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    xmm: [u128; 16],
+    upper: [u128; 16],
+    mxcsr: u32,
+    r: [F80; 8],
+    cw: u16,
+    sw: u16,
+    tags: u8,
+    fop: u16,
+    fip: u64,
+    fdp: u64,
+}
+
+impl From<Fpu> for Saved {
+    fn from(f: Fpu) -> Saved {
+        let (r, tags) = (f.r.map(Register::value), f.tags());
+        let Fpu { xmm, upper, mxcsr, cw, sw, fop, fip, fdp, .. } = f;
+        Saved { xmm, upper, mxcsr, r, cw, sw, tags, fop, fip, fdp }
+    }
+}
+
+impl From<Saved> for Fpu {
+    fn from(s: Saved) -> Fpu {
+        let Saved { xmm, upper, mxcsr, r, cw, sw, tags, fop, fip, fdp } = s;
+        let r = r.map(Register::full);
+        let mut f = Fpu { xmm, upper, mxcsr, r, cw, sw, fop, fip, fdp };
+        f.set_tags(tags);
+        f
+    }
+}
+
+impl Fpu {
+    /// A bit for each of R0 to R7 that is not empty: the tag word as FXSAVE keeps it.
+    pub fn tags(&self) -> u8 {
+        (0..8).fold(0, |tags, n| tags | (!self.r[n].is_empty() as u8) << n)
+    }
+
+    /// Sets which of R0 to R7 are empty, see [`Fpu::tags`].
+    pub fn set_tags(&mut self, tags: u8) {
+        for (n, r) in self.r.iter_mut().enumerate() {
+            r.se = r.se & !EMPTY | if tags >> n & 1 == 0 { EMPTY } else { 0 };
+        }
+    }
+
+    /// Sets the value of register `n` of R0 to R7; empty or not, it stays so.
+    pub fn set_value(&mut self, n: usize, v: F80) {
+        let r = &mut self.r[n & 7];
+        *r = Register { m: v.m, se: r.se & EMPTY | v.se as u64 };
+    }
+
+    /// Sets all x87 registers to zero.
+    pub fn clear_values(&mut self) {
+        (0..8).for_each(|n| self.set_value(n, F80::default()));
+    }
+}
+
 impl Cpu {
-    /// Whether SSE instructions may run.
+    /// What is unusual now; of [`unusual`].
+    fn seen_unusual(&self) -> u8 {
+        let (sys, f) = (&self.sys, &self.fpu);
+        let off = sys.cr0 & (CR0_EM | CR0_TS) != 0;
+        let bit = |on: bool, bit| if on { bit } else { 0 };
+        bit(off || sys.cr4 & CR4_OSFXSR == 0, unusual::SSE)
+            | bit(!host::quiet(f.mxcsr), unusual::MXCSR)
+            | bit(off, unusual::X87)
+            | bit(f.cw & (3 << 10 | flag::P as u16) != flag::P as u16, unusual::ROUNDING)
+            | bit(f.cw >> 8 & 3 != 3, unusual::PRECISION)
+    }
+
+    /// Brings [`Cpu::unusual`] up to date after changes to CR0, CR4, MXCSR or the control word.
+    pub fn update_unusual(&mut self) {
+        self.unusual = self.seen_unusual();
+    }
+
+    /// Whether nothing among `which` is unusual.
     #[inline(always)]
-    pub fn sse_enabled(&self) -> bool {
-        self.sys.cr0 & (CR0_EM | CR0_TS) == 0 && self.sys.cr4 & CR4_OSFXSR != 0
+    pub fn usual(&self, which: u8) -> bool {
+        debug_assert_eq!(self.unusual, self.seen_unusual());
+        self.unusual & which == 0
     }
 
     /// #UD or #NM, if SSE instructions may not run. SDM vol. 2, "Exceptions Type" of each.

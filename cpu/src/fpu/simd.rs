@@ -129,7 +129,7 @@ impl Cpu {
         if e.trapped() {
             return Err(self.simd_trap(e));
         }
-        self.fpu.mxcsr |= e.flags;
+        self.note_simd(e.flags);
         Ok(())
     }
 
@@ -137,8 +137,16 @@ impl Cpu {
     fn simd_trap(&mut self, e: &Env) -> Trap {
         let before = I | D | Z;
         let seen = if e.flags & e.unmasked & before != 0 { e.flags & before } else { e.flags };
-        self.fpu.mxcsr |= seen;
+        self.note_simd(seen);
         self.simd_exception()
+    }
+
+    #[inline(always)]
+    fn note_simd(&mut self, flags: u32) {
+        if flags & !self.fpu.mxcsr != 0 {
+            self.fpu.mxcsr |= flags;
+            self.update_unusual();
+        }
     }
 }
 

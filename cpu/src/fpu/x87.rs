@@ -3,7 +3,7 @@
 use super::flag::{ALL, D, I, O, P, U, Z};
 use super::simd::{Op, operate};
 use super::soft::{Env, Format, Kind, Num, Rounding, X80};
-use super::{F80, Fpu};
+use super::{EMPTY, F80, Fpu, Register};
 use crate::control::{CR0_EM, CR0_MP, CR0_NE, CR0_TS};
 use crate::state::Cpu;
 use crate::trap::{Trap, vector};
@@ -30,7 +30,8 @@ pub const INDEFINITE: F80 = F80 { m: 3 << 62, se: 0xffff };
 impl Fpu {
     /// The initial state of the x87: FNINIT, and XRSTOR without the component.
     pub fn init_x87(&mut self) {
-        (self.cw, self.sw, self.tags) = (0x37f, 0, 0);
+        (self.cw, self.sw) = (0x37f, 0);
+        self.set_tags(0);
         (self.fop, self.fip, self.fdp) = (0, 0, 0);
     }
 
@@ -50,7 +51,7 @@ impl Fpu {
 
     /// ST(n).
     pub fn st(&self, n: usize) -> F80 {
-        self.r[self.index(n)]
+        self.r[self.index(n)].value()
     }
 
     /// ST(n) as a number.
@@ -60,19 +61,19 @@ impl Fpu {
 
     /// Whether ST(n) is empty.
     pub fn empty(&self, n: usize) -> bool {
-        self.tags >> self.index(n) & 1 == 0
+        self.r[self.index(n)].is_empty()
     }
 
     /// Writes ST(n).
     pub fn set_st(&mut self, n: usize, v: F80) {
         let at = self.index(n);
-        self.r[at] = v;
-        self.tags |= 1 << at;
+        self.r[at] = Register::full(v);
     }
 
     /// Marks ST(n) empty.
     pub fn free(&mut self, n: usize) {
-        self.tags &= !(1 << self.index(n));
+        let at = self.index(n);
+        self.r[at].se |= EMPTY;
     }
 
     /// Pops.

@@ -57,7 +57,7 @@ fn get32(area: &[u8], at: usize) -> u32 {
 fn save_x87(f: &Fpu, area: &mut [u8], form: Form64) {
     put(area, 0, &f.cw.to_le_bytes());
     put(area, 2, &f.sw.to_le_bytes());
-    put(area, 4, &[f.tags, 0]);
+    put(area, 4, &[f.tags(), 0]);
     put(area, 6, &f.fop.to_le_bytes());
     // Selectors are zero: CPUID says that they are deprecated (leaf 7, EBX bit 13).
     let cut = |v: u64| if form.wide { v } else { v as u32 as u64 };
@@ -74,14 +74,14 @@ fn load_x87(f: &mut Fpu, area: &[u8], form: Form64) {
     let word = |at| get32(area, at) as u16;
     f.set_cw(word(0));
     f.set_status_word(word(2));
-    f.tags = area[4];
+    f.set_tags(area[4]);
     f.fop = word(6) & 0x7ff;
     let cut = |v: u64| if form.wide { v } else { v as u32 as u64 };
     f.fip = cut(get64(area, 8));
     f.fdp = cut(get64(area, 16));
     let top = f.top();
     for n in 0..8 {
-        f.r[(top + n) & 7] = F80 { m: get64(area, 32 + 16 * n), se: word(40 + 16 * n) };
+        f.set_value(top + n, F80 { m: get64(area, 32 + 16 * n), se: word(40 + 16 * n) });
     }
 }
 
@@ -148,6 +148,7 @@ fn fxrstor<const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let mxcsr = checked_mxcsr(&area)?;
     load_x87(&mut cpu.fpu, &area, form);
     cpu.fpu.mxcsr = mxcsr;
+    cpu.update_unusual();
     load_vectors(&mut cpu.fpu.xmm, &area, 160, form);
     Ok(())
 }
@@ -157,7 +158,7 @@ impl Fpu {
     pub fn in_use(&self) -> u64 {
         let mut initial = self.clone();
         initial.init_x87();
-        initial.r = [F80::default(); 8];
+        initial.clear_values();
         let x87 = if *self == initial { 0 } else { X87 };
         let sse = if self.xmm == [0; 16] { 0 } else { SSE };
         let avx = if self.upper == [0; 16] { 0 } else { AVX };
@@ -167,7 +168,7 @@ impl Fpu {
     fn initialize(&mut self, components: u64, form: Form64) {
         if components & X87 != 0 {
             self.init_x87();
-            self.r = [F80::default(); 8];
+            self.clear_values();
         }
         let n = if form.all { 16 } else { 8 };
         if components & SSE != 0 {
@@ -318,6 +319,7 @@ fn xrstor<const SUPER: bool, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -
     if loaded & AVX != 0 {
         load_vectors(&mut f.upper, &area, EXTENDED, form);
     }
+    cpu.update_unusual();
     Ok(())
 }
 

@@ -52,12 +52,12 @@ impl Cpu {
     /// What every MMX instruction but EMMS does to the x87: TOP is 0, no register is empty.
     pub fn enter_mmx(&mut self) {
         self.fpu.set_top(0);
-        self.fpu.tags = 0xff;
+        self.fpu.set_tags(0xff);
     }
 
     /// Writes an MMX register.
     pub fn set_mm(&mut self, n: usize, v: u64) {
-        self.fpu.r[n & 7] = F80 { m: v, se: 0xffff };
+        self.fpu.set_value(n, F80 { m: v, se: 0xffff });
     }
 
     /// Reads an MMX register.
@@ -160,7 +160,7 @@ fn maskmovq(cpu: &mut Cpu, i: &Instruction) -> Done {
 fn emms(cpu: &mut Cpu, _: &Instruction) -> Done {
     cpu.check_mmx()?;
     cpu.fpu.set_top(0);
-    cpu.fpu.tags = 0;
+    cpu.fpu.set_tags(0);
     Ok(())
 }
 

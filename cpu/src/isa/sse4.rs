@@ -1,7 +1,7 @@
 //! SSE3, SSSE3, SSE4.1: horizontal and mixed arithmetic, blends, insertions, rounding.
 
 use super::mmx::{self, Packs};
-use super::sse_float::{Add, LaneOp, Packed, Scalar, Sub};
+use super::sse_float::{Add, LaneOp, Packed, Scalar, Sub, rounds};
 use super::sse_moves::number;
 use super::vector::{
     self, Floating, Lane, build, each, floating, fp_full, fp_narrow, from_gpr, full, lane_of,
@@ -152,6 +152,7 @@ pub struct AddSub<F>(PhantomData<F>);
 pub struct Horizontal<F, O>(PhantomData<(F, O)>);
 
 impl<F: Float + Lane + Lanes> Floating for AddSub<F> {
+    const QUIET: bool = true;
     fn run(e: &mut Env, a: u128, b: u128, _: u8) -> u128 {
         build::<F>(|k| {
             let op = if k & 1 == 0 { Op::Sub } else { Op::Add };
@@ -169,6 +170,7 @@ impl<F: Float + Lane + Lanes> Floating for AddSub<F> {
 }
 
 impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Horizontal<F, O> {
+    const QUIET: bool = rounds::<O>();
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
         pairs::<F>(a, b, |x, y| O::run(e, x, y, imm))
     }

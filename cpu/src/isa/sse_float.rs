@@ -53,6 +53,11 @@ pub struct Scalar<F, O>(PhantomData<(F, O)>);
 /// SSE looks at three, AVX at five.
 pub struct Compare<F, const SCALAR: bool, const MASK: u8>(PhantomData<F>);
 
+/// Whether the usual case is for a quiet MXCSR only, see [`Floating::QUIET`].
+pub(super) const fn rounds<O: LaneOp>() -> bool {
+    matches!(O::HOST, Some(op) if !op.exact())
+}
+
 /// The usual case of an operation on lanes.
 #[inline(always)]
 fn on_host<F: Lanes, O: LaneOp, const SCALAR: bool>(mxcsr: u32, a: V, b: V) -> Option<V> {
@@ -60,6 +65,7 @@ fn on_host<F: Lanes, O: LaneOp, const SCALAR: bool>(mxcsr: u32, a: V, b: V) -> O
 }
 
 impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Packed<F, O> {
+    const QUIET: bool = rounds::<O>();
     #[inline(always)]
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
         lanes::<F>(a, b, |x, y| O::run(e, x, y, imm))
@@ -71,6 +77,7 @@ impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Packed<F, O> {
 }
 
 impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Scalar<F, O> {
+    const QUIET: bool = rounds::<O>();
     #[inline(always)]
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
         let r = O::run(e, F::of(a as u64), F::of(b as u64), imm);

@@ -100,6 +100,7 @@ pub(super) fn ldmxcsr(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
         return Err(Trap::GP0);
     }
     cpu.fpu.mxcsr = v;
+    cpu.update_unusual();
     Ok(())
 }
 

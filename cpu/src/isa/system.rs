@@ -258,6 +258,7 @@ fn clts(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
     if cpu.vmx_clts(i)? {
         cpu.sys.cr0 &= !CR0_TS;
+        cpu.update_unusual();
     }
     Ok(())
 }

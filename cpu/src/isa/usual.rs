@@ -16,6 +16,8 @@ use std::marker::PhantomData;
 pub trait Usual {
     /// General-purpose registers that it may write, see [`crate::dispatch::uses`].
     const SETS: u32 = 0;
+    /// See [`Sem::FRAMED`].
+    const FRAMED: bool = false;
 
     /// Does it; `None` if it is another case, nothing having changed.
     ///
@@ -29,6 +31,7 @@ pub struct Fast<U>(PhantomData<U>);
 
 impl<U: Usual> Sem for Fast<U> {
     const SETS: u32 = U::SETS;
+    const FRAMED: bool = U::FRAMED;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {

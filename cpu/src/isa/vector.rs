@@ -9,6 +9,7 @@ use super::{Am, Shape};
 use crate::dispatch::{Flow, Handler, Sem, handler};
 use crate::fpu::host::{self, V};
 use crate::fpu::soft::Env;
+use crate::fpu::unusual;
 use crate::mem::{Address, Base, General, Index, Mem, get, put, rare};
 use crate::op::{Op, kind};
 use crate::state::{Cpu, seg};
@@ -30,6 +31,8 @@ pub trait Pure: 'static {
 
 /// A computation under MXCSR.
 pub trait Floating: 'static {
+    /// Whether [`Floating::usual`] is asked only where [`host::quiet`].
+    const QUIET: bool = false;
     /// Computes it.
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128;
     /// The same without an [`Env`], for the usual case; `None` where MXCSR may change, or has a say.
@@ -182,7 +185,18 @@ unsafe fn read(cpu: *mut Cpu, n: u8) -> u128 {
 /// Whether the instruction may run; the cold twin records why not.
 #[inline(always)]
 unsafe fn enabled<M: Mem>(cpu: *mut Cpu) -> bool {
-    if (*cpu).sse_enabled() {
+    usual::<M>(cpu, 0)
+}
+
+/// As [`enabled`], for one under MXCSR: whether it has its usual case.
+#[inline(always)]
+unsafe fn enabled_fp<M: Mem, P: Floating>(cpu: *mut Cpu) -> bool {
+    usual::<M>(cpu, if P::QUIET && !M::SLOW { unusual::MXCSR } else { 0 })
+}
+
+#[inline(always)]
+unsafe fn usual<M: Mem>(cpu: *mut Cpu, more: u8) -> bool {
+    if (*cpu).usual(unusual::SSE | more) {
         return true;
     }
     rare();
@@ -314,7 +328,7 @@ impl<S: Source, P: Floating> Sem for BinaryFp<S, P> {
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled::<M>(cpu) {
+        if !enabled_fp::<M, P>(cpu) {
             return Flow::Slow;
         }
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
@@ -368,7 +382,7 @@ pub struct ToGprFp<S, P, W>(PhantomData<(S, P, W)>);
 impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled::<M>(cpu) {
+        if !enabled_fp::<M, P>(cpu) {
             return Flow::Slow;
         }
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
@@ -385,7 +399,7 @@ impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled::<M>(cpu) {
+        if !enabled_fp::<M, P>(cpu) {
             return Flow::Slow;
         }
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
@@ -467,7 +481,8 @@ pub fn narrow<P: Pure, W: Word>(s: &Shape) -> Handler {
     match s.am {
         Am::Reg => handler::<Binary<Xmm, P>>(),
         Am::Base => handler::<Binary<Narrow<Base, W>, P>>(),
-        _ => handler::<Binary<Narrow<General, W>, P>>(),
+        Am::Index => handler::<Binary<Narrow<Index, W>, P>>(),
+        Am::General => handler::<Binary<Narrow<General, W>, P>>(),
     }
 }
 
@@ -504,7 +519,8 @@ pub fn store<P: Pure, Q: Pure, W: Word>(s: &Shape) -> Handler {
     match s.am {
         Am::Reg => handler::<Binary<Xmm, P>>(),
         Am::Base => handler::<StoreNarrow<Base, Q, W>>(),
-        _ => handler::<StoreNarrow<General, Q, W>>(),
+        Am::Index => handler::<StoreNarrow<Index, Q, W>>(),
+        Am::General => handler::<StoreNarrow<General, Q, W>>(),
     }
 }
 
@@ -531,7 +547,8 @@ pub fn fp_narrow<P: Floating, W: Word>(s: &Shape) -> Handler {
     match s.am {
         Am::Reg => handler::<BinaryFp<Xmm, P>>(),
         Am::Base => handler::<BinaryFp<Narrow<Base, W>, P>>(),
-        _ => handler::<BinaryFp<Narrow<General, W>, P>>(),
+        Am::Index => handler::<BinaryFp<Narrow<Index, W>, P>>(),
+        Am::General => handler::<BinaryFp<Narrow<General, W>, P>>(),
     }
 }
 

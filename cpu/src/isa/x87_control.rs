@@ -23,6 +23,7 @@ const MASKS: u16 = 0x3f;
 fn fninit(cpu: &mut Cpu, _: &Instruction) -> Done {
     cpu.x87_check_nowait()?;
     cpu.fpu.init_x87();
+    cpu.update_unusual();
     Ok(())
 }
 
@@ -52,9 +53,9 @@ impl Fpu {
     /// The tag word: two bits for each of R0 to R7. SDM vol. 1, "x87 FPU Tag Word".
     fn tag_word(&self) -> u16 {
         (0..8).fold(0, |t, k| {
-            let n = Num::of_f80(self.r[k]);
+            let n = Num::of_f80(self.r[k].value());
             let tag = match n.kind {
-                _ if self.tags >> k & 1 == 0 => 3,
+                _ if self.r[k].is_empty() => 3,
                 Kind::Zero => 1,
                 Kind::Finite if !n.denormal => 0,
                 _ => 2,
@@ -64,7 +65,7 @@ impl Fpu {
     }
 
     fn set_tag_word(&mut self, t: u16) {
-        self.tags = (0..8).fold(0, |v, k| v | ((t >> (2 * k) & 3 != 3) as u8) << k);
+        self.set_tags((0..8).fold(0, |v, k| v | ((t >> (2 * k) & 3 != 3) as u8) << k));
     }
 }
 
@@ -72,6 +73,7 @@ fn fldcw(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check()?;
     let v = cpu.load_operand::<u16>(i)?;
     cpu.fpu.set_cw(v);
+    cpu.update_unusual();
     Ok(())
 }
 
@@ -177,6 +179,7 @@ fn fnstenv<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let bytes = environment(&Layout::of::<W>(cpu), &cpu.fpu);
     store(cpu, i, &bytes, W::BYTES)?;
     cpu.fpu.cw |= MASKS;
+    cpu.update_unusual();
     cpu.fpu.summarize();
     Ok(())
 }
@@ -186,6 +189,7 @@ fn fldenv<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let layout = Layout::of::<W>(cpu);
     let bytes = load(cpu, i, layout.size(), W::BYTES)?;
     load_environment(&layout, &mut cpu.fpu, &bytes);
+    cpu.update_unusual();
     Ok(())
 }
 
@@ -199,6 +203,7 @@ fn fnsave<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     }
     store(cpu, i, &bytes, W::BYTES)?;
     cpu.fpu.init_x87();
+    cpu.update_unusual();
     Ok(())
 }
 
@@ -212,8 +217,9 @@ fn frstor<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let top = f.top();
     for (n, b) in registers.chunks(10).enumerate() {
         let m = b[..8].iter().rev().fold(0, |v, b| v << 8 | *b as u64);
-        f.r[(top + n) & 7] = F80 { m, se: u16::from_le_bytes([b[8], b[9]]) };
+        f.set_value(top + n, F80 { m, se: u16::from_le_bytes([b[8], b[9]]) });
     }
+    cpu.update_unusual();
     Ok(())
 }
 

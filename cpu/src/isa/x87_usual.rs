@@ -1,17 +1,20 @@
 //! x87: the usual cases of loads, stores, arithmetic and comparisons. No register is missing, nothing is
 //! pending, operands are normal or zero; the control word rounds to nearest with 64 bits and masks
 //! Precision where that matters.
+//!
+//! The pointers to instruction and operand are recorded as soon as the operand is read: the plain function,
+//! if it is its turn after all, cannot fault any more and records the same.
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::usual::{Usual, WithMemory};
 use super::x87::{ADD, DIV, DIVR, MUL, SUB};
-use crate::control::{CR0_EM, CR0_TS};
 use crate::dispatch::uses;
 use crate::flags;
 use crate::fpu::extended::{self as ext, Rounded};
+use crate::fpu::unusual::{PRECISION, ROUNDING, X87};
 use crate::fpu::x87::{C0, C1, C2, C3, ES};
-use crate::fpu::{F80, flag};
-use crate::mem::{Address, FastMem, Mem};
+use crate::fpu::{EMPTY, Register, flag};
+use crate::mem::{Address, FastMem, Mem, rare};
 use crate::op::Op;
 use crate::state::Cpu;
 use crate::word::Word;
@@ -20,27 +23,55 @@ use std::marker::PhantomData;
 
 /// Where TOP stands in the status word.
 const TOP: u32 = 11;
+/// What arithmetic needs.
+const ARITHMETIC: u8 = X87 | ROUNDING | PRECISION;
 
-/// The status word, if the instruction may run.
+/// The status word, if the instruction may run, and is usual in what it needs (see
+/// [`crate::fpu::unusual`]).
 #[inline(always)]
-unsafe fn ready(cpu: *mut Cpu) -> Option<u16> {
+unsafe fn ready(cpu: *mut Cpu, needs: u8) -> Option<u16> {
+    if !(*cpu).usual(needs) {
+        rare();
+        return None;
+    }
     let sw = (*cpu).fpu.sw;
-    let may = (*cpu).sys.cr0 & (CR0_EM | CR0_TS) == 0 && sw & ES == 0;
-    may.then_some(sw)
+    if sw & ES != 0 {
+        rare();
+        return None;
+    }
+    Some(sw)
 }
 
-/// Number of the register that is ST(n).
+/// Where the register is that lies `offset` from ST(0), both times the size of a register.
 #[inline(always)]
-fn index(sw: u16, n: u8) -> usize {
-    ((sw >> TOP) as usize + n as usize) & 7
+fn place(sw: u16, offset: u8) -> usize {
+    // TOP times 16.
+    (sw as usize >> 7).wrapping_add(offset as usize) & 0x70
 }
 
-/// ST(n) and its place, if it is not empty.
+/// The offset of the register below ST(0), which a push makes ST(0).
+const BELOW: u8 = 0x70;
+
+/// The register at a [`place`].
 #[inline(always)]
-unsafe fn st(cpu: *mut Cpu, sw: u16, n: u8) -> Option<(usize, F80)> {
-    let at = index(sw, n);
-    let full = (*cpu).fpu.tags >> at & 1 != 0;
-    full.then(|| (at, (*cpu).fpu.r[at]))
+unsafe fn register(cpu: *mut Cpu, place: usize) -> *mut Register {
+    (&raw mut (*cpu).fpu.r).cast::<Register>().byte_add(place)
+}
+
+/// The register that lies `offset` from ST(0).
+#[inline(always)]
+unsafe fn st(cpu: *mut Cpu, sw: u16, offset: u8) -> *mut Register {
+    register(cpu, place(sw, offset))
+}
+
+/// What it holds, if it is not empty.
+#[inline(always)]
+unsafe fn full(r: *const Register) -> Option<Register> {
+    if (*r).se & EMPTY != 0 {
+        rare();
+        return None;
+    }
+    Some(*r)
 }
 
 /// A status word with TOP moved by `by`, C1 clear.
@@ -49,49 +80,53 @@ fn moved(sw: u16, by: u16) -> u16 {
     sw & !(7 << TOP | C1) | sw.wrapping_add(by << TOP) & 7 << TOP
 }
 
-/// Frees ST(0).
+/// The status word, read once more: kept, it would take a register of the host's that arithmetic needs.
 #[inline(always)]
-unsafe fn free(cpu: *mut Cpu, sw: u16) {
-    (*cpu).fpu.tags &= !(1 << index(sw, 0));
+unsafe fn again(cpu: *mut Cpu) -> u16 {
+    (&raw const (*cpu).fpu.sw).read_volatile()
 }
 
 /// Pops if `POP`: the new status word, C1 clear.
 #[inline(always)]
 unsafe fn popped<const POP: bool>(cpu: *mut Cpu, sw: u16) -> u16 {
     if POP {
-        free(cpu, sw);
+        (*st(cpu, sw, 0)).se |= EMPTY;
         return moved(sw, 1);
     }
     sw & !C1
+}
+
+/// Notes which instruction was the last.
+#[inline(always)]
+unsafe fn record(op: *const Op, cpu: *mut Cpu) {
+    // In flat modes the segment's base is 0.
+    (*cpu).fpu.fip = (*cpu).vbase.wrapping_add((*op).po as u64);
+}
+
+/// As [`record`], of an instruction with a memory operand.
+#[inline(always)]
+unsafe fn record_memory<A: Address>(op: *const Op, cpu: *mut Cpu) {
+    (*cpu).fpu.fdp = A::offset(&*op, cpu);
+    record(op, cpu);
 }
 
 /// Finishes: the status word, and the instruction that has set it.
 #[inline(always)]
 unsafe fn finish(op: *const Op, cpu: *mut Cpu, sw: u16) -> Option<()> {
     (*cpu).fpu.sw = sw;
-    // In flat modes the segment's base is 0.
-    (*cpu).fpu.fip = (*cpu).vbase.wrapping_add((*op).po as u64);
+    record(op, cpu);
     Some(())
 }
 
-/// As [`finish`], of an instruction with a memory operand.
+/// Where a push goes, if there is room.
 #[inline(always)]
-unsafe fn finish_memory<A: Address>(op: *const Op, cpu: *mut Cpu, sw: u16) -> Option<()> {
-    (*cpu).fpu.fdp = A::offset(&*op, cpu);
-    finish(op, cpu, sw)
-}
-
-/// Pushes, if there is room.
-#[inline(always)]
-unsafe fn push(cpu: *mut Cpu, sw: u16, v: F80) -> Option<u16> {
-    let at = index(sw, 7);
-    let f = &mut (*cpu).fpu;
-    if f.tags >> at & 1 != 0 {
+unsafe fn room(cpu: *mut Cpu, sw: u16) -> Option<*mut Register> {
+    let r = st(cpu, sw, BELOW);
+    if (*r).se & EMPTY == 0 {
+        rare();
         return None;
     }
-    f.r[at] = v;
-    f.tags |= 1 << at;
-    Some(moved(sw, 7))
+    Some(r)
 }
 
 /// A number in memory.
@@ -100,7 +135,11 @@ pub trait Source {
     ///
     /// # Safety
     /// As [`Usual::run`].
-    unsafe fn load<A: Address>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<F80>;
+    unsafe fn load<A: Address>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        tlb: *mut TlbEntry,
+    ) -> Option<Register>;
 }
 
 #[inline(always)]
@@ -116,7 +155,11 @@ pub struct Int<W>(PhantomData<W>);
 
 impl<W: Word> Source for Float<W> {
     #[inline(always)]
-    unsafe fn load<A: Address>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<F80> {
+    unsafe fn load<A: Address>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        tlb: *mut TlbEntry,
+    ) -> Option<Register> {
         let v = word::<A, W>(op, cpu, tlb)?.u();
         if W::BITS == 32 { ext::of_single(v as u32) } else { ext::of_double(v) }
     }
@@ -124,16 +167,17 @@ impl<W: Word> Source for Float<W> {
 
 impl<W: Word> Source for Int<W> {
     #[inline(always)]
-    unsafe fn load<A: Address>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<F80> {
+    unsafe fn load<A: Address>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        tlb: *mut TlbEntry,
+    ) -> Option<Register> {
         Some(ext::of_int(word::<A, W>(op, cpu, tlb)?.s()))
     }
 }
 
 #[inline(always)]
-unsafe fn compute<const OP: u8>(cpu: *mut Cpu, a: F80, b: F80) -> Option<Rounded> {
-    if !(*cpu).fpu.usual_rounding(true) {
-        return None;
-    }
+fn compute<const OP: u8>(a: Register, b: Register) -> Option<Rounded> {
     match OP {
         ADD => ext::add(a, b),
         MUL => ext::mul(a, b),
@@ -144,18 +188,18 @@ unsafe fn compute<const OP: u8>(cpu: *mut Cpu, a: F80, b: F80) -> Option<Rounded
     }
 }
 
-/// `ST(d) = ST(d) op ST(s)`.
-pub struct Arith<const OP: u8, const POP: bool>;
+/// `ST(0) = ST(0) op ST(i)`; if `BACK`, `ST(i) = ST(i) op ST(0)`.
+pub struct Arith<const OP: u8, const BACK: bool, const POP: bool>;
 
-impl<const OP: u8, const POP: bool> Usual for Arith<OP, POP> {
+impl<const OP: u8, const BACK: bool, const POP: bool> Usual for Arith<OP, BACK, POP> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
-        let (at, a) = st(cpu, sw, (*op).d)?;
-        let (_, b) = st(cpu, sw, (*op).s)?;
-        let (v, status) = compute::<OP>(cpu, a, b)?;
-        (*cpu).fpu.r[at] = v;
-        let sw = popped::<POP>(cpu, sw) | status;
+        let sw = ready(cpu, ARITHMETIC)?;
+        let (d, s) = if BACK { ((*op).d, 0) } else { (0, (*op).s) };
+        let d = st(cpu, sw, d);
+        let (v, status) = compute::<OP>(*d, *st(cpu, sw, s))?;
+        *d = v;
+        let sw = popped::<POP>(cpu, again(cpu)) | status;
         finish(op, cpu, sw)
     }
 }
@@ -170,12 +214,30 @@ impl<S: Source, const OP: u8> WithMemory for ArithM<S, OP> {
 impl<S: Source, const OP: u8, A: Address> Usual for ArithM<S, OP, A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
-        let (at, a) = st(cpu, sw, 0)?;
+        let sw = ready(cpu, ARITHMETIC)?;
         let b = S::load::<A>(op, cpu, tlb)?;
-        let (v, status) = compute::<OP>(cpu, a, b)?;
-        (*cpu).fpu.r[at] = v;
-        finish_memory::<A>(op, cpu, sw & !C1 | status)
+        record_memory::<A>(op, cpu);
+        let d = st(cpu, sw, 0);
+        let (v, status) = compute::<OP>(*d, b)?;
+        *d = v;
+        (*cpu).fpu.sw = again(cpu) & !C1 | status;
+        Some(())
+    }
+}
+
+/// `FSQRT`, or `FRNDINT`.
+pub struct Unary<const ROOT: bool>;
+
+impl<const ROOT: bool> Usual for Unary<ROOT> {
+    const FRAMED: bool = ROOT;
+
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+        let sw = ready(cpu, ARITHMETIC)?;
+        let d = st(cpu, sw, 0);
+        let (v, status) = if ROOT { ext::sqrt(*d)? } else { ext::to_integral(*d)? };
+        *d = v;
+        finish(op, cpu, sw & !C1 | status)
     }
 }
 
@@ -189,10 +251,12 @@ impl<S: Source> WithMemory for Load<S> {
 impl<S: Source, A: Address> Usual for Load<S, A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
+        let sw = ready(cpu, X87)?;
         let v = S::load::<A>(op, cpu, tlb)?;
-        let sw = push(cpu, sw, v)?;
-        finish_memory::<A>(op, cpu, sw)
+        record_memory::<A>(op, cpu);
+        *room(cpu, sw)? = v;
+        (*cpu).fpu.sw = moved(sw, 7);
+        Some(())
     }
 }
 
@@ -208,10 +272,14 @@ pub struct Extended;
 
 impl Source for Extended {
     #[inline(always)]
-    unsafe fn load<A: Address>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<F80> {
+    unsafe fn load<A: Address>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        tlb: *mut TlbEntry,
+    ) -> Option<Register> {
         let la = ten_bytes::<A>(op, cpu, false)?;
         let m = FastMem::load::<u64>(cpu, tlb, la)?;
-        Some(F80 { m, se: FastMem::load::<u16>(cpu, tlb, la.wrapping_add(8))? })
+        Some(Register { m, se: FastMem::load::<u16>(cpu, tlb, la.wrapping_add(8))? as u64 })
     }
 }
 
@@ -225,14 +293,15 @@ impl WithMemory for StoreExtended {
 impl<A: Address> Usual for StoreExtended<A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
-        let (_, v) = st(cpu, sw, 0)?;
+        let sw = ready(cpu, X87)?;
+        let v = full(st(cpu, sw, 0))?;
         let la = ten_bytes::<A>(op, cpu, true)?;
         FastMem::store(cpu, tlb, la, v.m)?;
         // In the same page, where nothing but the first can fail.
-        FastMem::store(cpu, tlb, la.wrapping_add(8), v.se)?;
-        let sw = popped::<true>(cpu, sw);
-        finish_memory::<A>(op, cpu, sw)
+        FastMem::store(cpu, tlb, la.wrapping_add(8), v.se as u16)?;
+        record_memory::<A>(op, cpu);
+        (*cpu).fpu.sw = popped::<true>(cpu, sw);
+        Some(())
     }
 }
 
@@ -240,23 +309,27 @@ impl<A: Address> Usual for StoreExtended<A> {
 pub trait Target {
     /// Its width.
     type Word: Word;
+    /// See [`crate::fpu::unusual`].
+    const NEEDS: u8;
     /// The bits that `v` becomes, and the status.
-    fn convert(v: F80, cw: u16) -> Option<(u64, u16)>;
+    fn convert(v: Register, cw: u16) -> Option<(u64, u16)>;
 }
 
 impl Target for Float<u32> {
     type Word = u32;
+    const NEEDS: u8 = X87 | ROUNDING;
     #[inline(always)]
-    fn convert(v: F80, cw: u16) -> Option<(u64, u16)> {
-        if near(cw) { ext::to_format::<24, 127>(v) } else { None }
+    fn convert(v: Register, _: u16) -> Option<(u64, u16)> {
+        ext::to_format::<24, 127>(v)
     }
 }
 
 impl Target for Float<u64> {
     type Word = u64;
+    const NEEDS: u8 = X87 | ROUNDING;
     #[inline(always)]
-    fn convert(v: F80, cw: u16) -> Option<(u64, u16)> {
-        if near(cw) { ext::to_format::<53, 1023>(v) } else { None }
+    fn convert(v: Register, _: u16) -> Option<(u64, u16)> {
+        ext::to_format::<53, 1023>(v)
     }
 }
 
@@ -267,8 +340,9 @@ macro_rules! whole {
     ($($w:ty)*) => {$(
         impl<const CUT: bool> Target for Whole<$w, CUT> {
             type Word = $w;
+            const NEEDS: u8 = X87;
             #[inline(always)]
-            fn convert(v: F80, cw: u16) -> Option<(u64, u16)> {
+            fn convert(v: Register, cw: u16) -> Option<(u64, u16)> {
                 let cut = CUT || cw >> 10 & 3 == 3;
                 if !(cut || near(cw)) || cw & flag::P as u16 == 0 {
                     return None;
@@ -296,13 +370,13 @@ impl<T: Target, const POP: bool> WithMemory for Store<T, POP> {
 impl<T: Target, const POP: bool, A: Address> Usual for Store<T, POP, A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
-        let (_, v) = st(cpu, sw, 0)?;
-        let (bits, status) = T::convert(v, (*cpu).fpu.cw)?;
+        let sw = ready(cpu, T::NEEDS)?;
+        let (bits, status) = T::convert(*st(cpu, sw, 0), (*cpu).fpu.cw)?;
         let la = A::linear::<FastMem>(&*op, cpu, T::Word::BYTES, true)?;
         FastMem::store(cpu, tlb, la, T::Word::of(bits))?;
-        let sw = popped::<POP>(cpu, sw) | status;
-        finish_memory::<A>(op, cpu, sw)
+        record_memory::<A>(op, cpu);
+        (*cpu).fpu.sw = popped::<POP>(cpu, again(cpu)) | status;
+        Some(())
     }
 }
 
@@ -312,10 +386,10 @@ pub struct Duplicate;
 impl Usual for Duplicate {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
-        let (_, v) = st(cpu, sw, (*op).d)?;
-        let sw = push(cpu, sw, v)?;
-        finish(op, cpu, sw)
+        let sw = ready(cpu, X87)?;
+        let v = full(st(cpu, sw, (*op).d))?;
+        *room(cpu, sw)? = v;
+        finish(op, cpu, moved(sw, 7))
     }
 }
 
@@ -325,8 +399,9 @@ pub struct Constant<const M: u64, const SE: u16>;
 impl<const M: u64, const SE: u16> Usual for Constant<M, SE> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = push(cpu, ready(cpu)?, F80 { m: M, se: SE })?;
-        finish(op, cpu, sw)
+        let sw = ready(cpu, X87)?;
+        *room(cpu, sw)? = Register { m: M, se: SE as u64 };
+        finish(op, cpu, moved(sw, 7))
     }
 }
 
@@ -336,11 +411,8 @@ pub struct Copy<const POP: bool>;
 impl<const POP: bool> Usual for Copy<POP> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
-        let (_, v) = st(cpu, sw, 0)?;
-        let at = index(sw, (*op).d);
-        (*cpu).fpu.r[at] = v;
-        (*cpu).fpu.tags |= 1 << at;
+        let sw = ready(cpu, X87)?;
+        *st(cpu, sw, (*op).d) = full(st(cpu, sw, 0))?;
         let sw = popped::<POP>(cpu, sw);
         finish(op, cpu, sw)
     }
@@ -352,10 +424,10 @@ pub struct Exchange;
 impl Usual for Exchange {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
-        let ((i, a), (j, b)) = (st(cpu, sw, 0)?, st(cpu, sw, (*op).s)?);
-        (*cpu).fpu.r[i] = b;
-        (*cpu).fpu.r[j] = a;
+        let sw = ready(cpu, X87)?;
+        let (i, j) = (st(cpu, sw, 0), st(cpu, sw, (*op).s));
+        let (a, b) = (full(i)?, full(j)?);
+        (*i, *j) = (b, a);
         finish(op, cpu, sw & !C1)
     }
 }
@@ -366,16 +438,17 @@ pub struct Sign<const NEGATE: bool>;
 impl<const NEGATE: bool> Usual for Sign<NEGATE> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
-        let (at, v) = st(cpu, sw, 0)?;
-        (*cpu).fpu.r[at].se = if NEGATE { v.se ^ 0x8000 } else { v.se & 0x7fff };
+        let sw = ready(cpu, X87)?;
+        let r = st(cpu, sw, 0);
+        let se = full(r)?.se;
+        (*r).se = if NEGATE { se ^ 0x8000 } else { se & 0x7fff };
         finish(op, cpu, sw & !C1)
     }
 }
 
 /// Compares; the condition codes.
 #[inline(always)]
-fn codes(a: F80, b: F80) -> Option<u16> {
+fn codes(a: Register, b: Register) -> Option<u16> {
     let (less, equal) = ext::compare(a, b)?;
     Some((less as u16 * C0) | (equal as u16 * C3))
 }
@@ -395,9 +468,9 @@ pub struct Fcom<const OTHER: u8, const POPS: u32>;
 impl<const OTHER: u8, const POPS: u32> Usual for Fcom<OTHER, POPS> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
-        let other = if OTHER == 8 { (*op).s } else { OTHER };
-        let ((_, a), (_, b)) = (st(cpu, sw, 0)?, st(cpu, sw, other)?);
+        let sw = ready(cpu, X87)?;
+        let other = if OTHER == 8 { (*op).s } else { 16 * OTHER };
+        let (a, b) = (*st(cpu, sw, 0), *st(cpu, sw, other));
         let sw = compared::<POPS>(cpu, sw, codes(a, b)?);
         finish(op, cpu, sw)
     }
@@ -413,11 +486,12 @@ impl<S: Source, const POPS: u32> WithMemory for FcomM<S, POPS> {
 impl<S: Source, const POPS: u32, A: Address> Usual for FcomM<S, POPS, A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
-        let (_, a) = st(cpu, sw, 0)?;
+        let sw = ready(cpu, X87)?;
         let b = S::load::<A>(op, cpu, tlb)?;
-        let sw = compared::<POPS>(cpu, sw, codes(a, b)?);
-        finish_memory::<A>(op, cpu, sw)
+        record_memory::<A>(op, cpu);
+        let codes = codes(*st(cpu, sw, 0), b)?;
+        (*cpu).fpu.sw = compared::<POPS>(cpu, again(cpu), codes);
+        Some(())
     }
 }
 
@@ -427,8 +501,8 @@ pub struct Fcomi<const POP: bool>;
 impl<const POP: bool> Usual for Fcomi<POP> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu)?;
-        let ((_, a), (_, b)) = (st(cpu, sw, 0)?, st(cpu, sw, (*op).s)?);
+        let sw = ready(cpu, X87)?;
+        let (a, b) = (*st(cpu, sw, 0), *st(cpu, sw, (*op).s));
         let (less, equal) = ext::compare(a, b)?;
         (*cpu).set_status((less as u64 * flags::CF) | (equal as u64 * flags::ZF));
         let new = popped::<POP>(cpu, sw) | sw & C1;
@@ -444,7 +518,7 @@ impl Usual for StatusToAx {
 
     #[inline(always)]
     unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        if (*cpu).sys.cr0 & (CR0_EM | CR0_TS) != 0 {
+        if !(*cpu).usual(X87) {
             return None;
         }
         u16::put(&mut (*cpu).regs[0], (*cpu).fpu.sw);
@@ -462,7 +536,7 @@ impl WithMemory for StoreControl {
 impl<A: Address> Usual for StoreControl<A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        if (*cpu).sys.cr0 & (CR0_EM | CR0_TS) != 0 {
+        if !(*cpu).usual(X87) {
             return None;
         }
         let la = A::linear::<FastMem>(&*op, cpu, 2, true)?;
@@ -480,9 +554,10 @@ impl WithMemory for LoadControl {
 impl<A: Address> Usual for LoadControl<A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        ready(cpu)?;
+        ready(cpu, X87)?;
         let v = word::<A, u16>(op, cpu, tlb)?;
         (*cpu).fpu.set_cw(v);
+        (*cpu).update_unusual();
         Some(())
     }
 }

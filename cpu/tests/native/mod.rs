@@ -269,11 +269,11 @@ impl Ours {
         f.mxcsr = s.mxcsr();
         f.cw = s.get16(0);
         f.sw = s.get16(2);
-        f.tags = s.fx[4];
         let top = f.sw as usize >> 11 & 7;
         for n in 0..8 {
-            f.r[(top + n) & 7] = s.st(n);
+            f.set_value(top + n, s.st(n));
         }
+        f.set_tags(s.fx[4]);
         let r = &mut self.cpu.regs;
         (r[gpr::RAX], r[gpr::RCX], r[gpr::RDX]) = (s.rax, s.rcx, s.rdx);
         (r[gpr::RSI], r[gpr::RDI]) = (MEMORY, MEMORY);
@@ -293,10 +293,10 @@ impl Ours {
         s.set_mxcsr(f.mxcsr);
         s.set16(0, f.cw);
         s.set16(2, f.sw);
-        s.fx[4] = f.tags;
+        s.fx[4] = f.tags();
         let top = f.sw as usize >> 11 & 7;
         for n in 0..8 {
-            s.set_st(n, f.r[(top + n) & 7]);
+            s.set_st(n, f.r[(top + n) & 7].value());
         }
         let r = &self.cpu.regs;
         (s.rax, s.rcx, s.rdx) = (r[gpr::RAX], r[gpr::RCX], r[gpr::RDX]);

@@ -238,9 +238,10 @@ fn floating(input: &mut Input, cpu: &mut Cpu) {
     cpu.fpu.mxcsr = input.random() as u32 & 0xe03f | if masked { 0x1f80 } else { 0 };
     for n in 0..8 {
         let se = input.pick(&[0, 0x3fff, 0x7fff, 0xffff, 0x8000, 1, 0x4003, 0xbffe]);
-        cpu.fpu.r[n] = F80 { m: input.value() | 1 << 63, se };
+        let v = F80 { m: input.value() | 1 << 63, se };
+        cpu.fpu.set_value(n, v);
     }
-    cpu.fpu.tags = input.random() as u8;
+    cpu.fpu.set_tags(input.random() as u8);
     cpu.fpu.cw = input.random() as u16 & 0xf00 | if masked { 0x7f } else { 0x40 };
     cpu.fpu.sw = input.random() as u16 & 0x3800;
 }

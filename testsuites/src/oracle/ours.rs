@@ -6,7 +6,7 @@ use super::segments::{GLOBAL, LOCAL};
 use cpu::bus::{Bus, Message};
 use cpu::delivery::EventKind;
 use cpu::descriptors::Descriptor;
-use cpu::fpu::{F80, Fpu};
+use cpu::fpu::{F80, Fpu, Register};
 use cpu::model::{Model, Name};
 use cpu::state::{Activity, Segment, System, TableRegister, ar, seg};
 use cpu::{CodeCache, Cpu};
@@ -290,9 +290,9 @@ impl Ours {
             mxcsr: f.mxcsr,
             cw: f.cw,
             sw: f.sw,
-            tags: f.tags as u16,
+            tags: f.tags() as u16,
             st: std::array::from_fn(|n| {
-                let F80 { m, se } = f.r[(n + top as usize) & 7];
+                let F80 { m, se } = f.r[(n + top as usize) & 7].value();
                 St { m, se }
             }),
             xmm: f.xmm,
@@ -314,16 +314,17 @@ fn fpu(s: &State) -> Fpu {
     let top = (s.sw >> 11 & 7) as usize;
     let st = |n: usize| {
         let St { m, se } = s.st[n.wrapping_sub(top) & 7];
-        F80 { m, se }
+        Register::full(F80 { m, se })
     };
-    Fpu {
+    let mut f = Fpu {
         xmm: s.xmm,
         upper: s.upper,
         mxcsr: s.mxcsr,
         r: std::array::from_fn(st),
         cw: s.cw,
         sw: s.sw,
-        tags: s.tags as u8,
         ..Fpu::default()
-    }
+    };
+    f.set_tags(s.tags as u8);
+    f
 }
