@@ -20,7 +20,7 @@ const ONE: i32 = 0x3fff;
 const ZERO: Register = Register { m: 0, se: 0 };
 
 /// A result, and the bits that the status word gets with it: Precision, and C1 if it was rounded up.
-pub type Rounded = (Register, u16);
+pub type Rounded = (Register, u32);
 
 #[inline(always)]
 fn exponent(v: Register) -> i32 {
@@ -54,14 +54,14 @@ fn fine(v: Register) -> bool {
 /// A significand that `rest`, in units of 2^-64, was cut from, rounded to even: (significand, whether it
 /// became 0 by a carry, status).
 #[inline(always)]
-fn round(m: u64, rest: u64) -> (u64, bool, u16) {
+fn round(m: u64, rest: u64) -> (u64, bool, u32) {
     if rest == 0 {
         return (m, false, 0);
     }
     // More than a half, or a half if `m` is odd.
     let up = (rest - (!m & 1)) >> 63;
     let (m, carry) = m.overflowing_add(up);
-    (m, carry, P as u16 | (up as u16) << C1.trailing_zeros())
+    (m, carry, P | (up as u32) << C1.trailing_zeros())
 }
 
 /// Rounds and packs; `m` has its top bit set. `se` is sign and exponent, with room for a carry.
@@ -75,15 +75,39 @@ fn pack(se: u64, m: u64, rest: u64) -> Rounded {
     (Register { m, se }, status)
 }
 
-/// `a + b`.
+/// Whether neither is zero or unusual.
+#[inline(always)]
+pub fn both_normal(a: Register, b: Register) -> bool {
+    (a.m & b.m) & TOP != 0 && place(a) < LAST && place(b) < LAST
+}
+
+/// `a + b`, if both are normal.
 #[inline(always)]
 pub fn add(a: Register, b: Register) -> Option<Rounded> {
-    let (ea, eb) = (place(a), place(b));
-    if (a.m & b.m) & TOP == 0 || ea >= LAST || eb >= LAST {
-        rare();
-        return add_zero(a, b);
+    if !both_normal(a, b) {
+        return None;
     }
+    let (ea, eb) = (place(a), place(b));
     if ea >= eb { add_smaller(a, b, ea - eb) } else { add_smaller(b, a, eb - ea) }
+}
+
+/// `m` shifted right by up to 63, and what is cut off, in units of 2^-64.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn shifted(m: u64, by: u32) -> (u64, u64) {
+    let mut rest = 0_u64;
+    // SAFETY: one instruction on registers.
+    unsafe {
+        std::arch::asm!("shrd {rest}, {m}, cl", rest = inout(reg) rest, m = in(reg) m, in("ecx") by,
+            options(pure, nomem, nostack));
+    }
+    (m.wrapping_shr(by), rest)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn shifted(m: u64, by: u32) -> (u64, u64) {
+    // By 64 less `by`, in two steps.
+    (m.wrapping_shr(by), (m << 1).wrapping_shl(!by))
 }
 
 /// `big + small`, whose exponents differ by `by`.
@@ -93,9 +117,7 @@ fn add_smaller(big: Register, small: Register, by: u32) -> Option<Rounded> {
         rare();
         return None;
     }
-    let y = small.m.wrapping_shr(by);
-    // By 64 less `by`, in two steps.
-    let rest = (small.m << 1).wrapping_shl(!by);
+    let (y, rest) = shifted(small.m, by);
     if (big.se ^ small.se) & SIGN == 0 {
         let (m, carry) = big.m.overflowing_add(y);
         if carry {
@@ -135,7 +157,7 @@ fn normalized(se: u64, m: u64, rest: u64) -> Option<Rounded> {
 
 /// A sum with a zero among the operands.
 #[inline(always)]
-fn add_zero(a: Register, b: Register) -> Option<Rounded> {
+pub fn add_zero(a: Register, b: Register) -> Option<Rounded> {
     let sum = match (is_zero(a), is_zero(b)) {
         (true, true) => Register { m: 0, se: a.se & b.se },
         (true, false) if normal(b) => b,
@@ -161,17 +183,21 @@ fn pack_checked(sign: u64, e: i32, m: u64, rest: u64) -> Option<Rounded> {
     Some(pack(sign | e as u64, m, rest))
 }
 
-/// `a * b`.
+/// A product with a zero among the operands.
+#[inline(always)]
+pub fn mul_zero(a: Register, b: Register) -> Option<Rounded> {
+    let zero = is_zero(a) && fine(b) || is_zero(b) && fine(a);
+    zero.then_some((Register { m: 0, se: (a.se ^ b.se) & SIGN }, 0))
+}
+
+/// `a * b`, if both are normal.
 #[inline(always)]
 pub fn mul(a: Register, b: Register) -> Option<Rounded> {
-    let sign = (a.se ^ b.se) & SIGN;
-    let (ea, eb) = (place(a), place(b));
-    if (a.m & b.m) & TOP == 0 || ea >= LAST || eb >= LAST {
-        rare();
-        let zero = is_zero(a) && fine(b) || is_zero(b) && fine(a);
-        return zero.then_some((Register { m: 0, se: sign }, 0));
+    if !both_normal(a, b) {
+        return None;
     }
-    let e = (ea + eb) as i32 - (ONE - 2);
+    let sign = (a.se ^ b.se) & SIGN;
+    let e = (place(a) + place(b)) as i32 - (ONE - 2);
     let p = a.m as u128 * b.m as u128;
     let (m, rest) = ((p >> 64) as u64, p as u64);
     match m & TOP {
@@ -320,7 +346,7 @@ fn whole(sign: u64, n: u64) -> Register {
 
 /// Rounded to a format with `BITS` bits of significand and exponents up to `EMAX`: its bits, and the status.
 #[inline(always)]
-pub fn to_format<const BITS: u32, const EMAX: i32>(v: Register) -> Option<(u64, u16)> {
+pub fn to_format<const BITS: u32, const EMAX: i32>(v: Register) -> Option<(u64, u32)> {
     let sign = ((v.se >> 15) & 1) << if BITS == 53 { 63 } else { 31 };
     if !normal(v) {
         rare();
@@ -349,14 +375,14 @@ fn parts(v: Register, e: i32) -> (u64, u64) {
 
 /// Rounded to an integer of `bits` bits, to nearest or towards zero.
 #[inline(always)]
-pub fn to_int<const BITS: u32>(v: Register, cut: bool) -> Option<(u64, u16)> {
+pub fn to_int<const BITS: u32>(v: Register, cut: bool) -> Option<(u64, u32)> {
     let e = exponent(v) - ONE;
     if !normal(v) || e >= BITS as i32 - 1 {
         return is_zero(v).then_some((0, 0));
     }
     let (m, rest) = parts(v, e);
     let (n, _, status) = round(m, rest);
-    let (n, status) = if cut { (m, status & P as u16) } else { (n, status) };
+    let (n, status) = if cut { (m, status & P) } else { (n, status) };
     // It may have become one too large.
     if n >> (BITS - 1) != 0 {
         return None;
@@ -408,14 +434,14 @@ mod tests {
     }
 
     /// The status that goes with what was found; `None` if more than Precision was.
-    fn status(e: &Env) -> Option<u16> {
-        let c1 = if e.flags != 0 && e.up { C1 } else { 0 };
-        (e.flags & !P == 0).then_some(e.flags as u16 | c1)
+    fn status(e: &Env) -> Option<u32> {
+        let c1 = if e.flags != 0 && e.up { C1 as u32 } else { 0 };
+        (e.flags & !P == 0).then_some(e.flags | c1)
     }
 
     #[track_caller]
     fn check<T: PartialEq + std::fmt::Debug>(
-        usual: Option<(T, u16)>,
+        usual: Option<(T, u32)>,
         exact: impl FnOnce(&mut Env) -> T,
         operands: &[Register],
     ) -> bool {
@@ -427,12 +453,20 @@ mod tests {
         usual.is_some()
     }
 
+    fn sum(a: Register, b: Register) -> Option<Rounded> {
+        if both_normal(a, b) { add(a, b) } else { add_zero(a, b) }
+    }
+
+    fn product(a: Register, b: Register) -> Option<Rounded> {
+        if both_normal(a, b) { mul(a, b) } else { mul_zero(a, b) }
+    }
+
     #[test]
     fn arithmetic() {
         let (values, mut answers) = (values(), [0; 4]);
         type Usual = fn(Register, Register) -> Option<Rounded>;
         let ops: [(Op, Usual); 4] =
-            [(Op::Add, add), (Op::Sub, |a, b| add(a, negated(b))), (Op::Mul, mul), (Op::Div, div)];
+            [(Op::Add, sum), (Op::Sub, |a, b| sum(a, negated(b))), (Op::Mul, product), (Op::Div, div)];
         for (n, (op, f)) in ops.into_iter().enumerate() {
             for (a, b) in values.iter().flat_map(|a| values.iter().map(move |b| (*a, *b))) {
                 let (x, y) = (Num::of_f80(a.value()), Num::of_f80(b.value()));
@@ -449,7 +483,7 @@ mod tests {
     fn empty() {
         let (one, mut answers) = (of_int(1), 0);
         for v in values().into_iter().map(|v| Register { se: v.se | EMPTY, ..v }) {
-            for f in [add, mul, div] {
+            for f in [sum, product, div] {
                 answers += (f(v, one).is_some() || f(one, v).is_some()) as u32;
             }
             answers += [sqrt, to_integral].iter().any(|f| f(v).is_some()) as u32;

@@ -205,7 +205,7 @@ mod x86 {
         W::tops(x) & if SCALAR { 1 } else { 15 } == 0
     }
 
-    /// The same; the compiler does not know, and so does not compute other lanes for it once more.
+    /// The same; the compiler does not know, and so does not compute other lanes of it once more.
     #[inline(always)]
     unsafe fn opaque(mut x: V) -> V {
         std::arch::asm!("/* {x} */", x = inout(xmm_reg) x, options(pure, nomem, nostack, preserves_flags));
@@ -215,7 +215,6 @@ mod x86 {
     #[inline(always)]
     unsafe fn normal<W: Width, const SCALAR: bool>(a: V, b: V, r: V) -> bool {
         if SCALAR {
-            let r = opaque(r);
             let all = _mm_and_si128(W::lowest(a, b, r), _mm_set1_epi32(i32::MAX));
             // Both ends of the range in one comparison: it is moved to that of i16.
             let moved = _mm_sub_epi16(all, _mm_set1_epi16(W::TWO ^ i16::MIN));
@@ -298,9 +297,10 @@ mod x86 {
                     // SAFETY: SSE2 is a part of x86-64; so below.
                     unsafe {
                         let (a, b) = ($to(a), $to(b));
-                        $from(match (op, SCALAR) {
+                        let r = $from(match (op, SCALAR) {
                             $((Op::$op, $scalar) => { let ($a, $b) = (a, b); $e })*
-                        })
+                        });
+                        if SCALAR { opaque(r) } else { r }
                     }
                 }
                 #[inline(always)]

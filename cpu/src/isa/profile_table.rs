@@ -312,6 +312,29 @@ macro_rules! with_singles {
             Compare<RegD, FromDisp, u64, TEST, 4>: [4 4];
             Compare<RegD, FromDisp, u8, CMP, 7>: [1 4];
             Compare<Mb, FromReg, u32, CMP, 2>: [2 4];
+            Binary<Xmm, Take>: [4 4];
+            BinaryFp<Narrow<Base, u64>, Scalar<u64, Sub>>: [4 4];
+            Binary<Narrow<Base, u64>, Take>: [4 4];
+            BinaryFp<Xmm, Scalar<u64, Mul>>: [4 4];
+            BinaryFp<Xmm, Scalar<u64, Add>>: [4 4];
+            BinaryFp<Xmm, Scalar<u64, Sqrt>>: [4 4];
+            BinaryFp<Xmm, Scalar<u64, Div>>: [4 4];
+            BinaryFp<Xmm, Scalar<u64, Sub>>: [4 4];
+            StoreNarrow<Base, Take, u64>: [4 4];
+            BinaryFp<Narrow<Base, u64>, Scalar<u64, Add>>: [4 4];
+            Binary<Narrow<Index, u64>, Take>: [4 4];
+            BinaryFp<Xmm, Packed<u32, Mul>>: [4 4];
+            BinaryFp<Xmm, Packed<u32, Add>>: [4 4];
+            BinaryFp<Xmm, Packed<u32, Max>>: [4 4];
+            Binary<Full<Index, true>, Take>: [4 4];
+            StoreFull<Index, true>: [4 4];
+            Fast<Duplicate>: [4 4];
+            Fast<Arith<{ x87::MUL }, false, false>>: [4 4];
+            Fast<Arith<{ x87::ADD }, false, false>>: [4 4];
+            Fast<Exchange>: [4 4];
+            Fast<Arith<{ x87::MUL }, true, true>>: [4 4];
+            Fast<ArithM<Float<u64>, { x87::ADD }, Base>>: [4 4];
+            Fast<Arith<{ x87::ADD }, true, true>>: [4 4];
         }
     };
 }
@@ -1477,6 +1500,38 @@ macro_rules! with_pairs {
             Compare<Mb, FromReg, u32, CMP, 15> [4 4], MovRegRm<Mb, u64> [2 4], NONE;
             Compare<Mb, FromReg, u32, CMP, 4> [4 4], MovRegRm<Mb, u64> [2 4], NONE;
             Extend<RegS, u32, u16, false> [1 4], Shift<RegD, u32, SHR, false, false> [1 4], NONE;
+            Binary<Xmm, Take> [4 4], BinaryFp<Narrow<Base, u64>, Scalar<u64, Sub>> [4 4], NONE;
+            Binary<Narrow<Base, u64>, Take> [4 4], Binary<Xmm, Take> [4 4], NONE;
+            BinaryFp<Narrow<Base, u64>, Scalar<u64, Sub>> [4 4], Binary<Xmm, Take> [4 4], NONE;
+            BinaryFp<Xmm, Scalar<u64, Mul>> [4 4], Binary<Xmm, Take> [4 4], NONE;
+            BinaryFp<Xmm, Scalar<u64, Mul>> [4 4], BinaryFp<Xmm, Scalar<u64, Add>> [4 4], NONE;
+            Binary<Xmm, Take> [4 4], BinaryFp<Xmm, Scalar<u64, Mul>> [4 4], NONE;
+            BinaryFp<Xmm, Scalar<u64, Add>> [4 4], BinaryFp<Xmm, Scalar<u64, Add>> [4 4], NONE;
+            BinaryFp<Xmm, Scalar<u64, Sqrt>> [4 4], BinaryFp<Xmm, Scalar<u64, Mul>> [4 4], NONE;
+            Binary<Xmm, Take> [4 4], BinaryFp<Xmm, Scalar<u64, Div>> [4 4], NONE;
+            BinaryFp<Xmm, Scalar<u64, Mul>> [4 4], BinaryFp<Xmm, Scalar<u64, Mul>> [4 4], NONE;
+            Binary<Narrow<Base, u64>, Take> [4 4], BinaryFp<Xmm, Scalar<u64, Sub>> [4 4], NONE;
+            StoreNarrow<Base, Take, u64> [4 4], BinaryFp<Xmm, Scalar<u64, Mul>> [4 4], NONE;
+            BinaryFp<Narrow<Base, u64>, Scalar<u64, Add>> [4 4], StoreNarrow<Base, Take, u64> [4 4], NONE;
+            BinaryFp<Xmm, Scalar<u64, Mul>> [4 4], BinaryFp<Narrow<Base, u64>, Scalar<u64, Add>> [4 4], NONE;
+            Binary<Narrow<Base, u64>, Take> [4 4], BinaryFp<Xmm, Scalar<u64, Mul>> [4 4], NONE;
+            Binary<Narrow<Base, u64>, Take> [4 4], BinaryFp<Xmm, Scalar<u64, Add>> [4 4], NONE;
+            StoreNarrow<Base, Take, u64> [4 4], Binary<Narrow<Base, u64>, Take> [4 4], NONE;
+            BinaryFp<Xmm, Scalar<u64, Mul>> [4 4], Binary<Narrow<Base, u64>, Take> [4 4], NONE;
+            BinaryFp<Xmm, Scalar<u64, Add>> [4 4], StoreNarrow<Base, Take, u64> [4 4], NONE;
+            StoreNarrow<Base, Take, u64> [4 4], StoreNarrow<Base, Take, u64> [4 4], NONE;
+            Binary<Narrow<Index, u64>, Take> [4 4], Binary<Narrow<Index, u64>, Take> [4 4], NONE;
+            BinaryFp<Xmm, Packed<u32, Mul>> [4 4], BinaryFp<Xmm, Packed<u32, Add>> [4 4], NONE;
+            BinaryFp<Xmm, Packed<u32, Mul>> [4 4], BinaryFp<Xmm, Packed<u32, Max>> [4 4], NONE;
+            Binary<Full<Index, true>, Take> [4 4], BinaryFp<Xmm, Packed<u32, Mul>> [4 4], NONE;
+            BinaryFp<Xmm, Packed<u32, Add>> [4 4], BinaryFp<Xmm, Packed<u32, Mul>> [4 4], NONE;
+            BinaryFp<Xmm, Packed<u32, Max>> [4 4], StoreFull<Index, true> [4 4], NONE;
+            Fast<Duplicate> [4 4], Fast<Arith<{ x87::MUL }, false, false>> [4 4], NONE;
+            Fast<Duplicate> [4 4], Fast<Arith<{ x87::ADD }, false, false>> [4 4], NONE;
+            Fast<Exchange> [4 4], Fast<Arith<{ x87::MUL }, true, true>> [4 4], NONE;
+            Fast<Exchange> [4 4], Fast<ArithM<Float<u64>, { x87::ADD }, Base>> [4 4], NONE;
+            Fast<ArithM<Float<u64>, { x87::ADD }, Base>> [4 4], Fast<Exchange> [4 4], NONE;
+            Fast<Duplicate> [4 4], Fast<Arith<{ x87::ADD }, true, true>> [4 4], NONE;
         }
     };
 }

@@ -11,6 +11,7 @@ use super::x87::{ADD, DIV, DIVR, MUL, SUB};
 use crate::dispatch::uses;
 use crate::flags;
 use crate::fpu::extended::{self as ext, Rounded};
+use crate::fpu::host::V;
 use crate::fpu::unusual::{PRECISION, ROUNDING, X87};
 use crate::fpu::x87::{C0, C1, C2, C3, ES};
 use crate::fpu::{EMPTY, Register, flag};
@@ -20,6 +21,7 @@ use crate::state::Cpu;
 use crate::word::Word;
 use mmu::TlbEntry;
 use std::marker::PhantomData;
+use std::mem::offset_of;
 
 /// Where TOP stands in the status word.
 const TOP: u32 = 11;
@@ -29,13 +31,13 @@ const ARITHMETIC: u8 = X87 | ROUNDING | PRECISION;
 /// The status word, if the instruction may run, and is usual in what it needs (see
 /// [`crate::fpu::unusual`]).
 #[inline(always)]
-unsafe fn ready(cpu: *mut Cpu, needs: u8) -> Option<u16> {
+unsafe fn ready(cpu: *mut Cpu, needs: u8) -> Option<u32> {
     if !(*cpu).usual(needs) {
         rare();
         return None;
     }
-    let sw = (*cpu).fpu.sw;
-    if sw & ES != 0 {
+    let sw = (*cpu).fpu.sw as u32;
+    if sw & ES as u32 != 0 {
         rare();
         return None;
     }
@@ -44,9 +46,9 @@ unsafe fn ready(cpu: *mut Cpu, needs: u8) -> Option<u16> {
 
 /// Where the register is that lies `offset` from ST(0), both times the size of a register.
 #[inline(always)]
-fn place(sw: u16, offset: u8) -> usize {
+fn place(sw: u32, offset: u8) -> usize {
     // TOP times 16.
-    (sw as usize >> 7).wrapping_add(offset as usize) & 0x70
+    (sw >> 7).wrapping_add(offset as u32) as usize & 0x70
 }
 
 /// The offset of the register below ST(0), which a push makes ST(0).
@@ -55,45 +57,47 @@ const BELOW: u8 = 0x70;
 /// The register at a [`place`].
 #[inline(always)]
 unsafe fn register(cpu: *mut Cpu, place: usize) -> *mut Register {
-    (&raw mut (*cpu).fpu.r).cast::<Register>().byte_add(place)
+    // The constant comes last, where an instruction of the host's has room for it.
+    cpu.cast::<u8>().add(place).add(offset_of!(Cpu, fpu.r)).cast()
 }
 
 /// The register that lies `offset` from ST(0).
 #[inline(always)]
-unsafe fn st(cpu: *mut Cpu, sw: u16, offset: u8) -> *mut Register {
+unsafe fn st(cpu: *mut Cpu, sw: u32, offset: u8) -> *mut Register {
     register(cpu, place(sw, offset))
 }
 
-/// What it holds, if it is not empty.
+/// What it holds, if it is not empty, for the host to copy whole.
 #[inline(always)]
-unsafe fn full(r: *const Register) -> Option<Register> {
+unsafe fn full(r: *const Register) -> Option<V> {
+    let v = r.cast::<V>().read_volatile();
     if (*r).se & EMPTY != 0 {
         rare();
         return None;
     }
-    Some(*r)
+    Some(v)
 }
 
 /// A status word with TOP moved by `by`, C1 clear.
 #[inline(always)]
-fn moved(sw: u16, by: u16) -> u16 {
-    sw & !(7 << TOP | C1) | sw.wrapping_add(by << TOP) & 7 << TOP
+fn moved(sw: u32, by: u32) -> u32 {
+    sw & !(7 << TOP | C1 as u32) | sw.wrapping_add(by << TOP) & 7 << TOP
 }
 
 /// The status word, read once more: kept, it would take a register of the host's that arithmetic needs.
 #[inline(always)]
-unsafe fn again(cpu: *mut Cpu) -> u16 {
-    (&raw const (*cpu).fpu.sw).read_volatile()
+unsafe fn again(cpu: *mut Cpu) -> u32 {
+    (&raw const (*cpu).fpu.sw).read_volatile() as u32
 }
 
 /// Pops if `POP`: the new status word, C1 clear.
 #[inline(always)]
-unsafe fn popped<const POP: bool>(cpu: *mut Cpu, sw: u16) -> u16 {
+unsafe fn popped<const POP: bool>(cpu: *mut Cpu, sw: u32) -> u32 {
     if POP {
         (*st(cpu, sw, 0)).se |= EMPTY;
         return moved(sw, 1);
     }
-    sw & !C1
+    sw & !(C1 as u32)
 }
 
 /// Notes which instruction was the last.
@@ -112,15 +116,15 @@ unsafe fn record_memory<A: Address>(op: *const Op, cpu: *mut Cpu) {
 
 /// Finishes: the status word, and the instruction that has set it.
 #[inline(always)]
-unsafe fn finish(op: *const Op, cpu: *mut Cpu, sw: u16) -> Option<()> {
-    (*cpu).fpu.sw = sw;
+unsafe fn finish(op: *const Op, cpu: *mut Cpu, sw: u32) -> Option<()> {
+    (*cpu).fpu.sw = sw as u16;
     record(op, cpu);
     Some(())
 }
 
 /// Where a push goes, if there is room.
 #[inline(always)]
-unsafe fn room(cpu: *mut Cpu, sw: u16) -> Option<*mut Register> {
+unsafe fn room(cpu: *mut Cpu, sw: u32) -> Option<*mut Register> {
     let r = st(cpu, sw, BELOW);
     if (*r).se & EMPTY == 0 {
         rare();
@@ -176,6 +180,7 @@ impl<W: Word> Source for Int<W> {
     }
 }
 
+/// `a op b`, or for most operations: if both are normal.
 #[inline(always)]
 fn compute<const OP: u8>(a: Register, b: Register) -> Option<Rounded> {
     match OP {
@@ -188,16 +193,44 @@ fn compute<const OP: u8>(a: Register, b: Register) -> Option<Rounded> {
     }
 }
 
+/// `a op b`, with a zero among them.
+#[inline(always)]
+fn compute_zero<const OP: u8>(a: Register, b: Register) -> Option<Rounded> {
+    match OP {
+        ADD => ext::add_zero(a, b),
+        MUL => ext::mul_zero(a, b),
+        SUB => ext::add_zero(a, ext::negated(b)),
+        DIV | DIVR => compute::<OP>(a, b),
+        _ => ext::add_zero(ext::negated(a), b),
+    }
+}
+
 /// `ST(0) = ST(0) op ST(i)`; if `BACK`, `ST(i) = ST(i) op ST(0)`.
 pub struct Arith<const OP: u8, const BACK: bool, const POP: bool>;
+
+impl<const OP: u8, const BACK: bool, const POP: bool> Arith<OP, BACK, POP> {
+    /// Destination and source.
+    #[inline(always)]
+    unsafe fn operands(op: *const Op, cpu: *mut Cpu, sw: u32) -> [*mut Register; 2] {
+        let (d, s) = if BACK { ((*op).d, 0) } else { (0, (*op).s) };
+        [st(cpu, sw, d), st(cpu, sw, s)]
+    }
+}
 
 impl<const OP: u8, const BACK: bool, const POP: bool> Usual for Arith<OP, BACK, POP> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         let sw = ready(cpu, ARITHMETIC)?;
-        let (d, s) = if BACK { ((*op).d, 0) } else { (0, (*op).s) };
-        let d = st(cpu, sw, d);
-        let (v, status) = compute::<OP>(*d, *st(cpu, sw, s))?;
+        let [d, s] = Self::operands(op, cpu, sw);
+        let (a, b) = (*d, *s);
+        let (v, status) = if ext::both_normal(a, b) {
+            compute::<OP>(a, b)?
+        } else {
+            rare();
+            // Read once more, so that they need not be kept.
+            let [d, s] = Self::operands(op, cpu, again(cpu));
+            compute_zero::<OP>(d.read_volatile(), s.read_volatile())?
+        };
         *d = v;
         let sw = popped::<POP>(cpu, again(cpu)) | status;
         finish(op, cpu, sw)
@@ -218,9 +251,15 @@ impl<S: Source, const OP: u8, A: Address> Usual for ArithM<S, OP, A> {
         let b = S::load::<A>(op, cpu, tlb)?;
         record_memory::<A>(op, cpu);
         let d = st(cpu, sw, 0);
-        let (v, status) = compute::<OP>(*d, b)?;
+        let a = *d;
+        let (v, status) = if ext::both_normal(a, b) {
+            compute::<OP>(a, b)?
+        } else {
+            rare();
+            compute_zero::<OP>(d.read_volatile(), b)?
+        };
         *d = v;
-        (*cpu).fpu.sw = again(cpu) & !C1 | status;
+        (*cpu).fpu.sw = (again(cpu) & !(C1 as u32) | status) as u16;
         Some(())
     }
 }
@@ -237,7 +276,7 @@ impl<const ROOT: bool> Usual for Unary<ROOT> {
         let d = st(cpu, sw, 0);
         let (v, status) = if ROOT { ext::sqrt(*d)? } else { ext::to_integral(*d)? };
         *d = v;
-        finish(op, cpu, sw & !C1 | status)
+        finish(op, cpu, sw & !(C1 as u32) | status)
     }
 }
 
@@ -255,7 +294,7 @@ impl<S: Source, A: Address> Usual for Load<S, A> {
         let v = S::load::<A>(op, cpu, tlb)?;
         record_memory::<A>(op, cpu);
         *room(cpu, sw)? = v;
-        (*cpu).fpu.sw = moved(sw, 7);
+        (*cpu).fpu.sw = moved(sw, 7) as u16;
         Some(())
     }
 }
@@ -294,13 +333,14 @@ impl<A: Address> Usual for StoreExtended<A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         let sw = ready(cpu, X87)?;
-        let v = full(st(cpu, sw, 0))?;
+        full(st(cpu, sw, 0))?;
+        let v = *st(cpu, sw, 0);
         let la = ten_bytes::<A>(op, cpu, true)?;
         FastMem::store(cpu, tlb, la, v.m)?;
         // In the same page, where nothing but the first can fail.
         FastMem::store(cpu, tlb, la.wrapping_add(8), v.se as u16)?;
         record_memory::<A>(op, cpu);
-        (*cpu).fpu.sw = popped::<true>(cpu, sw);
+        (*cpu).fpu.sw = popped::<true>(cpu, sw) as u16;
         Some(())
     }
 }
@@ -312,14 +352,14 @@ pub trait Target {
     /// See [`crate::fpu::unusual`].
     const NEEDS: u8;
     /// The bits that `v` becomes, and the status.
-    fn convert(v: Register, cw: u16) -> Option<(u64, u16)>;
+    fn convert(v: Register, cw: u16) -> Option<(u64, u32)>;
 }
 
 impl Target for Float<u32> {
     type Word = u32;
     const NEEDS: u8 = X87 | ROUNDING;
     #[inline(always)]
-    fn convert(v: Register, _: u16) -> Option<(u64, u16)> {
+    fn convert(v: Register, _: u16) -> Option<(u64, u32)> {
         ext::to_format::<24, 127>(v)
     }
 }
@@ -328,7 +368,7 @@ impl Target for Float<u64> {
     type Word = u64;
     const NEEDS: u8 = X87 | ROUNDING;
     #[inline(always)]
-    fn convert(v: Register, _: u16) -> Option<(u64, u16)> {
+    fn convert(v: Register, _: u16) -> Option<(u64, u32)> {
         ext::to_format::<53, 1023>(v)
     }
 }
@@ -342,7 +382,7 @@ macro_rules! whole {
             type Word = $w;
             const NEEDS: u8 = X87;
             #[inline(always)]
-            fn convert(v: Register, cw: u16) -> Option<(u64, u16)> {
+            fn convert(v: Register, cw: u16) -> Option<(u64, u32)> {
                 let cut = CUT || cw >> 10 & 3 == 3;
                 if !(cut || near(cw)) || cw & flag::P as u16 == 0 {
                     return None;
@@ -375,7 +415,7 @@ impl<T: Target, const POP: bool, A: Address> Usual for Store<T, POP, A> {
         let la = A::linear::<FastMem>(&*op, cpu, T::Word::BYTES, true)?;
         FastMem::store(cpu, tlb, la, T::Word::of(bits))?;
         record_memory::<A>(op, cpu);
-        (*cpu).fpu.sw = popped::<POP>(cpu, again(cpu)) | status;
+        (*cpu).fpu.sw = (popped::<POP>(cpu, again(cpu)) | status) as u16;
         Some(())
     }
 }
@@ -388,7 +428,7 @@ impl Usual for Duplicate {
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         let sw = ready(cpu, X87)?;
         let v = full(st(cpu, sw, (*op).d))?;
-        *room(cpu, sw)? = v;
+        room(cpu, sw)?.cast::<V>().write(v);
         finish(op, cpu, moved(sw, 7))
     }
 }
@@ -412,7 +452,8 @@ impl<const POP: bool> Usual for Copy<POP> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         let sw = ready(cpu, X87)?;
-        *st(cpu, sw, (*op).d) = full(st(cpu, sw, 0))?;
+        let v = full(st(cpu, sw, 0))?;
+        st(cpu, sw, (*op).d).cast::<V>().write(v);
         let sw = popped::<POP>(cpu, sw);
         finish(op, cpu, sw)
     }
@@ -427,8 +468,9 @@ impl Usual for Exchange {
         let sw = ready(cpu, X87)?;
         let (i, j) = (st(cpu, sw, 0), st(cpu, sw, (*op).s));
         let (a, b) = (full(i)?, full(j)?);
-        (*i, *j) = (b, a);
-        finish(op, cpu, sw & !C1)
+        i.cast::<V>().write(b);
+        j.cast::<V>().write(a);
+        finish(op, cpu, sw & !(C1 as u32))
     }
 }
 
@@ -440,22 +482,23 @@ impl<const NEGATE: bool> Usual for Sign<NEGATE> {
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         let sw = ready(cpu, X87)?;
         let r = st(cpu, sw, 0);
-        let se = full(r)?.se;
+        full(r)?;
+        let se = (*r).se;
         (*r).se = if NEGATE { se ^ 0x8000 } else { se & 0x7fff };
-        finish(op, cpu, sw & !C1)
+        finish(op, cpu, sw & !(C1 as u32))
     }
 }
 
 /// Compares; the condition codes.
 #[inline(always)]
-fn codes(a: Register, b: Register) -> Option<u16> {
+fn codes(a: Register, b: Register) -> Option<u32> {
     let (less, equal) = ext::compare(a, b)?;
-    Some((less as u16 * C0) | (equal as u16 * C3))
+    Some((less as u32 * C0 as u32) | (equal as u32 * C3 as u32))
 }
 
 #[inline(always)]
-unsafe fn compared<const POPS: u32>(cpu: *mut Cpu, sw: u16, codes: u16) -> u16 {
-    let mut sw = sw & !(C0 | C1 | C2 | C3) | codes;
+unsafe fn compared<const POPS: u32>(cpu: *mut Cpu, sw: u32, codes: u32) -> u32 {
+    let mut sw = sw & !((C0 | C1 | C2 | C3) as u32) | codes;
     for _ in 0..POPS {
         sw = popped::<true>(cpu, sw);
     }
@@ -490,7 +533,7 @@ impl<S: Source, const POPS: u32, A: Address> Usual for FcomM<S, POPS, A> {
         let b = S::load::<A>(op, cpu, tlb)?;
         record_memory::<A>(op, cpu);
         let codes = codes(*st(cpu, sw, 0), b)?;
-        (*cpu).fpu.sw = compared::<POPS>(cpu, again(cpu), codes);
+        (*cpu).fpu.sw = compared::<POPS>(cpu, again(cpu), codes) as u16;
         Some(())
     }
 }
@@ -505,7 +548,7 @@ impl<const POP: bool> Usual for Fcomi<POP> {
         let (a, b) = (*st(cpu, sw, 0), *st(cpu, sw, (*op).s));
         let (less, equal) = ext::compare(a, b)?;
         (*cpu).set_status((less as u64 * flags::CF) | (equal as u64 * flags::ZF));
-        let new = popped::<POP>(cpu, sw) | sw & C1;
+        let new = popped::<POP>(cpu, sw) | sw & C1 as u32;
         finish(op, cpu, new)
     }
 }
