@@ -81,12 +81,10 @@ pub fn both_normal(a: Register, b: Register) -> bool {
     (a.m & b.m) & TOP != 0 && place(a) < LAST && place(b) < LAST
 }
 
-/// `a + b`, if both are normal.
+/// `a + b`, which are [normal](both_normal).
 #[inline(always)]
 pub fn add(a: Register, b: Register) -> Option<Rounded> {
-    if !both_normal(a, b) {
-        return None;
-    }
+    debug_assert!(both_normal(a, b));
     let (ea, eb) = (place(a), place(b));
     if ea >= eb { add_smaller(a, b, ea - eb) } else { add_smaller(b, a, eb - ea) }
 }
@@ -190,12 +188,10 @@ pub fn mul_zero(a: Register, b: Register) -> Option<Rounded> {
     zero.then_some((Register { m: 0, se: (a.se ^ b.se) & SIGN }, 0))
 }
 
-/// `a * b`, if both are normal.
+/// `a * b`, which are [normal](both_normal).
 #[inline(always)]
 pub fn mul(a: Register, b: Register) -> Option<Rounded> {
-    if !both_normal(a, b) {
-        return None;
-    }
+    debug_assert!(both_normal(a, b));
     let sign = (a.se ^ b.se) & SIGN;
     let e = (place(a) + place(b)) as i32 - (ONE - 2);
     let p = a.m as u128 * b.m as u128;
@@ -465,8 +461,12 @@ mod tests {
     fn arithmetic() {
         let (values, mut answers) = (values(), [0; 4]);
         type Usual = fn(Register, Register) -> Option<Rounded>;
-        let ops: [(Op, Usual); 4] =
-            [(Op::Add, sum), (Op::Sub, |a, b| sum(a, negated(b))), (Op::Mul, product), (Op::Div, div)];
+        let ops: [(Op, Usual); 4] = [
+            (Op::Add, sum),
+            (Op::Sub, |a, b| sum(a, negated(b))),
+            (Op::Mul, product),
+            (Op::Div, div),
+        ];
         for (n, (op, f)) in ops.into_iter().enumerate() {
             for (a, b) in values.iter().flat_map(|a| values.iter().map(move |b| (*a, *b))) {
                 let (x, y) = (Num::of_f80(a.value()), Num::of_f80(b.value()));

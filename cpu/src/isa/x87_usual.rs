@@ -44,38 +44,26 @@ unsafe fn ready(cpu: *mut Cpu, needs: u8) -> Option<u32> {
     Some(sw)
 }
 
-/// Where the register is that lies `offset` from ST(0), both times the size of a register.
-#[inline(always)]
-fn place(sw: u32, offset: u8) -> usize {
-    // TOP times 16.
-    (sw >> 7).wrapping_add(offset as u32) as usize & 0x70
-}
-
 /// The offset of the register below ST(0), which a push makes ST(0).
 const BELOW: u8 = 0x70;
 
-/// The register at a [`place`].
-#[inline(always)]
-unsafe fn register(cpu: *mut Cpu, place: usize) -> *mut Register {
-    // The constant comes last, where an instruction of the host's has room for it.
-    cpu.cast::<u8>().add(place).add(offset_of!(Cpu, fpu.r)).cast()
-}
-
-/// The register that lies `offset` from ST(0).
+/// The register that lies `offset` from ST(0), in bytes.
 #[inline(always)]
 unsafe fn st(cpu: *mut Cpu, sw: u32, offset: u8) -> *mut Register {
-    register(cpu, place(sw, offset))
+    // TOP times 16.
+    let place = (sw >> 7).wrapping_add(offset as u32) as usize & 0x70;
+    // The constant comes last, where an instruction of the host's has room for it.
+    cpu.cast::<u8>().add(place).add(offset_of!(Cpu, fpu.r)).cast()
 }
 
 /// What it holds, if it is not empty, for the host to copy whole.
 #[inline(always)]
 unsafe fn full(r: *const Register) -> Option<V> {
-    let v = r.cast::<V>().read_volatile();
     if (*r).se & EMPTY != 0 {
         rare();
         return None;
     }
-    Some(v)
+    Some(r.cast::<V>().read())
 }
 
 /// A status word with TOP moved by `by`, C1 clear.
@@ -180,7 +168,7 @@ impl<W: Word> Source for Int<W> {
     }
 }
 
-/// `a op b`, or for most operations: if both are normal.
+/// `a op b`, which are normal.
 #[inline(always)]
 fn compute<const OP: u8>(a: Register, b: Register) -> Option<Rounded> {
     match OP {
