@@ -26,8 +26,7 @@ use super::x87_usual::{Arith, ArithM, Duplicate, Exchange, Float};
 use crate::dispatch::{Handler, Sem, class, handler, handler_of, linked, pair, uses};
 use crate::mem::{Base, General, Index};
 use crate::op::Op;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 type Mb = Memory<Base>;
@@ -40,7 +39,7 @@ const S: u32 = uses::S;
 const B: u32 = uses::B;
 
 /// An operation on operands of certain classes: the handler that takes any, and the classes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     handler: usize,
     classes: u16,
@@ -104,39 +103,13 @@ static PAIRS: &[Pair] = with_pairs!(pairs);
 /// The tables, for look-up.
 struct Tables {
     /// Handlers for any operands, and what they use.
-    used: HashMap<usize, u32, Hashing>,
-    singles: HashMap<Kind, Handler, Hashing>,
+    used: BTreeMap<usize, u32>,
+    singles: BTreeMap<Kind, Handler>,
     /// The handlers of a pair: with a link by `d`, by `s`, by `b`, and without.
-    pairs: HashMap<(Kind, Kind), [Option<Handler>; LINKS.len()], Hashing>,
+    pairs: BTreeMap<(Kind, Kind), [Option<Handler>; LINKS.len()]>,
 }
 
 const LINKS: [u32; 4] = [D, S, B, NONE];
-
-type Hashing = BuildHasherDefault<Mix>;
-
-/// Hashes a few words that nobody chooses to do harm.
-#[derive(Default)]
-struct Mix(u64);
-
-impl Hasher for Mix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|b| self.write_u64((*b).into()));
-    }
-    fn write_u16(&mut self, v: u16) {
-        self.write_u64(v.into());
-    }
-    fn write_usize(&mut self, v: usize) {
-        self.write_u64(v as u64);
-    }
-    fn write_u64(&mut self, v: u64) {
-        // The multiplier is the golden ratio's; its high bits are the good ones.
-        let v = (self.0 ^ v).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.0 = v ^ v >> 32;
-    }
-}
 
 fn kind((handler, classes): (Handler, u16)) -> Kind {
     Kind { handler: handler as usize, classes }
@@ -148,7 +121,7 @@ fn tables() -> &'static Tables {
         let used = SINGLES.iter().map(|s| (s.general as usize, s.used)).collect();
         let single = |s: &Single| (kind((s.general, s.classes)), s.handler);
         let singles = SINGLES.iter().map(single).collect();
-        let mut pairs = HashMap::<_, [_; LINKS.len()], _>::default();
+        let mut pairs = BTreeMap::<_, [_; LINKS.len()]>::default();
         for p in PAIRS {
             let by_link = pairs.entry((kind(p.first), kind(p.second))).or_default();
             if let Some(k) = LINKS.iter().position(|l| *l == p.link) {
