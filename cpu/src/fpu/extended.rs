@@ -33,8 +33,9 @@ fn place(v: Register) -> u32 {
     (v.se as u32).wrapping_sub(1) & !(SIGN as u32)
 }
 
-/// The end of the exponents, less one, that no rounding and no sum carries out of the range.
-const LAST: u32 = 0x7ffc;
+/// The end of the exponents, less one, that no rounding and no sum carries out of the range. Odd, so that
+/// the compiler compares the very number that is computed with afterwards.
+const LAST: u32 = 0x7ffb;
 
 #[inline(always)]
 fn normal(v: Register) -> bool {
@@ -173,8 +174,8 @@ pub fn negated(v: Register) -> Register {
 
 /// Rounds and packs, if exponent field `e` has room for a carry.
 #[inline(always)]
-fn pack_checked(sign: u64, e: i32, m: u64, rest: u64) -> Option<Rounded> {
-    if (e as u32).wrapping_sub(1) >= LAST {
+fn pack_checked(sign: u64, e: u32, m: u64, rest: u64) -> Option<Rounded> {
+    if e.wrapping_sub(1) >= LAST {
         rare();
         return None;
     }
@@ -193,12 +194,12 @@ pub fn mul_zero(a: Register, b: Register) -> Option<Rounded> {
 pub fn mul(a: Register, b: Register) -> Option<Rounded> {
     debug_assert!(both_normal(a, b));
     let sign = (a.se ^ b.se) & SIGN;
-    let e = (place(a) + place(b)) as i32 - (ONE - 2);
+    let e = (place(a) + place(b)).wrapping_sub(ONE as u32 - 2);
     let p = a.m as u128 * b.m as u128;
     let (m, rest) = ((p >> 64) as u64, p as u64);
     match m & TOP {
         0 => pack_checked(sign, e, m << 1 | rest >> 63, rest << 1),
-        _ => pack_checked(sign, e + 1, m, rest),
+        _ => pack_checked(sign, e.wrapping_add(1), m, rest),
     }
 }
 
@@ -232,7 +233,8 @@ pub fn div(a: Register, b: Register) -> Option<Rounded> {
     let (q, r) = divide((a.m as u128) << (63 + less as u32), b.m);
     let beyond_half = r.cmp(&(b.m - r)) as i64;
     let rest = if r == 0 { 0 } else { TOP.wrapping_add_signed(beyond_half) };
-    pack_checked(sign, exponent(a) - exponent(b) + ONE - less as i32, q, rest)
+    let e = exponent(a) - exponent(b) + ONE - less as i32;
+    pack_checked(sign, e as u32, q, rest)
 }
 
 /// The largest number whose square is not above `n`, which is at least 2^126; and what is left of `n`.
@@ -282,13 +284,17 @@ pub fn compare(a: Register, b: Register) -> Option<(bool, bool)> {
             return None;
         }
     }
-    let (negative, equal) = (a.se & SIGN != 0, a.m == b.m && a.se == b.se);
+    let negative = a.se & SIGN != 0;
     if (a.se ^ b.se) & SIGN != 0 {
         let zeros = a.m | b.m == 0;
         return Some((negative && !zeros, zeros));
     }
-    let less = (exponent(a), a.m) < (exponent(b), b.m);
-    Some((!equal && less != negative, equal))
+    let (ea, eb) = (exponent(a), exponent(b));
+    if ea != eb {
+        return Some(((ea < eb) != negative, false));
+    }
+    let equal = a.m == b.m;
+    Some((!equal && (a.m < b.m) != negative, equal))
 }
 
 /// A number with a significand of its own format, from its bits without it: sign and exponent, moved to
