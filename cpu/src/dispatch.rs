@@ -87,25 +87,38 @@ unsafe fn stop_at(next: *const Op, cpu: *mut Cpu) {
 /// RCX comes second because the second of them is in the host's RCX, where shifts want their counts.
 pub const PINNED: [usize; 3] = [gpr::RDX, gpr::RCX, gpr::RAX];
 
-/// Which registers a handler's operation has, four bits each for `d`, `s`, `b`, `x`.
+/// What a handler knows of its operation's operands: a byte each for `d`, `s`, `b`, `x` (see
+/// [`crate::op::Op`]), which is the operand's own value or one of the classes here, and one for the scale,
+/// 0 where it is not known.
 pub mod class {
     use super::{PINNED, uses};
 
-    /// One that is not pinned.
-    pub const MEMORY: u16 = 4;
+    /// A register that is not pinned.
+    pub const MEMORY: u8 = 0xfe;
     /// Not known.
-    pub const ANY: u16 = 5;
+    pub const ANY: u8 = 0xff;
     /// Nothing known of any.
-    pub const UNKNOWN: u16 = 0x5555;
+    pub const UNKNOWN: u64 = 0xffff_ffff;
 
-    /// The class of the register at `offset` (see [`crate::op::Op`]).
-    pub fn of(offset: u8) -> u16 {
-        let pinned = PINNED.iter().position(|&r| r == offset as usize / 8);
-        match pinned {
-            Some(k) if offset.is_multiple_of(8) => k as u16,
-            Some(_) => ANY,
+    /// The class of the register at `offset`: itself if it is pinned.
+    pub fn of(offset: u8) -> u8 {
+        match pinned(offset) {
             None => MEMORY,
+            Some(_) if offset.is_multiple_of(8) => offset,
+            Some(_) => ANY,
         }
+    }
+
+    /// Which of the pinned registers `offset` lies in.
+    pub const fn pinned(offset: u8) -> Option<usize> {
+        let mut k = 0;
+        while k < PINNED.len() {
+            if PINNED[k] == offset as usize / 8 {
+                return Some(k);
+            }
+            k += 1;
+        }
+        None
     }
 
     /// The two operands of a handler that `used` names, by which it is told from its variants.
@@ -119,17 +132,39 @@ pub mod class {
         [first, second]
     }
 
-    /// The classes of a handler whose operands (see [`operands`]) have classes `a` and `b`.
-    pub const fn code(used: u32, a: u16, b: u16) -> u16 {
+    /// The class with this number in the profile's table: a pinned register, or none.
+    pub const fn numbered(n: u8) -> u8 {
+        if (n as usize) < PINNED.len() { 8 * PINNED[n as usize] as u8 } else { MEMORY }
+    }
+
+    /// What is known where the operands (see [`operands`]) have classes `a` and `b`.
+    pub const fn code(used: u32, a: u8, b: u8) -> u64 {
         let [first, second] = operands(used);
         let mut code = UNKNOWN;
         if used & (uses::D << first) != 0 {
-            code = code & !(0xf << (4 * first)) | a << (4 * first);
+            code = with(code, first, a);
         }
         if second != first && used & (uses::D << second) != 0 {
-            code = code & !(0xf << (4 * second)) | b << (4 * second);
+            code = with(code, second, b);
         }
         code
+    }
+
+    /// What is known where the operands that `used` names are just these, `[d, s, b, x, scale]`.
+    pub const fn exact(used: u32, fields: [u8; 5]) -> u64 {
+        let mut code = UNKNOWN;
+        let mut k = 0;
+        while k < 4 {
+            if used & (uses::D << k) != 0 {
+                code = with(code, k, fields[k as usize]);
+            }
+            k += 1;
+        }
+        if used & uses::X != 0 { code | (fields[4] as u64) << 32 } else { code }
+    }
+
+    const fn with(code: u64, k: u32, class: u8) -> u64 {
+        code & !(0xff << (8 * k)) | (class as u64) << (8 * k)
     }
 }
 
@@ -140,35 +175,42 @@ mod threaded {
 
     /// Runs an operation and all that follow, until one leaves. Behind operation and processor come the
     /// [`PINNED`] registers.
-    pub type Handler = unsafe extern "sysv64" fn(*const Op, *mut Cpu, u64, u64, u64);
+    /// The processor is no other reference's: what is stored to it does not change the operation.
+    pub type Handler = unsafe extern "sysv64" fn(*const Op, &mut Cpu, u64, u64, u64);
 
     /// Goes on at `$op` with pinned registers `$pins`.
     macro_rules! go {
         ($op:expr, $cpu:expr, $pins:expr) => {{
             let (op, pins) = ($op, $pins);
-            return ((*op).f)(op, $cpu, pins[0], pins[1], pins[2]);
+            return ((*op).f)(op, &mut *$cpu, pins[0], pins[1], pins[2]);
         }};
     }
 
-    /// Tells the compiler that a register is at `offset`, and what it holds, if its class says so.
+    /// Tells the compiler that a register is at `offset`, and what it holds, as far as its class says so.
     #[inline(always)]
-    unsafe fn operand(class: u16, offset: u8, cpu: *mut Cpu, pins: [u64; 3]) {
+    unsafe fn operand(class: u64, offset: u8, cpu: *mut Cpu, pins: [u64; 3]) {
+        let class = class as u8;
         if class < class::MEMORY {
-            let k = class as usize;
             // SAFETY: whoever chose this handler has compared them.
-            assert_unchecked(offset == 8 * PINNED[k] as u8);
-            // SAFETY: pinned registers are written through.
-            assert_unchecked((*cpu).regs[PINNED[k]] == pins[k]);
+            assert_unchecked(offset == class);
+            if let Some(k) = class::pinned(class) {
+                // SAFETY: pinned registers are written through.
+                assert_unchecked((*cpu).regs[PINNED[k]] == pins[k]);
+            }
         }
     }
 
     /// Tells the compiler where the registers that `S` reads are, so that it reads no memory for them.
     #[inline(always)]
-    unsafe fn believe<S: Sem, const C: u16>(op: *const Op, cpu: *mut Cpu, pins: [u64; 3]) {
-        operand(C & 15, (*op).d, cpu, pins);
-        operand(C >> 4 & 15, (*op).s, cpu, pins);
-        operand(C >> 8 & 15, (*op).b, cpu, pins);
-        operand(C >> 12, (*op).x, cpu, pins);
+    unsafe fn believe<S: Sem, const C: u64>(op: *const Op, cpu: *mut Cpu, pins: [u64; 3]) {
+        operand(C, (*op).d, cpu, pins);
+        operand(C >> 8, (*op).s, cpu, pins);
+        operand(C >> 16, (*op).b, cpu, pins);
+        operand(C >> 24, (*op).x, cpu, pins);
+        if C >> 32 != 0 {
+            // SAFETY: as in `operand`.
+            assert_unchecked((*op).sc == (C >> 32) as u8);
+        }
         fixed::<S>(0, cpu, pins);
         fixed::<S>(1, cpu, pins);
         fixed::<S>(2, cpu, pins);
@@ -184,13 +226,14 @@ mod threaded {
 
     /// Pinned register `k` behind `S`.
     #[inline(always)]
-    unsafe fn pin<S: Sem, const C: u16>(k: usize, cpu: *mut Cpu, pins: [u64; 3]) -> u64 {
-        let d = C & 15;
+    unsafe fn pin<S: Sem, const C: u64>(k: usize, cpu: *mut Cpu, pins: [u64; 3]) -> u64 {
+        let d = C as u8;
+        let within = d == class::ANY || d as usize / 8 == PINNED[k] && !d.is_multiple_of(8);
         let now = (*cpu).regs[PINNED[k]];
         let sets_d = S::SETS & uses::D != 0;
-        if S::SETS & uses::ANY != 0 || sets_d && d == class::ANY || S::SETS >> PINNED[k] & 1 != 0 {
+        if S::SETS & uses::ANY != 0 || sets_d && within || S::SETS >> PINNED[k] & 1 != 0 {
             now
-        } else if !sets_d || d != k as u16 {
+        } else if !sets_d || d != 8 * PINNED[k] as u8 {
             pins[k]
         } else if S::BITS >= 32 {
             now
@@ -206,7 +249,7 @@ mod threaded {
     }
 
     #[inline(always)]
-    unsafe fn behind<S: Sem, const C: u16>(cpu: *mut Cpu, pins: [u64; 3]) -> [u64; 3] {
+    unsafe fn behind<S: Sem, const C: u64>(cpu: *mut Cpu, pins: [u64; 3]) -> [u64; 3] {
         [pin::<S, C>(0, cpu, pins), pin::<S, C>(1, cpu, pins), pin::<S, C>(2, cpu, pins)]
     }
 
@@ -223,13 +266,14 @@ mod threaded {
         left >= 0
     }
 
-    pub(super) unsafe extern "sysv64" fn hot<S: Sem, const C: u16>(
+    pub(super) unsafe extern "sysv64" fn hot<S: Sem, const C: u64>(
         op: *const Op,
-        cpu: *mut Cpu,
+        cpu: &mut Cpu,
         a: u64,
         b: u64,
         c: u64,
     ) {
+        let cpu: *mut Cpu = cpu;
         if S::FRAMED {
             let next = framed::<S>(op, cpu);
             if next.is_null() {
@@ -245,9 +289,9 @@ mod threaded {
                 if charge(op, cpu) {
                     go!(link, cpu, behind::<S, C>(cpu, pins));
                 }
-                late(link, cpu, a, b, c)
+                late(link, &mut *cpu, a, b, c)
             }
-            Flow::Slow => cold::<S>(op, cpu, a, b, c),
+            Flow::Slow => cold::<S>(op, &mut *cpu, a, b, c),
             Flow::Exit => (*cpu).left -= (*op).n as i64,
         }
     }
@@ -257,16 +301,17 @@ mod threaded {
     pub(super) unsafe extern "sysv64" fn pair<
         A: Sem,
         B: Sem,
-        const CA: u16,
-        const CB: u16,
+        const CA: u64,
+        const CB: u64,
         const LINK: u32,
     >(
         op: *const Op,
-        cpu: *mut Cpu,
+        cpu: &mut Cpu,
         a: u64,
         b: u64,
         c: u64,
     ) {
+        let cpu: *mut Cpu = cpu;
         let pins = [a, b, c];
         believe::<A, CA>(op, cpu, pins);
         if LINK != 0 {
@@ -280,9 +325,9 @@ mod threaded {
                 if charge(op, cpu) {
                     go!(link, cpu, behind::<A, CA>(cpu, pins));
                 }
-                return late(link, cpu, a, b, c);
+                return late(link, &mut *cpu, a, b, c);
             }
-            _ => return cold::<A>(op, cpu, a, b, c),
+            _ => return cold::<A>(op, &mut *cpu, a, b, c),
         }
         let pins = behind::<A, CA>(cpu, pins);
         let op = op.add(1);
@@ -293,15 +338,62 @@ mod threaded {
                 if charge(op, cpu) {
                     go!(link, cpu, behind::<B, CB>(cpu, pins));
                 }
-                late(link, cpu, a, b, c)
+                late(link, &mut *cpu, a, b, c)
             }
-            _ => cold::<B>(op, cpu, a, b, c),
+            _ => cold::<B>(op, &mut *cpu, a, b, c),
         }
     }
 
+    /// Several operations in a row with one hand-over.
+    macro_rules! in_a_row {
+        ($name:ident: $($S:ident $C:ident)+, $L:ident $LC:ident) => {
+            pub(super) unsafe extern "sysv64" fn $name<
+                $($S: Sem,)+ $L: Sem, $(const $C: u64,)+ const $LC: u64,
+            >(
+                op: *const Op,
+                cpu: &mut Cpu,
+                a: u64,
+                b: u64,
+                c: u64,
+            ) {
+                let cpu: *mut Cpu = cpu;
+                let pins = [a, b, c];
+                $(
+                    believe::<$S, $C>(op, cpu, pins);
+                    match $S::run::<FastMem>(op, cpu, (*cpu).tlb) {
+                        Flow::Next(_) => {}
+                        Flow::Taken(link) => {
+                            if charge(op, cpu) {
+                                go!(link, cpu, behind::<$S, $C>(cpu, pins));
+                            }
+                            return late(link, &mut *cpu, a, b, c);
+                        }
+                        _ => return cold::<$S>(op, &mut *cpu, a, b, c),
+                    }
+                    let pins = behind::<$S, $C>(cpu, pins);
+                    let op = op.add(1);
+                )+
+                believe::<$L, $LC>(op, cpu, pins);
+                match $L::run::<FastMem>(op, cpu, (*cpu).tlb) {
+                    Flow::Next(k) => go!(op.add(k), cpu, behind::<$L, $LC>(cpu, pins)),
+                    Flow::Taken(link) => {
+                        if charge(op, cpu) {
+                            go!(link, cpu, behind::<$L, $LC>(cpu, pins));
+                        }
+                        late(link, &mut *cpu, a, b, c)
+                    }
+                    _ => cold::<$L>(op, &mut *cpu, a, b, c),
+                }
+            }
+        };
+    }
+    in_a_row!(two: A CA, B CB);
+    in_a_row!(three: A CA B CB, D CD);
+    in_a_row!(four: A CA B CB D CD, E CE);
+
     #[cold]
     #[inline(never)]
-    unsafe extern "sysv64" fn late(link: *const Op, cpu: *mut Cpu, _: u64, _: u64, _: u64) {
+    unsafe extern "sysv64" fn late(link: *const Op, cpu: &mut Cpu, _: u64, _: u64, _: u64) {
         stop_at(link, cpu);
     }
 
@@ -309,7 +401,7 @@ mod threaded {
     /// takes cannot stand in the way of the tail call.
     #[cold]
     #[inline(never)]
-    unsafe extern "sysv64" fn cold<S: Sem>(op: *const Op, cpu: *mut Cpu, _: u64, _: u64, _: u64) {
+    unsafe extern "sysv64" fn cold<S: Sem>(op: *const Op, cpu: &mut Cpu, _: u64, _: u64, _: u64) {
         let next = step::<S>(op, cpu);
         if next.is_null() {
             return;
@@ -338,7 +430,7 @@ mod threaded {
     /// As [`Sem::run`].
     pub unsafe fn run(op: *const Op, cpu: *mut Cpu) {
         let pins = reloaded(cpu);
-        ((*op).f)(op, cpu, pins[0], pins[1], pins[2])
+        ((*op).f)(op, &mut *cpu, pins[0], pins[1], pins[2])
     }
 }
 
@@ -426,7 +518,7 @@ pub const fn handler<S: Sem>() -> Handler {
 }
 
 /// The handler that does `S` on operands of the classes `C`, see [`class`].
-pub const fn handler_of<S: Sem, const C: u16>() -> Handler {
+pub const fn handler_of<S: Sem, const C: u64>() -> Handler {
     #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
     return threaded::hot::<S, C>;
     #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
@@ -448,12 +540,36 @@ pub fn linked(op: &Op, link: u32) -> u8 {
 /// stops between them goes on with `B`'s own handler. Neither is framed, and `A` is followed by no link.
 /// Where dispatch is a loop it is `A`'s own handler. `LINK` says which register of `B`'s operation is
 /// `A`'s `d`, if that is made use of.
-pub const fn pair<A: Sem, B: Sem, const CA: u16, const CB: u16, const LINK: u32>() -> Handler {
+pub const fn pair<A: Sem, B: Sem, const CA: u64, const CB: u64, const LINK: u32>() -> Handler {
     #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
     return threaded::pair::<A, B, CA, CB, LINK>;
     #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
     looped::hot::<A>
 }
+
+macro_rules! row {
+    ($(#[$doc:meta])* $name:ident, $first:ident: $($S:ident $C:ident)+) => {
+        $(#[$doc])*
+        pub const fn $name<$($S: Sem,)+ $(const $C: u64,)+>() -> Handler {
+            #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
+            return threaded::$name::<$($S,)+ $($C,)+>;
+            #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
+            looped::hot::<$first>
+        }
+    };
+}
+row!(
+    /// As [`pair`], of operations whose operands are known.
+    two, A: A CA B CB
+);
+row!(
+    /// As [`two`], of three.
+    three, A: A CA B CB D CD
+);
+row!(
+    /// As [`two`], of four.
+    four, A: A CA B CB D CD E CE
+);
 
 /// A plain operation (see [`crate::plain`]): calls the function in its side data. Always in the cold
 /// twin, so that the function finds `cpu.op` and `cpu.ic` set. `END` operations leave the block: RIP is

@@ -268,7 +268,7 @@ impl Address for Base {
 }
 
 impl Address for Index {
-    const READS: u32 = uses::X;
+    const READS: u32 = uses::B | uses::X;
 
     #[inline(always)]
     unsafe fn offset(op: &Op, cpu: *mut Cpu) -> u64 {

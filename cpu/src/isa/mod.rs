@@ -23,6 +23,7 @@ pub mod misc;
 pub mod mmx;
 pub mod moves;
 pub mod profile;
+mod profile_rows;
 mod profile_table;
 pub mod rm;
 pub mod segmented;
