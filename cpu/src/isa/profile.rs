@@ -6,7 +6,10 @@
 //! need not wait. The other is the indirect jump from one handler to the next: a processor remembers the
 //! targets of some thousand of them, and a kernel at work has more. A pair has one less, and every variant
 //! is a place of its own to jump from. There are too many combinations to have them all, so a profile says
-//! which: `profile_table.rs`.
+//! which. Rows of up to four operations with these very operands come first (`profile_rows.rs`): the compiler
+//! then knows every place in the processor's state and keeps what one operation leaves to the next in the
+//! host's registers. What is in no row has the pairs and the variants by classes of operands
+//! (`profile_table.rs`).
 
 use super::alu::{RegRm, RmImm, RmReg, op::*};
 use super::bits::{Bswap, Cmov, Set};
@@ -24,7 +27,9 @@ use super::usual::Fast;
 use super::vector::{Binary, BinaryFp, Full, Narrow, StoreFull, StoreNarrow, Xmm};
 use super::x87;
 use super::x87_usual::{Arith, ArithM, Duplicate, Exchange, Float};
-use crate::dispatch::{Handler, Sem, class, four, handler, handler_of, linked, pair, three, two, uses};
+use crate::dispatch::{
+    Handler, Sem, class, four, handler, handler_of, linked, pair, three, two, uses,
+};
 use crate::mem::{Base, General, Index};
 use crate::op::Op;
 use std::collections::BTreeMap;
@@ -112,6 +117,7 @@ macro_rules! exact {
 }
 
 /// What an operand is in the table of rows: a register by its place in [`crate::Cpu`].
+#[allow(dead_code, reason = "which of them the table has, the profile says")]
 mod field {
     use crate::op::slot;
 
@@ -155,8 +161,12 @@ macro_rules! rows {
 }
 
 macro_rules! row {
-    ($a:ty, $c:block) => { handler_of::<$a, $c>() };
-    ($a:ty, $ca:block; $b:ty, $cb:block) => { two::<$a, $b, $ca, $cb>() };
+    ($a:ty, $c:block) => {
+        handler_of::<$a, $c>()
+    };
+    ($a:ty, $ca:block; $b:ty, $cb:block) => {
+        two::<$a, $b, $ca, $cb>()
+    };
     ($a:ty, $ca:block; $b:ty, $cb:block; $d:ty, $cd:block) => {
         three::<$a, $b, $d, $ca, $cb, $cd>()
     };
