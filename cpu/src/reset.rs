@@ -24,7 +24,6 @@ impl Cpu {
             cc_op: flags::class::BITS * 4,
             leave: false,
             mode: CodeMode::Bits16,
-            unusual: u8::MAX,
             vgen: 0,
             vgen_mix: 0,
             io: false,

@@ -234,8 +234,6 @@ pub struct Cpu {
     pub leave: bool,
     /// Mode that blocks are decoded for.
     pub mode: CodeMode,
-    /// What keeps floating-point instructions from taking their usual way, see [`crate::fpu::unusual`].
-    pub unusual: u8,
     /// `vbase` mixed with the generation of the address space: the key of cross-page links and `jumps`.
     pub vgen: u64,
     /// The generation of the current address space and privilege, with the mode, in the bits of `vgen`

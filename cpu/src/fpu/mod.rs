@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`soft`] (exact arithmetic on any binary format), [`simd`] (SSE's rules on top),
 //! [`host`] and `integers` (what the host may do instead),
-//! [`x87`] (the register stack), [`extended`] (its usual arithmetic), [`transcendental`].
+//! [`status`] (the status word), [`x87`] (the register stack), [`extended`] (its usual arithmetic), [`transcendental`].
 //! The instructions are in [`crate::isa`].
 
 pub mod extended;
@@ -11,6 +11,7 @@ pub mod host;
 pub mod integers;
 pub mod simd;
 pub mod soft;
+pub mod status;
 pub mod transcendental;
 pub mod x87;
 
@@ -18,6 +19,7 @@ use crate::control::{CR0_EM, CR0_TS};
 use crate::state::Cpu;
 use crate::trap::{Trap, vector};
 use serde::{Deserialize, Serialize};
+use status::StatusWord;
 
 /// CR4.OSFXSR.
 pub const CR4_OSFXSR: u64 = 1 << 9;
@@ -65,25 +67,33 @@ pub struct F80 {
 pub struct Register {
     /// As in [`F80`].
     pub m: u64,
-    /// As in [`F80`], and [`EMPTY`].
+    /// The exponent field of [`F80`], [`EMPTY`], [`ODD`], [`SIGN`].
     pub se: u64,
 }
 
-/// The register is empty: above all that [`Register::se`] has of the value, so that a look at the exponent
-/// finds it too.
+/// The register is empty.
 pub const EMPTY: u64 = 1 << 16;
+/// The value is no normal number.
+pub const ODD: u64 = 1 << 17;
+/// The sign. Products and quotients get theirs with the exponents' sum and difference.
+pub const SIGN: u64 = 1 << 31;
+/// The bits of the exponent field.
+pub const EXPONENT: u64 = 0x7fff;
 
 impl Register {
     /// A register that is not empty.
     #[inline(always)]
-    pub fn full(v: F80) -> Register {
-        Register { m: v.m, se: v.se as u64 }
+    pub const fn full(v: F80) -> Register {
+        let e = v.se as u64 & EXPONENT;
+        let normal = v.m >> 63 != 0 && e != 0 && e != EXPONENT;
+        let odd = if normal { 0 } else { ODD };
+        Register { m: v.m, se: e | odd | (v.se as u64 & 0x8000) << 16 }
     }
 
     /// What it holds, also if it is empty.
     #[inline(always)]
     pub fn value(self) -> F80 {
-        F80 { m: self.m, se: self.se as u16 }
+        F80 { m: self.m, se: (self.se & EXPONENT | self.se >> 16 & 0x8000) as u16 }
     }
 
     /// Whether it is empty.
@@ -93,7 +103,7 @@ impl Register {
     }
 }
 
-/// What keeps the usual case from being usual, in [`Cpu::unusual`].
+/// What keeps the usual case from being usual, see [`status`].
 pub mod unusual {
     /// SSE instructions may not run.
     pub const SSE: u8 = 1;
@@ -122,7 +132,7 @@ pub struct Fpu {
     /// x87 control word.
     pub cw: u16,
     /// x87 status word, with TOP.
-    pub sw: u16,
+    pub sw: StatusWord,
     /// Last opcode, 11 bits.
     pub fop: u16,
     /// Last instruction pointer.
@@ -140,7 +150,7 @@ impl Default for Fpu {
             mxcsr: MXCSR_RESET,
             r: [Register::default(); 8],
             cw: 0x40,
-            sw: 0,
+            sw: StatusWord::ZERO,
             fop: 0,
             fip: 0,
             fdp: 0,
@@ -167,7 +177,7 @@ impl From<Fpu> for Saved {
     fn from(f: Fpu) -> Saved {
         let (r, tags) = (f.r.map(Register::value), f.tags());
         let Fpu { xmm, upper, mxcsr, cw, sw, fop, fip, fdp, .. } = f;
-        Saved { xmm, upper, mxcsr, r, cw, sw, tags, fop, fip, fdp }
+        Saved { xmm, upper, mxcsr, r, cw, sw: sw.get(), tags, fop, fip, fdp }
     }
 }
 
@@ -175,7 +185,7 @@ impl From<Saved> for Fpu {
     fn from(s: Saved) -> Fpu {
         let Saved { xmm, upper, mxcsr, r, cw, sw, tags, fop, fip, fdp } = s;
         let r = r.map(Register::full);
-        let mut f = Fpu { xmm, upper, mxcsr, r, cw, sw, fop, fip, fdp };
+        let mut f = Fpu { xmm, upper, mxcsr, r, cw, sw: sw.into(), fop, fip, fdp };
         f.set_tags(tags);
         f
     }
@@ -197,7 +207,9 @@ impl Fpu {
     /// Sets the value of register `n` of R0 to R7; empty or not, it stays so.
     pub fn set_value(&mut self, n: usize, v: F80) {
         let r = &mut self.r[n & 7];
-        *r = Register { m: v.m, se: r.se & EMPTY | v.se as u64 };
+        let empty = r.se & EMPTY;
+        *r = Register::full(v);
+        r.se |= empty;
     }
 
     /// Sets all x87 registers to zero.
@@ -219,16 +231,16 @@ impl Cpu {
             | bit(f.cw >> 8 & 3 != 3, unusual::PRECISION)
     }
 
-    /// Brings [`Cpu::unusual`] up to date after changes to CR0, CR4, MXCSR or the control word.
+    /// Brings [`unusual`] up to date after changes to CR0, CR4, MXCSR or the control word.
     pub fn update_unusual(&mut self) {
-        self.unusual = self.seen_unusual();
+        self.fpu.sw.set_unusual(self.seen_unusual());
     }
 
     /// Whether nothing among `which` is unusual.
     #[inline(always)]
     pub fn usual(&self, which: u8) -> bool {
-        debug_assert_eq!(self.unusual, self.seen_unusual());
-        self.unusual & which == 0
+        debug_assert_eq!(self.fpu.sw.unusual(), self.seen_unusual());
+        self.fpu.sw.unusual() & which == 0
     }
 
     /// #UD or #NM, if SSE instructions may not run. SDM vol. 2, "Exceptions Type" of each.

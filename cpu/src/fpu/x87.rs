@@ -30,19 +30,20 @@ pub const INDEFINITE: F80 = F80 { m: 3 << 62, se: 0xffff };
 impl Fpu {
     /// The initial state of the x87: FNINIT, and XRSTOR without the component.
     pub fn init_x87(&mut self) {
-        (self.cw, self.sw) = (0x37f, 0);
+        self.cw = 0x37f;
+        self.sw.set(0);
         self.set_tags(0);
         (self.fop, self.fip, self.fdp) = (0, 0, 0);
     }
 
     /// TOP.
     pub fn top(&self) -> usize {
-        self.sw as usize >> 11 & 7
+        self.sw.top as usize / 16
     }
 
     /// Sets TOP.
     pub fn set_top(&mut self, top: usize) {
-        self.sw = self.sw & !(7 << 11) | (top as u16 & 7) << 11;
+        self.sw.top = (top as u32 & 7) * 16;
     }
 
     fn index(&self, n: usize) -> usize {
@@ -113,12 +114,12 @@ impl Fpu {
 
     /// Sets or clears a bit of the status word.
     pub fn set_sw(&mut self, bit: u16, on: bool) {
-        self.sw = self.sw & !bit | if on { bit } else { 0 };
+        self.sw.replace(bit, if on { bit } else { 0 });
     }
 
     /// Error summary and busy follow from flags and masks.
     pub fn summarize(&mut self) {
-        let pending = self.sw & !self.cw & ALL as u16 != 0;
+        let pending = self.sw.get() & !self.cw & ALL as u16 != 0;
         self.set_sw(ES | BUSY, pending);
     }
 
@@ -127,7 +128,7 @@ impl Fpu {
     pub fn report(&mut self, e: &Env) -> bool {
         let early = e.flags & e.unmasked & (I | D | Z) != 0;
         let seen = if early { e.flags & (I | D | Z) } else { e.flags };
-        self.sw |= seen as u16;
+        self.sw.replace(0, seen as u16);
         self.set_sw(C1, !early && e.flags & (P | O | U) != 0 && e.up);
         self.summarize();
         !early
@@ -135,7 +136,7 @@ impl Fpu {
 
     /// Notes a stack fault. Whether its masked response is wanted.
     pub fn stack_fault(&mut self, overflow: bool) -> bool {
-        self.sw |= I as u16 | SF;
+        self.sw.replace(0, I as u16 | SF);
         self.set_sw(C1, overflow);
         self.summarize();
         self.cw & I as u16 != 0
@@ -177,7 +178,7 @@ impl Cpu {
     /// #MF for an unmasked exception of an earlier instruction.
     /// DEPARTURE: with CR0.NE clear nothing happens, as if IGNNE# were asserted; FERR# goes nowhere.
     pub fn x87_pending(&self) -> Result<(), Trap> {
-        if self.fpu.sw & ES != 0 && self.sys.cr0 & CR0_NE != 0 {
+        if self.fpu.sw.get() & ES != 0 && self.sys.cr0 & CR0_NE != 0 {
             return Err(Trap::fault(vector::MF));
         }
         Ok(())

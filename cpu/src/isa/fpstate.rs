@@ -56,7 +56,7 @@ fn get32(area: &[u8], at: usize) -> u32 {
 
 fn save_x87(f: &Fpu, area: &mut [u8], form: Form64) {
     put(area, 0, &f.cw.to_le_bytes());
-    put(area, 2, &f.sw.to_le_bytes());
+    put(area, 2, &f.sw.get().to_le_bytes());
     put(area, 4, &[f.tags(), 0]);
     put(area, 6, &f.fop.to_le_bytes());
     // Selectors are zero: CPUID says that they are deprecated (leaf 7, EBX bit 13).

@@ -41,6 +41,7 @@ pub mod usual;
 pub mod vector;
 mod vme;
 pub mod x87;
+pub mod x87_compare;
 pub mod x87_control;
 pub mod x87_functions;
 pub mod x87_usual;

@@ -2,6 +2,7 @@
 
 use super::sse_moves::number;
 use super::usual::{memory, registers};
+use super::x87_compare::{Fcom, FcomM, Fcomi};
 use super::x87_usual::*;
 use super::{Form, Make, forms};
 use crate::flags;
@@ -341,7 +342,7 @@ fn comparison(f: &mut Fpu, b: Option<Num>, signaling: bool) -> (u16, bool) {
 
 fn fcom(f: &mut Fpu, b: Option<Num>, signaling: bool, pops: u32) {
     let (codes, done) = comparison(f, b, signaling);
-    f.sw = f.sw & !(C0 | C2 | C3) | codes;
+    f.sw.replace(C0 | C2 | C3, codes);
     (0..if done { pops } else { 0 }).for_each(|_| f.pop());
 }
 
@@ -368,10 +369,10 @@ fn fcom_reg<const SIGNALING: bool, const POPS: u32>(cpu: &mut Cpu, i: &Instructi
 fn fcomi<const SIGNALING: bool, const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
     let b = other(cpu, i);
-    let (c1, fault) = (cpu.fpu.sw & C1, b.is_none() || cpu.fpu.empty(0));
+    let (c1, fault) = (cpu.fpu.sw.get() & C1, b.is_none() || cpu.fpu.empty(0));
     let (codes, done) = comparison(&mut cpu.fpu, b, SIGNALING);
     // Silicon leaves C1 alone, but for a stack fault.
-    cpu.fpu.sw |= if fault { 0 } else { c1 };
+    cpu.fpu.sw.replace(0, if fault { 0 } else { c1 });
     let bit = |c, f| if codes & c != 0 { f } else { 0 };
     cpu.set_status(bit(C0, flags::CF) | bit(C2, flags::PF) | bit(C3, flags::ZF));
     if POP && done {
@@ -399,7 +400,7 @@ fn fxam(cpu: &mut Cpu, i: &Instruction) -> Done {
         Kind::Finite if n.denormal => C3 | C2,
         Kind::Finite => C2,
     };
-    f.sw = f.sw & !(C0 | C1 | C2 | C3) | codes | if n.sign { C1 } else { 0 };
+    f.sw.replace(C0 | C1 | C2 | C3, codes | if n.sign { C1 } else { 0 });
     Ok(())
 }
 

@@ -29,7 +29,7 @@ fn fninit(cpu: &mut Cpu, _: &Instruction) -> Done {
 
 fn fnclex(cpu: &mut Cpu, _: &Instruction) -> Done {
     cpu.x87_check_nowait()?;
-    cpu.fpu.sw &= 0x7f00;
+    cpu.fpu.sw.replace(!0x7f00, 0);
     Ok(())
 }
 
@@ -46,7 +46,7 @@ impl Fpu {
 
     /// Sets the status word; the summary follows from it.
     pub fn set_status_word(&mut self, v: u16) {
-        self.sw = v;
+        self.sw.set(v);
         self.summarize();
     }
 
@@ -85,7 +85,7 @@ fn fnstcw(cpu: &mut Cpu, i: &Instruction) -> Done {
 
 fn fnstsw(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check_nowait()?;
-    let v = cpu.fpu.sw;
+    let v = cpu.fpu.sw.get();
     cpu.write(i, 0, v)
 }
 
@@ -116,7 +116,7 @@ impl Layout {
             (false, _) => (op << 16, 0xffff_0000),
         };
         let cut = |v: u32| if self.real && self.word == 4 { v & 0xffff } else { v };
-        [one(f.cw), one(f.sw), one(f.tag_word()), cut(ip), cs, cut(dp), ds]
+        [one(f.cw), one(f.sw.get()), one(f.tag_word()), cut(ip), cs, cut(dp), ds]
     }
 
     fn unpack(&self, f: &mut Fpu, w: [u32; 7]) {

@@ -150,7 +150,7 @@ fn remainder<const NEAR: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
         n.map_or(Num::zero(a.sign), |w| e.round(&X80, w))
     })?;
     if let (true, Some(codes)) = (written, codes) {
-        cpu.fpu.sw = cpu.fpu.sw & !(C0 | C3) | codes;
+        cpu.fpu.sw.replace(C0 | C3, codes);
     }
     Ok(())
 }

@@ -9,12 +9,11 @@
 use super::usual::{Usual, WithMemory};
 use super::x87::{ADD, DIV, DIVR, MUL, SUB};
 use crate::dispatch::uses;
-use crate::flags;
 use crate::fpu::extended::{self as ext, Rounded};
 use crate::fpu::host::V;
 use crate::fpu::unusual::{PRECISION, ROUNDING, X87};
-use crate::fpu::x87::{C0, C1, C2, C3, ES};
-use crate::fpu::{EMPTY, Register, flag};
+use crate::fpu::x87::ES;
+use crate::fpu::{EMPTY, F80, Register, SIGN, flag};
 use crate::mem::{Address, FastMem, Mem, rare};
 use crate::op::Op;
 use crate::state::Cpu;
@@ -23,37 +22,49 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 use std::mem::offset_of;
 
-/// Where TOP stands in the status word.
-const TOP: u32 = 11;
 /// What arithmetic needs.
 const ARITHMETIC: u8 = X87 | ROUNDING | PRECISION;
+/// Arithmetic says that it changes the pinned registers: to load them again is cheaper than to save others.
+const SCRATCH: u32 = uses::RAX | uses::RCX | 1 << crate::state::gpr::RDX;
 
-/// The status word, if the instruction may run, and is usual in what it needs (see
-/// [`crate::fpu::unusual`]).
+/// Whether the instruction may run, and is usual in what it needs (see [`crate::fpu::unusual`]).
 #[inline(always)]
-unsafe fn ready(cpu: *mut Cpu, needs: u8) -> Option<u32> {
-    if !(*cpu).usual(needs) {
+pub(super) unsafe fn ready(cpu: *mut Cpu, needs: u8) -> Option<()> {
+    debug_assert_eq!((*cpu).usual(needs), (*cpu).fpu.sw.unusual() & needs == 0);
+    if (*cpu).fpu.sw.bits & (ES as u32 | (needs as u32) << 16) != 0 {
         rare();
         return None;
     }
-    let sw = (*cpu).fpu.sw as u32;
-    if sw & ES as u32 != 0 {
-        rare();
-        return None;
-    }
-    Some(sw)
+    Some(())
 }
 
-/// The offset of the register below ST(0), which a push makes ST(0).
-const BELOW: u8 = 0x70;
+/// How far in bytes from the first register ST(0) is.
+#[inline(always)]
+pub(super) unsafe fn top(cpu: *mut Cpu) -> u32 {
+    (*cpu).fpu.sw.top
+}
+
+/// [`top`] moved by `offset`, of 16 bytes each.
+#[inline(always)]
+fn moved(top: u32, offset: u32) -> u32 {
+    top.wrapping_add(offset) & 0x70
+}
+
+/// [`top`] after a push, and after a pop.
+const PUSHED: u32 = 0x70;
+const POPPED: u32 = 0x10;
+
+/// The register at `place`, of [`top`] or [`moved`].
+#[inline(always)]
+pub(super) unsafe fn at(cpu: *mut Cpu, place: u32) -> *mut Register {
+    // The constant comes last, where an instruction of the host's has room for it.
+    cpu.cast::<u8>().add(place as usize).add(offset_of!(Cpu, fpu.r)).cast()
+}
 
 /// The register that lies `offset` from ST(0), in bytes.
 #[inline(always)]
-unsafe fn st(cpu: *mut Cpu, sw: u32, offset: u8) -> *mut Register {
-    // TOP times 16.
-    let place = (sw >> 7).wrapping_add(offset as u32) as usize & 0x70;
-    // The constant comes last, where an instruction of the host's has room for it.
-    cpu.cast::<u8>().add(place).add(offset_of!(Cpu, fpu.r)).cast()
+pub(super) unsafe fn st(cpu: *mut Cpu, offset: u8) -> *mut Register {
+    at(cpu, moved(top(cpu), offset as u32))
 }
 
 /// What it holds, if it is not empty, for the host to copy whole.
@@ -66,59 +77,58 @@ unsafe fn full(r: *const Register) -> Option<V> {
     Some(r.cast::<V>().read())
 }
 
-/// A status word with TOP moved by `by`, C1 clear.
+/// Pops if `POP`.
 #[inline(always)]
-fn moved(sw: u32, by: u32) -> u32 {
-    sw & !(7 << TOP | C1 as u32) | sw.wrapping_add(by << TOP) & 7 << TOP
-}
-
-/// The status word, read once more: kept, it would take a register of the host's that arithmetic needs.
-#[inline(always)]
-unsafe fn again(cpu: *mut Cpu) -> u32 {
-    (&raw const (*cpu).fpu.sw).read_volatile() as u32
-}
-
-/// Pops if `POP`: the new status word, C1 clear.
-#[inline(always)]
-unsafe fn popped<const POP: bool>(cpu: *mut Cpu, sw: u32) -> u32 {
+pub(super) unsafe fn pop<const POP: bool>(cpu: *mut Cpu) {
     if POP {
-        (*st(cpu, sw, 0)).se |= EMPTY;
-        return moved(sw, 1);
+        let top = top(cpu);
+        (*at(cpu, top)).se |= EMPTY;
+        (*cpu).fpu.sw.top = moved(top, POPPED);
     }
-    sw & !(C1 as u32)
+}
+
+/// Notes what a rounding found.
+#[inline(always)]
+unsafe fn note<T>(cpu: *mut Cpu, found: &Rounded<T>) {
+    (*cpu).fpu.sw.inexact |= found.inexact;
+    (*cpu).fpu.sw.cut = found.cut;
 }
 
 /// Notes which instruction was the last.
 #[inline(always)]
-unsafe fn record(op: *const Op, cpu: *mut Cpu) {
+pub(super) unsafe fn record(op: *const Op, cpu: *mut Cpu) {
     // In flat modes the segment's base is 0.
     (*cpu).fpu.fip = (*cpu).vbase.wrapping_add((*op).po as u64);
 }
 
 /// As [`record`], of an instruction with a memory operand.
 #[inline(always)]
-unsafe fn record_memory<A: Address>(op: *const Op, cpu: *mut Cpu) {
+pub(super) unsafe fn record_memory<A: Address>(op: *const Op, cpu: *mut Cpu) {
     (*cpu).fpu.fdp = A::offset(&*op, cpu);
     record(op, cpu);
 }
 
-/// Finishes: the status word, and the instruction that has set it.
+/// Finishes what rounds nothing: C1, and the last instruction.
 #[inline(always)]
-unsafe fn finish(op: *const Op, cpu: *mut Cpu, sw: u32) -> Option<()> {
-    (*cpu).fpu.sw = sw as u16;
+unsafe fn finish(op: *const Op, cpu: *mut Cpu) -> Option<()> {
+    (*cpu).fpu.sw.cut = 0;
     record(op, cpu);
     Some(())
 }
 
-/// Where a push goes, if there is room.
+/// Pushes what `value` finds, if there is room.
 #[inline(always)]
-unsafe fn room(cpu: *mut Cpu, sw: u32) -> Option<*mut Register> {
-    let r = st(cpu, sw, BELOW);
+unsafe fn push<T>(cpu: *mut Cpu, value: impl FnOnce() -> Option<T>) -> Option<()> {
+    let top = moved(top(cpu), PUSHED);
+    let r = at(cpu, top);
     if (*r).se & EMPTY == 0 {
         rare();
         return None;
     }
-    Some(r)
+    r.cast::<T>().write(value()?);
+    (*cpu).fpu.sw.top = top;
+    (*cpu).fpu.sw.cut = 0;
+    Some(())
 }
 
 /// A number in memory.
@@ -199,29 +209,34 @@ pub struct Arith<const OP: u8, const BACK: bool, const POP: bool>;
 impl<const OP: u8, const BACK: bool, const POP: bool> Arith<OP, BACK, POP> {
     /// Destination and source.
     #[inline(always)]
-    unsafe fn operands(op: *const Op, cpu: *mut Cpu, sw: u32) -> [*mut Register; 2] {
-        let (d, s) = if BACK { ((*op).d, 0) } else { (0, (*op).s) };
-        [st(cpu, sw, d), st(cpu, sw, s)]
+    unsafe fn operands(op: *const Op, cpu: *mut Cpu) -> [*mut Register; 2] {
+        if BACK {
+            [st(cpu, (*op).d), at(cpu, top(cpu))]
+        } else {
+            [at(cpu, top(cpu)), st(cpu, (*op).s)]
+        }
     }
 }
 
 impl<const OP: u8, const BACK: bool, const POP: bool> Usual for Arith<OP, BACK, POP> {
+    const SETS: u32 = SCRATCH;
+
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, ARITHMETIC)?;
-        let [d, s] = Self::operands(op, cpu, sw);
+        ready(cpu, ARITHMETIC)?;
+        let [d, s] = Self::operands(op, cpu);
         let (a, b) = (*d, *s);
-        let (v, status) = if ext::both_normal(a, b) {
+        let r = if ext::both_normal(a, b) {
             compute::<OP>(a, b)?
         } else {
             rare();
-            // Read once more, so that they need not be kept.
-            let [d, s] = Self::operands(op, cpu, again(cpu));
             compute_zero::<OP>(d.read_volatile(), s.read_volatile())?
         };
-        *d = v;
-        let sw = popped::<POP>(cpu, again(cpu)) | status;
-        finish(op, cpu, sw)
+        *d = r.v;
+        note(cpu, &r);
+        pop::<POP>(cpu);
+        record(op, cpu);
+        Some(())
     }
 }
 
@@ -233,21 +248,23 @@ impl<S: Source, const OP: u8> WithMemory for ArithM<S, OP> {
 }
 
 impl<S: Source, const OP: u8, A: Address> Usual for ArithM<S, OP, A> {
+    const SETS: u32 = SCRATCH;
+
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, ARITHMETIC)?;
+        ready(cpu, ARITHMETIC)?;
         let b = S::load::<A>(op, cpu, tlb)?;
         record_memory::<A>(op, cpu);
-        let d = st(cpu, sw, 0);
+        let d = at(cpu, top(cpu));
         let a = *d;
-        let (v, status) = if ext::both_normal(a, b) {
+        let r = if ext::both_normal(a, b) {
             compute::<OP>(a, b)?
         } else {
             rare();
             compute_zero::<OP>(d.read_volatile(), b)?
         };
-        *d = v;
-        (*cpu).fpu.sw = (again(cpu) & !(C1 as u32) | status) as u16;
+        *d = r.v;
+        note(cpu, &r);
         Some(())
     }
 }
@@ -260,11 +277,13 @@ impl<const ROOT: bool> Usual for Unary<ROOT> {
 
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, ARITHMETIC)?;
-        let d = st(cpu, sw, 0);
-        let (v, status) = if ROOT { ext::sqrt(*d)? } else { ext::to_integral(*d)? };
-        *d = v;
-        finish(op, cpu, sw & !(C1 as u32) | status)
+        ready(cpu, ARITHMETIC)?;
+        let d = at(cpu, top(cpu));
+        let r = if ROOT { ext::sqrt(*d)? } else { ext::to_integral(*d)? };
+        *d = r.v;
+        note(cpu, &r);
+        record(op, cpu);
+        Some(())
     }
 }
 
@@ -278,12 +297,10 @@ impl<S: Source> WithMemory for Load<S> {
 impl<S: Source, A: Address> Usual for Load<S, A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, X87)?;
+        ready(cpu, X87)?;
         let v = S::load::<A>(op, cpu, tlb)?;
         record_memory::<A>(op, cpu);
-        *room(cpu, sw)? = v;
-        (*cpu).fpu.sw = moved(sw, 7) as u16;
-        Some(())
+        push(cpu, || Some(v))
     }
 }
 
@@ -306,7 +323,8 @@ impl Source for Extended {
     ) -> Option<Register> {
         let la = ten_bytes::<A>(op, cpu, false)?;
         let m = FastMem::load::<u64>(cpu, tlb, la)?;
-        Some(Register { m, se: FastMem::load::<u16>(cpu, tlb, la.wrapping_add(8))? as u64 })
+        let se = FastMem::load::<u16>(cpu, tlb, la.wrapping_add(8))?;
+        Some(Register::full(F80 { m, se }))
     }
 }
 
@@ -320,15 +338,17 @@ impl WithMemory for StoreExtended {
 impl<A: Address> Usual for StoreExtended<A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, X87)?;
-        full(st(cpu, sw, 0))?;
-        let v = *st(cpu, sw, 0);
+        ready(cpu, X87)?;
+        let r = at(cpu, top(cpu));
+        full(r)?;
+        let v = (*r).value();
         let la = ten_bytes::<A>(op, cpu, true)?;
         FastMem::store(cpu, tlb, la, v.m)?;
         // In the same page, where nothing but the first can fail.
-        FastMem::store(cpu, tlb, la.wrapping_add(8), v.se as u16)?;
+        FastMem::store(cpu, tlb, la.wrapping_add(8), v.se)?;
         record_memory::<A>(op, cpu);
-        (*cpu).fpu.sw = popped::<true>(cpu, sw) as u16;
+        pop::<true>(cpu);
+        (*cpu).fpu.sw.cut = 0;
         Some(())
     }
 }
@@ -339,15 +359,15 @@ pub trait Target {
     type Word: Word;
     /// See [`crate::fpu::unusual`].
     const NEEDS: u8;
-    /// The bits that `v` becomes, and the status.
-    fn convert(v: Register, cw: u16) -> Option<(u64, u32)>;
+    /// The bits that `v` becomes.
+    fn convert(v: Register, cw: u16) -> Option<Rounded<u64>>;
 }
 
 impl Target for Float<u32> {
     type Word = u32;
     const NEEDS: u8 = X87 | ROUNDING;
     #[inline(always)]
-    fn convert(v: Register, _: u16) -> Option<(u64, u32)> {
+    fn convert(v: Register, _: u16) -> Option<Rounded<u64>> {
         ext::to_format::<24, 127>(v)
     }
 }
@@ -356,7 +376,7 @@ impl Target for Float<u64> {
     type Word = u64;
     const NEEDS: u8 = X87 | ROUNDING;
     #[inline(always)]
-    fn convert(v: Register, _: u16) -> Option<(u64, u32)> {
+    fn convert(v: Register, _: u16) -> Option<Rounded<u64>> {
         ext::to_format::<53, 1023>(v)
     }
 }
@@ -370,7 +390,7 @@ macro_rules! whole {
             type Word = $w;
             const NEEDS: u8 = X87;
             #[inline(always)]
-            fn convert(v: Register, cw: u16) -> Option<(u64, u32)> {
+            fn convert(v: Register, cw: u16) -> Option<Rounded<u64>> {
                 let cut = CUT || cw >> 10 & 3 == 3;
                 if !(cut || near(cw)) || cw & flag::P as u16 == 0 {
                     return None;
@@ -398,12 +418,13 @@ impl<T: Target, const POP: bool> WithMemory for Store<T, POP> {
 impl<T: Target, const POP: bool, A: Address> Usual for Store<T, POP, A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, T::NEEDS)?;
-        let (bits, status) = T::convert(*st(cpu, sw, 0), (*cpu).fpu.cw)?;
+        ready(cpu, T::NEEDS)?;
+        let r = T::convert(*at(cpu, top(cpu)), (*cpu).fpu.cw)?;
         let la = A::linear::<FastMem>(&*op, cpu, T::Word::BYTES, true)?;
-        FastMem::store(cpu, tlb, la, T::Word::of(bits))?;
+        FastMem::store(cpu, tlb, la, T::Word::of(r.v))?;
         record_memory::<A>(op, cpu);
-        (*cpu).fpu.sw = (popped::<POP>(cpu, again(cpu)) | status) as u16;
+        note(cpu, &r);
+        pop::<POP>(cpu);
         Some(())
     }
 }
@@ -414,10 +435,10 @@ pub struct Duplicate;
 impl Usual for Duplicate {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, X87)?;
-        let v = full(st(cpu, sw, (*op).d))?;
-        room(cpu, sw)?.cast::<V>().write(v);
-        finish(op, cpu, moved(sw, 7))
+        ready(cpu, X87)?;
+        push(cpu, || full(st(cpu, (*op).d)))?;
+        record(op, cpu);
+        Some(())
     }
 }
 
@@ -427,9 +448,10 @@ pub struct Constant<const M: u64, const SE: u16>;
 impl<const M: u64, const SE: u16> Usual for Constant<M, SE> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, X87)?;
-        *room(cpu, sw)? = Register { m: M, se: SE as u64 };
-        finish(op, cpu, moved(sw, 7))
+        ready(cpu, X87)?;
+        push(cpu, || Some(const { Register::full(F80 { m: M, se: SE }) }))?;
+        record(op, cpu);
+        Some(())
     }
 }
 
@@ -439,11 +461,11 @@ pub struct Copy<const POP: bool>;
 impl<const POP: bool> Usual for Copy<POP> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, X87)?;
-        let v = full(st(cpu, sw, 0))?;
-        st(cpu, sw, (*op).d).cast::<V>().write(v);
-        let sw = popped::<POP>(cpu, sw);
-        finish(op, cpu, sw)
+        ready(cpu, X87)?;
+        let v = full(at(cpu, top(cpu)))?;
+        st(cpu, (*op).d).cast::<V>().write(v);
+        pop::<POP>(cpu);
+        finish(op, cpu)
     }
 }
 
@@ -453,12 +475,12 @@ pub struct Exchange;
 impl Usual for Exchange {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, X87)?;
-        let (i, j) = (st(cpu, sw, 0), st(cpu, sw, (*op).s));
+        ready(cpu, X87)?;
+        let (i, j) = (at(cpu, top(cpu)), st(cpu, (*op).s));
         let (a, b) = (full(i)?, full(j)?);
         i.cast::<V>().write(b);
         j.cast::<V>().write(a);
-        finish(op, cpu, sw & !(C1 as u32))
+        finish(op, cpu)
     }
 }
 
@@ -468,76 +490,12 @@ pub struct Sign<const NEGATE: bool>;
 impl<const NEGATE: bool> Usual for Sign<NEGATE> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, X87)?;
-        let r = st(cpu, sw, 0);
+        ready(cpu, X87)?;
+        let r = at(cpu, top(cpu));
         full(r)?;
         let se = (*r).se;
-        (*r).se = if NEGATE { se ^ 0x8000 } else { se & 0x7fff };
-        finish(op, cpu, sw & !(C1 as u32))
-    }
-}
-
-/// Compares; the condition codes.
-#[inline(always)]
-fn codes(a: Register, b: Register) -> Option<u32> {
-    let (less, equal) = ext::compare(a, b)?;
-    Some((less as u32 * C0 as u32) | (equal as u32 * C3 as u32))
-}
-
-#[inline(always)]
-unsafe fn compared<const POPS: u32>(cpu: *mut Cpu, sw: u32, codes: u32) -> u32 {
-    let mut sw = sw & !((C0 | C1 | C2 | C3) as u32) | codes;
-    for _ in 0..POPS {
-        sw = popped::<true>(cpu, sw);
-    }
-    sw
-}
-
-/// `FCOM` and `FUCOM` with ST(i), and with pops; `OTHER` is the register, 8 for the operand's.
-pub struct Fcom<const OTHER: u8, const POPS: u32>;
-
-impl<const OTHER: u8, const POPS: u32> Usual for Fcom<OTHER, POPS> {
-    #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, X87)?;
-        let other = if OTHER == 8 { (*op).s } else { 16 * OTHER };
-        let (a, b) = (*st(cpu, sw, 0), *st(cpu, sw, other));
-        let sw = compared::<POPS>(cpu, sw, codes(a, b)?);
-        finish(op, cpu, sw)
-    }
-}
-
-/// `FCOM`, `FCOMP`, `FICOM`, `FICOMP` with memory.
-pub struct FcomM<S, const POPS: u32, A = ()>(PhantomData<(S, A)>);
-
-impl<S: Source, const POPS: u32> WithMemory for FcomM<S, POPS> {
-    type At<A: Address> = FcomM<S, POPS, A>;
-}
-
-impl<S: Source, const POPS: u32, A: Address> Usual for FcomM<S, POPS, A> {
-    #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, X87)?;
-        let b = S::load::<A>(op, cpu, tlb)?;
-        record_memory::<A>(op, cpu);
-        let codes = codes(*st(cpu, sw, 0), b)?;
-        (*cpu).fpu.sw = compared::<POPS>(cpu, again(cpu), codes) as u16;
-        Some(())
-    }
-}
-
-/// `FCOMI`, `FUCOMI` and with pop. C1 stays.
-pub struct Fcomi<const POP: bool>;
-
-impl<const POP: bool> Usual for Fcomi<POP> {
-    #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        let sw = ready(cpu, X87)?;
-        let (a, b) = (*st(cpu, sw, 0), *st(cpu, sw, (*op).s));
-        let (less, equal) = ext::compare(a, b)?;
-        (*cpu).set_status((less as u64 * flags::CF) | (equal as u64 * flags::ZF));
-        let new = popped::<POP>(cpu, sw) | sw & C1 as u32;
-        finish(op, cpu, new)
+        (*r).se = if NEGATE { se ^ SIGN } else { se & !SIGN };
+        finish(op, cpu)
     }
 }
 
@@ -552,7 +510,7 @@ impl Usual for StatusToAx {
         if !(*cpu).usual(X87) {
             return None;
         }
-        u16::put(&mut (*cpu).regs[0], (*cpu).fpu.sw);
+        u16::put(&mut (*cpu).regs[0], (*cpu).fpu.sw.get());
         Some(())
     }
 }

@@ -268,8 +268,8 @@ impl Ours {
         f.upper = s.upper;
         f.mxcsr = s.mxcsr();
         f.cw = s.get16(0);
-        f.sw = s.get16(2);
-        let top = f.sw as usize >> 11 & 7;
+        f.sw.set(s.get16(2));
+        let top = f.top();
         for n in 0..8 {
             f.set_value(top + n, s.st(n));
         }
@@ -292,9 +292,9 @@ impl Ours {
         s.upper = f.upper;
         s.set_mxcsr(f.mxcsr);
         s.set16(0, f.cw);
-        s.set16(2, f.sw);
+        s.set16(2, f.sw.get());
         s.fx[4] = f.tags();
-        let top = f.sw as usize >> 11 & 7;
+        let top = f.top();
         for n in 0..8 {
             s.set_st(n, f.r[(top + n) & 7].value());
         }

@@ -243,7 +243,7 @@ fn floating(input: &mut Input, cpu: &mut Cpu) {
     }
     cpu.fpu.set_tags(input.random() as u8);
     cpu.fpu.cw = input.random() as u16 & 0xf00 | if masked { 0x7f } else { 0x40 };
-    cpu.fpu.sw = input.random() as u16 & 0x3800;
+    cpu.fpu.sw.set(input.random() as u16 & 0x3800);
 }
 
 /// Two floats, a double, or integers.

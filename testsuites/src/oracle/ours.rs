@@ -280,7 +280,7 @@ impl Ours {
 
     fn take_state(&self, rip: u64) -> State {
         let (cpu, f) = (&self.cpu, &self.cpu.fpu);
-        let top = f.sw >> 11 & 7;
+        let top = f.top();
         State {
             regs: cpu.regs,
             rip,
@@ -289,10 +289,10 @@ impl Ours {
             bases: [cpu.sys.seg[seg::FS].base, cpu.sys.seg[seg::GS].base],
             mxcsr: f.mxcsr,
             cw: f.cw,
-            sw: f.sw,
+            sw: f.sw.get(),
             tags: f.tags() as u16,
             st: std::array::from_fn(|n| {
-                let F80 { m, se } = f.r[(n + top as usize) & 7].value();
+                let F80 { m, se } = f.r[(n + top) & 7].value();
                 St { m, se }
             }),
             xmm: f.xmm,
@@ -322,7 +322,7 @@ fn fpu(s: &State) -> Fpu {
         mxcsr: s.mxcsr,
         r: std::array::from_fn(st),
         cw: s.cw,
-        sw: s.sw,
+        sw: s.sw.into(),
         ..Fpu::default()
     };
     f.set_tags(s.tags as u8);
