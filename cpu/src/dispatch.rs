@@ -390,6 +390,10 @@ mod threaded {
     in_a_row!(two: A CA, B CB);
     in_a_row!(three: A CA B CB, D CD);
     in_a_row!(four: A CA B CB D CD, E CE);
+    in_a_row!(five: A CA B CB D CD E CE, F CF);
+    in_a_row!(six: A CA B CB D CD E CE F CF, G CG);
+    in_a_row!(seven: A CA B CB D CD E CE F CF G CG, H CH);
+    in_a_row!(eight: A CA B CB D CD E CE F CF G CG H CH, I CI);
 
     #[cold]
     #[inline(never)]
@@ -548,8 +552,8 @@ pub const fn pair<A: Sem, B: Sem, const CA: u64, const CB: u64, const LINK: u32>
 }
 
 macro_rules! row {
-    ($(#[$doc:meta])* $name:ident, $first:ident: $($S:ident $C:ident)+) => {
-        $(#[$doc])*
+    ($name:ident, $first:ident: $($S:ident $C:ident)+) => {
+        /// As [`pair`], of as many operations as it says, of whose operands the classes say what is known.
         pub const fn $name<$($S: Sem,)+ $(const $C: u64,)+>() -> Handler {
             #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
             return threaded::$name::<$($S,)+ $($C,)+>;
@@ -558,18 +562,13 @@ macro_rules! row {
         }
     };
 }
-row!(
-    /// As [`pair`], of operations whose operands are known.
-    two, A: A CA B CB
-);
-row!(
-    /// As [`two`], of three.
-    three, A: A CA B CB D CD
-);
-row!(
-    /// As [`two`], of four.
-    four, A: A CA B CB D CD E CE
-);
+row!(two, A: A CA B CB);
+row!(three, A: A CA B CB D CD);
+row!(four, A: A CA B CB D CD E CE);
+row!(five, A: A CA B CB D CD E CE F CF);
+row!(six, A: A CA B CB D CD E CE F CF G CG);
+row!(seven, A: A CA B CB D CD E CE F CF G CG H CH);
+row!(eight, A: A CA B CB D CD E CE F CF G CG H CH I CI);
 
 /// A plain operation (see [`crate::plain`]): calls the function in its side data. Always in the cold
 /// twin, so that the function finds `cpu.op` and `cpu.ic` set. `END` operations leave the block: RIP is

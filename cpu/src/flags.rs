@@ -77,6 +77,8 @@ pub mod class {
     pub const SHR: u32 = 8 | BIT;
     /// src holds the six flags at their places in RFLAGS.
     pub const BITS: u32 = 9 | BIT;
+    /// ZF, SF and PF follow from res; src holds CF, AF and OF at their places in RFLAGS.
+    pub const KEPT: u32 = 10 | BIT;
 
     /// The carry of these.
     #[inline(always)]
@@ -110,6 +112,39 @@ impl Cpu {
     pub fn set_status(&mut self, bits: u64) {
         self.cc_src = bits;
         self.cc_op = class::BITS * 4;
+    }
+
+    /// Sets CF and OF from their places in `bits`; the other status flags stay as they are.
+    #[inline(always)]
+    pub fn set_cf_of(&mut self, bits: u64) {
+        self.replace(CF | OF, bits);
+    }
+
+    /// Sets CF; the other status flags stay as they are.
+    #[inline(always)]
+    pub fn set_cf(&mut self, carry: bool) {
+        self.replace(CF, carry as u64);
+    }
+
+    /// Sets the flags of `mask`, some of CF, AF and OF, from `bits`; the others stay.
+    #[inline(always)]
+    fn replace(&mut self, mask: u64, bits: u64) {
+        let old = match self.cc_op >> 2 {
+            class::BITS | class::KEPT => self.cc_src,
+            class::LOGIC => 0,
+            _ => self.carries(),
+        };
+        self.cc_src = old & !mask | bits;
+        if self.cc_op >> 2 != class::BITS {
+            self.cc_op = class::KEPT * 4 | self.cc_op & 3;
+        }
+    }
+
+    /// CF, AF and OF, for [`class::KEPT`].
+    #[inline(never)]
+    fn carries(&self) -> u64 {
+        let bit = |b: bool, f: u64| if b { f } else { 0 };
+        self.cf() as u64 | bit(self.af(), AF) | bit(self.of(), OF)
     }
 
     /// The carry flag.
@@ -172,7 +207,7 @@ impl Cpu {
             class::SBB1 => (src.wrapping_sub(res).wrapping_sub(1) ^ src ^ res) & 0x10 != 0,
             class::INC => res & 0xf == 0,
             class::DEC => res & 0xf == 0xf,
-            class::BITS => src & AF != 0,
+            class::BITS | class::KEPT => src & AF != 0,
             class::SHL | class::SHR => true,
             _ => false,
         }

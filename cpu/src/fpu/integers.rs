@@ -1,4 +1,5 @@
-//! Integer vectors on an x86 host: instructions of SSE2, under the names of their intrinsics.
+//! Integer vectors on an x86 host: instructions of SSE2 (and one of SSSE3 where the host has
+//! it), under the names of their intrinsics.
 #![expect(unsafe_code, reason = "intrinsics")]
 
 use super::host::{bits, of};
@@ -43,4 +44,14 @@ mask! {
     _mm_movemask_epi8 std::convert::identity;
     _mm_movemask_ps x86::_mm_castsi128_ps;
     _mm_movemask_pd x86::_mm_castsi128_pd;
+}
+
+/// `PSHUFB`, if the host has it.
+pub(crate) fn shuffle_bytes(a: u128, b: u128) -> Option<u128> {
+    #[target_feature(enable = "ssse3")]
+    fn shuffle(a: x86::__m128i, b: x86::__m128i) -> x86::__m128i {
+        x86::_mm_shuffle_epi8(a, b)
+    }
+    // SAFETY: the host has the instruction.
+    is_x86_feature_detected!("ssse3").then(|| bits(unsafe { shuffle(of(a), of(b)) }))
 }

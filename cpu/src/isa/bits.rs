@@ -117,9 +117,9 @@ fn bit_reg<W: Word, const OP: u8>(s: &Shape) -> Handler {
 }
 
 /// Sets CF to a bit; the other flags stay (OF, SF, AF, PF are undefined, ZF is unaffected).
+#[inline(always)]
 fn bit_flag(cpu: &mut Cpu, bit: bool) {
-    let keep = cpu.status() & !flags::CF;
-    cpu.set_status(keep | bit as u64);
+    cpu.set_cf(bit);
 }
 
 /// `BT` and its like. A register bit offset into memory reaches beyond the operand: the address moves

@@ -6,9 +6,10 @@
 //! need not wait. The other is the indirect jump from one handler to the next: a processor remembers the
 //! targets of some thousand of them, and a kernel at work has more. A pair has one less, and every variant
 //! is a place of its own to jump from. There are too many combinations to have them all, so a profile says
-//! which. Rows of up to four operations with these very operands come first (`profile_rows.rs`): the compiler
+//! which. Rows of up to eight operations with these very operands come first (`profile_rows.rs`): the compiler
 //! then knows every place in the processor's state and keeps what one operation leaves to the next in the
-//! host's registers. What is in no row has the pairs and the variants by classes of operands
+//! host's registers. Other rows know only what the operations are, for code that is wide rather than hot: it
+//! waits for mispredicted jumps more than for anything else. What is in no row has the pairs and the variants by classes of operands
 //! (`profile_table.rs`).
 
 use super::alu::{RegRm, RmImm, RmReg, op::*};
@@ -16,7 +17,7 @@ use super::bits::{Bswap, Cmov, Set};
 use super::branch::{Call, CallRm, Jcc, Jmp, JmpRm, Ret};
 use super::fuse::{Arithmetic, Compare, CompareLoad, FromByte, FromDisp, FromReg};
 use super::moves::{Extend, Lea, MovRegRm, MovRmImm, MovRmReg, PopReg, Push};
-use super::profile_rows::with_rows;
+use super::profile_rows::{with_rows, with_types};
 use super::profile_table::{with_pairs, with_singles};
 use super::rm::{Memory, RegD, RegS};
 use super::shift::{ROL, ROR, SAR, SHL, SHR, Shift};
@@ -28,7 +29,8 @@ use super::vector::{Binary, BinaryFp, Full, Narrow, StoreFull, StoreNarrow, Xmm}
 use super::x87;
 use super::x87_usual::{Arith, ArithM, Duplicate, Exchange, Float};
 use crate::dispatch::{
-    Handler, Sem, class, four, handler, handler_of, linked, pair, three, two, uses,
+    Handler, Sem, class, eight, five, four, handler, handler_of, linked, pair, seven, six, three, two,
+    uses,
 };
 use crate::mem::{Base, General, Index};
 use crate::op::Op;
@@ -60,7 +62,7 @@ struct Single {
     handler: Handler,
 }
 
-/// Up to four operations in a row whose operands are all known, and the handler that does them.
+/// Operations in a row, all of whose operands are known or none, and the handler that does them.
 struct Row {
     /// The handler for any operands, the registers that it has to do with, what is known.
     members: &'static [(Handler, u32, u64)],
@@ -160,6 +162,15 @@ macro_rules! rows {
     };
 }
 
+macro_rules! types {
+    ($($($s:ty),+;)*) => {
+        &[$(Row {
+            members: &[$((handler::<$s>(), used!($s), class::UNKNOWN)),+],
+            handler: row!($($s, { class::UNKNOWN });+),
+        },)*]
+    };
+}
+
 macro_rules! row {
     ($a:ty, $c:block) => {
         handler_of::<$a, $c>()
@@ -173,14 +184,27 @@ macro_rules! row {
     ($a:ty, $ca:block; $b:ty, $cb:block; $d:ty, $cd:block; $e:ty, $ce:block) => {
         four::<$a, $b, $d, $e, $ca, $cb, $cd, $ce>()
     };
+    ($a:ty, $ca:block; $b:ty, $cb:block; $d:ty, $cd:block; $e:ty, $ce:block; $f:ty, $cf:block) => {
+        five::<$a, $b, $d, $e, $f, $ca, $cb, $cd, $ce, $cf>()
+    };
+    ($a:ty, $ca:block; $b:ty, $cb:block; $d:ty, $cd:block; $e:ty, $ce:block; $f:ty, $cf:block;
+     $g:ty, $cg:block) => {
+        six::<$a, $b, $d, $e, $f, $g, $ca, $cb, $cd, $ce, $cf, $cg>()
+    };
+    ($a:ty, $ca:block; $b:ty, $cb:block; $d:ty, $cd:block; $e:ty, $ce:block; $f:ty, $cf:block;
+     $g:ty, $cg:block; $h:ty, $ch:block) => {
+        seven::<$a, $b, $d, $e, $f, $g, $h, $ca, $cb, $cd, $ce, $cf, $cg, $ch>()
+    };
+    ($a:ty, $ca:block; $b:ty, $cb:block; $d:ty, $cd:block; $e:ty, $ce:block; $f:ty, $cf:block;
+     $g:ty, $cg:block; $h:ty, $ch:block; $i:ty, $ci:block) => {
+        eight::<$a, $b, $d, $e, $f, $g, $h, $i, $ca, $cb, $cd, $ce, $cf, $cg, $ch, $ci>()
+    };
 }
 
 static ROWS: &[Row] = with_rows!(rows);
+static TYPES: &[Row] = with_types!(types);
 static SINGLES: &[Single] = with_singles!(singles);
 static PAIRS: &[Pair] = with_pairs!(pairs);
-
-/// Operations in one [`Row`] at most.
-const LONGEST: usize = 4;
 
 /// The tables, for look-up.
 struct Tables {
@@ -189,16 +213,42 @@ struct Tables {
     singles: BTreeMap<Kind, Handler>,
     /// The handlers of a pair: with a link by `d`, by `s`, by `b`, and without.
     pairs: BTreeMap<(Kind, Kind), [Option<Handler>; LINKS.len()]>,
-    /// How long rows are that begin with an operation, at most.
-    heads: BTreeMap<Kind, usize>,
-    /// The handlers of rows; short ones are filled up.
-    rows: BTreeMap<[Kind; LONGEST], Handler>,
+    rows: Tree,
+}
+
+/// Rows by what begins them: each node is the begin of some.
+#[derive(Default)]
+struct Tree {
+    /// The nodes behind a node; 0 is the empty row.
+    next: BTreeMap<(usize, Kind), usize>,
+    /// The handlers of the nodes that are rows.
+    handlers: Vec<Option<Handler>>,
+}
+
+impl Tree {
+    fn insert(&mut self, row: &Row) {
+        let mut at = 0;
+        for &(handler, _, known) in row.members {
+            let fresh = self.next.len() + 1;
+            at = *self.next.entry((at, kind((handler, known)))).or_insert(fresh);
+        }
+        self.handlers.resize(self.next.len() + 1, None);
+        self.handlers[at] = Some(row.handler);
+    }
+
+    /// The longest row at the begin of these operations: its handler and its length.
+    fn longest(&self, ops: impl Iterator<Item = Kind>) -> Option<(Handler, usize)> {
+        let (mut at, mut found) = (0, None);
+        for (k, kind) in ops.enumerate() {
+            let Some(node) = self.next.get(&(at, kind)) else { break };
+            at = *node;
+            found = self.handlers[at].map(|h| (h, k + 1)).or(found);
+        }
+        found
+    }
 }
 
 const LINKS: [u32; 4] = [D, S, B, NONE];
-
-/// No operation.
-const NO_KIND: Kind = Kind { handler: 0, classes: 0 };
 
 fn kind((handler, classes): (Handler, u64)) -> Kind {
     Kind { handler: handler as usize, classes }
@@ -227,18 +277,12 @@ fn tables() -> &'static Tables {
                 by_link[k] = Some(p.handler);
             }
         }
-        let (mut heads, mut rows) = (BTreeMap::new(), BTreeMap::new());
-        for row in ROWS {
-            let mut key = [NO_KIND; LONGEST];
-            for (k, &(handler, uses, known)) in row.members.iter().enumerate() {
-                used.insert(handler as usize, uses);
-                key[k] = kind((handler, known));
-            }
-            let longest = heads.entry(key[0]).or_default();
-            *longest = row.members.len().max(*longest);
-            rows.insert(key, row.handler);
+        let mut rows = Tree::default();
+        for row in ROWS.iter().chain(TYPES) {
+            used.extend(row.members.iter().map(|&(handler, uses, _)| (handler as usize, uses)));
+            rows.insert(row);
         }
-        Tables { used, singles, pairs, heads, rows }
+        Tables { used, singles, pairs, rows }
     })
 }
 
@@ -259,27 +303,19 @@ impl Tables {
 
     /// The handler of the operation alone.
     fn single(&self, kinds: Kinds) -> Option<Handler> {
-        let row = self.row(&[Some(kinds)]).map(|(h, _)| h);
+        let row = self.rows.longest(std::iter::once(kinds.exact)).map(|(h, _)| h);
         row.or_else(|| self.singles.get(&kinds.broad).copied())
     }
 
-    /// The longest row at the begin of these operations: its handler and its length.
+    /// The longest row at the begin of these operations: its handler and its length. Of two as long, that
+    /// which knows the operands.
     fn row(&self, kinds: &[Option<Kinds>]) -> Option<(Handler, usize)> {
-        let exact = |k: usize| kinds.get(k).copied().flatten().map(|k| k.exact);
-        let longest = *self.heads.get(&exact(0)?)?;
-        let mut key = [NO_KIND; LONGEST];
-        let known = (0..longest.min(kinds.len())).take_while(|&k| match exact(k) {
-            Some(kind) => {
-                key[k] = kind;
-                true
-            }
-            None => false,
-        });
-        let known = known.count();
-        (1..=known).rev().find_map(|n| {
-            key[n..].fill(NO_KIND);
-            self.rows.get(&key).map(|h| (*h, n))
-        })
+        let known = || kinds.iter().map_while(|k| *k);
+        let exact = self.rows.longest(known().map(|k| k.exact));
+        let any = |k: Kinds| Kind { classes: class::UNKNOWN, ..k.exact };
+        let typed = self.rows.longest(known().map(any));
+        let length = |row: &Option<(Handler, usize)>| row.map_or(0, |(_, n)| n);
+        if length(&typed) > length(&exact) { typed } else { exact }
     }
 
     /// The handler of two operations: the one with a link, if there is one that holds.

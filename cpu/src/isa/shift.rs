@@ -94,8 +94,7 @@ fn rotate_flags<W: Word, const OP: u8>(cpu: &mut Cpu, res: W) {
         ROL => (res.u() & 1, (res.u() & 1) ^ top),
         _ => (top, top ^ (res.u() >> (W::BITS - 2) & 1)),
     };
-    let keep = cpu.status() & !(flags::CF | flags::OF);
-    cpu.set_status(keep | cf | if of != 0 { flags::OF } else { 0 });
+    cpu.set_cf_of(cf | of * flags::OF);
 }
 
 impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Sem for Shift<A, W, OP, CL, FL> {
@@ -163,8 +162,7 @@ fn rotate_carry<W: Word, const LEFT: bool>(cpu: &mut Cpu, i: &Instruction) -> Re
     if masked != 0 {
         let top = res >> (W::BITS - 1) & 1 != 0;
         let of = if LEFT { top ^ carry } else { top ^ (res >> (W::BITS - 2) & 1 != 0) };
-        let keep = cpu.status() & !(flags::CF | flags::OF);
-        cpu.set_status(keep | carry as u64 | if of { flags::OF } else { 0 });
+        cpu.set_cf_of(carry as u64 | if of { flags::OF } else { 0 });
     }
     Ok(())
 }

@@ -47,6 +47,10 @@ pub(super) fn blend_by<L: Lane + Into<i64>>(a: u128, b: u128, mask: u128) -> u12
 }
 
 fn shuffle_bytes(a: u128, b: u128, n: usize) -> u128 {
+    #[cfg(target_arch = "x86_64")]
+    if let (16, Some(r)) = (n, crate::fpu::integers::shuffle_bytes(a, b)) {
+        return r;
+    }
     let (x, y) = (u8::split(a), u8::split(b));
     build::<u8>(|k| if y[k] >> 7 != 0 { 0 } else { x[y[k] as usize & (n - 1)] })
 }

@@ -1,7 +1,9 @@
 //! SSE4.2: string comparison. SDM vol. 2, "Imm8 Control Byte Operation for PCMPESTRI ...".
 
 use super::sse4::source;
-use super::vector::{build, lane_of};
+use super::sse_int::CmpEqB;
+use super::sse_moves::MaskB;
+use super::vector::{Pure, build, each, lane_of};
 use super::{Form, Make, forms};
 use crate::flags::{CF, OF, SF, ZF};
 use crate::state::{Cpu, gpr};
@@ -54,10 +56,25 @@ impl Strings {
         }
     }
 
+    /// The aggregated result of bytes compared for equality, all at once; `None` for any other.
+    fn equal_bytes(&self) -> Option<u32> {
+        let [pattern, text] = self.len.map(|n| (1u32 << n) - 1);
+        let [p, t] = self.data;
+        match self.imm & 0xd {
+            0 => {
+                let any = |r, k| r | equal(each::<u8>(t, |_| lane_of(p, k)), t);
+                Some((0..self.len[0]).fold(0, any) & text)
+            }
+            8 => Some(equal(p, t) & pattern & text | !(pattern | text) & 0xffff),
+            _ => None,
+        }
+    }
+
     /// The result after its polarity.
     fn result(&self) -> u32 {
         let all = (1u32 << self.n()) - 1;
-        let r = (0..self.n()).fold(0, |r, j| r | (self.matches(j) as u32) << j);
+        let one_by_one = || (0..self.n()).fold(0, |r, j| r | (self.matches(j) as u32) << j);
+        let r = self.equal_bytes().unwrap_or_else(one_by_one);
         match self.imm >> 4 & 3 {
             1 => r ^ all,
             3 => r ^ ((1 << self.len[1]) - 1),
@@ -80,12 +97,17 @@ fn explicit(cpu: &Cpu, r: usize, imm: u8, wide: bool) -> usize {
     v.unsigned_abs().min(Strings::elements(imm) as u64) as usize
 }
 
+/// Which bytes are equal, a bit for each.
+fn equal(a: u128, b: u128) -> u32 {
+    MaskB::run(0, CmpEqB::run(a, b, 0), 0) as u32
+}
+
 /// The length of a string that ends at its first zero.
 fn implicit(v: u128, imm: u8) -> usize {
-    let n = Strings::elements(imm);
-    let zero =
-        |k: &usize| if n == 8 { lane_of::<u16>(v, *k) == 0 } else { lane_of::<u8>(v, *k) == 0 };
-    (0..n).find(zero).unwrap_or(n)
+    match Strings::elements(imm) {
+        8 => (0..8).find(|k| lane_of::<u16>(v, *k) == 0).unwrap_or(8),
+        _ => equal(v, 0).trailing_zeros().min(16) as usize,
+    }
 }
 
 /// `EXPLICIT`: lengths in RAX and RDX (`WIDE`) or EAX and EDX; `INDEX`: the result goes to ECX, else a

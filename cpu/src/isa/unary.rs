@@ -62,10 +62,10 @@ fn un<W: Word, const OP: u8>(s: &Shape) -> Handler {
 }
 
 /// Flags of a multiplication: CF = OF = the high half matters; the undefined ones as silicon has them.
+#[inline(always)]
 fn multiply_flags(cpu: &mut Cpu, overflow: bool) {
     // SF, ZF, AF, PF are undefined; the oracle's host (AMD EPYC) leaves them alone.
-    let keep = cpu.status() & !(flags::CF | flags::OF);
-    cpu.set_status(keep | if overflow { flags::CF | flags::OF } else { 0 });
+    cpu.set_cf_of(if overflow { flags::CF | flags::OF } else { 0 });
 }
 
 /// `a * b` signed: the low half, and whether it is not the whole.
