@@ -27,6 +27,7 @@ use super::unary::{DEC, INC, ImulRegRm, NEG, NOT, Unary};
 use super::usual::Fast;
 use super::vector::{Binary, BinaryFp, Full, Narrow, StoreFull, StoreNarrow, Xmm};
 use super::x87;
+use super::x87_compare::Fcomi;
 use super::x87_usual::{Arith, ArithM, Duplicate, Exchange, Float};
 use crate::dispatch::{
     Handler, Sem, class, eight, five, four, handler, handler_of, linked, pair, seven, six, three, two,
