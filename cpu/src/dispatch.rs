@@ -359,6 +359,7 @@ mod threaded {
                 let cpu: *mut Cpu = cpu;
                 let pins = [a, b, c];
                 $(
+                    const { assert!(!$S::FRAMED) };
                     believe::<$S, $C>(op, cpu, pins);
                     match $S::run::<FastMem>(op, cpu, (*cpu).tlb) {
                         Flow::Next(_) => {}
@@ -373,6 +374,7 @@ mod threaded {
                     let pins = behind::<$S, $C>(cpu, pins);
                     let op = op.add(1);
                 )+
+                const { assert!(!$L::FRAMED) };
                 believe::<$L, $LC>(op, cpu, pins);
                 match $L::run::<FastMem>(op, cpu, (*cpu).tlb) {
                     Flow::Next(k) => go!(op.add(k), cpu, behind::<$L, $LC>(cpu, pins)),

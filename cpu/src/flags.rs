@@ -254,3 +254,55 @@ impl Cpu {
         v ^ (cc & 1 != 0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Model;
+
+    /// Sets CF, or CF and OF, behind a result of `class`: the other flags stay.
+    fn check<W: Word>(cpu: &mut Cpu, class: u32, res: u64, src: u64) {
+        let before = |cpu: &mut Cpu| {
+            cpu.set_cc(class, W::of(res), W::of(src));
+            cpu.status()
+        };
+        for bits in [0, CF, OF, CF | OF] {
+            let old = before(cpu);
+            cpu.set_cf_of(bits);
+            assert_eq!(cpu.status(), old & !(CF | OF) | bits, "{class:#x} {res:#x} {src:#x}");
+            let old = cpu.status();
+            cpu.set_cf(bits & CF == 0);
+            assert_eq!(cpu.status(), old & !CF | !bits & CF, "{class:#x} {res:#x} {src:#x}, twice");
+            let old = before(cpu);
+            cpu.set_cf(bits & CF != 0);
+            assert_eq!(cpu.status(), old & !CF | bits & CF, "{class:#x} {res:#x} {src:#x}");
+        }
+    }
+
+    #[test]
+    fn carry_and_overflow_change_alone() {
+        use class::*;
+        let cpu = &mut Cpu::new(Model::default());
+        let edges = [0, 1, 0xf, 0x10, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 1 << 31, 1 << 63, u64::MAX];
+        for class in [ADD, ADC1, SUB, SBB1, LOGIC, INC, DEC, SHL, SHR, KEPT] {
+            for (res, src) in edges.iter().flat_map(|r| edges.iter().map(move |s| (*r, *s))) {
+                // What a class keeps as bits is 0 or 1, or flags.
+                let src = match class {
+                    INC | DEC => src & 1,
+                    LOGIC => 0,
+                    KEPT => src & (CF | AF | OF),
+                    _ => src,
+                };
+                check::<u8>(cpu, class, res, src);
+                check::<u16>(cpu, class, res, src);
+                check::<u32>(cpu, class, res, src);
+                check::<u64>(cpu, class, res, src);
+            }
+        }
+        for bits in [0, STATUS, ZF | AF, PF | SF | OF] {
+            cpu.set_status(bits);
+            cpu.set_cf_of(CF);
+            assert_eq!(cpu.status(), bits & !OF | CF);
+        }
+    }
+}

@@ -30,8 +30,8 @@ use super::x87;
 use super::x87_compare::Fcomi;
 use super::x87_usual::{Arith, ArithM, Duplicate, Exchange, Float};
 use crate::dispatch::{
-    Handler, Sem, class, eight, five, four, handler, handler_of, linked, pair, seven, six, three, two,
-    uses,
+    Handler, Sem, class, eight, five, four, handler, handler_of, linked, pair, seven, six, three,
+    two, uses,
 };
 use crate::mem::{Base, General, Index};
 use crate::op::Op;

@@ -1,8 +1,8 @@
 //! SSE4.2: string comparison. SDM vol. 2, "Imm8 Control Byte Operation for PCMPESTRI ...".
 
-use super::sse4::source;
 use super::sse_int::CmpEqB;
 use super::sse_moves::MaskB;
+use super::sse4::source;
 use super::vector::{Pure, build, each, lane_of};
 use super::{Form, Make, forms};
 use crate::flags::{CF, OF, SF, ZF};
