@@ -136,7 +136,7 @@ impl Cpu {
         };
         self.cc_src = old & !mask | bits;
         if self.cc_op >> 2 != class::BITS {
-            self.cc_op = class::KEPT * 4 | self.cc_op & 3;
+            self.cc_op = class::KEPT * 4 + (self.cc_op & 3);
         }
     }
 

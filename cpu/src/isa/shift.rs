@@ -94,7 +94,7 @@ fn rotate_flags<W: Word, const OP: u8>(cpu: &mut Cpu, res: W) {
         ROL => (res.u() & 1, (res.u() & 1) ^ top),
         _ => (top, top ^ (res.u() >> (W::BITS - 2) & 1)),
     };
-    cpu.set_cf_of(cf | of * flags::OF);
+    cpu.set_cf_of(cf | if of != 0 { flags::OF } else { 0 });
 }
 
 impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Sem for Shift<A, W, OP, CL, FL> {
