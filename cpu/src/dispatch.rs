@@ -41,6 +41,10 @@ pub mod uses {
     pub const X: u32 = 1 << 19;
     /// Any register.
     pub const ANY: u32 = 1 << 20;
+    /// As the four above, of operands that only rows know: vector registers, and ST(i).
+    pub const fn in_rows(used: u32) -> u32 {
+        (used & (D | S | B | X)) << 8
+    }
     /// The stack pointer.
     pub const RSP: u32 = 1 << crate::state::gpr::RSP;
     /// The accumulator.
@@ -152,8 +156,7 @@ pub mod class {
 
     /// What is known where the operands that `used` names are just these, `[d, s, b, x, scale]`.
     pub const fn exact(used: u32, fields: [u8; 5]) -> u64 {
-        let mut code = UNKNOWN;
-        let mut k = 0;
+        let (used, mut code, mut k) = (used | used >> 8, UNKNOWN, 0);
         while k < 4 {
             if used & (uses::D << k) != 0 {
                 code = with(code, k, fields[k as usize]);
@@ -174,8 +177,7 @@ mod threaded {
     use std::hint::assert_unchecked;
 
     /// Runs an operation and all that follow, until one leaves. Behind operation and processor come the
-    /// [`PINNED`] registers.
-    /// The processor is no other reference's: what is stored to it does not change the operation.
+    /// [`PINNED`] registers. What is stored to the processor does not change the operation.
     pub type Handler = unsafe extern "sysv64" fn(*const Op, &mut Cpu, u64, u64, u64);
 
     /// Goes on at `$op` with pinned registers `$pins`.
@@ -440,13 +442,17 @@ mod threaded {
     }
 }
 
-/// Does one operation with [`SlowMem`]: the next, or null to leave.
+/// As [`run`] for one operation, with [`SlowMem`]: the next, or null to leave. What the host notes of
+/// floating point meanwhile is not the guest's.
 #[inline(always)]
 unsafe fn slow<S: Sem>(op: *const Op, cpu: *mut Cpu) -> *const Op {
     let left = (*cpu).left;
     (*cpu).op = op;
     (*cpu).ic = left - before(op);
-    let (next, charged) = match S::run::<SlowMem>(op, cpu, (*cpu).tlb) {
+    (*cpu).take_noted();
+    let flow = S::run::<SlowMem>(op, cpu, (*cpu).tlb);
+    (*cpu).forget_noted();
+    let (next, charged) = match flow {
         Flow::Next(k) => (op.add(k), (*cpu).leave),
         Flow::Taken(link) => (link, true),
         Flow::Slow => {
@@ -488,18 +494,12 @@ mod looped {
                 }
                 link
             }
-            Flow::Slow => cold::<S>(op, cpu),
+            Flow::Slow => slow::<S>(op, cpu),
             Flow::Exit => {
                 (*cpu).left -= (*op).n as i64;
                 std::ptr::null()
             }
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    unsafe fn cold<S: Sem>(op: *const Op, cpu: *mut Cpu) -> *const Op {
-        slow::<S>(op, cpu)
     }
 
     /// Runs from `op` until something leaves.

@@ -7,6 +7,7 @@ use crate::bus::Bus;
 use crate::decode::{self, DecodeError, MAX_BLOCK, MAX_LEN, Source};
 use crate::dispatch;
 use crate::flags;
+use crate::fpu::host;
 use crate::gate::Gate;
 use crate::isa::branch::{VGEN_ADDRESS, canonical_48, jump_index};
 use crate::op::Op;
@@ -143,8 +144,12 @@ impl Cpu {
         let budget = if single { 0 } else { (remaining - longest).max(0) };
         self.end = now.wrapping_add(budget as u64);
         self.left = budget;
+        let callers = host::mxcsr();
+        host::set_mxcsr(host::MXCSR);
         // SAFETY: `op` starts a live block; the environment is set.
         unsafe { dispatch::run(op, self) };
+        self.take_noted();
+        host::set_mxcsr(callers);
         self.ic = self.left;
         match self.trap.take() {
             Some(Trap::Again) => {

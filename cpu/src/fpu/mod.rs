@@ -107,7 +107,7 @@ impl Register {
 pub mod unusual {
     /// SSE instructions may not run.
     pub const SSE: u8 = 1;
-    /// MXCSR does not round to nearest, or has not both noted and masked Precision.
+    /// MXCSR is not [`super::host::usual`].
     pub const MXCSR: u8 = 2;
     /// x87 instructions may not run.
     pub const X87: u8 = 4;
@@ -225,10 +225,31 @@ impl Cpu {
         let off = sys.cr0 & (CR0_EM | CR0_TS) != 0;
         let bit = |on: bool, bit| if on { bit } else { 0 };
         bit(off || sys.cr4 & CR4_OSFXSR == 0, unusual::SSE)
-            | bit(!host::quiet(f.mxcsr), unusual::MXCSR)
+            | bit(!host::usual(f.mxcsr), unusual::MXCSR)
             | bit(off, unusual::X87)
             | bit(f.cw & (3 << 10 | flag::P as u16) != flag::P as u16, unusual::ROUNDING)
             | bit(f.cw >> 8 & 3 != 3, unusual::PRECISION)
+    }
+
+    /// Takes up what the host has noted of the guest's exceptions, see [`host`], and lets the host forget it.
+    #[inline(always)]
+    pub fn take_noted(&mut self) {
+        let noted = host::mxcsr() & 63;
+        if noted != 0 {
+            // What is noted under another MXCSR is the emulator's own.
+            if self.usual(unusual::MXCSR) {
+                self.fpu.mxcsr |= noted;
+            }
+            host::set_mxcsr(host::MXCSR);
+        }
+    }
+
+    /// Lets the host forget what the emulator itself has made it note.
+    #[inline(always)]
+    pub fn forget_noted(&self) {
+        if host::mxcsr() & 63 != 0 {
+            host::set_mxcsr(host::MXCSR);
+        }
     }
 
     /// Brings [`unusual`] up to date after changes to CR0, CR4, MXCSR or the control word.

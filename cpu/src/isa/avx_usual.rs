@@ -10,7 +10,8 @@ use super::{Am, Make, Shape, avx};
 use crate::control::CR0_TS;
 use crate::dispatch::{Handler, Plain, handler, uses};
 use crate::fpu::CR4_OSXSAVE;
-use crate::fpu::host::{V, bits, of, quiet};
+use crate::fpu::host::{V, bits, of};
+use crate::fpu::unusual;
 use crate::mem::{Address, FastMem, General, Mem, put};
 use crate::op::Op;
 use crate::plain::{PlainFn, Side};
@@ -150,12 +151,12 @@ impl<P: Floating, S: Source, const WIDE: bool, const SHIFT: u32> Usual
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
         let b = S::load::<WIDE>(op, cpu, tlb)?;
-        let (a, imm, mxcsr) = (read::<WIDE>(cpu, (*op).s), immediate(op), (*cpu).fpu.mxcsr);
-        if P::QUIET && !quiet(mxcsr) {
+        let (a, imm) = (read::<WIDE>(cpu, (*op).s), immediate(op));
+        if !(*cpu).usual(unusual::MXCSR) {
             return None;
         }
-        let low = P::usual(mxcsr, a[0], b[0], imm)?;
-        let high = if WIDE { P::usual(mxcsr, a[1], b[1], imm >> SHIFT)? } else { of(0) };
+        let low = P::usual(a[0], b[0], imm)?;
+        let high = if WIDE { P::usual(a[1], b[1], imm >> SHIFT)? } else { of(0) };
         write(cpu, (*op).d, [low, high])
     }
 }

@@ -16,6 +16,7 @@ use super::alu::{RegRm, RmImm, RmReg, op::*};
 use super::bits::{Bswap, Cmov, Set};
 use super::branch::{Call, CallRm, Jcc, Jmp, JmpRm, Ret};
 use super::fuse::{Arithmetic, Compare, CompareLoad, FromByte, FromDisp, FromReg};
+use super::misc::Nop;
 use super::moves::{Extend, Lea, MovRegRm, MovRmImm, MovRmReg, PopReg, Push};
 use super::profile_rows::{with_rows, with_types};
 use super::profile_table::{with_pairs, with_singles};
@@ -145,6 +146,11 @@ mod field {
     pub(super) const DH: u8 = 17;
     pub(super) const BH: u8 = 25;
     pub(super) const NIL: u8 = slot::ZERO;
+    /// Vector register or ST(i) number `N`.
+    macro_rules! vector {
+        ($($name:ident $n:literal)*) => {$( pub(super) const $name: u8 = 16 * $n; )*};
+    }
+    vector! { V0 0 V1 1 V2 2 V3 3 V4 4 V5 5 V6 6 V7 7 V8 8 V9 9 V10 10 V11 11 V12 12 V13 13 V14 14 V15 15 }
     pub(super) const PAGE: u8 = slot::VBASE;
     /// None, or any.
     pub(super) const XX: u8 = crate::dispatch::class::ANY;
@@ -308,15 +314,15 @@ impl Tables {
         row.or_else(|| self.singles.get(&kinds.broad).copied())
     }
 
-    /// The longest row at the begin of these operations: its handler and its length. Of two as long, that
-    /// which knows the operands.
+    /// The longest row at the begin of these operations: its handler and its length. One that knows only
+    /// types must be twice as long: what is said of operands saves more than one jump does.
     fn row(&self, kinds: &[Option<Kinds>]) -> Option<(Handler, usize)> {
         let known = || kinds.iter().map_while(|k| *k);
         let exact = self.rows.longest(known().map(|k| k.exact));
         let any = |k: Kinds| Kind { classes: class::UNKNOWN, ..k.exact };
         let typed = self.rows.longest(known().map(any));
         let length = |row: &Option<(Handler, usize)>| row.map_or(0, |(_, n)| n);
-        if length(&typed) > length(&exact) { typed } else { exact }
+        if length(&typed) >= 2 * length(&exact).max(1) { typed } else { exact }
     }
 
     /// The handler of two operations: the one with a link, if there is one that holds.

@@ -1,7 +1,7 @@
 //! SSE3, SSSE3, SSE4.1: horizontal and mixed arithmetic, blends, insertions, rounding.
 
 use super::mmx::{self, Packs};
-use super::sse_float::{Add, LaneOp, Packed, Scalar, Sub, rounds};
+use super::sse_float::{Add, LaneOp, Packed, Scalar, Sub};
 use super::sse_moves::number;
 use super::vector::{
     self, Floating, Lane, build, each, floating, fp_full, fp_narrow, from_gpr, full, lane_of,
@@ -155,8 +155,14 @@ pub struct AddSub<F>(PhantomData<F>);
 /// Adds or subtracts neighbours.
 pub struct Horizontal<F, O>(PhantomData<(F, O)>);
 
+/// Whether no lane is a NaN, by integers, which note nothing.
+fn ordered<F: Float + Lane>(v: u128) -> bool {
+    let infinity = (2 * F::FORMAT.emax as u64 + 1) << (F::FORMAT.p - 1);
+    let magnitude = u64::MAX >> (65 - 8 * size_of::<F>());
+    (0..16 / size_of::<F>()).all(|k| lane_of::<F>(v, k).bits() & magnitude <= infinity)
+}
+
 impl<F: Float + Lane + Lanes> Floating for AddSub<F> {
-    const QUIET: bool = true;
     fn run(e: &mut Env, a: u128, b: u128, _: u8) -> u128 {
         build::<F>(|k| {
             let op = if k & 1 == 0 { Op::Sub } else { Op::Add };
@@ -164,27 +170,26 @@ impl<F: Float + Lane + Lanes> Floating for AddSub<F> {
         })
     }
     #[inline(always)]
-    fn usual(mxcsr: u32, a: V, b: V, _: u8) -> Option<V> {
+    fn usual(a: V, b: V, _: u8) -> Option<V> {
         // A difference is the sum with what has the other sign, but for the sign of a NaN.
         let b = host::bits(b);
         let b =
             build::<F>(|k| if k & 1 == 0 { lane_of::<F>(b, k).negated() } else { lane_of(b, k) });
-        host::arith::<F, false>(host::Op::Add, mxcsr & !1, a, host::of(b))
+        F::arith::<false>(host::Op::Add, a, host::of(b)).filter(|r| ordered::<F>(host::bits(*r)))
     }
 }
 
 impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Horizontal<F, O> {
-    const QUIET: bool = rounds::<O>();
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
         pairs::<F>(a, b, |x, y| O::run(e, x, y, imm))
     }
     #[inline(always)]
-    fn usual(mxcsr: u32, a: V, b: V, _: u8) -> Option<V> {
+    fn usual(a: V, b: V, _: u8) -> Option<V> {
         let (a, b) = (host::bits(a), host::bits(b));
         let n = 16 / size_of::<F>();
         let pick =
             |odd| build::<F>(|k| lane_of(if k < n / 2 { a } else { b }, k % (n / 2) * 2 + odd));
-        host::arith::<F, false>(O::HOST?, mxcsr, host::of(pick(0)), host::of(pick(1)))
+        F::arith::<false>(O::HOST?, host::of(pick(0)), host::of(pick(1)))
     }
 }
 
@@ -192,7 +197,7 @@ floating! {
     DotPS(e, a, b, imm) => dot::<u32>(e, a, b, imm);
     DotPD(e, a, b, imm) => dot::<u64>(e, a, b, imm & 0x33);
     Test(e, a, b, _i) => tested(a, b),
-        |_m, a, b| Some(host::of(tested(host::bits(a), host::bits(b))));
+        |a, b| Some(host::of(tested(host::bits(a), host::bits(b))));
 }
 
 pure! {

@@ -6,9 +6,9 @@ use super::vector::{
 };
 use super::{Form, Make, forms};
 use crate::flags;
-use crate::fpu::host::{self, Lanes, V, low, low32, low64, quiet};
+use crate::fpu::host::{self, Lanes, V};
 use crate::fpu::simd::{self, Float, Op};
-use crate::fpu::soft::{Env, F32, F64, Rounding};
+use crate::fpu::soft::{Env, Rounding};
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 
@@ -53,39 +53,26 @@ pub struct Scalar<F, O>(PhantomData<(F, O)>);
 /// SSE looks at three, AVX at five.
 pub struct Compare<F, const SCALAR: bool, const MASK: u8>(PhantomData<F>);
 
-/// Whether the usual case is for a quiet MXCSR only, see [`Floating::QUIET`].
-pub(super) const fn rounds<O: LaneOp>() -> bool {
-    matches!(O::HOST, Some(op) if !op.exact())
-}
-
-/// The usual case of an operation on lanes.
-#[inline(always)]
-fn on_host<F: Lanes, O: LaneOp, const SCALAR: bool>(mxcsr: u32, a: V, b: V) -> Option<V> {
-    host::arith::<F, SCALAR>(O::HOST?, mxcsr, a, b)
-}
-
 impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Packed<F, O> {
-    const QUIET: bool = rounds::<O>();
     #[inline(always)]
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
         lanes::<F>(a, b, |x, y| O::run(e, x, y, imm))
     }
     #[inline(always)]
-    fn usual(mxcsr: u32, a: V, b: V, _: u8) -> Option<V> {
-        on_host::<F, O, false>(mxcsr, a, b)
+    fn usual(a: V, b: V, _: u8) -> Option<V> {
+        F::arith::<false>(O::HOST?, a, b)
     }
 }
 
 impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Scalar<F, O> {
-    const QUIET: bool = rounds::<O>();
     #[inline(always)]
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {
         let r = O::run(e, F::of(a as u64), F::of(b as u64), imm);
         merge(a, r.bits() as u128, 8 * size_of::<F>() as u32)
     }
     #[inline(always)]
-    fn usual(mxcsr: u32, a: V, b: V, _: u8) -> Option<V> {
-        on_host::<F, O, true>(mxcsr, a, b)
+    fn usual(a: V, b: V, _: u8) -> Option<V> {
+        F::arith::<true>(O::HOST?, a, b)
     }
 }
 
@@ -103,18 +90,8 @@ impl<F: Float + Lane + Lanes, const SCALAR: bool, const MASK: u8> Floating
         lanes::<F>(a, b, holds)
     }
     #[inline(always)]
-    fn usual(mxcsr: u32, a: V, b: V, imm: u8) -> Option<V> {
-        if !host::ordinary::<F, SCALAR>(mxcsr, a, b) {
-            return None;
-        }
-        let wanted = simd::holds(imm & MASK);
-        let [less, equal, greater] = F::order(a, b).map(host::bits);
-        let all = |bit, lanes| if wanted & bit != 0 { lanes } else { 0 };
-        let r = all(simd::LT, less)
-            | all(simd::EQ, equal)
-            | all(simd::GT, greater)
-            | all(simd::UN, !(less | equal | greater));
-        Some(host::of(if SCALAR { merge(host::bits(a), r, 8 * size_of::<F>() as u32) } else { r }))
+    fn usual(a: V, b: V, imm: u8) -> Option<V> {
+        F::compare::<SCALAR>(a, b, imm & MASK)
     }
 }
 
@@ -153,127 +130,58 @@ fn two_to_doubles(b: u128, mut f: impl FnMut(u32) -> u64) -> u128 {
     low | (f((b >> 32) as u32) as u128) << 64
 }
 
-/// The usual case of [`comparison`].
-#[inline(always)]
-fn compared<F: Lanes>(mxcsr: u32, a: V, b: V) -> Option<V> {
-    let [less, equal, greater] = F::order(a, b).map(|v| host::bits(v) as u64);
-    let unordered = !(less | equal | greater);
-    let bits = (less | unordered) & flags::CF | (equal | unordered) & flags::ZF;
-    // Only the lowest bits of the masks matter.
-    let bits = bits | unordered & flags::PF;
-    host::ordinary::<F, true>(mxcsr, a, b).then_some(host::of(bits as u128))
-}
-
-/// A double made a single, in the usual case.
-#[inline(always)]
-fn to_single(quiet: bool, v: u64) -> Option<u32> {
-    let r = (f64::from_bits(v) as f32).to_bits();
-    // Only zero becomes zero exactly.
-    (quiet && v.tame() && (r.settled() || v.is_zero())).then_some(r)
-}
-
-/// A single made a double: always exact.
-#[inline(always)]
-fn to_double(v: u32) -> Option<u64> {
-    v.tame().then(|| (f32::from_bits(v) as f64).to_bits())
-}
-
-/// All four lanes, as 32 bits each.
-#[inline(always)]
-fn four(b: V, mut f: impl FnMut(u32) -> Option<u128>) -> Option<V> {
-    let (b, mut r) = (host::bits(b), 0);
-    for k in 0..4 {
-        r |= f((b >> (32 * k)) as u32)? << (32 * k);
-    }
-    Some(host::of(r))
-}
-
-/// Both lanes, as 32 bits each, from singles or doubles of `FROM` bits to `TO` bits.
-#[inline(always)]
-fn two<const FROM: u32, const TO: u32>(b: V, mut f: impl FnMut(u64) -> Option<u128>) -> Option<V> {
-    let (b, lane) = (host::bits(b), u64::MAX >> (64 - FROM));
-    let low = f(b as u64 & lane)?;
-    Some(host::of(low | f((b >> FROM) as u64 & lane)? << TO))
-}
-
-/// To an integer, to nearest or towards zero, in the usual case.
-#[inline(always)]
-fn single_to<const NEAR: bool>(quiet: bool, v: u32, bits: u32) -> Option<u128> {
-    host::to_integer::<NEAR>(quiet, f32::from_bits(v) as f64, bits)
-}
-
-/// As [`single_to`].
-#[inline(always)]
-fn double_to<const NEAR: bool>(quiet: bool, v: u64, bits: u32) -> Option<u128> {
-    host::to_integer::<NEAR>(quiet, f64::from_bits(v), bits)
-}
-
-/// From an integer, in the usual case.
-#[inline(always)]
-fn single_from(quiet: bool, v: i64) -> Option<u128> {
-    let exact = v.unsigned_abs() < 1 << F32.p;
-    (quiet || exact).then(|| (v as f32).to_bits() as u128)
-}
-
-/// As [`single_from`].
-#[inline(always)]
-fn double_from(quiet: bool, v: i64) -> Option<u128> {
-    let exact = v.unsigned_abs() < 1 << F64.p;
-    (quiet || exact).then(|| (v as f64).to_bits() as u128)
-}
-
 floating! {
-    ComiSS(e, a, b, _i) => comparison::<u32>(e, a, b, true), |m, a, b| compared::<u32>(m, a, b);
-    ComiSD(e, a, b, _i) => comparison::<u64>(e, a, b, true), |m, a, b| compared::<u64>(m, a, b);
-    UcomiSS(e, a, b, _i) => comparison::<u32>(e, a, b, false), |m, a, b| compared::<u32>(m, a, b);
-    UcomiSD(e, a, b, _i) => comparison::<u64>(e, a, b, false), |m, a, b| compared::<u64>(m, a, b);
+    ComiSS(e, a, b, _i) => comparison::<u32>(e, a, b, true), |a, b| u32::relation::<false>(a, b);
+    ComiSD(e, a, b, _i) => comparison::<u64>(e, a, b, true), |a, b| u64::relation::<false>(a, b);
+    UcomiSS(e, a, b, _i) => comparison::<u32>(e, a, b, false), |a, b| u32::relation::<true>(a, b);
+    UcomiSD(e, a, b, _i) => comparison::<u64>(e, a, b, false), |a, b| u64::relation::<true>(a, b);
     SS2SD(e, a, b, _i) => merge(a, simd::convert::<u32, u64>(e, b as u32) as u128, 64),
-        |m, a, b| Some(low64(a, to_double(low(b) as u32)?));
+        |a, b| host::cvtss2sd(a, b);
     SD2SS(e, a, b, _i) => merge(a, simd::convert::<u64, u32>(e, b as u64) as u128, 32),
-        |m, a, b| Some(low32(a, to_single(quiet(m), low(b))?));
+        |a, b| host::cvtsd2ss(a, b);
     PS2PD(e, a, b, _i) => two_to_doubles(b, |v| simd::convert::<u32, u64>(e, v)),
-        |m, a, b| two::<32, 64>(b, |v| Some(to_double(v as u32)? as u128));
+        |a, b| host::cvtps2pd(b);
     PD2PS(e, a, b, _i) => two_doubles(b, |v| simd::convert::<u64, u32>(e, v) as u128),
-        |m, a, b| two::<64, 32>(b, |v| Some(to_single(quiet(m), v)? as u128));
+        |a, b| host::cvtpd2ps(b);
     DQ2PS(e, a, b, _i) => lanes::<u32>(b, b, |v, _| simd::from_int(e, v as i32 as i64)),
-        |m, a, b| four(b, |v| single_from(quiet(m), v as i32 as i64));
+        |a, b| host::cvtdq2ps(b);
     DQ2PD(e, a, b, _i) => two_to_doubles(b, |v| simd::from_int(e, v as i32 as i64)),
-        |m, a, b| two::<32, 64>(b, |v| double_from(quiet(m), v as i32 as i64));
+        |a, b| host::cvtdq2pd(b);
     PS2DQ(e, a, b, _i) => lanes::<u32>(b, b, |v, _| near(e, v, 32) as u32),
-        |m, a, b| four(b, |v| single_to::<true>(quiet(m), v, 32));
+        |a, b| host::cvtps2dq(b);
     TPS2DQ(e, a, b, _i) => lanes::<u32>(b, b, |v, _| cut(e, v, 32) as u32),
-        |m, a, b| four(b, |v| single_to::<false>(quiet(m), v, 32));
+        |a, b| host::cvttps2dq(b);
     PD2DQ(e, a, b, _i) => two_doubles(b, |v| near(e, v, 32)),
-        |m, a, b| two::<64, 32>(b, |v| double_to::<true>(quiet(m), v, 32));
+        |a, b| host::cvtpd2dq(b);
     TPD2DQ(e, a, b, _i) => two_doubles(b, |v| cut(e, v, 32)),
-        |m, a, b| two::<64, 32>(b, |v| double_to::<false>(quiet(m), v, 32));
+        |a, b| host::cvttpd2dq(b);
     PI2PS(e, a, b, _i) => merge(a, DQ2PS::run(e, 0, b as u64 as u128, 0), 64);
     PS2PI(e, a, b, _i) => PS2DQ::run(e, 0, b as u64 as u128, 0);
     TPS2PI(e, a, b, _i) => TPS2DQ::run(e, 0, b as u64 as u128, 0);
     SI2SS32(e, a, b, _i) => merge(a, simd::from_int::<u32>(e, b as i32 as i64) as u128, 32),
-        |m, a, b| Some(low32(a, single_from(quiet(m), low(b) as i32 as i64)? as u32));
+        |a, b| host::cvtsi2ss32(a, b);
     SI2SS64(e, a, b, _i) => merge(a, simd::from_int::<u32>(e, b as i64) as u128, 32),
-        |m, a, b| Some(low32(a, single_from(quiet(m), low(b) as i64)? as u32));
+        |a, b| host::cvtsi2ss64(a, b);
     SI2SD32(e, a, b, _i) => merge(a, (b as i32 as f64).to_bits() as u128, 64),
-        |m, a, b| Some(low64(a, (low(b) as i32 as f64).to_bits()));
+        |a, b| host::cvtsi2sd32(a, b);
     SI2SD64(e, a, b, _i) => merge(a, simd::from_int::<u64>(e, b as i64) as u128, 64),
-        |m, a, b| Some(low64(a, double_from(quiet(m), low(b) as i64)? as u64));
+        |a, b| host::cvtsi2sd64(a, b);
     SS2SI32(e, a, b, _i) => near(e, b as u32, 32),
-        |m, a, b| single_to::<true>(quiet(m), low(b) as u32, 32).map(host::of);
+        |a, b| host::cvtss2si32(b);
     SS2SI64(e, a, b, _i) => near(e, b as u32, 64),
-        |m, a, b| single_to::<true>(quiet(m), low(b) as u32, 64).map(host::of);
+        |a, b| host::cvtss2si64(b);
     SD2SI32(e, a, b, _i) => near(e, b as u64, 32),
-        |m, a, b| double_to::<true>(quiet(m), low(b), 32).map(host::of);
+        |a, b| host::cvtsd2si32(b);
     SD2SI64(e, a, b, _i) => near(e, b as u64, 64),
-        |m, a, b| double_to::<true>(quiet(m), low(b), 64).map(host::of);
+        |a, b| host::cvtsd2si64(b);
     TSS2SI32(e, a, b, _i) => cut(e, b as u32, 32),
-        |m, a, b| single_to::<false>(quiet(m), low(b) as u32, 32).map(host::of);
+        |a, b| host::cvttss2si32(b);
     TSS2SI64(e, a, b, _i) => cut(e, b as u32, 64),
-        |m, a, b| single_to::<false>(quiet(m), low(b) as u32, 64).map(host::of);
+        |a, b| host::cvttss2si64(b);
     TSD2SI32(e, a, b, _i) => cut(e, b as u64, 32),
-        |m, a, b| double_to::<false>(quiet(m), low(b), 32).map(host::of);
+        |a, b| host::cvttsd2si32(b);
     TSD2SI64(e, a, b, _i) => cut(e, b as u64, 64),
-        |m, a, b| double_to::<false>(quiet(m), low(b), 64).map(host::of);
+        |a, b| host::cvttsd2si64(b);
 }
 
 pure! {

@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::{Am, Shape};
-use crate::dispatch::{Flow, Handler, Plain, Sem, handler};
+use crate::dispatch::{Flow, Handler, Plain, Sem, handler, uses};
 use crate::mem::{Base, General, Mem};
 use crate::op::Op;
 use crate::state::Cpu;
@@ -14,6 +14,8 @@ use std::marker::PhantomData;
 
 /// A usual case.
 pub trait Usual {
+    /// The operands that it names, see [`crate::dispatch::uses::in_rows`].
+    const NAMES: u32 = 0;
     /// General-purpose registers that it may write, see [`crate::dispatch::uses`].
     const SETS: u32 = 0;
     /// See [`Sem::FRAMED`].
@@ -30,6 +32,7 @@ pub trait Usual {
 pub struct Fast<U>(PhantomData<U>);
 
 impl<U: Usual> Sem for Fast<U> {
+    const READS: u32 = uses::in_rows(U::NAMES);
     const SETS: u32 = U::SETS;
     const FRAMED: bool = U::FRAMED;
 

@@ -1,12 +1,11 @@
 //! How vector instructions run: typed handlers over 128-bit values.
 //!
-//! An instruction is a marker type that says what it computes ([`Pure`] or [`Floating`]); its operands
-//! are chosen at decode time. The same marker types serve MMX and AVX.
+//! Marker types say what is computed ([`Pure`] or [`Floating`]), for MMX and AVX too.
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::rm::try_flow;
 use super::{Am, Shape};
-use crate::dispatch::{Flow, Handler, Sem, handler};
+use crate::dispatch::{Flow, Handler, Sem, handler, uses};
 use crate::fpu::host::{self, V};
 use crate::fpu::soft::Env;
 use crate::fpu::unusual;
@@ -31,13 +30,11 @@ pub trait Pure: 'static {
 
 /// A computation under MXCSR.
 pub trait Floating: 'static {
-    /// Whether [`Floating::usual`] is asked only where [`host::quiet`].
-    const QUIET: bool = false;
     /// Computes it.
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128;
-    /// The same without an [`Env`], for the usual case; `None` where MXCSR may change, or has a say.
+    /// The same by the host, where MXCSR is [`host::usual`]; `None` if it cannot.
     #[inline(always)]
-    fn usual(_mxcsr: u32, _a: V, _b: V, _imm: u8) -> Option<V> {
+    fn usual(_a: V, _b: V, _imm: u8) -> Option<V> {
         None
     }
 }
@@ -68,7 +65,7 @@ pub(crate) use pure;
 /// Marker types with their [`Floating`] computations, in general and in the usual case.
 macro_rules! floating {
     ($($name:ident ($env:ident, $a:ident, $b:ident, $imm:ident) => $e:expr
-       $(, |$mxcsr:ident, $x:ident, $y:ident| $usual:expr)?;)*) => {$(
+       $(, |$x:ident, $y:ident| $usual:expr)?;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub struct $name;
         impl $crate::isa::vector::Floating for $name {
@@ -80,12 +77,11 @@ macro_rules! floating {
             #[inline(always)]
             #[allow(unused_variables, unreachable_code)]
             fn usual(
-                mxcsr: u32,
                 x: $crate::fpu::host::V,
                 y: $crate::fpu::host::V,
                 $imm: u8,
             ) -> Option<$crate::fpu::host::V> {
-                $(let ($mxcsr, $x, $y) = (mxcsr, x, y); return $usual;)?
+                $(let ($x, $y) = (x, y); return $usual;)?
                 None
             }
         }
@@ -190,8 +186,8 @@ unsafe fn enabled<M: Mem>(cpu: *mut Cpu) -> bool {
 
 /// As [`enabled`], for one under MXCSR: whether it has its usual case.
 #[inline(always)]
-unsafe fn enabled_fp<M: Mem, P: Floating>(cpu: *mut Cpu) -> bool {
-    usual::<M>(cpu, if P::QUIET && !M::SLOW { unusual::MXCSR } else { 0 })
+unsafe fn enabled_fp<M: Mem>(cpu: *mut Cpu) -> bool {
+    usual::<M>(cpu, if M::SLOW { 0 } else { unusual::MXCSR })
 }
 
 #[inline(always)]
@@ -212,6 +208,8 @@ unsafe fn usual<M: Mem>(cpu: *mut Cpu, more: u8) -> bool {
 /// As [`Sem::run`].
 #[expect(clippy::missing_safety_doc, reason = "stated for the trait")]
 pub trait Source {
+    /// The operands that it names, see [`uses::in_rows`].
+    const NAMES: u32;
     /// Reads it.
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u128>;
 }
@@ -230,6 +228,8 @@ pub struct Narrow<A, W>(PhantomData<(A, W)>);
 pub struct Full<A, const ALIGNED: bool>(PhantomData<A>);
 
 impl Source for Xmm {
+    const NAMES: u32 = uses::S;
+
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
         Some(read(cpu, (*op).s))
@@ -237,6 +237,8 @@ impl Source for Xmm {
 }
 
 impl Source for XmmD {
+    const NAMES: u32 = uses::D;
+
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
         Some(read(cpu, (*op).d))
@@ -244,6 +246,8 @@ impl Source for XmmD {
 }
 
 impl<W: Word> Source for Gpr<W> {
+    const NAMES: u32 = uses::S;
+
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
         Some(get::<W>(cpu, (*op).s).u() as u128)
@@ -251,6 +255,8 @@ impl<W: Word> Source for Gpr<W> {
 }
 
 impl Source for Imm {
+    const NAMES: u32 = 0;
+
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, _: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
         Some((*op).imm as u8 as u128)
@@ -258,6 +264,8 @@ impl Source for Imm {
 }
 
 impl<A: Address, W: Word> Source for Narrow<A, W> {
+    const NAMES: u32 = A::READS;
+
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u128> {
         let la = A::linear::<M>(&*op, cpu, W::BYTES, false)?;
@@ -291,6 +299,8 @@ unsafe fn check_aligned<M: Mem>(cpu: *mut Cpu, la: u64) -> Option<()> {
 }
 
 impl<A: Address, const ALIGNED: bool> Source for Full<A, ALIGNED> {
+    const NAMES: u32 = A::READS;
+
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u128> {
         if ALIGNED && M::SLOW {
@@ -308,6 +318,7 @@ impl<A: Address, const ALIGNED: bool> Source for Full<A, ALIGNED> {
 pub struct Binary<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Pure> Sem for Binary<S, P> {
+    const READS: u32 = uses::in_rows(uses::D | S::NAMES);
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -325,10 +336,11 @@ impl<S: Source, P: Pure> Sem for Binary<S, P> {
 pub struct BinaryFp<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Floating> Sem for BinaryFp<S, P> {
+    const READS: u32 = uses::in_rows(uses::D | S::NAMES);
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled_fp::<M, P>(cpu) {
+        if !enabled_fp::<M>(cpu) {
             return Flow::Slow;
         }
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
@@ -348,7 +360,7 @@ unsafe fn floating_result<M: Mem, P: Floating>(
     imm: u8,
 ) -> Option<u128> {
     if !M::SLOW {
-        return P::usual((*cpu).fpu.mxcsr, host::of(a), host::of(b), imm).map(host::bits);
+        return P::usual(host::of(a), host::of(b), imm).map(host::bits);
     }
     let mut e = Env::sse((*cpu).fpu.mxcsr);
     let r = P::run(&mut e, a, b, imm);
@@ -382,7 +394,7 @@ pub struct ToGprFp<S, P, W>(PhantomData<(S, P, W)>);
 impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled_fp::<M, P>(cpu) {
+        if !enabled_fp::<M>(cpu) {
             return Flow::Slow;
         }
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
@@ -396,10 +408,11 @@ impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
 pub struct ToFlags<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
+    const READS: u32 = uses::in_rows(uses::D | S::NAMES);
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled_fp::<M, P>(cpu) {
+        if !enabled_fp::<M>(cpu) {
             return Flow::Slow;
         }
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
@@ -413,6 +426,7 @@ impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
 pub struct StoreFull<A, const ALIGNED: bool>(PhantomData<A>);
 
 impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
+    const READS: u32 = uses::in_rows(uses::S | A::READS);
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -435,6 +449,7 @@ impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
 pub struct StoreNarrow<A, P, W>(PhantomData<(A, P, W)>);
 
 impl<A: Address, P: Pure, W: Word> Sem for StoreNarrow<A, P, W> {
+    const READS: u32 = uses::in_rows(uses::S | A::READS);
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {

@@ -219,6 +219,8 @@ impl<const OP: u8, const BACK: bool, const POP: bool> Arith<OP, BACK, POP> {
 }
 
 impl<const OP: u8, const BACK: bool, const POP: bool> Usual for Arith<OP, BACK, POP> {
+    const NAMES: u32 = if BACK { uses::D } else { uses::S };
+
     const SETS: u32 = SCRATCH;
 
     #[inline(always)]
@@ -248,6 +250,8 @@ impl<S: Source, const OP: u8> WithMemory for ArithM<S, OP> {
 }
 
 impl<S: Source, const OP: u8, A: Address> Usual for ArithM<S, OP, A> {
+    const NAMES: u32 = A::READS;
+
     const SETS: u32 = SCRATCH;
 
     #[inline(always)]
@@ -269,6 +273,15 @@ impl<S: Source, const OP: u8, A: Address> Usual for ArithM<S, OP, A> {
     }
 }
 
+/// What `f` finds by the host's floating point, which is not to note anything in the guest's MXCSR.
+#[inline(always)]
+unsafe fn estimated<T>(cpu: *mut Cpu, f: impl FnOnce() -> T) -> T {
+    (*cpu).take_noted();
+    let r = f();
+    (*cpu).forget_noted();
+    r
+}
+
 /// `FSQRT`, or `FRNDINT`.
 pub struct Unary<const ROOT: bool>;
 
@@ -279,7 +292,7 @@ impl<const ROOT: bool> Usual for Unary<ROOT> {
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         ready(cpu, ARITHMETIC)?;
         let d = at(cpu, top(cpu));
-        let r = if ROOT { ext::sqrt(*d)? } else { ext::to_integral(*d)? };
+        let r = if ROOT { estimated(cpu, || ext::sqrt(*d))? } else { ext::to_integral(*d)? };
         *d = r.v;
         note(cpu, &r);
         record(op, cpu);
@@ -295,6 +308,8 @@ impl<S: Source> WithMemory for Load<S> {
 }
 
 impl<S: Source, A: Address> Usual for Load<S, A> {
+    const NAMES: u32 = A::READS;
+
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu, X87)?;
@@ -416,6 +431,8 @@ impl<T: Target, const POP: bool> WithMemory for Store<T, POP> {
 }
 
 impl<T: Target, const POP: bool, A: Address> Usual for Store<T, POP, A> {
+    const NAMES: u32 = A::READS;
+
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu, T::NEEDS)?;
@@ -433,6 +450,8 @@ impl<T: Target, const POP: bool, A: Address> Usual for Store<T, POP, A> {
 pub struct Duplicate;
 
 impl Usual for Duplicate {
+    const NAMES: u32 = uses::D;
+
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         ready(cpu, X87)?;
@@ -459,6 +478,8 @@ impl<const M: u64, const SE: u16> Usual for Constant<M, SE> {
 pub struct Copy<const POP: bool>;
 
 impl<const POP: bool> Usual for Copy<POP> {
+    const NAMES: u32 = uses::D;
+
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         ready(cpu, X87)?;
@@ -473,6 +494,8 @@ impl<const POP: bool> Usual for Copy<POP> {
 pub struct Exchange;
 
 impl Usual for Exchange {
+    const NAMES: u32 = uses::S;
+
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         ready(cpu, X87)?;
