@@ -205,6 +205,22 @@ impl Cpu {
         }
     }
 
+    /// Copies `len` bytes as [`Self::copy_plain`]; false, nothing being done, if that takes more than one step.
+    #[inline]
+    pub(crate) fn copies_whole(&mut self, src: u64, dst: u64, len: u64) -> bool {
+        // SAFETY: as in `copy_plain`.
+        unsafe {
+            let p = reach(self.tlb, src, len as usize, false);
+            let q = reach(self.tlb, dst, len as usize, true);
+            let (Some(p), Some(q)) = (p, q) else { return false };
+            let apart = (q as u64).wrapping_sub(p as u64) >= len;
+            if apart {
+                p.copy_to(q, len as usize);
+            }
+            apart
+        }
+    }
+
     /// Fills `len` bytes at `dst` with elements of `size` bytes; false, as [`Self::copy_plain`], if nothing
     /// is done.
     #[inline]

@@ -1,10 +1,10 @@
 //! Host arithmetic for SSE: the host's own instructions where it has them.
 //!
-//! On an x86 host ([`x86`]) an instruction is done by itself, with all that it notes in MXCSR: while blocks
+//! On an x86 host (`x86`) an instruction is done by itself, with all that it notes in MXCSR: while blocks
 //! run, the host's MXCSR stands at its initial value, and what it notes there is the guest's, to be taken up
 //! ([`Cpu::take_noted`](crate::Cpu::take_noted)) before anything looks at the guest's MXCSR or computes for
 //! itself. That holds where the guest masks all exceptions and neither rounds nor flushes in its own way
-//! ([`usual`]). Other hosts ([`portable`]) compute what is normal; all else is [`super::simd`]'s.
+//! ([`usual`]). Other hosts (`portable`) compute what is normal; all else is [`super::simd`]'s.
 #![expect(unsafe_code, reason = "vectors of the host, and its MXCSR")]
 
 #[cfg(any(not(target_arch = "x86_64"), test))]

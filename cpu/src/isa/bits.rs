@@ -167,37 +167,44 @@ const LZCNT: u8 = 3;
 const POPCNT: u8 = 4;
 
 /// `BSF`, `BSR`, `TZCNT`, `LZCNT`, `POPCNT`.
-fn scan<W: Word, const OP: u8>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
-    let v = cpu.read::<W>(i, 1)?.u();
-    let top = 64 - W::BITS;
-    let res = match OP {
-        BSF | TZCNT => (v.trailing_zeros()).min(W::BITS),
-        BSR => W::BITS.wrapping_sub(1).wrapping_sub(v.leading_zeros().wrapping_sub(top)),
-        LZCNT => v.leading_zeros() - top,
-        _ => v.count_ones(),
-    };
-    let flag = |b: bool, f: u64| if b { f } else { 0 };
-    match OP {
-        BSF | BSR => {
-            // With a zero source the destination stays; the other flags stay (undefined).
-            let keep = cpu.status() & !flags::ZF;
-            if v != 0 {
-                cpu.set_reg(i.op0_register(), res as u64);
-            }
-            cpu.set_status(keep | flag(v == 0, flags::ZF));
+pub struct Scan<A, W, const OP: u8>(PhantomData<(A, W)>);
+
+impl<A: Rm, W: Word, const OP: u8> Sem for Scan<A, W, OP> {
+    const READS: u32 = A::READS;
+    const SETS: u32 = uses::D;
+    const BITS: u32 = W::BITS;
+
+    #[inline(always)]
+    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+        let v = try_flow!(A::load::<M, W>(o, cpu, tlb)).u();
+        let top = 64 - W::BITS;
+        let res = match OP {
+            BSF | TZCNT => (v.trailing_zeros()).min(W::BITS),
+            BSR => W::BITS.wrapping_sub(1).wrapping_sub(v.leading_zeros().wrapping_sub(top)),
+            LZCNT => v.leading_zeros() - top,
+            _ => v.count_ones(),
+        };
+        // With a zero source the destination of a scan stays.
+        if !matches!(OP, BSF | BSR) || v != 0 {
+            put(cpu, (*o).d, W::of(res as u64));
         }
-        POPCNT => {
-            cpu.set_reg(i.op0_register(), res as u64);
-            cpu.set_status(flag(v == 0, flags::ZF));
-        }
-        _ => {
-            cpu.set_reg(i.op0_register(), res as u64);
+        let flag = |b: bool, f: u64| if b { f } else { 0 };
+        let status = match OP {
+            // The other flags stay (undefined).
+            BSF | BSR => ((*cpu).status() & !flags::ZF) | flag(v == 0, flags::ZF),
+            POPCNT => flag(v == 0, flags::ZF),
             // SF, AF, PF, OF are undefined; the oracle's host keeps OF and clears the others.
-            let keep = cpu.status() & flags::OF;
-            cpu.set_status(keep | flag(res == 0, flags::ZF) | flag(v == 0, flags::CF));
-        }
+            _ => {
+                ((*cpu).status() & flags::OF) | flag(res == 0, flags::ZF) | flag(v == 0, flags::CF)
+            }
+        };
+        (*cpu).set_status(status);
+        Flow::Next(1)
     }
-    Ok(())
+}
+
+fn scan<W: Word, const OP: u8>(s: &Shape) -> Handler {
+    by_rm!(s.am, RegS, |A| Scan<A, W, OP>)
 }
 
 /// `MOVBE`.
@@ -405,21 +412,21 @@ pub const FORMS: &[Form] = forms! {
     Btc_rm32_imm8 => Make::Typed(bit_imm::<u32, BTC>);
     Btc_rm64_r64 => Make::Either(bit_reg::<u64, BTC>, bit::<u64, BTC>);
     Btc_rm64_imm8 => Make::Typed(bit_imm::<u64, BTC>);
-    Bsf_r16_rm16 => Make::Plain(scan::<u16, BSF>);
-    Bsf_r32_rm32 => Make::Plain(scan::<u32, BSF>);
-    Bsf_r64_rm64 => Make::Plain(scan::<u64, BSF>);
-    Bsr_r16_rm16 => Make::Plain(scan::<u16, BSR>);
-    Bsr_r32_rm32 => Make::Plain(scan::<u32, BSR>);
-    Bsr_r64_rm64 => Make::Plain(scan::<u64, BSR>);
-    Tzcnt_r16_rm16 => Make::Plain(scan::<u16, TZCNT>);
-    Tzcnt_r32_rm32 => Make::Plain(scan::<u32, TZCNT>);
-    Tzcnt_r64_rm64 => Make::Plain(scan::<u64, TZCNT>);
-    Lzcnt_r16_rm16 => Make::Plain(scan::<u16, LZCNT>);
-    Lzcnt_r32_rm32 => Make::Plain(scan::<u32, LZCNT>);
-    Lzcnt_r64_rm64 => Make::Plain(scan::<u64, LZCNT>);
-    Popcnt_r16_rm16 => Make::Plain(scan::<u16, POPCNT>);
-    Popcnt_r32_rm32 => Make::Plain(scan::<u32, POPCNT>);
-    Popcnt_r64_rm64 => Make::Plain(scan::<u64, POPCNT>);
+    Bsf_r16_rm16 => Make::Typed(scan::<u16, BSF>);
+    Bsf_r32_rm32 => Make::Typed(scan::<u32, BSF>);
+    Bsf_r64_rm64 => Make::Typed(scan::<u64, BSF>);
+    Bsr_r16_rm16 => Make::Typed(scan::<u16, BSR>);
+    Bsr_r32_rm32 => Make::Typed(scan::<u32, BSR>);
+    Bsr_r64_rm64 => Make::Typed(scan::<u64, BSR>);
+    Tzcnt_r16_rm16 => Make::Typed(scan::<u16, TZCNT>);
+    Tzcnt_r32_rm32 => Make::Typed(scan::<u32, TZCNT>);
+    Tzcnt_r64_rm64 => Make::Typed(scan::<u64, TZCNT>);
+    Lzcnt_r16_rm16 => Make::Typed(scan::<u16, LZCNT>);
+    Lzcnt_r32_rm32 => Make::Typed(scan::<u32, LZCNT>);
+    Lzcnt_r64_rm64 => Make::Typed(scan::<u64, LZCNT>);
+    Popcnt_r16_rm16 => Make::Typed(scan::<u16, POPCNT>);
+    Popcnt_r32_rm32 => Make::Typed(scan::<u32, POPCNT>);
+    Popcnt_r64_rm64 => Make::Typed(scan::<u64, POPCNT>);
     Movbe_r16_m16 => Make::Plain(movbe::<u16>);
     Movbe_m16_r16 => Make::Plain(movbe::<u16>);
     Movbe_r32_m32 => Make::Plain(movbe::<u32>);

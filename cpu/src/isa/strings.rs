@@ -82,15 +82,22 @@ impl Strings {
 
 /// Address size of a string instruction in bits.
 fn address_bits(i: &Instruction) -> u32 {
-    for n in 0..i.op_count() {
-        match i.op_kind(n) {
+    for kind in [i.op0_kind(), i.op1_kind()] {
+        match kind {
             OpKind::MemorySegSI | OpKind::MemoryESDI => return 16,
             OpKind::MemorySegESI | OpKind::MemoryESEDI => return 32,
-            OpKind::MemorySegRSI | OpKind::MemoryESRDI => return 64,
             _ => {}
         }
     }
     64
+}
+
+/// How many elements a REP with 64-bit addresses does at once, upwards, if nothing stands in the way but the
+/// memory itself.
+fn at_once(cpu: &Cpu, i: &Instruction, s: &Strings) -> Option<u64> {
+    let off = flags::TF & cpu.rflags_system == 0 && s.plain && s.mask == u64::MAX;
+    let count = cpu.regs[gpr::RCX];
+    (off && i.has_rep_prefix() && (1..=CHUNK).contains(&count)).then_some(count)
 }
 
 /// Runs `element` or bulk steps as the REP prefix says. `step` does up to the given number of
@@ -135,6 +142,15 @@ fn frame(cpu: &mut Cpu, la: u64, kind: AccessKind) -> Result<Option<HostPhys>, T
 
 fn movs<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let s = Strings::new::<W>(cpu, i);
+    if let Some(n) = at_once(cpu, i, &s).filter(|_| s.source < seg::FS) {
+        let (from, to) = (cpu.regs[gpr::RSI], cpu.regs[gpr::RDI]);
+        if cpu.copies_whole(from, to, s.size * n) {
+            s.advance(cpu, gpr::RSI, n);
+            s.advance(cpu, gpr::RDI, n);
+            cpu.regs[gpr::RCX] = 0;
+            return Ok(());
+        }
+    }
     repeat(cpu, i, &s, |cpu, n| {
         let (from, to) = (s.offset(cpu, gpr::RSI), s.offset(cpu, gpr::RDI));
         let src = cpu.linear(s.source, from, W::BYTES, false)?;
@@ -193,6 +209,14 @@ fn copy_run(
 fn stos<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let s = Strings::new::<W>(cpu, i);
     let v = W::of(cpu.regs[gpr::RAX]);
+    if let Some(n) = at_once(cpu, i, &s) {
+        let bytes = (n * s.size) as usize;
+        if cpu.fill_plain(cpu.regs[gpr::RDI], v.u(), W::BYTES, bytes) {
+            s.advance(cpu, gpr::RDI, n);
+            cpu.regs[gpr::RCX] = 0;
+            return Ok(());
+        }
+    }
     repeat(cpu, i, &s, |cpu, n| {
         let to = s.offset(cpu, gpr::RDI);
         let dst = cpu.linear(seg::ES, to, W::BYTES, true)?;
