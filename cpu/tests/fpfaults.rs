@@ -106,3 +106,27 @@ fn unmasked_exceptions() {
     check(FNSTSW, x87(0x37e, 0x8081), None);
     check(FNINIT, x87(0x37e, 0x8081), None);
 }
+
+/// Divides 1 by 3 in all lanes while the host's MXCSR is `host`: the quotients, the guest's MXCSR, the host's.
+fn divided(host: u32) -> (u128, u32, u32) {
+    let mut ours = Ours::new();
+    ours.place(DIVPS);
+    let mut s = State::default();
+    s.set_mxcsr(0x1f80);
+    let lanes = |v: f32| v.to_bits() as u128 * 0x1_00000001_00000001_00000001;
+    s.set_xmm(1, lanes(1.0));
+    s.set_xmm(2, lanes(3.0));
+    cpu::fpu::host::set_mxcsr(host);
+    let after = ours.run(&s, DIVPS.len());
+    let left = cpu::fpu::host::mxcsr();
+    cpu::fpu::host::set_mxcsr(0x1f80);
+    (after.xmm(1), after.mxcsr(), left)
+}
+
+#[test]
+fn the_hosts_mode_reaches_no_guest() {
+    for host in [0x1f80, 0x1fbf, 0x3f80, 0x5f80, 0x7f80, 0x9fc0] {
+        let third = 0x3eaaaaab_3eaaaaab_3eaaaaab_3eaaaaab;
+        assert_eq!(divided(host), (third, 0x1fa0, host), "{host:x}");
+    }
+}
