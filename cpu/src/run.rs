@@ -9,7 +9,7 @@ use crate::dispatch;
 use crate::flags;
 use crate::fpu::host;
 use crate::gate::Gate;
-use crate::isa::branch::{VGEN_ADDRESS, canonical_48, jump_index};
+use crate::isa::branch::{VGEN_ADDRESS, jump_index};
 use crate::op::Op;
 use crate::state::{Activity, Cpu, EDGES, Edge, Env, Jump, seg};
 use crate::trap::Trap;
@@ -194,7 +194,7 @@ impl Cpu {
             return self.enter_edge(la, room);
         }
         let e = self.jumps[jump_index(la)];
-        if e.key == self.vgen && canonical_48(la) {
+        if e.to == la && e.mix == self.vgen_mix {
             return Ok(e.op);
         }
         let key = self.key_at(la)?;
@@ -362,7 +362,7 @@ impl Cpu {
 
 impl Jump {
     /// An entry that nothing matches: generations start at 1.
-    pub const NONE: Jump = Jump { key: 0, op: std::ptr::null() };
+    pub const NONE: Jump = Jump { to: 0, mix: 0, vgen: 0, op: std::ptr::null() };
 }
 
 impl Edge {

@@ -310,8 +310,12 @@ impl Env {
 #[derive(Clone, Copy)]
 #[repr(C, align(16))]
 pub struct Jump {
-    /// The target's page and generation, as [`Cpu::vgen`] has them; 0 is none.
-    pub key: u64,
+    /// Linear address of the target.
+    pub to: u64,
+    /// [`Cpu::vgen_mix`] when it was found; 0 is none.
+    pub mix: u64,
+    /// What [`Cpu::vgen`] becomes.
+    pub vgen: u64,
     /// Its first operation.
     pub op: *const Op,
 }
@@ -331,7 +335,7 @@ pub struct Edge {
 pub const EDGES: usize = 512;
 
 /// Entries of the indirect-branch cache.
-pub const JUMPS: usize = 16384;
+pub const JUMPS: usize = 8192;
 
 /// How code is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

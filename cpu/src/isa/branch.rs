@@ -128,10 +128,10 @@ impl<W: Word, const X: bool> Sem for Call<W, X> {
 
 /// The first operation at linear address `to`; as [`target`].
 #[inline(always)]
-unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<*const Op> {
+unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<Jump> {
     let e = (&raw const *(*cpu).jumps as *const Jump).add(jump_index(to));
-    if (*e).key == jump_key(cpu, to) && canonical_48(to) {
-        return Some((*e).op);
+    if (*e).to == to && (*e).mix == (*cpu).vgen_mix {
+        return Some(*e);
     }
     if !M::SLOW {
         rare();
@@ -141,37 +141,25 @@ unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<*const Op> {
         (*cpu).trap = Some(Trap::GP0);
         return None;
     }
-    Some((*cpu).resolve_indirect(to))
+    let op = (*cpu).resolve_indirect(to);
+    Some((*cpu).jump_to(to, op))
 }
 
-/// Where a target stands in the indirect-branch cache: pages at the same offset spread out. Page and
-/// index say what the offset is.
+/// Where a target stands in the indirect-branch cache: pages at the same offset spread out.
 #[inline(always)]
 pub(crate) fn jump_index(to: u64) -> usize {
     (to ^ to >> 12) as usize & (JUMPS - 1)
 }
 
-/// What the entry of a target has for a key, if the target is canonical.
 #[inline(always)]
-pub(crate) unsafe fn jump_key(cpu: *const Cpu, to: u64) -> u64 {
-    (to & VGEN_ADDRESS) | (*cpu).vgen_mix
-}
-
-/// Whether an address has 48 bits, which is all that a key has; another is never found.
-#[inline(always)]
-pub(crate) fn canonical_48(to: u64) -> bool {
-    ((to as i64) << 16 >> 16) as u64 == to
-}
-
-#[inline(always)]
-unsafe fn go<M: Mem>(cpu: *mut Cpu, to: u64, op: *const Op) -> Flow {
-    if M::SLOW && op.is_null() {
+unsafe fn go<M: Mem>(cpu: *mut Cpu, to: u64, jump: Jump) -> Flow {
+    if M::SLOW && jump.op.is_null() {
         (*cpu).rip = to;
         return Flow::Exit;
     }
     (*cpu).vbase = to & !0xfff;
-    (*cpu).vgen = jump_key(cpu, to);
-    Flow::Taken(op)
+    (*cpu).vgen = jump.vgen;
+    Flow::Taken(jump.op)
 }
 
 /// The bits of `vgen` that are the page's address; the others are the generation's.
@@ -328,11 +316,13 @@ impl Cpu {
 
     /// Enters the block at linear address `to` into the indirect-branch cache.
     pub(crate) fn note_jump(&mut self, to: u64, op: *const Op) {
-        if canonical_48(to) {
-            // SAFETY: reads a field of this processor.
-            let key = unsafe { jump_key(self, to) };
-            self.jumps[jump_index(to)] = Jump { key, op };
-        }
+        self.jumps[jump_index(to)] = self.jump_to(to, op);
+    }
+
+    /// The entry of the block at `op`, which begins at linear address `to`.
+    fn jump_to(&self, to: u64, op: *const Op) -> Jump {
+        let mix = self.vgen_mix;
+        Jump { to, mix, vgen: (to & VGEN_ADDRESS) | mix, op }
     }
 
     /// Whether the second page of the instruction that `guard` stands before is still the frame that
