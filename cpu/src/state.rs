@@ -306,9 +306,9 @@ impl Env {
     pub const NONE: Env = Env { mmu: std::ptr::null_mut(), code: std::ptr::null_mut(), bus: None };
 }
 
-/// An entry of the indirect-branch cache.
+/// An entry of the indirect-branch cache; it does not cross the host's cache lines.
 #[derive(Clone, Copy)]
-#[repr(C, align(16))]
+#[repr(C, align(32))]
 pub struct Jump {
     /// Linear address of the target.
     pub to: u64,
