@@ -4,6 +4,8 @@
 //! the row says what is left out of the comparison and cites its source.
 
 use super::case::{Case, Event, Mode, Outcome, St, State};
+use super::host::components as host_components;
+use super::ours::XCR0;
 use iced_x86::{Code, CpuidFeature, FlowControl, Instruction, Mnemonic, OpKind};
 
 /// What a row leaves out.
@@ -141,6 +143,32 @@ fn out_of_range(case: &Case, i: &Instruction) -> bool {
     }
 }
 
+/// The XSAVE family on a host whose XCR0 has more than ours.
+fn wider(_: &Case, i: &Instruction) -> bool {
+    use Mnemonic::{Xrstor, Xrstor64, Xsave, Xsave64, Xsavec, Xsavec64, Xsaveopt, Xsaveopt64};
+    let saves = matches!(i.mnemonic(), Xsave | Xsave64 | Xsavec | Xsavec64 | Xsaveopt | Xsaveopt64);
+    (saves || matches!(i.mnemonic(), Xrstor | Xrstor64)) && host_components() & !XCR0 != 0
+}
+
+/// [`wider`], asking for what ours does not have.
+fn asks_wider(case: &Case, i: &Instruction) -> bool {
+    let asked = case.state.regs[2] << 32 | case.state.regs[0] as u32 as u64;
+    wider(case, i) && asked & host_components() & !XCR0 != 0
+}
+
+/// EVEX, or VEX with an opcode of the mask registers, on a host with AVX-512.
+fn masks(case: &Case, _: &Instruction) -> bool {
+    const OPMASK: u64 = 1 << 5;
+    let at = case.code.iter().position(|b| matches!(b, 0x62 | 0xc4 | 0xc5)).unwrap_or(0);
+    let opcode = match case.code[at..] {
+        [0x62, ..] => 0x41,
+        [0xc5, _, opcode, ..] => opcode,
+        [0xc4, map, _, opcode, ..] if map & 31 == 1 => opcode,
+        _ => 0,
+    };
+    host_components() & OPMASK != 0 && matches!(opcode, 0x41..=0x4b | 0x90..=0x93 | 0x98 | 0x99)
+}
+
 /// The table.
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
@@ -148,6 +176,11 @@ pub const TABLE: &[Row] = &[
     Row { when: names!(Rdtscp), loose: Loose::Values(&[0, 1, 2]), why: "the host's time and number" },
     Row { when: names!(Cpuid), loose: Loose::Values(&[0, 1, 2, 3]), why: "the host's name and features" },
     Row { when: gets_xcr, loose: Loose::Values(&[0, 2]), why: "the host's features" },
+    Row { when: asks_wider, loose: Loose::All, why: "the host's XCR0 has components that ours does not have" },
+    Row { when: wider, loose: Loose::Misaligned,
+          why: "a header may name components that only the host's XCR0 has: SDM vol. 1, \"Operation of XRSTOR\"" },
+    Row { when: names!(Bsf | Bsr), loose: Loose::Flags(0x895),
+          why: "all but ZF is undefined: SDM vol. 2, \"BSF\"; AMD's before Zen 4 left them, later ones make them of the result" },
     Row { when: names!(Rdrand | Rdseed | Rdpid), loose: Loose::Values(&[]), why: "the host's noise and number" },
     Row { when: names!(Rdrand | Rdseed), loose: Loose::Flags(1), why: "the host's source may run dry: SDM vol. 2, \"RDSEED\"" },
     Row { when: names!(Lsl), loose: Loose::Limit,
@@ -165,6 +198,9 @@ pub const TABLE: &[Row] = &[
           why: "KVM, which runs the host's Linux, intercepts #DB and gives it with another RIP" },
     Row { when: foreign, loose: Loose::All,
           why: "AMD's own, or Intel's that the host is too old for" },
+    Row { when: masks, loose: Loose::Foreign, why: "the host has AVX-512, our models do not" },
+    Row { when: |_, i| !i.is_invalid() && !cpu::isa::implemented(i.code()), loose: Loose::Foreign,
+          why: "the host is younger than our models" },
     Row { when: short_branch, loose: Loose::All,
           why: "Intel ignores 66h there: SDM vol. 2, \"Jcc\" and others; AMD does not: APM vol. 3, \"Jcc\"" },
     Row { when: long_pointer, loose: Loose::All,

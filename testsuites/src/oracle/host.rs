@@ -40,6 +40,15 @@ pub fn missing() -> Option<&'static str> {
     (!have).then_some("the host's processor has no AVX2")
 }
 
+/// The host's XCR0.
+pub fn components() -> u64 {
+    if missing().is_some() {
+        return 0;
+    }
+    // SAFETY: AVX2 needs XSAVE, which Linux has then turned on.
+    unsafe { std::arch::x86_64::_xgetbv(0) }
+}
+
 impl Host {
     /// Starts a child.
     pub fn new() -> Result<Host> {

@@ -30,7 +30,7 @@ const CR4: u64 = 0x35_0ef0;
 /// SCE, LME, LMA, NXE.
 const EFER: u64 = 0xd01;
 /// x87, SSE, AVX.
-const XCR0: u64 = 7;
+pub(super) const XCR0: u64 = 7;
 /// Where user addresses end; above, Linux hides from a process what is present.
 const TASK_SIZE_MAX: u64 = 0x7fff_ffff_f000;
 /// Instructions that a case may take before it counts as endless.
