@@ -10,6 +10,9 @@
 //! stack frame, so a trap is a plain return into the outer loop.
 #![expect(unsafe_code, reason = "handlers work on raw pointers to the CPU and its blocks")]
 
+pub mod class;
+
+use crate::fpu::owed::Owed;
 use crate::mem::{FastMem, Mem, SlowMem};
 use crate::op::{Op, kind};
 use crate::plain::Side;
@@ -64,6 +67,8 @@ pub trait Sem {
     const SETS: u32 = uses::ANY;
     /// How many bits of `d` the body writes; with 32 or more it writes the whole.
     const BITS: u32 = 64;
+    /// Which parts of [`Owed`] the body, if it finishes, gives a new value, not having looked at the old.
+    const RENEWS: u32 = 0;
 
     /// Does the operation.
     ///
@@ -71,6 +76,16 @@ pub trait Sem {
     /// `op` is a live operation of a block whose successors follow it, `cpu` the processor in a run
     /// (its environment is set), `tlb` its current view.
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow;
+
+    /// As [`Sem::run`], where an operation follows that renews `later`: so much is left owing.
+    ///
+    /// # Safety
+    /// As [`Sem::run`]; `later` is part of `RENEWS`.
+    #[inline(always)]
+    unsafe fn run_owing(op: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
+        debug_assert!(later == 0, "says what it renews, and not how");
+        (Self::run::<FastMem>(op, cpu, (*cpu).tlb), Owed::NOTHING)
+    }
 }
 
 /// Instructions retired by the operations before `op` in its block.
@@ -90,86 +105,6 @@ unsafe fn stop_at(next: *const Op, cpu: *mut Cpu) {
 ///
 /// RCX comes second because the second of them is in the host's RCX, where shifts want their counts.
 pub const PINNED: [usize; 3] = [gpr::RDX, gpr::RCX, gpr::RAX];
-
-/// What a handler knows of its operation's operands: a byte each for `d`, `s`, `b`, `x` (see
-/// [`crate::op::Op`]), which is the operand's own value or one of the classes here, and one for the scale,
-/// 0 where it is not known.
-pub mod class {
-    use super::{PINNED, uses};
-
-    /// A register that is not pinned.
-    pub const MEMORY: u8 = 0xfe;
-    /// Not known.
-    pub const ANY: u8 = 0xff;
-    /// Nothing known of any.
-    pub const UNKNOWN: u64 = 0xffff_ffff;
-
-    /// The class of the register at `offset`: itself if it is pinned.
-    pub fn of(offset: u8) -> u8 {
-        match pinned(offset) {
-            None => MEMORY,
-            Some(_) if offset.is_multiple_of(8) => offset,
-            Some(_) => ANY,
-        }
-    }
-
-    /// Which of the pinned registers `offset` lies in.
-    pub const fn pinned(offset: u8) -> Option<usize> {
-        let mut k = 0;
-        while k < PINNED.len() {
-            if PINNED[k] == offset as usize / 8 {
-                return Some(k);
-            }
-            k += 1;
-        }
-        None
-    }
-
-    /// The two operands of a handler that `used` names, by which it is told from its variants.
-    pub const fn operands(used: u32) -> [u32; 2] {
-        let first = if used & uses::D != 0 { 0 } else { 1 };
-        let second = match used {
-            _ if used & uses::X != 0 => 3,
-            _ if used & uses::B != 0 => 2,
-            _ => 1,
-        };
-        [first, second]
-    }
-
-    /// The class with this number in the profile's table: a pinned register, or none.
-    pub const fn numbered(n: u8) -> u8 {
-        if (n as usize) < PINNED.len() { 8 * PINNED[n as usize] as u8 } else { MEMORY }
-    }
-
-    /// What is known where the operands (see [`operands`]) have classes `a` and `b`.
-    pub const fn code(used: u32, a: u8, b: u8) -> u64 {
-        let [first, second] = operands(used);
-        let mut code = UNKNOWN;
-        if used & (uses::D << first) != 0 {
-            code = with(code, first, a);
-        }
-        if second != first && used & (uses::D << second) != 0 {
-            code = with(code, second, b);
-        }
-        code
-    }
-
-    /// What is known where the operands that `used` names are just these, `[d, s, b, x, scale]`.
-    pub const fn exact(used: u32, fields: [u8; 5]) -> u64 {
-        let (used, mut code, mut k) = (used | used >> 8, UNKNOWN, 0);
-        while k < 4 {
-            if used & (uses::D << k) != 0 {
-                code = with(code, k, fields[k as usize]);
-            }
-            k += 1;
-        }
-        if used & uses::X != 0 { code | (fields[4] as u64) << 32 } else { code }
-    }
-
-    const fn with(code: u64, k: u32, class: u8) -> u64 {
-        code & !(0xff << (8 * k)) | (class as u64) << (8 * k)
-    }
-}
 
 #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
 mod threaded {
@@ -346,9 +281,9 @@ mod threaded {
         }
     }
 
-    /// Several operations in a row with one hand-over.
+    /// Several operations in a row with one hand-over; each comes with its successor.
     macro_rules! in_a_row {
-        ($name:ident: $($S:ident $C:ident)+, $L:ident $LC:ident) => {
+        ($name:ident: $($S:ident $C:ident $N:ident),+; $L:ident $LC:ident) => {
             pub(super) unsafe extern "sysv64" fn $name<
                 $($S: Sem,)+ $L: Sem, $(const $C: u64,)+ const $LC: u64,
             >(
@@ -360,10 +295,12 @@ mod threaded {
             ) {
                 let cpu: *mut Cpu = cpu;
                 let pins = [a, b, c];
+                let owed = Owed::NOTHING;
                 $(
                     const { assert!(!$S::FRAMED) };
                     believe::<$S, $C>(op, cpu, pins);
-                    match $S::run::<FastMem>(op, cpu, (*cpu).tlb) {
+                    let (flow, owing) = $S::run_owing(op, cpu, $S::RENEWS & $N::RENEWS);
+                    match flow {
                         Flow::Next(_) => {}
                         Flow::Taken(link) => {
                             if charge(op, cpu) {
@@ -371,8 +308,12 @@ mod threaded {
                             }
                             return late(link, &mut *cpu, a, b, c);
                         }
-                        _ => return cold::<$S>(op, &mut *cpu, a, b, c),
+                        _ => {
+                            owed.pay(cpu);
+                            return cold::<$S>(op, &mut *cpu, a, b, c);
+                        }
                     }
+                    let owed = owing;
                     let pins = behind::<$S, $C>(cpu, pins);
                     let op = op.add(1);
                 )+
@@ -386,18 +327,21 @@ mod threaded {
                         }
                         late(link, &mut *cpu, a, b, c)
                     }
-                    _ => cold::<$L>(op, &mut *cpu, a, b, c),
+                    _ => {
+                        owed.pay(cpu);
+                        cold::<$L>(op, &mut *cpu, a, b, c)
+                    }
                 }
             }
         };
     }
-    in_a_row!(two: A CA, B CB);
-    in_a_row!(three: A CA B CB, D CD);
-    in_a_row!(four: A CA B CB D CD, E CE);
-    in_a_row!(five: A CA B CB D CD E CE, F CF);
-    in_a_row!(six: A CA B CB D CD E CE F CF, G CG);
-    in_a_row!(seven: A CA B CB D CD E CE F CF G CG, H CH);
-    in_a_row!(eight: A CA B CB D CD E CE F CF G CG H CH, I CI);
+    in_a_row!(two: A CA B; B CB);
+    in_a_row!(three: A CA B, B CB D; D CD);
+    in_a_row!(four: A CA B, B CB D, D CD E; E CE);
+    in_a_row!(five: A CA B, B CB D, D CD E, E CE F; F CF);
+    in_a_row!(six: A CA B, B CB D, D CD E, E CE F, F CF G; G CG);
+    in_a_row!(seven: A CA B, B CB D, D CD E, E CE F, F CF G, G CG H; H CH);
+    in_a_row!(eight: A CA B, B CB D, D CD E, E CE F, F CF G, G CG H, H CH I; I CI);
 
     #[cold]
     #[inline(never)]

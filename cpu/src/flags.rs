@@ -56,6 +56,8 @@ pub mod class {
     const BIT: u32 = 1 << 8;
     /// Carry: not what the others say.
     const NOT: u32 = 1 << 9;
+    /// Of `cc_op`: whether bit 0 of src is the carry.
+    pub(super) const CARRY_IN_SRC: u32 = BIT << 2;
 
     /// res = a + b, src = b.
     pub const ADD: u32 = BELOW;
@@ -67,9 +69,9 @@ pub mod class {
     pub const SBB1: u32 = 3 | BELOW | NOT;
     /// res of AND, OR, XOR, TEST: CF = OF = AF = 0.
     pub const LOGIC: u32 = 4;
-    /// res of INC; src = the carry before.
+    /// res of INC; bit 0 of src = the carry before.
     pub const INC: u32 = 5 | BIT;
-    /// res of DEC; src = the carry before.
+    /// res of DEC; bit 0 of src = the carry before.
     pub const DEC: u32 = 6 | BIT;
     /// res of SHL; src = the last bit shifted out; AF = 1 (undefined; silicon).
     pub const SHL: u32 = 7 | BIT;
@@ -97,6 +99,17 @@ impl Cpu {
     pub fn set_cc<W: Word>(&mut self, class: u32, res: W, src: W) {
         self.cc_res = res.u();
         self.cc_src = src.u();
+        self.cc_op = class * 4 + W::SIZE;
+    }
+
+    /// As [`Cpu::set_cc`] for [`class::INC`] and [`class::DEC`]: CF stays. That it mostly is in the source
+    /// already is worth a branch.
+    #[inline(always)]
+    pub fn set_cc_but_cf<W: Word>(&mut self, class: u32, res: W) {
+        if self.cc_op & class::CARRY_IN_SRC == 0 {
+            self.cc_src = self.cf() as u64;
+        }
+        self.cc_res = res.u();
         self.cc_op = class * 4 + W::SIZE;
     }
 

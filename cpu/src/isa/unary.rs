@@ -34,8 +34,7 @@ unsafe fn unary<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, flags: bool) -> W {
         if OP == NEG {
             (*cpu).set_cc(class::SUB, res, W::default());
         } else {
-            let carry = W::of((*cpu).cf() as u64);
-            (*cpu).set_cc(if OP == INC { class::INC } else { class::DEC }, res, carry);
+            (*cpu).set_cc_but_cf(if OP == INC { class::INC } else { class::DEC }, res);
         }
     }
     res

@@ -6,6 +6,7 @@
 
 use super::{Am, Shape};
 use crate::dispatch::{Flow, Handler, Plain, Sem, handler, uses};
+use crate::fpu::owed::Owed;
 use crate::mem::{Base, General, Mem};
 use crate::op::Op;
 use crate::state::Cpu;
@@ -20,12 +21,24 @@ pub trait Usual {
     const SETS: u32 = 0;
     /// See [`Sem::FRAMED`].
     const FRAMED: bool = false;
+    /// See [`Sem::RENEWS`].
+    const RENEWS: u32 = 0;
 
     /// Does it; `None` if it is another case, nothing having changed.
     ///
     /// # Safety
     /// As [`Sem::run`].
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()>;
+
+    /// See [`Sem::run_owing`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    unsafe fn run_owing(op: *const Op, cpu: *mut Cpu, _later: u32) -> Option<Owed> {
+        Self::run(op, cpu, (*cpu).tlb)?;
+        Some(Owed::NOTHING)
+    }
 }
 
 /// The operation with the usual case `U`.
@@ -35,6 +48,7 @@ impl<U: Usual> Sem for Fast<U> {
     const READS: u32 = uses::in_rows(U::NAMES);
     const SETS: u32 = U::SETS;
     const FRAMED: bool = U::FRAMED;
+    const RENEWS: u32 = U::RENEWS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -44,6 +58,14 @@ impl<U: Usual> Sem for Fast<U> {
         match U::run(op, cpu, tlb) {
             Some(()) => Flow::Next(1),
             None => Flow::Slow,
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn run_owing(op: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
+        match U::run_owing(op, cpu, later) {
+            Some(owed) => (Flow::Next(1), owed),
+            None => (Flow::Slow, Owed::NOTHING),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! x87: the usual cases of comparisons, as in [`super::x87_usual`].
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
-use super::usual::{Usual, WithMemory};
-use super::x87_usual::{Source, at, pop, ready, record, record_memory, st, top};
+use super::usual::WithMemory;
+use super::x87_usual::{Recorded, Source, at, pop, ready, record_operand, st, top};
 use crate::flags;
 use crate::fpu::Register;
 use crate::fpu::extended as ext;
@@ -25,7 +25,6 @@ fn codes(a: Register, b: Register) -> Option<u32> {
 #[inline(always)]
 unsafe fn compared<const POPS: u32>(cpu: *mut Cpu, codes: u32) {
     (*cpu).fpu.sw.bits = (*cpu).fpu.sw.bits & !((C0 | C2 | C3) as u32) | codes;
-    (*cpu).fpu.sw.cut = 0;
     for _ in 0..POPS {
         pop::<true>(cpu);
     }
@@ -34,15 +33,14 @@ unsafe fn compared<const POPS: u32>(cpu: *mut Cpu, codes: u32) {
 /// `FCOM` and `FUCOM` with ST(i), and with pops; `OTHER` is the register, 8 for the operand's.
 pub struct Fcom<const OTHER: u8, const POPS: u32>;
 
-impl<const OTHER: u8, const POPS: u32> Usual for Fcom<OTHER, POPS> {
+impl<const OTHER: u8, const POPS: u32> Recorded for Fcom<OTHER, POPS> {
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
         let other = if OTHER == 8 { (*op).s } else { 16 * OTHER };
         let (a, b) = (*at(cpu, top(cpu)), *st(cpu, other));
         compared::<POPS>(cpu, codes(a, b)?);
-        record(op, cpu);
-        Some(())
+        Some(0)
     }
 }
 
@@ -53,29 +51,30 @@ impl<S: Source, const POPS: u32> WithMemory for FcomM<S, POPS> {
     type At<A: Address> = FcomM<S, POPS, A>;
 }
 
-impl<S: Source, const POPS: u32, A: Address> Usual for FcomM<S, POPS, A> {
+impl<S: Source, const POPS: u32, A: Address> Recorded for FcomM<S, POPS, A> {
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
         let b = S::load::<A>(op, cpu, tlb)?;
-        record_memory::<A>(op, cpu);
+        record_operand::<A>(op, cpu);
         compared::<POPS>(cpu, codes(*at(cpu, top(cpu)), b)?);
-        Some(())
+        Some(0)
     }
 }
 
 /// `FCOMI`, `FUCOMI` and with pop. C1 stays.
 pub struct Fcomi<const POP: bool>;
 
-impl<const POP: bool> Usual for Fcomi<POP> {
+impl<const POP: bool> Recorded for Fcomi<POP> {
+    const KEEPS_C1: bool = true;
+
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
         let (a, b) = (*at(cpu, top(cpu)), *st(cpu, (*op).s));
         let (less, equal) = ext::compare(a, b)?;
         pop::<POP>(cpu);
-        record(op, cpu);
         (*cpu).set_status((less as u64 * flags::CF) | (equal as u64 * flags::ZF));
-        Some(())
+        Some(0)
     }
 }

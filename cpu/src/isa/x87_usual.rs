@@ -2,8 +2,9 @@
 //! pending, operands are normal or zero; the control word rounds to nearest with 64 bits and masks
 //! Precision where that matters.
 //!
-//! The pointers to instruction and operand are recorded as soon as the operand is read: the plain function,
-//! if it is its turn after all, cannot fault any more and records the same.
+//! The pointer to the operand is recorded as soon as that is read: the plain function, if it is its turn
+//! after all, cannot fault any more and records the same. The pointer to the instruction, and C1, come last,
+//! so that a row need not record them for each of its members (see [`Owed`]).
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::usual::{Usual, WithMemory};
@@ -11,6 +12,7 @@ use super::x87::{ADD, DIV, DIVR, MUL, SUB};
 use crate::dispatch::uses;
 use crate::fpu::extended::{self as ext, Rounded};
 use crate::fpu::host::V;
+use crate::fpu::owed::{C1, INSTRUCTION, Owed};
 use crate::fpu::unusual::{PRECISION, ROUNDING, X87};
 use crate::fpu::x87::ES;
 use crate::fpu::{EMPTY, F80, Register, SIGN, flag};
@@ -87,33 +89,57 @@ pub(super) unsafe fn pop<const POP: bool>(cpu: *mut Cpu) {
     }
 }
 
-/// Notes what a rounding found.
+/// Notes that a rounding was inexact; what it cut off.
 #[inline(always)]
-unsafe fn note<T>(cpu: *mut Cpu, found: &Rounded<T>) {
+unsafe fn note<T>(cpu: *mut Cpu, found: &Rounded<T>) -> u64 {
     (*cpu).fpu.sw.inexact |= found.inexact;
-    (*cpu).fpu.sw.cut = found.cut;
+    found.cut
 }
 
-/// Notes which instruction was the last.
+/// Records where the last operand in memory was.
 #[inline(always)]
-pub(super) unsafe fn record(op: *const Op, cpu: *mut Cpu) {
+pub(super) unsafe fn record_operand<A: Address>(op: *const Op, cpu: *mut Cpu) {
     // In flat modes the segment's base is 0.
-    (*cpu).fpu.fip = (*cpu).vbase.wrapping_add((*op).po as u64);
-}
-
-/// As [`record`], of an instruction with a memory operand.
-#[inline(always)]
-pub(super) unsafe fn record_memory<A: Address>(op: *const Op, cpu: *mut Cpu) {
     (*cpu).fpu.fdp = A::offset(&*op, cpu);
-    record(op, cpu);
 }
 
-/// Finishes what rounds nothing: C1, and the last instruction.
-#[inline(always)]
-unsafe fn finish(op: *const Op, cpu: *mut Cpu) -> Option<()> {
-    (*cpu).fpu.sw.cut = 0;
-    record(op, cpu);
-    Some(())
+/// A usual case of an instruction that is recorded as the last.
+pub trait Recorded {
+    /// See [`Usual::NAMES`].
+    const NAMES: u32 = 0;
+    /// See [`Usual::SETS`].
+    const SETS: u32 = 0;
+    /// See [`Usual::FRAMED`].
+    const FRAMED: bool = false;
+    /// Whether C1 stays.
+    const KEEPS_C1: bool = false;
+
+    /// As [`Usual::run`]; what was cut off by rounding, see [`crate::fpu::status::StatusWord`].
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64>;
+}
+
+impl<R: Recorded> Usual for R {
+    const NAMES: u32 = R::NAMES;
+    const SETS: u32 = R::SETS;
+    const FRAMED: bool = R::FRAMED;
+    const RENEWS: u32 = if R::KEEPS_C1 { INSTRUCTION } else { INSTRUCTION | C1 };
+
+    #[inline(always)]
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+        Self::run_owing(op, cpu, 0)?;
+        Some(())
+    }
+
+    #[inline(always)]
+    unsafe fn run_owing(op: *const Op, cpu: *mut Cpu, later: u32) -> Option<Owed> {
+        let cut = R::run(op, cpu, (*cpu).tlb)?;
+        let (later, now) = Owed::of(op, Self::RENEWS, cut).split(later);
+        now.pay(cpu);
+        Some(later)
+    }
 }
 
 /// Pushes what `value` finds, if there is room.
@@ -127,7 +153,6 @@ unsafe fn push<T>(cpu: *mut Cpu, value: impl FnOnce() -> Option<T>) -> Option<()
     }
     r.cast::<T>().write(value()?);
     (*cpu).fpu.sw.top = top;
-    (*cpu).fpu.sw.cut = 0;
     Some(())
 }
 
@@ -218,13 +243,13 @@ impl<const OP: u8, const BACK: bool, const POP: bool> Arith<OP, BACK, POP> {
     }
 }
 
-impl<const OP: u8, const BACK: bool, const POP: bool> Usual for Arith<OP, BACK, POP> {
+impl<const OP: u8, const BACK: bool, const POP: bool> Recorded for Arith<OP, BACK, POP> {
     const NAMES: u32 = if BACK { uses::D } else { uses::S };
 
     const SETS: u32 = SCRATCH;
 
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, ARITHMETIC)?;
         let [d, s] = Self::operands(op, cpu);
         let (a, b) = (*d, *s);
@@ -235,10 +260,9 @@ impl<const OP: u8, const BACK: bool, const POP: bool> Usual for Arith<OP, BACK, 
             compute_zero::<OP>(d.read_volatile(), s.read_volatile())?
         };
         *d = r.v;
-        note(cpu, &r);
+        let cut = note(cpu, &r);
         pop::<POP>(cpu);
-        record(op, cpu);
-        Some(())
+        Some(cut)
     }
 }
 
@@ -249,16 +273,16 @@ impl<S: Source, const OP: u8> WithMemory for ArithM<S, OP> {
     type At<A: Address> = ArithM<S, OP, A>;
 }
 
-impl<S: Source, const OP: u8, A: Address> Usual for ArithM<S, OP, A> {
+impl<S: Source, const OP: u8, A: Address> Recorded for ArithM<S, OP, A> {
     const NAMES: u32 = A::READS;
 
     const SETS: u32 = SCRATCH;
 
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64> {
         ready(cpu, ARITHMETIC)?;
         let b = S::load::<A>(op, cpu, tlb)?;
-        record_memory::<A>(op, cpu);
+        record_operand::<A>(op, cpu);
         let d = at(cpu, top(cpu));
         let a = *d;
         let r = if ext::both_normal(a, b) {
@@ -268,8 +292,7 @@ impl<S: Source, const OP: u8, A: Address> Usual for ArithM<S, OP, A> {
             compute_zero::<OP>(d.read_volatile(), b)?
         };
         *d = r.v;
-        note(cpu, &r);
-        Some(())
+        Some(note(cpu, &r))
     }
 }
 
@@ -285,18 +308,16 @@ unsafe fn estimated<T>(cpu: *mut Cpu, f: impl FnOnce() -> T) -> T {
 /// `FSQRT`, or `FRNDINT`.
 pub struct Unary<const ROOT: bool>;
 
-impl<const ROOT: bool> Usual for Unary<ROOT> {
+impl<const ROOT: bool> Recorded for Unary<ROOT> {
     const FRAMED: bool = ROOT;
 
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, ARITHMETIC)?;
         let d = at(cpu, top(cpu));
         let r = if ROOT { estimated(cpu, || ext::sqrt(*d))? } else { ext::to_integral(*d)? };
         *d = r.v;
-        note(cpu, &r);
-        record(op, cpu);
-        Some(())
+        Some(note(cpu, &r))
     }
 }
 
@@ -307,15 +328,16 @@ impl<S: Source> WithMemory for Load<S> {
     type At<A: Address> = Load<S, A>;
 }
 
-impl<S: Source, A: Address> Usual for Load<S, A> {
+impl<S: Source, A: Address> Recorded for Load<S, A> {
     const NAMES: u32 = A::READS;
 
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
         let v = S::load::<A>(op, cpu, tlb)?;
-        record_memory::<A>(op, cpu);
-        push(cpu, || Some(v))
+        record_operand::<A>(op, cpu);
+        push(cpu, || Some(v))?;
+        Some(0)
     }
 }
 
@@ -350,9 +372,9 @@ impl WithMemory for StoreExtended {
     type At<A: Address> = StoreExtended<A>;
 }
 
-impl<A: Address> Usual for StoreExtended<A> {
+impl<A: Address> Recorded for StoreExtended<A> {
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
         let r = at(cpu, top(cpu));
         full(r)?;
@@ -361,10 +383,9 @@ impl<A: Address> Usual for StoreExtended<A> {
         FastMem::store(cpu, tlb, la, v.m)?;
         // In the same page, where nothing but the first can fail.
         FastMem::store(cpu, tlb, la.wrapping_add(8), v.se)?;
-        record_memory::<A>(op, cpu);
+        record_operand::<A>(op, cpu);
         pop::<true>(cpu);
-        (*cpu).fpu.sw.cut = 0;
-        Some(())
+        Some(0)
     }
 }
 
@@ -430,95 +451,93 @@ impl<T: Target, const POP: bool> WithMemory for Store<T, POP> {
     type At<A: Address> = Store<T, POP, A>;
 }
 
-impl<T: Target, const POP: bool, A: Address> Usual for Store<T, POP, A> {
+impl<T: Target, const POP: bool, A: Address> Recorded for Store<T, POP, A> {
     const NAMES: u32 = A::READS;
 
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64> {
         ready(cpu, T::NEEDS)?;
         let r = T::convert(*at(cpu, top(cpu)), (*cpu).fpu.cw)?;
         let la = A::linear::<FastMem>(&*op, cpu, T::Word::BYTES, true)?;
         FastMem::store(cpu, tlb, la, T::Word::of(r.v))?;
-        record_memory::<A>(op, cpu);
-        note(cpu, &r);
+        record_operand::<A>(op, cpu);
+        let cut = note(cpu, &r);
         pop::<POP>(cpu);
-        Some(())
+        Some(cut)
     }
 }
 
 /// `FLD ST(i)`.
 pub struct Duplicate;
 
-impl Usual for Duplicate {
+impl Recorded for Duplicate {
     const NAMES: u32 = uses::D;
 
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
         push(cpu, || full(st(cpu, (*op).d)))?;
-        record(op, cpu);
-        Some(())
+        Some(0)
     }
 }
 
 /// `FLDZ`, `FLD1`: the value with significand `M` and exponent field `SE`.
 pub struct Constant<const M: u64, const SE: u16>;
 
-impl<const M: u64, const SE: u16> Usual for Constant<M, SE> {
+impl<const M: u64, const SE: u16> Recorded for Constant<M, SE> {
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
         push(cpu, || Some(const { Register::full(F80 { m: M, se: SE }) }))?;
-        record(op, cpu);
-        Some(())
+        Some(0)
     }
 }
 
 /// `FST ST(i)`, `FSTP ST(i)`.
 pub struct Copy<const POP: bool>;
 
-impl<const POP: bool> Usual for Copy<POP> {
+impl<const POP: bool> Recorded for Copy<POP> {
     const NAMES: u32 = uses::D;
 
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
         let v = full(at(cpu, top(cpu)))?;
         st(cpu, (*op).d).cast::<V>().write(v);
         pop::<POP>(cpu);
-        finish(op, cpu)
+        Some(0)
     }
 }
 
 /// `FXCH`.
 pub struct Exchange;
 
-impl Usual for Exchange {
+impl Recorded for Exchange {
     const NAMES: u32 = uses::S;
 
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
         let (i, j) = (at(cpu, top(cpu)), st(cpu, (*op).s));
         let (a, b) = (full(i)?, full(j)?);
         i.cast::<V>().write(b);
         j.cast::<V>().write(a);
-        finish(op, cpu)
+        Some(0)
     }
 }
 
 /// `FCHS`, `FABS`: any value.
 pub struct Sign<const NEGATE: bool>;
 
-impl<const NEGATE: bool> Usual for Sign<NEGATE> {
+impl<const NEGATE: bool> Recorded for Sign<NEGATE> {
     #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
+    unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
         let r = at(cpu, top(cpu));
         full(r)?;
         let se = (*r).se;
         (*r).se = if NEGATE { se ^ SIGN } else { se & !SIGN };
-        finish(op, cpu)
+        Some(0)
     }
 }
 
