@@ -11,13 +11,14 @@
 #![expect(unsafe_code, reason = "handlers work on raw pointers to the CPU and its blocks")]
 
 pub mod class;
+pub mod owed;
 
-use crate::fpu::owed::Owed;
 use crate::mem::{FastMem, Mem, SlowMem};
 use crate::op::{Op, kind};
 use crate::plain::Side;
 use crate::state::{Cpu, gpr};
 use mmu::TlbEntry;
+use owed::Owed;
 
 /// What a handler body says comes next.
 pub enum Flow {
@@ -67,8 +68,10 @@ pub trait Sem {
     const SETS: u32 = uses::ANY;
     /// How many bits of `d` the body writes; with 32 or more it writes the whole.
     const BITS: u32 = 64;
-    /// Which parts of [`Owed`] the body, if it finishes, gives a new value, not having looked at the old.
+    /// Which parts of [`owed::ALL`] the body gives a new value if it finishes, never having looked at the old.
     const RENEWS: u32 = 0;
+    /// Which parts of [`owed::ALL`] it neither changes nor looks at.
+    const IGNORES: u32 = 0;
 
     /// Does the operation.
     ///
@@ -77,13 +80,13 @@ pub trait Sem {
     /// (its environment is set), `tlb` its current view.
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow;
 
-    /// As [`Sem::run`], where an operation follows that renews `later`: so much is left owing.
+    /// As [`Sem::run`], where an operation follows that renews `later`: of that it may leave what it likes
+    /// owing.
     ///
     /// # Safety
     /// As [`Sem::run`]; `later` is part of `RENEWS`.
     #[inline(always)]
-    unsafe fn run_owing(op: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
-        debug_assert!(later == 0, "says what it renews, and not how");
+    unsafe fn run_owing(op: *const Op, cpu: *mut Cpu, _later: u32) -> (Flow, Owed) {
         (Self::run::<FastMem>(op, cpu, (*cpu).tlb), Owed::NOTHING)
     }
 }
@@ -108,6 +111,7 @@ pub const PINNED: [usize; 3] = [gpr::RDX, gpr::RCX, gpr::RAX];
 
 #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
 mod threaded {
+    use super::owed::Rest;
     use super::*;
     use std::hint::assert_unchecked;
 
@@ -256,9 +260,11 @@ mod threaded {
             // a host register, which is faster than to store it and load it again.
             assert_unchecked((*op).d == linked(&*op.add(1), LINK));
         }
-        match A::run::<FastMem>(op, cpu, (*cpu).tlb) {
+        let (flow, owed) = A::run_owing(op, cpu, A::RENEWS & <(B, ())>::RENEWS);
+        match flow {
             Flow::Next(_) => {}
             Flow::Taken(link) => {
+                owed.pay(cpu);
                 if charge(op, cpu) {
                     go!(link, cpu, behind::<A, CA>(cpu, pins));
                 }
@@ -277,13 +283,16 @@ mod threaded {
                 }
                 late(link, &mut *cpu, a, b, c)
             }
-            _ => cold::<B>(op, &mut *cpu, a, b, c),
+            _ => {
+                owed.pay(cpu);
+                cold::<B>(op, &mut *cpu, a, b, c)
+            }
         }
     }
 
-    /// Several operations in a row with one hand-over; each comes with its successor.
+    /// Several operations in a row with one hand-over; each comes with those behind it.
     macro_rules! in_a_row {
-        ($name:ident: $($S:ident $C:ident $N:ident),+; $L:ident $LC:ident) => {
+        ($name:ident: $($S:ident $C:ident $R:ty),+; $L:ident $LC:ident) => {
             pub(super) unsafe extern "sysv64" fn $name<
                 $($S: Sem,)+ $L: Sem, $(const $C: u64,)+ const $LC: u64,
             >(
@@ -299,10 +308,11 @@ mod threaded {
                 $(
                     const { assert!(!$S::FRAMED) };
                     believe::<$S, $C>(op, cpu, pins);
-                    let (flow, owing) = $S::run_owing(op, cpu, $S::RENEWS & $N::RENEWS);
+                    let (flow, owing) = $S::run_owing(op, cpu, $S::RENEWS & <$R>::RENEWS);
                     match flow {
                         Flow::Next(_) => {}
                         Flow::Taken(link) => {
+                            owed.behind($S::RENEWS, owing).pay(cpu);
                             if charge(op, cpu) {
                                 go!(link, cpu, behind::<$S, $C>(cpu, pins));
                             }
@@ -313,7 +323,7 @@ mod threaded {
                             return cold::<$S>(op, &mut *cpu, a, b, c);
                         }
                     }
-                    let owed = owing;
+                    let owed = owed.behind($S::RENEWS, owing);
                     let pins = behind::<$S, $C>(cpu, pins);
                     let op = op.add(1);
                 )+
@@ -335,13 +345,13 @@ mod threaded {
             }
         };
     }
-    in_a_row!(two: A CA B; B CB);
-    in_a_row!(three: A CA B, B CB D; D CD);
-    in_a_row!(four: A CA B, B CB D, D CD E; E CE);
-    in_a_row!(five: A CA B, B CB D, D CD E, E CE F; F CF);
-    in_a_row!(six: A CA B, B CB D, D CD E, E CE F, F CF G; G CG);
-    in_a_row!(seven: A CA B, B CB D, D CD E, E CE F, F CF G, G CG H; H CH);
-    in_a_row!(eight: A CA B, B CB D, D CD E, E CE F, F CF G, G CG H, H CH I; I CI);
+    in_a_row!(two: A CA (B, ()); B CB);
+    in_a_row!(three: A CA (B, (D, ())), B CB (D, ()); D CD);
+    in_a_row!(four: A CA (B, (D, (E, ()))), B CB (D, (E, ())), D CD (E, ()); E CE);
+    in_a_row!(five: A CA (B, (D, (E, (F, ())))), B CB (D, (E, (F, ()))), D CD (E, (F, ())), E CE (F, ()); F CF);
+    in_a_row!(six: A CA (B, (D, (E, (F, (G, ()))))), B CB (D, (E, (F, (G, ())))), D CD (E, (F, (G, ()))), E CE (F, (G, ())), F CF (G, ()); G CG);
+    in_a_row!(seven: A CA (B, (D, (E, (F, (G, (H, ())))))), B CB (D, (E, (F, (G, (H, ()))))), D CD (E, (F, (G, (H, ())))), E CE (F, (G, (H, ()))), F CF (G, (H, ())), G CG (H, ()); H CH);
+    in_a_row!(eight: A CA (B, (D, (E, (F, (G, (H, (I, ()))))))), B CB (D, (E, (F, (G, (H, (I, ())))))), D CD (E, (F, (G, (H, (I, ()))))), E CE (F, (G, (H, (I, ())))), F CF (G, (H, (I, ()))), G CG (H, (I, ())), H CH (I, ()); I CI);
 
     #[cold]
     #[inline(never)]

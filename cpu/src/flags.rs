@@ -93,13 +93,41 @@ pub mod class {
     }
 }
 
+/// How the status flags follow from an instruction: what is recorded of it.
+#[derive(Clone, Copy)]
+pub struct Lazy {
+    res: u64,
+    src: u64,
+    op: u32,
+}
+
+impl Lazy {
+    /// Of no instruction.
+    pub const NONE: Lazy = Lazy { res: 0, src: 0, op: class::BITS << 2 };
+
+    /// What an instruction of this class leaves.
+    #[inline(always)]
+    pub fn of<W: Word>(class: u32, res: W, src: W) -> Lazy {
+        Lazy { res: res.u(), src: src.u(), op: class * 4 + W::SIZE }
+    }
+}
+
 impl Cpu {
     /// Records how the status flags follow from the last arithmetic instruction.
     #[inline(always)]
+    pub fn set_lazy(&mut self, flags: Lazy) {
+        self.cc_res = flags.res;
+        // The others have no use for a source.
+        if flags.op >> 2 != class::LOGIC {
+            self.cc_src = flags.src;
+        }
+        self.cc_op = flags.op;
+    }
+
+    /// As [`Cpu::set_lazy`], of the parts.
+    #[inline(always)]
     pub fn set_cc<W: Word>(&mut self, class: u32, res: W, src: W) {
-        self.cc_res = res.u();
-        self.cc_src = src.u();
-        self.cc_op = class * 4 + W::SIZE;
+        self.set_lazy(Lazy::of(class, res, src));
     }
 
     /// As [`Cpu::set_cc`] for [`class::INC`] and [`class::DEC`]: CF stays. That it mostly is in the source
@@ -111,13 +139,6 @@ impl Cpu {
         }
         self.cc_res = res.u();
         self.cc_op = class * 4 + W::SIZE;
-    }
-
-    /// As [`Cpu::set_cc`] for [`class::LOGIC`], which has no use for a source.
-    #[inline(always)]
-    pub fn set_logic<W: Word>(&mut self, res: W) {
-        self.cc_res = res.u();
-        self.cc_op = class::LOGIC * 4 + W::SIZE;
     }
 
     /// Sets the six status flags from their places in `bits`; other bits are ignored.

@@ -9,7 +9,6 @@ pub mod extended;
 pub mod host;
 #[cfg(target_arch = "x86_64")]
 pub mod integers;
-pub mod owed;
 pub mod simd;
 pub mod soft;
 pub mod status;

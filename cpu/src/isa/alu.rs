@@ -3,9 +3,10 @@
 
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{Form, Make, Shape, forms};
+use crate::dispatch::owed::{self, Owed, now, owing};
 use crate::dispatch::{Flow, Handler, Sem, uses};
-use crate::flags::class;
-use crate::mem::{Mem, get, put};
+use crate::flags::{Lazy, class};
+use crate::mem::{FastMem, Mem, get, put};
 use crate::op::Op;
 use crate::state::Cpu;
 use crate::word::Word;
@@ -26,24 +27,26 @@ pub mod op {
     pub const TEST: u8 = 8;
 }
 
-/// `a OP b`; records the flags if `flags`.
+/// `a OP b`, and records the flags.
 ///
 /// # Safety
 /// As [`Sem::run`].
 #[inline(always)]
-pub unsafe fn alu<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, b: W, flags: bool) -> W {
-    with_carry::<W, OP>(cpu, carry::<OP>(cpu), a, b, flags)
+pub unsafe fn alu<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, b: W) -> W {
+    let (res, flags) = compute::<W, OP>(carry::<OP>(cpu), a, b);
+    (*cpu).set_lazy(flags);
+    res
 }
 
 /// The carry that ADC and SBB take in.
 #[inline(always)]
 unsafe fn carry<const OP: u8>(cpu: *mut Cpu) -> u64 {
-    if OP == op::ADC || OP == op::SBB { (*cpu).cf() as u64 } else { 0 }
+    if looks(OP) { (*cpu).cf() as u64 } else { 0 }
 }
 
-/// As [`alu`], with the [`carry`] already known.
+/// `a OP b` with the [`carry`], and the flags.
 #[inline(always)]
-unsafe fn with_carry<W: Word, const OP: u8>(cpu: *mut Cpu, c: u64, a: W, b: W, flags: bool) -> W {
+pub(super) fn compute<W: Word, const OP: u8>(c: u64, a: W, b: W) -> (W, Lazy) {
     let (x, y) = (a.u(), b.u());
     let res = W::of(match OP {
         op::ADD | op::ADC => x.wrapping_add(y).wrapping_add(c),
@@ -53,14 +56,12 @@ unsafe fn with_carry<W: Word, const OP: u8>(cpu: *mut Cpu, c: u64, a: W, b: W, f
         _ => x & y,
     });
     let one_of = |without, with| if c == 0 { without } else { with };
-    if flags {
-        match OP {
-            op::ADD | op::ADC => (*cpu).set_cc(one_of(class::ADD, class::ADC1), res, b),
-            op::SUB | op::CMP | op::SBB => (*cpu).set_cc(one_of(class::SUB, class::SBB1), res, a),
-            _ => (*cpu).set_logic(res),
-        }
-    }
-    res
+    let flags = match OP {
+        op::ADD | op::ADC => Lazy::of(one_of(class::ADD, class::ADC1), res, b),
+        op::SUB | op::CMP | op::SBB => Lazy::of(one_of(class::SUB, class::SBB1), res, a),
+        _ => Lazy::of(class::LOGIC, res, W::default()),
+    };
+    (res, flags)
 }
 
 const fn writes(o: u8) -> bool {
@@ -72,6 +73,20 @@ const fn written(sets: u32, o: u8) -> u32 {
     if writes(o) { sets } else { 0 }
 }
 
+const fn looks(o: u8) -> bool {
+    o == op::ADC || o == op::SBB
+}
+
+/// See [`Sem::RENEWS`].
+const fn renews(o: u8, flags: bool) -> u32 {
+    if flags && !looks(o) { owed::FLAGS } else { 0 }
+}
+
+/// See [`Sem::IGNORES`].
+const fn ignores(o: u8, flags: bool) -> u32 {
+    if flags || looks(o) { owed::ALL & !owed::FLAGS } else { owed::ALL }
+}
+
 /// `OP r/m, reg`.
 pub struct RmReg<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 /// `OP reg, r/m`.
@@ -79,65 +94,105 @@ pub struct RegRm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 /// `OP r/m, imm`.
 pub struct RmImm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 
-/// `r/m = r/m OP b`, without the write for CMP and TEST.
+/// `r/m = r/m OP b`, without the write for CMP and TEST; the flags go to `note`.
 #[inline(always)]
-unsafe fn apply<M: Mem, A: Rm, W: Word, const OP: u8, const FL: bool>(
+unsafe fn apply<M: Mem, A: Rm, W: Word, const OP: u8>(
     o: *const Op,
     cpu: *mut Cpu,
     tlb: *mut TlbEntry,
     b: W,
+    note: impl FnOnce(Lazy),
 ) -> Flow {
+    let c = carry::<OP>(cpu);
+    let f = |a| {
+        let (res, flags) = compute::<W, OP>(c, a, b);
+        note(flags);
+        res
+    };
     if writes(OP) {
-        let c = carry::<OP>(cpu);
-        try_flow!(A::update::<M, W>(o, cpu, tlb, |a| with_carry::<W, OP>(
-            cpu,
-            c,
-            a,
-            b,
-            FL || M::SLOW
-        )));
+        try_flow!(A::update::<M, W>(o, cpu, tlb, f));
     } else {
-        let a = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        alu::<W, OP>(cpu, a, b, FL || M::SLOW);
+        f(try_flow!(A::load::<M, W>(o, cpu, tlb)));
+    }
+    Flow::Next(1)
+}
+
+/// `reg = reg OP r/m`, as [`apply`].
+#[inline(always)]
+unsafe fn apply_back<M: Mem, A: Rm, W: Word, const OP: u8>(
+    o: *const Op,
+    cpu: *mut Cpu,
+    tlb: *mut TlbEntry,
+    note: impl FnOnce(Lazy),
+) -> Flow {
+    let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
+    let (res, flags) = compute::<W, OP>(carry::<OP>(cpu), get(cpu, (*o).d), b);
+    note(flags);
+    if writes(OP) {
+        put(cpu, (*o).d, res);
     }
     Flow::Next(1)
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmReg<A, W, OP, FL> {
+    const RENEWS: u32 = renews(OP, FL);
+    const IGNORES: u32 = ignores(OP, FL);
     const READS: u32 = A::READS | uses::S;
     const SETS: u32 = written(A::SETS, OP);
     const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        apply::<M, A, W, OP, FL>(o, cpu, tlb, get(cpu, (*o).s))
+        apply::<M, A, W, OP>(o, cpu, tlb, get(cpu, (*o).s), now::<M, FL>(cpu))
+    }
+
+    #[inline(always)]
+    unsafe fn run_owing(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
+        let b = get(cpu, (*o).s);
+        owing::<FL>(cpu, later, |tlb, owes| {
+            apply::<FastMem, A, W, OP>(o, cpu, tlb, b, owed::later(owes))
+        })
     }
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RegRm<A, W, OP, FL> {
+    const RENEWS: u32 = renews(OP, FL);
+    const IGNORES: u32 = ignores(OP, FL);
     const READS: u32 = A::READS | uses::D;
     const SETS: u32 = written(uses::D, OP);
     const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        let res = alu::<W, OP>(cpu, get(cpu, (*o).d), b, FL || M::SLOW);
-        if writes(OP) {
-            put(cpu, (*o).d, res);
-        }
-        Flow::Next(1)
+        apply_back::<M, A, W, OP>(o, cpu, tlb, now::<M, FL>(cpu))
+    }
+
+    #[inline(always)]
+    unsafe fn run_owing(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
+        owing::<FL>(cpu, later, |tlb, owes| {
+            apply_back::<FastMem, A, W, OP>(o, cpu, tlb, owed::later(owes))
+        })
     }
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmImm<A, W, OP, FL> {
+    const RENEWS: u32 = renews(OP, FL);
+    const IGNORES: u32 = ignores(OP, FL);
     const READS: u32 = A::READS;
     const SETS: u32 = written(A::SETS, OP);
     const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        apply::<M, A, W, OP, FL>(o, cpu, tlb, W::of((*o).imm))
+        apply::<M, A, W, OP>(o, cpu, tlb, W::of((*o).imm), now::<M, FL>(cpu))
+    }
+
+    #[inline(always)]
+    unsafe fn run_owing(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
+        let b = W::of((*o).imm);
+        owing::<FL>(cpu, later, |tlb, owes| {
+            apply::<FastMem, A, W, OP>(o, cpu, tlb, b, owed::later(owes))
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 use super::branch::condition;
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{Am, Form, Make, Shape, forms};
-use crate::dispatch::{Flow, Handler, Sem, handler, uses};
+use crate::dispatch::{Flow, Handler, Sem, handler, owed, uses};
 use crate::flags;
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
@@ -59,6 +59,7 @@ fn cmov<W: Word, const CC: u8>(s: &Shape) -> Handler {
 pub struct Bswap<W>(PhantomData<W>);
 
 impl<W: Word> Sem for Bswap<W> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = uses::D;
     const SETS: u32 = uses::D;
     const BITS: u32 = W::BITS;

@@ -3,12 +3,14 @@
 //! are recorded as the pair would have left them.
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
-use super::alu::{alu, op};
+use super::alu::{compute, op};
 use super::rm::{RegD, Rm, try_flow};
 use super::segmented::condition_number;
 use super::{Am, rm};
+use crate::dispatch::owed::{self, Owed, now, owing};
 use crate::dispatch::{Flow, Handler, Sem, handler, uses};
-use crate::mem::{Base, Index, Mem, get, put};
+use crate::flags::Lazy;
+use crate::mem::{Base, FastMem, Index, Mem, get, put};
 use crate::op::Op;
 use crate::state::Cpu;
 use crate::word::Word;
@@ -93,15 +95,37 @@ fn branch(op: *const Op, taken: bool) -> Flow {
     }
 }
 
-/// Compares (CMP) or tests (TEST) `a` and `b`, records the flags, and branches on `CC`.
+/// The two ways to run a body that hands its flags to `$note`.
+macro_rules! noting {
+    (|$o:ident, $cpu:ident, $tlb:ident, $M:ident, $note:ident| $body:block) => {
+        #[inline(always)]
+        unsafe fn run<$M: Mem>($o: *const Op, $cpu: *mut Cpu, $tlb: *mut TlbEntry) -> Flow {
+            let $note = now::<$M, true>($cpu);
+            $body
+        }
+
+        #[inline(always)]
+        unsafe fn run_owing($o: *const Op, $cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
+            #[allow(dead_code, reason = "not every body has memory operands")]
+            type $M = FastMem;
+            owing::<true>($cpu, later, |$tlb, owes| {
+                let $note = owed::later(owes);
+                $body
+            })
+        }
+    };
+}
+
+/// Compares (CMP) or tests (TEST) `a` and `b`, and branches on `CC`; the flags go to `note`.
 #[inline(always)]
-unsafe fn decide<W: Word, const OP: u8, const CC: u8>(
+fn decide<W: Word, const OP: u8, const CC: u8>(
     o: *const Op,
-    cpu: *mut Cpu,
     a: W,
     b: W,
+    note: impl FnOnce(Lazy),
 ) -> Flow {
-    let res = alu::<W, OP>(cpu, a, b, true);
+    let (res, flags) = compute::<W, OP>(0, a, b);
+    note(flags);
     let taken = if OP == op::CMP { after_sub::<W, CC>(a, b) } else { after_logic::<W, CC>(res) };
     branch(o, taken)
 }
@@ -114,38 +138,39 @@ pub struct CompareLoad<A, W, const CC: u8>(PhantomData<(A, W)>);
 pub struct Arithmetic<S, W, const OP: u8, const CC: u8>(PhantomData<(S, W)>);
 
 impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Sem for Compare<A, S, W, OP, CC> {
+    const RENEWS: u32 = owed::FLAGS;
     const READS: u32 = A::READS | S::READS;
     const SETS: u32 = 0;
 
-    #[inline(always)]
-    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+    noting! { |o, cpu, tlb, M, note| {
         let a = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        decide::<W, OP, CC>(o, cpu, a, S::get(o, cpu))
-    }
+        decide::<W, OP, CC>(o, a, S::get(o, cpu), note)
+    } }
 }
 
 impl<A: Rm, W: Word, const CC: u8> Sem for CompareLoad<A, W, CC> {
+    const RENEWS: u32 = owed::FLAGS;
     const READS: u32 = A::READS | uses::D;
     const SETS: u32 = 0;
 
-    #[inline(always)]
-    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
+    noting! { |o, cpu, tlb, M, note| {
         let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        decide::<W, { op::CMP }, CC>(o, cpu, get(cpu, (*o).d), b)
-    }
+        decide::<W, { op::CMP }, CC>(o, get(cpu, (*o).d), b, note)
+    } }
 }
 
 impl<S: Source, W: Word, const OP: u8, const CC: u8> Sem for Arithmetic<S, W, OP, CC> {
+    const RENEWS: u32 = owed::FLAGS;
     const READS: u32 = S::READS | uses::D;
     const SETS: u32 = uses::D;
     const BITS: u32 = W::BITS;
 
-    #[inline(always)]
-    unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
-        let res = alu::<W, OP>(cpu, get(cpu, (*o).d), S::get(o, cpu), true);
+    noting! { |o, cpu, _tlb, M, note| {
+        let (res, flags) = compute::<W, OP>(0, get(cpu, (*o).d), S::get(o, cpu));
+        note(flags);
         put(cpu, (*o).d, res);
         branch(o, after_logic::<W, CC>(res))
-    }
+    } }
 }
 
 /// The handler for a condition out of those listed.

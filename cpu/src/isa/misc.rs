@@ -3,7 +3,7 @@
 
 use super::rm::try_flow;
 use super::{Form, Make, Shape, forms};
-use crate::dispatch::{Flow, Handler, Sem, handler};
+use crate::dispatch::{Flow, Handler, Sem, handler, owed};
 use crate::flags::{self, class};
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
@@ -24,6 +24,7 @@ pub struct SignAcc<W>(PhantomData<W>);
 pub struct Leave;
 
 impl Sem for Nop {
+    const IGNORES: u32 = owed::ALL;
     const SETS: u32 = 0;
 
     #[inline(always)]
@@ -33,6 +34,7 @@ impl Sem for Nop {
 }
 
 impl<W: Word, S: Word> Sem for ExtendAcc<W, S> {
+    const IGNORES: u32 = owed::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         put(cpu, 0, W::of(get::<S>(cpu, 0).s() as u64));
@@ -41,6 +43,7 @@ impl<W: Word, S: Word> Sem for ExtendAcc<W, S> {
 }
 
 impl<W: Word> Sem for SignAcc<W> {
+    const IGNORES: u32 = owed::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         put(cpu, 8 * gpr::RDX as u8, W::of((get::<W>(cpu, 0).s() >> 63) as u64));
@@ -49,6 +52,7 @@ impl<W: Word> Sem for SignAcc<W> {
 }
 
 impl Sem for Leave {
+    const IGNORES: u32 = owed::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(_: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let bp = (*cpu).regs[gpr::RBP];

@@ -3,7 +3,7 @@
 
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{Am, Form, Make, Shape, forms};
-use crate::dispatch::{Flow, Handler, Sem, handler, uses};
+use crate::dispatch::{Flow, Handler, Sem, handler, owed, uses};
 use crate::mem::{Address, Base, General, Index, Mem, get, put};
 use crate::op::Op;
 use crate::state::{Cpu, gpr};
@@ -31,6 +31,7 @@ pub struct PushImm<W>(PhantomData<W>);
 pub struct PopReg<W>(PhantomData<W>);
 
 impl<A: Rm, W: Word> Sem for MovRmReg<A, W> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = A::ADDRESS | uses::S;
     const SETS: u32 = A::SETS;
     const BITS: u32 = W::BITS;
@@ -43,6 +44,7 @@ impl<A: Rm, W: Word> Sem for MovRmReg<A, W> {
 }
 
 impl<A: Rm, W: Word> Sem for MovRegRm<A, W> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = A::READS;
     const SETS: u32 = uses::D;
     const BITS: u32 = W::BITS;
@@ -56,6 +58,7 @@ impl<A: Rm, W: Word> Sem for MovRegRm<A, W> {
 }
 
 impl<A: Rm, W: Word> Sem for MovRmImm<A, W> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = A::ADDRESS;
     const SETS: u32 = A::SETS;
     const BITS: u32 = W::BITS;
@@ -68,6 +71,7 @@ impl<A: Rm, W: Word> Sem for MovRmImm<A, W> {
 }
 
 impl<A: Rm, W: Word, S: Word, const SIGNED: bool> Sem for Extend<A, W, S, SIGNED> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = A::READS;
     const SETS: u32 = uses::D;
     const BITS: u32 = W::BITS;
@@ -81,6 +85,7 @@ impl<A: Rm, W: Word, S: Word, const SIGNED: bool> Sem for Extend<A, W, S, SIGNED
 }
 
 impl<A: Address, W: Word> Sem for Lea<A, W> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = A::READS;
     const SETS: u32 = uses::D;
     const BITS: u32 = W::BITS;
@@ -102,6 +107,7 @@ unsafe fn push<M: Mem, W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, v: W) -> Flow
 }
 
 impl<A: Rm, W: Word> Sem for Push<A, W> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = A::READS | uses::RSP;
     const SETS: u32 = uses::RSP;
 
@@ -113,6 +119,7 @@ impl<A: Rm, W: Word> Sem for Push<A, W> {
 }
 
 impl<W: Word> Sem for PushImm<W> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = uses::RSP;
     const SETS: u32 = uses::RSP;
 
@@ -123,6 +130,7 @@ impl<W: Word> Sem for PushImm<W> {
 }
 
 impl<W: Word> Sem for PopReg<W> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = uses::RSP;
     const SETS: u32 = uses::D | uses::RSP;
     const BITS: u32 = W::BITS;

@@ -3,9 +3,10 @@
 
 use super::rm::{RegD, Rm, by_rm, try_flow};
 use super::{Form, Make, Shape, forms};
+use crate::dispatch::owed::{self, Owed, now, owing};
 use crate::dispatch::{Flow, Handler, Sem, uses};
-use crate::flags::{self, class};
-use crate::mem::{Mem, get};
+use crate::flags::{self, Lazy, class};
+use crate::mem::{FastMem, Mem, get};
 use crate::op::Op;
 use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
@@ -29,30 +30,35 @@ fn top<W: Word>(v: W) -> W {
     W::of(v.u() >> (W::BITS - 1))
 }
 
-/// `a` shifted by `count`, which is not 0 and below 64 (32 for narrow operands), with the flags.
+/// `a` shifted by `count`, which is not 0 and below 64 (32 for narrow operands); the flags go to `note`,
+/// a rotate's to the processor.
 #[inline(always)]
-unsafe fn shift<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, count: u32) -> W {
-    match OP {
+unsafe fn shift<W: Word, const OP: u8>(
+    cpu: *mut Cpu,
+    a: W,
+    count: u32,
+    note: impl FnOnce(Lazy),
+) -> W {
+    let (res, flags) = match OP {
         SHL => {
             let last = W::of(a.u() << (count - 1));
             let res = W::of(last.u() << 1);
-            (*cpu).set_cc(class::SHL, res, top(last));
-            res
+            (res, Lazy::of(class::SHL, res, top(last)))
         }
         SHR => {
             let last = if W::BITS < 64 { a.u() << 1 >> count } else { a.u() >> (count - 1) };
             let res = W::of(if W::BITS < 64 { a.u() >> count } else { last >> 1 });
-            (*cpu).set_cc(class::SHR, res, W::of(last));
-            res
+            (res, Lazy::of(class::SHR, res, W::of(last)))
         }
         SAR => {
             let last = if W::BITS < 64 { a.s() << 1 >> count } else { a.s() >> (count - 1) };
             let res = W::of(if W::BITS < 64 { a.s() >> count } else { last >> 1 } as u64);
-            (*cpu).set_cc(class::SHR, res, W::of(last as u64));
-            res
+            (res, Lazy::of(class::SHR, res, W::of(last as u64)))
         }
-        _ => rotate::<W, OP>(cpu, a, count),
-    }
+        _ => return rotate::<W, OP>(cpu, a, count),
+    };
+    note(flags);
+    res
 }
 
 #[inline(always)]
@@ -98,6 +104,8 @@ fn rotate_flags<W: Word, const OP: u8>(cpu: &mut Cpu, res: W) {
 }
 
 impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Sem for Shift<A, W, OP, CL, FL> {
+    const RENEWS: u32 = if FL && !CL && matches!(OP, SHL | SHR | SAR) { owed::FLAGS } else { 0 };
+    const IGNORES: u32 = if FL { owed::ALL & !owed::FLAGS } else { owed::ALL };
     const READS: u32 = A::READS | if CL { uses::RCX } else { 0 };
     const SETS: u32 = A::SETS;
     const BITS: u32 = W::BITS;
@@ -110,9 +118,34 @@ impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Sem for Shift
             try_flow!(A::update::<M, W>(o, cpu, tlb, f));
             return Flow::Next(1);
         }
+        Self::with_flags::<M>(o, cpu, tlb, count, now::<M, true>(cpu))
+    }
+
+    #[inline(always)]
+    unsafe fn run_owing(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
+        if Self::RENEWS == 0 {
+            return (Self::run::<FastMem>(o, cpu, (*cpu).tlb), Owed::NOTHING);
+        }
+        owing::<FL>(cpu, later, |tlb, owes| {
+            let note = owed::later(owes);
+            Self::with_flags::<FastMem>(o, cpu, tlb, (*o).imm as u32, note)
+        })
+    }
+}
+
+impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Shift<A, W, OP, CL, FL> {
+    #[inline(always)]
+    unsafe fn with_flags<M: Mem>(
+        o: *const Op,
+        cpu: *mut Cpu,
+        tlb: *mut TlbEntry,
+        count: u32,
+        note: impl FnOnce(Lazy),
+    ) -> Flow {
         let count = count & mask::<W>();
         // An immediate that is 0 has no flags: see `sh`.
-        let f = |a| if (CL || !FL) && count == 0 { a } else { shift::<W, OP>(cpu, a, count) };
+        let nothing = (CL || !FL) && count == 0;
+        let f = |a| if nothing { a } else { shift::<W, OP>(cpu, a, count, note) };
         try_flow!(A::update::<M, W>(o, cpu, tlb, f));
         Flow::Next(1)
     }

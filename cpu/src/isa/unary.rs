@@ -3,7 +3,7 @@
 
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{Form, Make, Shape, alu, forms};
-use crate::dispatch::{Flow, Handler, Sem, uses};
+use crate::dispatch::{Flow, Handler, Sem, owed, uses};
 use crate::flags::{self, class};
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
@@ -41,6 +41,8 @@ unsafe fn unary<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, flags: bool) -> W {
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for Unary<A, W, OP, FL> {
+    const RENEWS: u32 = if FL && OP == NEG { owed::FLAGS } else { 0 };
+    const IGNORES: u32 = if FL && OP != NOT { owed::ALL & !owed::FLAGS } else { owed::ALL };
     const READS: u32 = A::READS;
     const SETS: u32 = A::SETS;
     const BITS: u32 = W::BITS;
@@ -91,6 +93,7 @@ unsafe fn imul<W: Word>(cpu: *mut Cpu, d: u8, a: W, b: W, flags: bool) -> Flow {
 }
 
 impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRm<A, W, FL> {
+    const IGNORES: u32 = if FL { owed::ALL & !owed::FLAGS } else { owed::ALL };
     const READS: u32 = A::READS | uses::D;
     const SETS: u32 = uses::D;
     const BITS: u32 = W::BITS;
@@ -103,6 +106,7 @@ impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRm<A, W, FL> {
 }
 
 impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRmImm<A, W, FL> {
+    const IGNORES: u32 = if FL { owed::ALL & !owed::FLAGS } else { owed::ALL };
     const READS: u32 = A::READS;
     const SETS: u32 = uses::D;
     const BITS: u32 = W::BITS;
@@ -234,7 +238,7 @@ impl<A: Rm, W: Word> Sem for Xadd<A, W> {
         let (mut old, mut new) = (by, by);
         try_flow!(A::update::<M, W>(o, cpu, tlb, |a| {
             old = a;
-            new = alu::alu::<W, { alu::op::ADD }>(cpu, a, by, true);
+            new = alu::alu::<W, { alu::op::ADD }>(cpu, a, by);
             new
         }));
         put(cpu, (*o).s, old);
@@ -263,7 +267,7 @@ impl<A: Rm, W: Word> Sem for Cmpxchg<A, W> {
                 if a == acc { new } else { a }
             }));
         }
-        alu::alu::<W, { alu::op::CMP }>(cpu, acc, old, true);
+        alu::alu::<W, { alu::op::CMP }>(cpu, acc, old);
         if old != acc {
             put(cpu, 0, old);
         }

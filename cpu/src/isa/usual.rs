@@ -5,8 +5,8 @@
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::{Am, Shape};
+use crate::dispatch::owed::Owed;
 use crate::dispatch::{Flow, Handler, Plain, Sem, handler, uses};
-use crate::fpu::owed::Owed;
 use crate::mem::{Base, General, Mem};
 use crate::op::Op;
 use crate::state::Cpu;

@@ -5,7 +5,7 @@
 
 use super::rm::try_flow;
 use super::{Am, Shape};
-use crate::dispatch::{Flow, Handler, Sem, handler, uses};
+use crate::dispatch::{Flow, Handler, Sem, handler, owed, uses};
 use crate::fpu::host::{self, V};
 use crate::fpu::soft::Env;
 use crate::fpu::unusual;
@@ -318,6 +318,7 @@ impl<A: Address, const ALIGNED: bool> Source for Full<A, ALIGNED> {
 pub struct Binary<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Pure> Sem for Binary<S, P> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = uses::in_rows(uses::D | S::NAMES);
     const SETS: u32 = 0;
     #[inline(always)]
@@ -336,6 +337,7 @@ impl<S: Source, P: Pure> Sem for Binary<S, P> {
 pub struct BinaryFp<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Floating> Sem for BinaryFp<S, P> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = uses::in_rows(uses::D | S::NAMES);
     const SETS: u32 = 0;
     #[inline(always)]
@@ -377,6 +379,7 @@ unsafe fn floating_result<M: Mem, P: Floating>(
 pub struct ToGpr<S, P, W>(PhantomData<(S, P, W)>);
 
 impl<S: Source, P: Pure, W: Word> Sem for ToGpr<S, P, W> {
+    const IGNORES: u32 = owed::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled::<M>(cpu) {
@@ -392,6 +395,7 @@ impl<S: Source, P: Pure, W: Word> Sem for ToGpr<S, P, W> {
 pub struct ToGprFp<S, P, W>(PhantomData<(S, P, W)>);
 
 impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
+    const IGNORES: u32 = owed::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         if !enabled_fp::<M>(cpu) {
@@ -426,6 +430,7 @@ impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
 pub struct StoreFull<A, const ALIGNED: bool>(PhantomData<A>);
 
 impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = uses::in_rows(uses::S | A::READS);
     const SETS: u32 = 0;
     #[inline(always)]
@@ -449,6 +454,7 @@ impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
 pub struct StoreNarrow<A, P, W>(PhantomData<(A, P, W)>);
 
 impl<A: Address, P: Pure, W: Word> Sem for StoreNarrow<A, P, W> {
+    const IGNORES: u32 = owed::ALL;
     const READS: u32 = uses::in_rows(uses::S | A::READS);
     const SETS: u32 = 0;
     #[inline(always)]

@@ -9,10 +9,10 @@
 
 use super::usual::{Usual, WithMemory};
 use super::x87::{ADD, DIV, DIVR, MUL, SUB};
+use crate::dispatch::owed::{C1, INSTRUCTION, Owed};
 use crate::dispatch::uses;
 use crate::fpu::extended::{self as ext, Rounded};
 use crate::fpu::host::V;
-use crate::fpu::owed::{C1, INSTRUCTION, Owed};
 use crate::fpu::unusual::{PRECISION, ROUNDING, X87};
 use crate::fpu::x87::ES;
 use crate::fpu::{EMPTY, F80, Register, SIGN, flag};
@@ -136,7 +136,7 @@ impl<R: Recorded> Usual for R {
     #[inline(always)]
     unsafe fn run_owing(op: *const Op, cpu: *mut Cpu, later: u32) -> Option<Owed> {
         let cut = R::run(op, cpu, (*cpu).tlb)?;
-        let (later, now) = Owed::of(op, Self::RENEWS, cut).split(later);
+        let (later, now) = Owed::x87(op, Self::RENEWS, cut).split(later);
         now.pay(cpu);
         Some(later)
     }

@@ -1,0 +1,78 @@
+//! What a handler knows of its operation's operands: a byte each for `d`, `s`, `b`, `x` (see
+//! [`crate::op::Op`]), which is the operand's own value or one of the classes here, and one for the scale,
+//! 0 where it is not known.
+
+use super::{PINNED, uses};
+
+/// A register that is not pinned.
+pub const MEMORY: u8 = 0xfe;
+/// Not known.
+pub const ANY: u8 = 0xff;
+/// Nothing known of any.
+pub const UNKNOWN: u64 = 0xffff_ffff;
+
+/// The class of the register at `offset`: itself if it is pinned.
+pub fn of(offset: u8) -> u8 {
+    match pinned(offset) {
+        None => MEMORY,
+        Some(_) if offset.is_multiple_of(8) => offset,
+        Some(_) => ANY,
+    }
+}
+
+/// Which of the pinned registers `offset` lies in.
+pub const fn pinned(offset: u8) -> Option<usize> {
+    let mut k = 0;
+    while k < PINNED.len() {
+        if PINNED[k] == offset as usize / 8 {
+            return Some(k);
+        }
+        k += 1;
+    }
+    None
+}
+
+/// The two operands of a handler that `used` names, by which it is told from its variants.
+pub const fn operands(used: u32) -> [u32; 2] {
+    let first = if used & uses::D != 0 { 0 } else { 1 };
+    let second = match used {
+        _ if used & uses::X != 0 => 3,
+        _ if used & uses::B != 0 => 2,
+        _ => 1,
+    };
+    [first, second]
+}
+
+/// The class with this number in the profile's table: a pinned register, or none.
+pub const fn numbered(n: u8) -> u8 {
+    if (n as usize) < PINNED.len() { 8 * PINNED[n as usize] as u8 } else { MEMORY }
+}
+
+/// What is known where the operands (see [`operands`]) have classes `a` and `b`.
+pub const fn code(used: u32, a: u8, b: u8) -> u64 {
+    let [first, second] = operands(used);
+    let mut code = UNKNOWN;
+    if used & (uses::D << first) != 0 {
+        code = with(code, first, a);
+    }
+    if second != first && used & (uses::D << second) != 0 {
+        code = with(code, second, b);
+    }
+    code
+}
+
+/// What is known where the operands that `used` names are just these, `[d, s, b, x, scale]`.
+pub const fn exact(used: u32, fields: [u8; 5]) -> u64 {
+    let (used, mut code, mut k) = (used | used >> 8, UNKNOWN, 0);
+    while k < 4 {
+        if used & (uses::D << k) != 0 {
+            code = with(code, k, fields[k as usize]);
+        }
+        k += 1;
+    }
+    if used & uses::X != 0 { code | (fields[4] as u64) << 32 } else { code }
+}
+
+const fn with(code: u64, k: u32, class: u8) -> u64 {
+    code & !(0xff << (8 * k)) | (class as u64) << (8 * k)
+}

@@ -1,0 +1,135 @@
+//! What an operation in a row may leave undone because one behind it does it afresh: the flags, and what the
+//! x87 keeps of its last instruction. Whoever leaves between the two pays first.
+#![expect(unsafe_code, reason = "works on the raw pointers of handlers")]
+
+use super::{Flow, Sem};
+use crate::flags::Lazy;
+use crate::mem::Mem;
+use crate::op::Op;
+use crate::state::Cpu;
+use mmu::TlbEntry;
+
+/// The six status flags.
+pub const FLAGS: u32 = 1;
+/// The pointer to the x87's last instruction. SDM vol. 1, "x87 FPU Instruction and Data (Operand) Pointers".
+pub const INSTRUCTION: u32 = 2;
+/// The x87's C1.
+pub const C1: u32 = 4;
+/// All of them.
+pub const ALL: u32 = FLAGS | INSTRUCTION | C1;
+
+/// The operations of a row that are still to come.
+pub trait Rest {
+    /// What of [`ALL`] they give a new value before they look at it or end.
+    const RENEWS: u32;
+}
+
+impl Rest for () {
+    const RENEWS: u32 = 0;
+}
+
+impl<S: Sem, R: Rest> Rest for (S, R) {
+    const RENEWS: u32 = S::RENEWS | S::IGNORES & R::RENEWS;
+}
+
+/// What is undone.
+#[derive(Clone, Copy)]
+pub struct Owed {
+    /// Which parts.
+    parts: u32,
+    /// The flags.
+    flags: Lazy,
+    /// The x87's last instruction.
+    op: *const Op,
+    /// What its rounding cut off, see [`crate::fpu::status::StatusWord`].
+    cut: u64,
+}
+
+impl Owed {
+    /// Nothing.
+    pub const NOTHING: Owed = Owed { parts: 0, flags: Lazy::NONE, op: std::ptr::null(), cut: 0 };
+
+    /// These flags.
+    #[inline(always)]
+    pub fn flags(flags: Lazy) -> Owed {
+        Owed { parts: FLAGS, flags, ..Owed::NOTHING }
+    }
+
+    /// What the x87's `op` owes that renews `parts` and cut off `cut`.
+    #[inline(always)]
+    pub fn x87(op: *const Op, parts: u32, cut: u64) -> Owed {
+        Owed { parts, op, cut, ..Owed::NOTHING }
+    }
+
+    /// What of it may wait, and the rest.
+    #[inline(always)]
+    pub fn split(self, later: u32) -> (Owed, Owed) {
+        let part = |parts| Owed { parts, ..self };
+        (part(self.parts & later), part(self.parts & !later))
+    }
+
+    /// What is owed behind an operation that renews `parts` and owes `more`.
+    #[inline(always)]
+    pub fn behind(self, parts: u32, more: Owed) -> Owed {
+        let x87 = if more.parts & (INSTRUCTION | C1) != 0 { more } else { self };
+        let flags = if more.parts & FLAGS != 0 { more.flags } else { self.flags };
+        Owed { parts: self.parts & !parts | more.parts, flags, ..x87 }
+    }
+
+    /// Does it.
+    ///
+    /// # Safety
+    /// The operation is live and was the processor's last.
+    #[inline(always)]
+    pub unsafe fn pay(self, cpu: *mut Cpu) {
+        if self.parts & FLAGS != 0 {
+            (*cpu).set_lazy(self.flags);
+        }
+        if self.parts & C1 != 0 {
+            (*cpu).fpu.sw.cut = self.cut;
+        }
+        if self.parts & INSTRUCTION != 0 {
+            // In flat modes the segment's base is 0.
+            (*cpu).fpu.fip = (*cpu).vbase.wrapping_add((*self.op).po as u64);
+        }
+    }
+}
+
+/// Records flags at once, if they are wanted (`FL`) or it is the cold twin that asks.
+///
+/// # Safety
+/// As [`Sem::run`], until the flags have been taken.
+#[inline(always)]
+pub unsafe fn now<M: Mem, const FL: bool>(cpu: *mut Cpu) -> impl FnOnce(Lazy) {
+    move |flags| {
+        if FL || M::SLOW {
+            (*cpu).set_lazy(flags);
+        }
+    }
+}
+
+/// Leaves flags owing.
+#[inline(always)]
+pub fn later(owed: &mut Owed) -> impl FnOnce(Lazy) {
+    |flags| *owed = Owed::flags(flags)
+}
+
+/// [`Sem::run_owing`] of an operation that has nothing but flags to owe, which it wants recorded if `FL`:
+/// `f` does it, but for them.
+///
+/// # Safety
+/// As [`Sem::run_owing`].
+#[inline(always)]
+pub unsafe fn owing<const FL: bool>(
+    cpu: *mut Cpu,
+    later: u32,
+    f: impl FnOnce(*mut TlbEntry, &mut Owed) -> Flow,
+) -> (Flow, Owed) {
+    let mut owed = Owed::NOTHING;
+    let flow = f((*cpu).tlb, &mut owed);
+    let (later, due) = owed.split(if FL { later } else { 0 });
+    if FL && !matches!(flow, Flow::Slow) {
+        due.pay(cpu);
+    }
+    (flow, later)
+}
