@@ -72,6 +72,8 @@ pub trait Sem {
     const RENEWS: u32 = 0;
     /// Which parts of [`owed::ALL`] it neither changes nor looks at.
     const IGNORES: u32 = 0;
+    /// Whether to run it again, on what it has read before, does nothing but to set the flags as they were.
+    const REPEATS: bool = false;
 
     /// Does the operation.
     ///
@@ -237,6 +239,19 @@ mod threaded {
         }
     }
 
+    /// Pays `$owed` and goes on with `$op` in its cold twin.
+    macro_rules! leave {
+        ($owed:ident, $S:ident, $op:ident, $cpu:ident, ($a:ident, $b:ident, $c:ident)) => {
+            return match $owed.pay_rest($cpu) {
+                None => cold::<$S>($op, &mut *$cpu, $a, $b, $c),
+                Some(again) => {
+                    // Not here: its operands would wait in registers, and those would have to be saved.
+                    cold_again::<$S>($op, &mut *$cpu, again.op, again.run, $c)
+                }
+            }
+        };
+    }
+
     /// Two operations in a row with one hand-over less. `LINK` (one of [`uses`]) is the register of the
     /// second that the first has just written.
     pub(super) unsafe extern "sysv64" fn pair<
@@ -260,7 +275,8 @@ mod threaded {
             // a host register, which is faster than to store it and load it again.
             assert_unchecked((*op).d == linked(&*op.add(1), LINK));
         }
-        let (flow, owed) = A::run_owing(op, cpu, A::RENEWS & <(B, ())>::RENEWS);
+        let (flow, owing) = A::run_owing(op, cpu, A::RENEWS & <(B, ())>::RENEWS);
+        let owed = Owed::NOTHING.behind::<A, CA>(op, owing);
         match flow {
             Flow::Next(_) => {}
             Flow::Taken(link) => {
@@ -283,10 +299,7 @@ mod threaded {
                 }
                 late(link, &mut *cpu, a, b, c)
             }
-            _ => {
-                owed.pay(cpu);
-                cold::<B>(op, &mut *cpu, a, b, c)
-            }
+            _ => leave!(owed, B, op, cpu, (a, b, c)),
         }
     }
 
@@ -312,18 +325,15 @@ mod threaded {
                     match flow {
                         Flow::Next(_) => {}
                         Flow::Taken(link) => {
-                            owed.behind($S::RENEWS, owing).pay(cpu);
+                            owed.behind::<$S, $C>(op, owing).pay(cpu);
                             if charge(op, cpu) {
                                 go!(link, cpu, behind::<$S, $C>(cpu, pins));
                             }
                             return late(link, &mut *cpu, a, b, c);
                         }
-                        _ => {
-                            owed.pay(cpu);
-                            return cold::<$S>(op, &mut *cpu, a, b, c);
-                        }
+                        _ => leave!(owed, $S, op, cpu, (a, b, c)),
                     }
-                    let owed = owed.behind($S::RENEWS, owing);
+                    let owed = owed.behind::<$S, $C>(op, owing);
                     let pins = behind::<$S, $C>(cpu, pins);
                     let op = op.add(1);
                 )+
@@ -337,10 +347,7 @@ mod threaded {
                         }
                         late(link, &mut *cpu, a, b, c)
                     }
-                    _ => {
-                        owed.pay(cpu);
-                        cold::<$L>(op, &mut *cpu, a, b, c)
-                    }
+                    _ => leave!(owed, $L, op, cpu, (a, b, c)),
                 }
             }
         };
@@ -364,6 +371,24 @@ mod threaded {
     #[cold]
     #[inline(never)]
     unsafe extern "sysv64" fn cold<S: Sem>(op: *const Op, cpu: &mut Cpu, _: u64, _: u64, _: u64) {
+        let next = step::<S>(op, cpu);
+        if next.is_null() {
+            return;
+        }
+        go!(next, cpu, reloaded(cpu));
+    }
+
+    /// As [`cold`], behind an operation to be run again first for its flags.
+    #[cold]
+    #[inline(never)]
+    unsafe extern "sysv64" fn cold_again<S: Sem>(
+        op: *const Op,
+        cpu: &mut Cpu,
+        before: *const Op,
+        run: unsafe extern "sysv64" fn(*const Op, *mut Cpu),
+        _: u64,
+    ) {
+        run(before, cpu);
         let next = step::<S>(op, cpu);
         if next.is_null() {
             return;

@@ -76,3 +76,17 @@ pub const fn exact(used: u32, fields: [u8; 5]) -> u64 {
 const fn with(code: u64, k: u32, class: u8) -> u64 {
     code & !(0xff << (8 * k)) | (class as u64) << (8 * k)
 }
+
+/// The general-purpose registers, by number, that an operation may have to do with that has to do with `used`
+/// (see [`uses`]) and of whose operands `code` is known.
+pub const fn registers(used: u32, code: u64) -> u32 {
+    let (mut all, mut k) = (used & 0xffff, 0);
+    while k < 4 {
+        if used & (uses::D << k) != 0 {
+            let field = (code >> (8 * k)) as u8;
+            all |= if field < 128 { 1 << (field / 8) } else { 0xffff };
+        }
+        k += 1;
+    }
+    if used & uses::ANY != 0 { 0xffff } else { all }
+}

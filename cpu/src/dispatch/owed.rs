@@ -2,9 +2,9 @@
 //! x87 keeps of its last instruction. Whoever leaves between the two pays first.
 #![expect(unsafe_code, reason = "works on the raw pointers of handlers")]
 
-use super::{Flow, Sem};
+use super::{Flow, Sem, class};
 use crate::flags::Lazy;
-use crate::mem::Mem;
+use crate::mem::{FastMem, Mem};
 use crate::op::Op;
 use crate::state::Cpu;
 use mmu::TlbEntry;
@@ -39,15 +39,33 @@ pub struct Owed {
     parts: u32,
     /// The flags.
     flags: Lazy,
+    /// What sets them as well, which saves to keep them.
+    again: Option<Again>,
     /// The x87's last instruction.
     op: *const Op,
     /// What its rounding cut off, see [`crate::fpu::status::StatusWord`].
     cut: u64,
 }
 
+/// An operation that sets flags and does nothing else.
+#[derive(Clone, Copy)]
+pub struct Again {
+    /// It.
+    pub op: *const Op,
+    /// What does it.
+    pub run: unsafe extern "sysv64" fn(*const Op, *mut Cpu),
+    /// The registers that it reads, by number.
+    reads: u32,
+}
+
+unsafe extern "sysv64" fn again<S: Sem>(op: *const Op, cpu: *mut Cpu) {
+    S::run::<FastMem>(op, cpu, (*cpu).tlb);
+}
+
 impl Owed {
     /// Nothing.
-    pub const NOTHING: Owed = Owed { parts: 0, flags: Lazy::NONE, op: std::ptr::null(), cut: 0 };
+    pub const NOTHING: Owed =
+        Owed { parts: 0, flags: Lazy::NONE, again: None, op: std::ptr::null(), cut: 0 };
 
     /// These flags.
     #[inline(always)]
@@ -68,12 +86,32 @@ impl Owed {
         (part(self.parts & later), part(self.parts & !later))
     }
 
-    /// What is owed behind an operation that renews `parts` and owes `more`.
+    /// What is owed behind `op`, which owes `more`; of its operands `C` is known, see [`class`].
     #[inline(always)]
-    pub fn behind(self, parts: u32, more: Owed) -> Owed {
+    pub fn behind<S: Sem, const C: u64>(self, op: *const Op, more: Owed) -> Owed {
+        let parts = self.parts & !S::RENEWS | more.parts;
         let x87 = if more.parts & (INSTRUCTION | C1) != 0 { more } else { self };
-        let flags = if more.parts & FLAGS != 0 { more.flags } else { self.flags };
-        Owed { parts: self.parts & !parts | more.parts, flags, ..x87 }
+        let (flags, again) = if more.parts & FLAGS != 0 {
+            let reads = const { class::registers(S::READS, C) };
+            let this = Again { op, run: again::<S>, reads };
+            (more.flags, if S::REPEATS { Some(this) } else { None })
+        } else {
+            let writes = const { class::registers(S::SETS, C) };
+            (self.flags, self.again.filter(|a| a.reads & writes == 0))
+        };
+        Owed { parts, flags, again, ..x87 }
+    }
+
+    /// Does it, but for the flags where there is an operation to be done again for them.
+    ///
+    /// # Safety
+    /// As [`Owed::pay`].
+    #[inline(always)]
+    pub unsafe fn pay_rest(self, cpu: *mut Cpu) -> Option<Again> {
+        let again = self.again.filter(|_| self.parts & FLAGS != 0);
+        let due = if again.is_some() { !FLAGS } else { ALL };
+        Owed { parts: self.parts & due, ..self }.pay(cpu);
+        again
     }
 
     /// Does it.

@@ -135,6 +135,7 @@ unsafe fn apply_back<M: Mem, A: Rm, W: Word, const OP: u8>(
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmReg<A, W, OP, FL> {
+    const REPEATS: bool = A::REGISTER && !writes(OP);
     const RENEWS: u32 = renews(OP, FL);
     const IGNORES: u32 = ignores(OP, FL);
     const READS: u32 = A::READS | uses::S;
@@ -156,6 +157,7 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmReg<A, W, OP, FL> {
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RegRm<A, W, OP, FL> {
+    const REPEATS: bool = A::REGISTER && !writes(OP);
     const RENEWS: u32 = renews(OP, FL);
     const IGNORES: u32 = ignores(OP, FL);
     const READS: u32 = A::READS | uses::D;
@@ -176,6 +178,7 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RegRm<A, W, OP, FL> {
 }
 
 impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmImm<A, W, OP, FL> {
+    const REPEATS: bool = A::REGISTER && !writes(OP);
     const RENEWS: u32 = renews(OP, FL);
     const IGNORES: u32 = ignores(OP, FL);
     const READS: u32 = A::READS;

@@ -138,6 +138,7 @@ pub struct CompareLoad<A, W, const CC: u8>(PhantomData<(A, W)>);
 pub struct Arithmetic<S, W, const OP: u8, const CC: u8>(PhantomData<(S, W)>);
 
 impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Sem for Compare<A, S, W, OP, CC> {
+    const REPEATS: bool = A::REGISTER;
     const RENEWS: u32 = owed::FLAGS;
     const READS: u32 = A::READS | S::READS;
     const SETS: u32 = 0;
