@@ -117,3 +117,60 @@ fn a_displacement_over_two_gib_from_the_page() {
     let (e, _) = cpu.stats.recent.iter().next().expect("not mapped");
     assert_eq!((e.vector, e.address), (14, CODE + 20 + 0x7fff_fff0));
 }
+
+/// Runs `code` with RBX, RSI, RDI, R10 and R15 as given and the other registers at odd values until it faults,
+/// which nobody handles. What it leaves behind by itself must be what it leaves one instruction at a time.
+fn check_fault(code: &[u8], [rbx, rsi, rdi, r10, r15]: [u64; 5]) {
+    let run = |max_block, fuse| {
+        let (mut cpu, mut mmu, mut cache) = machine(code);
+        (cache.max_block, cache.fuse) = (max_block, fuse);
+        for (n, r) in cpu.regs.iter_mut().enumerate().filter(|(n, _)| *n != 4) {
+            *r = 0x111 * n as u64;
+        }
+        (cpu.regs[3], cpu.regs[6], cpu.regs[7]) = (rbx, rsi, rdi);
+        (cpu.regs[10], cpu.regs[15]) = (r10, r15);
+        let mut stop = Stop::Io;
+        while stop == Stop::Io {
+            // Reads and writes behind the end of RAM.
+            let now = cpu.now();
+            stop = cpu.run(&mut mmu, &mut cache, &mut NoBus, now, 100_000);
+        }
+        assert_eq!(stop, Stop::TripleFault);
+        let x87 = (cpu.fpu.fip, cpu.fpu.fdp, cpu.fpu.sw.get());
+        (cpu.now(), cpu.rip, cpu.rflags(), cpu.regs, x87)
+    };
+    assert_eq!(run(64, true), run(1, false), "{code:x?}");
+}
+
+#[test]
+fn what_a_row_owes_is_paid_at_a_fault() {
+    const OUT: u64 = 1 << 40;
+    let edges = [0, 1, 0xff, 0x1000, u64::MAX];
+    // The rows of the sieve: l: cmp rsi, r15; jae out; mov byte [rbx + rsi], 0; add rsi, rdx; jmp l
+    let sieve =
+        [0x4c, 0x39, 0xfe, 0x73, 0x09, 0xc6, 4, 0x33, 0, 0x48, 1, 0xd6, 0xeb, 0xf2, 0x0f, 0x0b];
+    for (rsi, r15) in edges.iter().flat_map(|a| edges.map(|b| (*a, b))) {
+        check_fault(&sieve, [OUT, rsi, 0, 0, r15]);
+        check_fault(&sieve, [(1 << 30) - 0x800, rsi, 0, 0, r15]);
+    }
+    // CRC-32: movzx r10d, byte [rsi + r9]; xor r10b, r8b; movzx r10d, r10b; shr r8d, 8; xor r8d, [rdi + r10*4];
+    // add r9, 1; cmp r9, 0x1000; jne l; ud2
+    let crc = [
+        0x46, 0x0f, 0xb6, 0x14, 0x0e, 0x45, 0x30, 0xc2, 0x45, 0x0f, 0xb6, 0xd2, 0x41, 0xc1, 0xe8,
+        8, 0x46, 0x33, 0x04, 0x97, 0x49, 0x83, 0xc1, 1, 0x49, 0x81, 0xf9, 0, 0x10, 0, 0, 0x75,
+        0xdf, 0x0f, 0x0b,
+    ];
+    for rdi in [OUT, (1 << 30) - 0x100, 0x4000] {
+        check_fault(&crc, [0, 0x4000, rdi, 0, 0]);
+    }
+    // The points of the Mandelbrot set: fninit; fld1; fldpi; fldl2e; fldlg2; fld1; jmp l; l: fsubrp st1, st;
+    // fadd qword [r10]; fxch; fmulp st2, st; fld st1; faddp st2, st; fxch; fadd qword [rsi]; ud2
+    let x87 = [
+        0xdb, 0xe3, 0xd9, 0xe8, 0xd9, 0xeb, 0xd9, 0xea, 0xd9, 0xec, 0xd9, 0xe8, 0xeb, 0, 0xde,
+        0xe1, 0x41, 0xdc, 2, 0xd9, 0xc9, 0xde, 0xca, 0xd9, 0xc1, 0xde, 0xc2, 0xd9, 0xc9, 0xdc, 6,
+        0x0f, 0x0b,
+    ];
+    for (rsi, r10) in [(OUT, OUT), (OUT, 0x4000), (0x4000, 0x4000)] {
+        check_fault(&x87, [0, rsi, 0, r10, 0]);
+    }
+}

@@ -323,9 +323,7 @@ impl<S: Source, P: Pure> Sem for Binary<S, P> {
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled::<M>(cpu) {
-            return Flow::Slow;
-        }
+        try_flow!(enabled::<M>(cpu).then_some(()));
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
         let r = P::run(read(cpu, (*o).d), b, (*o).imm as u8);
         xmm(cpu, (*o).d).cast::<V>().write(host::of(r));
@@ -342,9 +340,7 @@ impl<S: Source, P: Floating> Sem for BinaryFp<S, P> {
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled_fp::<M>(cpu) {
-            return Flow::Slow;
-        }
+        try_flow!(enabled_fp::<M>(cpu).then_some(()));
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
         let a = read(cpu, (*o).d);
         let r = try_flow!(floating_result::<M, P>(cpu, a, b, (*o).imm as u8));
@@ -382,9 +378,7 @@ impl<S: Source, P: Pure, W: Word> Sem for ToGpr<S, P, W> {
     const IGNORES: u32 = owed::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled::<M>(cpu) {
-            return Flow::Slow;
-        }
+        try_flow!(enabled::<M>(cpu).then_some(()));
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
         put(cpu, (*o).d, W::of(P::run(0, b, (*o).imm as u8) as u64));
         Flow::Next(1)
@@ -398,9 +392,7 @@ impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
     const IGNORES: u32 = owed::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled_fp::<M>(cpu) {
-            return Flow::Slow;
-        }
+        try_flow!(enabled_fp::<M>(cpu).then_some(()));
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
         let r = try_flow!(floating_result::<M, P>(cpu, 0, b, 0));
         put(cpu, (*o).d, W::of(r as u64));
@@ -416,9 +408,7 @@ impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled_fp::<M>(cpu) {
-            return Flow::Slow;
-        }
+        try_flow!(enabled_fp::<M>(cpu).then_some(()));
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
         let r = try_flow!(floating_result::<M, P>(cpu, read(cpu, (*o).d), b, 0));
         (*cpu).set_status(r as u64);
@@ -435,9 +425,7 @@ impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled::<M>(cpu) {
-            return Flow::Slow;
-        }
+        try_flow!(enabled::<M>(cpu).then_some(()));
         if ALIGNED && M::SLOW {
             try_flow!(check_aligned::<M>(cpu, (*cpu).unchecked::<A>(&*o)));
         }
@@ -459,9 +447,7 @@ impl<A: Address, P: Pure, W: Word> Sem for StoreNarrow<A, P, W> {
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        if !enabled::<M>(cpu) {
-            return Flow::Slow;
-        }
+        try_flow!(enabled::<M>(cpu).then_some(()));
         let v = P::run(0, *xmm(cpu, (*o).s), (*o).imm as u8);
         let la = try_flow!(A::linear::<M>(&*o, cpu, W::BYTES, true));
         try_flow!(M::store(cpu, tlb, la, W::of(v as u64)));
