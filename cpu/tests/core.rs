@@ -163,14 +163,17 @@ fn what_a_row_owes_is_paid_at_a_fault() {
     for rdi in [OUT, (1 << 30) - 0x100, 0x4000] {
         check_fault(&crc, [0, 0x4000, rdi, 0, 0]);
     }
-    // The points of the Mandelbrot set: fninit; fld1; fldpi; fldl2e; fldlg2; fld1; jmp l; l: fsubrp st1, st;
-    // fadd qword [r10]; fxch; fmulp st2, st; fld st1; faddp st2, st; fxch; fadd qword [rsi]; ud2
-    let x87 = [
-        0xdb, 0xe3, 0xd9, 0xe8, 0xd9, 0xeb, 0xd9, 0xea, 0xd9, 0xec, 0xd9, 0xe8, 0xeb, 0, 0xde,
-        0xe1, 0x41, 0xdc, 2, 0xd9, 0xc9, 0xde, 0xca, 0xd9, 0xc1, 0xde, 0xc2, 0xd9, 0xc9, 0xdc, 6,
-        0x0f, 0x0b,
+    // The points of the Mandelbrot set: fninit; five constants; jmp l; l: fsubrp st1, st; fadd qword [r10]; fxch;
+    // fmulp st2, st; fld st1; faddp st2, st; fxch; fadd qword [rsi]; ud2
+    let mut x87 = [
+        0xdb, 0xe3, 0xd9, 0, 0xd9, 0, 0xd9, 0, 0xd9, 0, 0xd9, 0, 0xeb, 0, 0xde, 0xe1, 0x41, 0xdc,
+        2, 0xd9, 0xc9, 0xde, 0xca, 0xd9, 0xc1, 0xde, 0xc2, 0xd9, 0xc9, 0xdc, 6, 0x0f, 0x0b,
     ];
-    for (rsi, r10) in [(OUT, OUT), (OUT, 0x4000), (0x4000, 0x4000)] {
-        check_fault(&x87, [0, rsi, 0, r10, 0]);
+    for first in 0..6 {
+        // FLD1, FLDL2T, FLDL2E, FLDPI, FLDLG2, FLDLN2, from one of them on.
+        (0..5).for_each(|n| x87[3 + 2 * n] = 0xe8 + (first + n as u8) % 6);
+        for (rsi, r10) in [(OUT, OUT), (OUT, 0x4000), (0x4000, 0x4000)] {
+            check_fault(&x87, [0, rsi, 0, r10, 0]);
+        }
     }
 }
