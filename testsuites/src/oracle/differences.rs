@@ -41,6 +41,8 @@ pub enum Loose {
     MxcsrMask,
     /// The case, where it sets bit 17 of MXCSR.
     MxcsrBit,
+    /// OE, UE and PE of MXCSR, where the case ends in #XM.
+    Rounded,
 }
 
 /// A row of the table.
@@ -236,6 +238,8 @@ pub const TABLE: &[Row] = &[
           why: "in which order the parts are accessed: SDM vol. 3, \"Priority Among Concurrent Events\"" },
     Row { when: |_, i| gathers(i), loose: Loose::Partial,
           why: "how far it came: SDM vol. 2, \"VPGATHERDD\"" },
+    Row { when: names!(Dpps | Dppd | Vdpps | Vdppd), loose: Loose::Rounded,
+          why: "which of the other products are rounded before one ends it: SDM vol. 2, \"DPPS\"; Zen 3 and Zen 4 differ" },
     Row { when: |case, i| gathers(i) && case.step, loose: Loose::All,
           why: "a trap may come between two elements: SDM vol. 2, \"VPGATHERDD\"" },
     Row { when: |_, i| matches!(i.mnemonic(), Mnemonic::Popa | Mnemonic::Popad | Mnemonic::Maskmovq) || i.is_call_far()
@@ -322,13 +326,17 @@ pub fn settle(case: &Case, host: &mut Outcome, ours: &Outcome) {
             Loose::Memory => host.lines.clone_from(&ours.lines),
             Loose::MxcsrMask => mxcsr_mask(host, ours),
             Loose::MxcsrBit if host.state.mxcsr >> 17 & 1 != 0 => *host = ours.clone(),
+            Loose::Rounded if (host.event.vector, ours.event.vector) == (19, 19) => {
+                host.state.mxcsr = host.state.mxcsr & !0x38 | ours.state.mxcsr & 0x38;
+            }
             Loose::Misaligned
             | Loose::Undefined
             | Loose::Foreign
             | Loose::Emulated
             | Loose::Access
             | Loose::Partial
-            | Loose::MxcsrBit => {}
+            | Loose::MxcsrBit
+            | Loose::Rounded => {}
         }
     }
 }
