@@ -46,6 +46,9 @@ impl Key {
     }
 }
 
+/// The stamp of a link into another page that holds nowhere, see [`crate::isa::branch`].
+pub const NO_STAMP: u64 = 0;
+
 /// Entries of the cache of what was found last.
 const FOUND: usize = 8192;
 
@@ -326,8 +329,13 @@ impl CodeCache {
         self.found[key.slot()] = Found::NONE;
         for (branch, reset) in std::mem::take(&mut block.incoming) {
             // SAFETY: a branch lives as long as its block's memory, which only `flush` frees, and that
-            // frees this list too.
-            unsafe { (*branch).imm = reset };
+            // frees this list too. A link of its own has the branch before it.
+            unsafe {
+                (*branch).imm = reset;
+                if reset == NO_STAMP {
+                    (*branch.sub(1)).set_second_stamp(NO_STAMP);
+                }
+            }
         }
         self.stats.dropped += 1;
         self.drops += 1;

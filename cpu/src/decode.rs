@@ -1,6 +1,6 @@
 //! From bytes to blocks: decoding with iced-x86, choice of handlers, links.
 
-use crate::block::{Decoded, Key};
+use crate::block::{Decoded, Key, NO_STAMP};
 use crate::dispatch::{Handler, Plain, handler};
 use crate::gate::Gate;
 use crate::isa::{self, Am, Make, Pick, Shape};
@@ -422,7 +422,9 @@ impl<'a> Builder<'a> {
     fn push_link(&mut self, op: Op, delta: i32, po: u16) {
         let cross = delta != 0;
         if cross {
-            let link = Op { imm: 0, disp: delta, po, ..op };
+            let link = Op { imm: NO_STAMP, disp: delta, po, ..op };
+            let mut op = op;
+            op.set_second_stamp(NO_STAMP);
             self.ops.push(op);
             self.ops.push(link);
         } else {

@@ -174,9 +174,25 @@ impl Cpu {
         }
     }
 
-    /// CF, AF and OF, for [`class::KEPT`].
-    #[inline(never)]
+    /// CF, AF and OF, for [`class::KEPT`]. Behind an addition or a subtraction, which is what most bit tests
+    /// follow, without a call.
+    #[inline(always)]
     fn carries(&self) -> u64 {
+        let (res, src) = (self.cc_res, self.cc_src);
+        let (other, same) = match self.cc_op >> 2 {
+            class::SUB => (src.wrapping_sub(res), 0),
+            class::ADD => (res.wrapping_sub(src), u64::MAX),
+            _ => return self.other_carries(),
+        };
+        let top = (8u32 << (self.cc_op & 3)) - 1;
+        let of = ((src ^ other ^ same) & (src ^ res)) >> top & 1;
+        self.cf() as u64 | (other ^ src ^ res) & AF | of << OF.trailing_zeros()
+    }
+
+    /// As [`Self::carries`], of any class.
+    #[cold]
+    #[inline(never)]
+    fn other_carries(&self) -> u64 {
         let bit = |b: bool, f: u64| if b { f } else { 0 };
         self.cf() as u64 | bit(self.af(), AF) | bit(self.of(), OF)
     }

@@ -328,12 +328,16 @@ pub(crate) unsafe fn get<W: Word>(cpu: *mut Cpu, off: u8) -> W {
     ((cpu as *const u8).add(off as usize) as *const W).read_unaligned()
 }
 
-/// Writes register operand `off`; a 32-bit write clears the upper half.
+/// Writes register operand `off`; a 32-bit write clears the upper half. AH, CH, DH and BH are written with
+/// their whole registers, which are mostly read next: the host would have that wait for a store of a part.
 #[inline(always)]
 pub(crate) unsafe fn put<W: Word>(cpu: *mut Cpu, off: u8, v: W) {
     let p = (cpu as *mut u8).add(off as usize);
     if W::BITS == 32 {
         (p as *mut u64).write_unaligned(v.u());
+    } else if W::BITS == 8 && off & 7 != 0 {
+        let whole = p.sub(1) as *mut u64;
+        whole.write(whole.read() & !0xff00 | v.u() << 8);
     } else {
         (p as *mut W).write_unaligned(v);
     }

@@ -1,4 +1,5 @@
 //! A pre-decoded operation: what the decoder leaves for the handlers.
+#![expect(unsafe_code, reason = "a branch's stamp lies where other operations have other fields")]
 
 use crate::dispatch::Handler;
 
@@ -33,6 +34,25 @@ pub struct Op {
     pub len: u8,
     /// Address size and segmentation, see [`kind`].
     pub k: u8,
+}
+
+impl Op {
+    /// Of a branch into another page: the stamp that its link had before, under which it holds as well. It
+    /// stands where other operations have a displacement and registers.
+    ///
+    /// # Safety
+    /// `op` is a live branch into another page.
+    #[inline(always)]
+    pub(crate) unsafe fn second_stamp(op: *const Op) -> u64 {
+        (&raw const (*op).disp).cast::<u64>().read()
+    }
+
+    /// Sets it.
+    pub(crate) fn set_second_stamp(&mut self, stamp: u64) {
+        let b = stamp.to_le_bytes();
+        self.disp = i32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+        [self.d, self.s, self.b, self.x] = [b[4], b[5], b[6], b[7]];
+    }
 }
 
 /// Byte offsets into [`crate::Cpu`] behind the sixteen registers.

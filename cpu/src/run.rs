@@ -193,7 +193,7 @@ impl Cpu {
         if room <= MAX_BLOCK as u64 {
             return self.enter_edge(la, room);
         }
-        let e = self.jumps[jump_index(la)];
+        let e = self.jumps[jump_index(la, self.vgen_mix)];
         if e.to == la && e.mix == self.vgen_mix {
             return Ok(e.op);
         }

@@ -4,7 +4,7 @@
 use super::rm::{RegD, by_rm, try_flow};
 use super::segmented::{near_call, near_call_rm, near_jump, near_jump_rm, near_return};
 use super::{Am, Form, Make, forms};
-use crate::block::{Key, Start};
+use crate::block::{Key, NO_STAMP, Start};
 use crate::dispatch::{Flow, Handler, Sem, handler, uses};
 use crate::isa::rm::Rm;
 use crate::mem::{Mem, rare};
@@ -34,8 +34,8 @@ pub struct Leave;
 #[inline(always)]
 unsafe fn target<M: Mem, const X: bool>(op: *const Op, cpu: *mut Cpu) -> Option<*const Op> {
     if X {
-        let link = op.add(1);
-        if (*link).imm != (*cpu).vgen {
+        let vgen = (*cpu).vgen;
+        if (*op.add(1)).imm != vgen && Op::second_stamp(op) != vgen {
             if !M::SLOW {
                 rare();
                 return None;
@@ -129,7 +129,7 @@ impl<W: Word, const X: bool> Sem for Call<W, X> {
 /// The first operation at linear address `to`; as [`target`].
 #[inline(always)]
 unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<Jump> {
-    let e = (&raw const *(*cpu).jumps as *const Jump).add(jump_index(to));
+    let e = (&raw const *(*cpu).jumps as *const Jump).add(jump_index(to, (*cpu).vgen_mix));
     if (*e).to == to && (*e).mix == (*cpu).vgen_mix {
         return Some(*e);
     }
@@ -145,10 +145,11 @@ unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<Jump> {
     Some((*cpu).jump_to(to, op))
 }
 
-/// Where a target stands in the indirect-branch cache: pages at the same offset spread out.
+/// Where a target stands in the indirect-branch cache under the generation `mix`: pages at the same offset
+/// spread out, and so do address spaces, which share a kernel.
 #[inline(always)]
-pub(crate) fn jump_index(to: u64) -> usize {
-    (to ^ to >> 12) as usize & (JUMPS - 1)
+pub(crate) fn jump_index(to: u64, mix: u64) -> usize {
+    (to ^ to >> 12 ^ mix) as usize & (JUMPS - 1)
 }
 
 #[inline(always)]
@@ -294,12 +295,15 @@ impl Cpu {
         let Ok(key) = self.key_at(target) else { return false };
         // What another address space has linked holds here too where the frame is the same.
         let frame = (key.frame as u32).to_le_bytes();
-        if link.imm == 0 || [link.d, link.s, link.b, link.x] != frame {
+        if link.imm == NO_STAMP || [link.d, link.s, link.b, link.x] != frame {
             let Ok(Start { op: to, .. }) = self.block(key, page) else { return false };
             op.imm = to as u64;
             [link.d, link.s, link.b, link.x] = frame;
-            self.code().link(key, &raw mut *link, 0);
+            self.code().link(key, &raw mut *link, NO_STAMP);
+            link.imm = NO_STAMP;
         }
+        // Two address spaces that take turns find their own stamps.
+        op.set_second_stamp(link.imm);
         link.imm = self.vgen;
         true
     }
@@ -316,7 +320,7 @@ impl Cpu {
 
     /// Enters the block at linear address `to` into the indirect-branch cache.
     pub(crate) fn note_jump(&mut self, to: u64, op: *const Op) {
-        self.jumps[jump_index(to)] = self.jump_to(to, op);
+        self.jumps[jump_index(to, self.vgen_mix)] = self.jump_to(to, op);
     }
 
     /// The entry of the block at `op`, which begins at linear address `to`.

@@ -6,7 +6,7 @@
 use super::case::{Case, Event, Mode, Outcome, St, State};
 use super::host::components as host_components;
 use super::ours::XCR0;
-use iced_x86::{Code, CpuidFeature, FlowControl, Instruction, Mnemonic, OpKind};
+use iced_x86::{Code, CpuidFeature, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 /// What a row leaves out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -171,6 +171,27 @@ fn masks(case: &Case, _: &Instruction) -> bool {
     host_components() & OPMASK != 0 && matches!(opcode, 0x41..=0x4b | 0x90..=0x93 | 0x98 | 0x99)
 }
 
+/// A masked move whose operand goes past the end of 16- or 32-bit addresses.
+fn wraps_masked(case: &Case, i: &Instruction) -> bool {
+    use Mnemonic::{Vmaskmovpd, Vmaskmovps, Vpmaskmovd, Vpmaskmovq};
+    let registers = [i.memory_base(), i.memory_index()];
+    let limit =
+        match registers.map(|r| r.size()).into_iter().chain([i.memory_displ_size() as usize]).max()
+        {
+            Some(2) => 0xffff,
+            Some(4) => 0xffff_ffff,
+            _ => return false,
+        };
+    let value = |r: Register, _, _| {
+        Some(if r.is_segment_register() { 0 } else { case.state.regs[r.number()] })
+    };
+    let memory = (0..i.op_count()).find(|k| i.op_kind(*k) == OpKind::Memory);
+    let offset = memory.and_then(|k| i.virtual_address(k, 0, value));
+    let last = |offset: u64| (offset & limit) + i.memory_size().size() as u64 - 1;
+    matches!(i.mnemonic(), Vmaskmovps | Vmaskmovpd | Vpmaskmovd | Vpmaskmovq)
+        && offset.is_some_and(|offset| last(offset) > limit)
+}
+
 /// The table.
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
@@ -240,6 +261,8 @@ pub const TABLE: &[Row] = &[
           why: "how far it came: SDM vol. 2, \"VPGATHERDD\"" },
     Row { when: names!(Dpps | Dppd | Vdpps | Vdppd), loose: Loose::Rounded,
           why: "which of the other products are rounded before one ends it: SDM vol. 2, \"DPPS\"; Zen 3 and Zen 4 differ" },
+    Row { when: wraps_masked, loose: Loose::All,
+          why: "implementation-specific: SDM vol. 3, \"Limit Checking\"; Zen 3 and Zen 4 go on at 0, Zen 5 behind the end" },
     Row { when: |case, i| gathers(i) && case.step, loose: Loose::All,
           why: "a trap may come between two elements: SDM vol. 2, \"VPGATHERDD\"" },
     Row { when: |_, i| matches!(i.mnemonic(), Mnemonic::Popa | Mnemonic::Popad | Mnemonic::Maskmovq) || i.is_call_far()
