@@ -49,22 +49,38 @@ fn untimed(line: &str) -> String {
 
 /// The command, built in release mode if it is not up to date.
 pub fn command() -> Result<PathBuf> {
+    build(&[], "")
+}
+
+/// As [`command`], built with more of cargo's `words`, in a folder of its own below the target folder.
+pub fn build(words: &[&str], folder: &str) -> Result<PathBuf> {
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = target()?.join(folder);
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "-q", "--release", "-p", "frontend"]).current_dir(&root);
+    cargo.args(["build", "-q", "--release", "-p", "frontend"]).args(words);
+    cargo.arg("--target-dir").arg(&target);
+    cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     ensure!(cargo.status()?.success(), "strata does not build");
+    Ok(target.join("release/strata"))
+}
+
+/// The folder that this program was built in, without the profile.
+fn target() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folders = program.ancestors().skip(1);
     // A test lies in target/PROFILE/deps, a program in target/PROFILE.
     let mut outer = folders.skip_while(|folder| folder.ends_with("deps"));
-    let target = outer.nth(1).context("programs and tests lie below target/PROFILE")?;
-    Ok(target.join("release/strata"))
+    Ok(outer.nth(1).context("programs and tests lie below target/PROFILE")?.into())
 }
 
 /// Runs `strata words` to its end, with nothing on its standard input.
 pub fn run(words: &[&str]) -> Result<Ended> {
-    let out = Command::new(command()?).args(words).stdin(Stdio::null()).output()?;
+    run_by(&command()?, words)
+}
+
+/// As [`run`], by this program.
+pub fn run_by(program: &Path, words: &[&str]) -> Result<Ended> {
+    let out = Command::new(program).args(words).stdin(Stdio::null()).output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Ended { status: out.status.code(), stdout: text(&out.stdout), stderr: text(&out.stderr) })
 }

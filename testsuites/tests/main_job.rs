@@ -40,19 +40,3 @@ fn everyone_works_and_it_repeats() {
     assert_eq!(first.stdout, second.stdout);
     assert_eq!(first.state().unwrap(), second.state().unwrap());
 }
-
-/// How decoded code is cut and kept changes nothing: not in one-instruction blocks, not in a cache that
-/// holds next to nothing, not without fused handlers.
-#[test]
-fn code_options_leave_no_trace() {
-    let words = ["host", "--domu", "name=a", "--until-domus-end", "--limit-instructions", LIMIT];
-    let with = |accel: &str| {
-        let ended = strata::run(&[&words[..], &["-accel", accel]].concat()).unwrap();
-        assert_eq!(ended.status, Some(0), "{accel}: {}\n{}", ended.stdout, ended.stderr);
-        (ended.state().unwrap().to_owned(), ended.stdout)
-    };
-    let plain = with("interpreter");
-    for accel in ["fuse=off", "block=1", "block=3", "cache=1", "cache=1,block=1", "cache=5000"] {
-        assert_eq!(with(&format!("interpreter,{accel}")), plain, "{accel}");
-    }
-}
