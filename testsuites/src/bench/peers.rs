@@ -117,7 +117,8 @@ impl Guest<'_> {
     }
 }
 
-/// Strata and those of its peers that are installed, to run `guest`; the others' names.
+/// Strata, bare and (Linux only) nested, and those of its peers that are installed, to run `guest`; the others'
+/// names.
 pub fn all(
     strata: &Strata,
     bochs: &Path,
@@ -126,6 +127,9 @@ pub fn all(
 ) -> Result<(Vec<Peer>, Vec<&'static str>)> {
     let direct = guest.arguments(strata);
     let mut peers = vec![self::strata(&strata.program, guest.of_strata(strata))];
+    if let Guest::Linux(folder) = guest {
+        peers.push(Peer { name: "L2/L1", ..self::strata(&strata.program, nested(strata, folder)) });
+    }
     let mut missing = Vec::new();
     match found(bochs).then(|| self::bochs(strata, bochs, guest)).transpose()?.flatten() {
         Some(peer) => peers.push(peer),
@@ -141,6 +145,17 @@ pub fn all(
         }
     }
     Ok((peers, missing))
+}
+
+/// `strata host` with the Linux guest in `folder` as a domU beside an idle dom0.
+fn nested(strata: &Strata, folder: &Path) -> Vec<String> {
+    let [kernel, initrd] = ["vmlinux", "initrd.gz"].map(|f| folder.join(f).display().to_string());
+    vec![
+        "host".into(),
+        "--until-domus-end".into(),
+        format!("--dom0=kernel={},memory=64M,append=hold", strata.guest.display()),
+        format!("--domu=name=k,kernel={kernel},initrd={initrd},memory=512M,append=console=ttyS0"),
+    ]
 }
 
 /// Bochs without a window; `BOCHS_DISPLAY_LIBRARY` names another display.
