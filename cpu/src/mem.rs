@@ -234,7 +234,7 @@ impl Cpu {
         };
         let element = &element.to_le_bytes()[..size];
         if element.iter().all(|b| *b == element[0]) {
-            bytes.fill(element[0]);
+            mmu::ram::set_bytes(bytes, element[0]);
         } else {
             bytes.chunks_exact_mut(size).for_each(|to| to.copy_from_slice(element));
         }

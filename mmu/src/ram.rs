@@ -286,10 +286,11 @@ impl Ram {
             return false;
         }
         let Some(page) = self.page_ptr(p) else { return false };
-        // SAFETY: all elements lie in the frame.
+        // SAFETY: all elements lie in the frame, and nobody else refers to it now.
         unsafe {
             let at = page.add(p.offset() as usize);
             match size {
+                _ if value == 0 => set_bytes(core::slice::from_raw_parts_mut(at, size * count), 0),
                 1 => ptr::write_bytes(at, value as u8, count),
                 2 => (0..count).for_each(|k| at.cast::<u16>().add(k).write_unaligned(value as u16)),
                 4 => (0..count).for_each(|k| at.cast::<u32>().add(k).write_unaligned(value as u32)),
@@ -297,6 +298,18 @@ impl Ram {
             }
         }
         true
+    }
+}
+
+/// Sets all `bytes` of RAM. A page that is zero is not zeroed again: a host gives out memory where it is
+/// written, and only shows a page of zeros where it is read. So a guest that scrubs its memory neither waits
+/// for the host nor takes what it does not use.
+pub fn set_bytes(bytes: &mut [u8], value: u8) {
+    let is_zero = |line: &[u8]| line.iter().fold(0, |any, byte| any | byte) == 0;
+    for page in bytes.chunks_mut(4096) {
+        if value != 0 || page.len() < 4096 || !page.chunks(64).all(is_zero) {
+            page.fill(value);
+        }
     }
 }
 
