@@ -11,6 +11,7 @@
 #![expect(unsafe_code, reason = "blocks link to one another by address")]
 
 use crate::arena::Arena;
+use crate::decode;
 use crate::op::Op;
 use crate::plain::Side;
 use crate::state::CodeMode;
@@ -25,19 +26,52 @@ pub struct Key {
     pub po: u16,
     /// Mode.
     pub mode: CodeMode,
-    /// One instruction only, for exact stops.
-    pub single: bool,
+    /// How long it may be.
+    pub most: Most,
+}
+
+/// How many instructions a block may have: any number, or a power of two, for exact stops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Most(u8);
+
+impl Most {
+    /// As many as blocks have.
+    pub const ANY: Most = Most(0);
+    /// One.
+    pub const ONE: Most = Most(1);
+    /// A whole block's: the largest.
+    const LAST: u8 = decode::MAX_BLOCK.ilog2() as u8 + 1;
+
+    /// The largest power of two that is at most `room`; 1 for 0.
+    pub fn within(room: u64) -> Most {
+        Most((room.max(1).ilog2() as u8 + 1).min(Most::LAST))
+    }
+
+    /// The number, where blocks have at most `longest`.
+    pub fn limit(self, longest: usize) -> usize {
+        if self == Most::ANY { longest } else { longest.min(1 << (self.0 - 1)) }
+    }
+
+    /// As a number from 0 to 7.
+    pub(crate) fn index(self) -> u8 {
+        self.0
+    }
+
+    /// What has this [`Most::index`].
+    pub(crate) fn of(index: u8) -> Most {
+        Most(index.min(Most::LAST))
+    }
 }
 
 impl Key {
-    fn short(&self) -> u16 {
-        // 12 bits of offset, 2 of mode, 1 of single.
-        self.po | (self.mode as u16) << 12 | (self.single as u16) << 14
+    fn short(&self) -> u32 {
+        // 12 bits of offset, 2 of mode, 3 of most.
+        u32::from(self.po) | (self.mode as u32) << 12 | u32::from(self.most.index()) << 14
     }
 
     /// All of it, and never 0.
     fn whole(&self) -> u64 {
-        self.frame << 16 | 1 << 15 | self.short() as u64
+        self.frame << 18 | 1 << 17 | u64::from(self.short())
     }
 
     /// Where it stands in the cache of what was found last.
@@ -106,7 +140,7 @@ struct Page {
     /// Which 64-byte chunks hold decoded code.
     chunks: u64,
     /// Sorted by key: (short key, block index).
-    starts: Vec<(u16, u32)>,
+    starts: Vec<(u32, u32)>,
     /// Blocks of the page before that end in this one.
     tails: Vec<u32>,
 }

@@ -1,6 +1,6 @@
 //! From bytes to blocks: decoding with iced-x86, choice of handlers, links.
 
-use crate::block::{Decoded, Key, NO_STAMP};
+use crate::block::{Decoded, Key, Most, NO_STAMP};
 use crate::dispatch::{Handler, Plain, handler};
 use crate::gate::Gate;
 use crate::isa::{self, Am, Make, Pick, Shape};
@@ -53,14 +53,15 @@ pub fn decode(
     max: usize,
     fuse: bool,
 ) -> Result<(Decoded, usize), DecodeError> {
-    let max = if key.single { 1 } else { max };
+    let max = key.most.limit(max);
     let mut insns = Vec::with_capacity(max);
     let end = scan(key, source.page, source.gate, max, &mut insns);
     if insns.is_empty() {
         return straddling(key, source);
     }
     let n = insns.len();
-    let fuse = fuse && !key.single;
+    // What ends at a deadline runs once, most often.
+    let fuse = fuse && key.most == Most::ANY;
     Ok((Builder::new(key, &insns, end, fuse).build(None), n))
 }
 
@@ -455,7 +456,7 @@ impl<'a> Builder<'a> {
         op.po = po;
         op.disp = self.key.frame as u32 as i32;
         op.d = self.key.mode as u8;
-        op.s = self.key.single as u8;
+        op.s = self.key.most.index();
         op
     }
 
@@ -466,7 +467,7 @@ impl<'a> Builder<'a> {
         op.len = 0;
         op.disp = frame as u32 as i32;
         op.d = self.key.mode as u8;
-        op.s = self.key.single as u8;
+        op.s = self.key.most.index();
         op.k = (seg::CS as u8) << kind::SEG_SHIFT;
         self.ops.push(op);
     }

@@ -2,7 +2,7 @@
 //! into events.
 #![expect(unsafe_code, reason = "enters blocks, lends the environment to handlers")]
 
-use crate::block::{CodeCache, Key, Start};
+use crate::block::{CodeCache, Key, Most, Start};
 use crate::bus::Bus;
 use crate::decode::{self, DecodeError, MAX_BLOCK, MAX_LEN, Source};
 use crate::dispatch;
@@ -184,7 +184,7 @@ impl Cpu {
     }
 
     /// The block at CS:RIP, with the page registers set for it: a whole one if it retires at most
-    /// `room` instructions, or else a single instruction.
+    /// `room` instructions, or else a part of it that does; a single instruction for 0.
     fn enter(&mut self, room: u64) -> Result<*const Op, Trap> {
         self.sync_caches();
         let la = self.rip_linear()?;
@@ -205,30 +205,51 @@ impl Cpu {
 
     /// As `enter`, where not every block may be run whole.
     fn enter_edge(&mut self, la: u64, room: u64) -> Result<*const Op, Trap> {
-        let at = (la ^ la >> 12) as usize % (EDGES / 2) * 2;
-        let hit = |e: &Edge| e.la == la && e.mix == self.vgen_mix;
-        let (block, single) = (&self.edges[at], &self.edges[at + 1]);
-        if hit(block) && block.start.count <= room {
-            return Ok(block.start.op);
+        let most = Most::within(room);
+        let whole = self.edge(la, Most::ANY);
+        if let Some(start) = whole
+            && start.count <= room
+        {
+            return Ok(start.op);
         }
-        if hit(single) && (room == 0 || hit(block)) && !self.trace.items.exec {
-            return Ok(single.start.op);
+        if let Some(start) = self.edge(la, most)
+            && !self.trace.items.exec
+        {
+            return Ok(start.op);
         }
         let key = self.key_at(la)?;
-        if room > 0 {
-            let start = self.block(key, self.vbase)?;
-            self.edges[at] = Edge { la, mix: self.vgen_mix, start };
+        // A block is not decoded only to see that it is too long.
+        if room > 0
+            && whole.is_none()
+            && let Some(start) = self.code().find(key)
+        {
+            self.note_edge(la, Most::ANY, start);
             if start.count <= room {
                 return Ok(start.op);
             }
         }
-        let key = Key { single: true, ..key };
+        let key = Key { most, ..key };
         let start = self.block(key, self.vbase)?;
         if self.trace.items.exec {
             self.trace_instruction(key);
         }
-        self.edges[at + 1] = Edge { la, mix: self.vgen_mix, start };
+        self.note_edge(la, most, start);
         Ok(start.op)
+    }
+
+    /// Where the edge of a block at `la` is kept.
+    fn edge_index(la: u64, most: Most) -> usize {
+        (la ^ la >> 12 ^ u64::from(most.index()) << 6) as usize % EDGES
+    }
+
+    fn edge(&self, la: u64, most: Most) -> Option<Start> {
+        let e = &self.edges[Self::edge_index(la, most)];
+        (e.la == la && e.mix == self.vgen_mix && e.most == most).then_some(e.start)
+    }
+
+    fn note_edge(&mut self, la: u64, most: Most, start: Start) {
+        let edge = Edge { la, mix: self.vgen_mix, most, start };
+        self.edges[Self::edge_index(la, most)] = edge;
     }
 
     /// Flushes an overgrown code cache; forgets jumps into dropped blocks.
@@ -272,7 +293,7 @@ impl Cpu {
         self.drop_flagged_code();
         let p = p.map_err(|f| self.translation_trap(f, la))?;
         let frame = if self.mmu().ram.is_code(p) { p.0 >> 12 } else { OUTSIDE };
-        Ok(Key { frame, po: (la & 0xfff) as u16, mode: self.mode, single: false })
+        Ok(Key { frame, po: (la & 0xfff) as u16, mode: self.mode, most: Most::ANY })
     }
 
     /// The block with `key`, decoded if need be; `page` is the linear address of its page.
@@ -285,13 +306,15 @@ impl Cpu {
 
     #[cold]
     fn decode_block(&mut self, key: Key, page: u64) -> Result<Start, Trap> {
-        let mut bytes = [0xff; 4096];
+        // As many bytes as the longest block has, and some to tell an instruction that is too long.
+        let mut bytes = [0xff; (MAX_BLOCK + 1) * MAX_LEN];
+        let len = bytes.len().min(4096 - key.po as usize);
+        let rest = &mut bytes[..len];
         // Code outside RAM reads as all-ones, which is no instruction.
         // DEPARTURE: no instruction fetch from devices.
-        if !self.mmu().ram.read_code(HostPhys(key.frame << 12), &mut bytes) {
-            bytes.fill(0xff);
+        if !self.mmu().ram.read_code(HostPhys(key.frame << 12 | key.po as u64), rest) {
+            rest.fill(0xff);
         }
-        let rest = &bytes[key.po as usize..];
         let (max, fuse) = (self.code().max_block, self.code().fuse);
         // SAFETY: as `sync_caches`.
         let gate = unsafe { &mut (*self.env.code).gate };
@@ -367,6 +390,10 @@ impl Jump {
 
 impl Edge {
     /// An entry that nothing matches.
-    pub(crate) const NONE: Edge =
-        Edge { la: 0, mix: 0, start: Start { op: std::ptr::null(), count: u64::MAX } };
+    pub(crate) const NONE: Edge = Edge {
+        la: 0,
+        mix: 0,
+        most: Most::ANY,
+        start: Start { op: std::ptr::null(), count: u64::MAX },
+    };
 }

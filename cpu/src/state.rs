@@ -5,7 +5,7 @@
 //! [`crate::apic::Apic`] and [`crate::vmx::Vmx`]; host-side caches come last and are never saved.
 
 use crate::apic::Apic;
-use crate::block::{CodeCache, Start};
+use crate::block::{CodeCache, Most, Start};
 use crate::bus::Bus;
 use crate::delivery::Event;
 use crate::events::Recent;
@@ -320,18 +320,20 @@ pub struct Jump {
     pub op: *const Op,
 }
 
-/// A block or a single instruction that begins near a deadline, where only so much may be run.
+/// A block that begins near a deadline, where only so much may be run.
 #[derive(Clone, Copy)]
 pub struct Edge {
     /// Linear address.
     pub la: u64,
     /// [`Cpu::vgen_mix`] when it was found; 0 is none.
     pub mix: u64,
-    /// The block, or the instruction decoded alone.
+    /// What the block was decoded for.
+    pub most: Most,
+    /// The block.
     pub start: Start,
 }
 
-/// How many [`Edge`]s are kept, in pairs of a block and a single instruction.
+/// How many [`Edge`]s are kept.
 pub const EDGES: usize = 512;
 
 /// Entries of the indirect-branch cache.

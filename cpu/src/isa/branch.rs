@@ -4,7 +4,7 @@
 use super::rm::{RegD, by_rm, try_flow};
 use super::segmented::{near_call, near_call_rm, near_jump, near_jump_rm, near_return};
 use super::{Am, Form, Make, forms};
-use crate::block::{Key, NO_STAMP, Start};
+use crate::block::{Key, Most, NO_STAMP, Start};
 use crate::dispatch::{Flow, Handler, Sem, handler, uses};
 use crate::isa::rm::Rm;
 use crate::mem::{Mem, rare};
@@ -342,13 +342,13 @@ impl Cpu {
             return true;
         }
         // Decoding it anew meets the fault, if there is one.
-        self.code().drop_key(Key { single: op.s != 0, ..first });
+        self.code().drop_key(Key { most: Most::of(op.s), ..first });
         false
     }
 }
 
 fn stub_key(s: &Op) -> Key {
-    Key { frame: s.disp as u32 as u64, po: s.po, mode: mode_of(s.d), single: s.s != 0 }
+    Key { frame: s.disp as u32 as u64, po: s.po, mode: mode_of(s.d), most: Most::of(s.s) }
 }
 
 fn mode_of(v: u8) -> CodeMode {

@@ -36,7 +36,7 @@ use crate::dispatch::{
 };
 use crate::mem::{Base, General, Index};
 use crate::op::Op;
-use std::collections::BTreeMap;
+use rustc_hash::FxHashMap;
 use std::sync::OnceLock;
 
 type Mb = Memory<Base>;
@@ -49,7 +49,7 @@ const S: u32 = uses::S;
 const B: u32 = uses::B;
 
 /// An operation on operands of certain classes: the handler that takes any, and the classes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Kind {
     handler: usize,
     classes: u64,
@@ -213,13 +213,13 @@ static TYPES: &[Row] = with_types!(types);
 static SINGLES: &[Single] = with_singles!(singles);
 static PAIRS: &[Pair] = with_pairs!(pairs);
 
-/// The tables, for look-up.
+/// The tables, for look-up: decoding asks them several times for each operation.
 struct Tables {
     /// Handlers for any operands, and what they use.
-    used: BTreeMap<usize, u32>,
-    singles: BTreeMap<Kind, Handler>,
+    used: FxHashMap<usize, u32>,
+    singles: FxHashMap<Kind, Handler>,
     /// The handlers of a pair: with a link by `d`, by `s`, by `b`, and without.
-    pairs: BTreeMap<(Kind, Kind), [Option<Handler>; LINKS.len()]>,
+    pairs: FxHashMap<(Kind, Kind), [Option<Handler>; LINKS.len()]>,
     rows: Tree,
 }
 
@@ -227,7 +227,7 @@ struct Tables {
 #[derive(Default)]
 struct Tree {
     /// The nodes behind a node; 0 is the empty row.
-    next: BTreeMap<(usize, Kind), usize>,
+    next: FxHashMap<(usize, Kind), usize>,
     /// The handlers of the nodes that are rows.
     handlers: Vec<Option<Handler>>,
 }
@@ -273,11 +273,11 @@ struct Kinds {
 fn tables() -> &'static Tables {
     static TABLES: OnceLock<Tables> = OnceLock::new();
     TABLES.get_or_init(|| {
-        let mut used: BTreeMap<_, _> =
+        let mut used: FxHashMap<_, _> =
             SINGLES.iter().map(|s| (s.general as usize, s.used)).collect();
         let single = |s: &Single| (kind((s.general, s.classes)), s.handler);
         let singles = SINGLES.iter().map(single).collect();
-        let mut pairs = BTreeMap::<_, [_; LINKS.len()]>::default();
+        let mut pairs = FxHashMap::<_, [_; LINKS.len()]>::default();
         for p in PAIRS {
             let by_link = pairs.entry((kind(p.first), kind(p.second))).or_default();
             if let Some(k) = LINKS.iter().position(|l| *l == p.link) {
