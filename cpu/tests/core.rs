@@ -76,6 +76,24 @@ fn a_loop_stops_exactly() {
 }
 
 #[test]
+fn slices_of_any_length_stop_exactly() {
+    // add eax, 1: more than a block holds; jmp to the first.
+    const ADDS: u64 = 150;
+    let mut code = [0x83, 0xc0, 1].repeat(ADDS as usize);
+    code.extend([0xe9, 0x39, 0xfe, 0xff, 0xff]);
+    for slice in 1..=70 {
+        let (mut cpu, mut mmu, mut cache) = machine(&code);
+        for now in (0..1000).step_by(slice) {
+            let until = now + slice as u64;
+            let stop = cpu.run(&mut mmu, &mut cache, &mut NoBus, now, until);
+            assert_eq!((stop, cpu.now()), (Stop::Budget, until));
+            let jumps = until / (ADDS + 1);
+            assert_eq!(cpu.regs[0], until - jumps, "slices of {slice}, at {until}");
+        }
+    }
+}
+
+#[test]
 fn calls_and_pages() {
     // call +0x2000 (another page); inc via add ebx,1 ; ret there; loop here.
     let mut code = vec![0x90; 0x3000];
