@@ -24,8 +24,8 @@ pub struct Peer {
 pub struct Run {
     /// The lines.
     pub lines: Vec<(String, f64)>,
-    /// The most memory that was resident, in KiB.
-    pub resident: u64,
+    /// The most memory that was resident besides the guest's RAM, in KiB.
+    pub beyond: u64,
     /// Standard error of a run that was followed to its end.
     pub summary: String,
 }
@@ -229,7 +229,7 @@ fn watch(pid: u32, lines: impl BufRead, to_done: bool) -> Result<Run> {
         let line = String::from_utf8_lossy(&line?).trim_end().to_owned();
         let done = line == "done" || line.starts_with("MARK done") || line.contains(" MARK done");
         run.lines.push((line, cpu_seconds(pid)?));
-        run.resident = resident(pid).max(run.resident);
+        run.beyond = beyond(pid).max(run.beyond);
         if done && to_done {
             break;
         }
@@ -237,11 +237,21 @@ fn watch(pid: u32, lines: impl BufRead, to_done: bool) -> Result<Run> {
     Ok(run)
 }
 
-/// The most memory a process has had, in KiB; 0 once it has ended.
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+/// What memory a process has now besides its largest map, which is the guest's RAM, in KiB; 0 once it has ended.
+fn beyond(pid: u32) -> u64 {
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
+    all_but_the_largest(&maps)
+}
+
+/// The resident KiB of these maps, all but the largest. Linux, "/proc/PID/smaps".
+fn all_but_the_largest(smaps: &str) -> u64 {
+    let of = |name: &str| -> Vec<u64> {
+        let values = smaps.lines().filter_map(|line| line.strip_prefix(name));
+        values.filter_map(|v| v.split_whitespace().next()?.parse().ok()).collect()
+    };
+    let maps = of("Size:").into_iter().zip(of("Rss:"));
+    let all: u64 = maps.clone().map(|(_, resident)| resident).sum();
+    all - maps.max().map_or(0, |(_, resident)| resident)
 }
 
 /// What the threads of a process have used so far.
@@ -259,4 +269,25 @@ fn cpu_seconds(pid: u32) -> Result<f64> {
 pub fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or_default().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_besides_the_largest_map() {
+        let map = |size: u64, resident: u64| {
+            format!(
+                "7f00-7f01 rw-p 0 00:00 0\nSize: {size} kB\nKernelPageSize: 4 kB\nRss: {resident} kB\n"
+            )
+        };
+        let check = |maps: &[(u64, u64)], beyond: u64| {
+            let text: String = maps.iter().map(|&(size, resident)| map(size, resident)).collect();
+            assert_eq!(all_but_the_largest(&text), beyond, "{maps:?}");
+        };
+        check(&[], 0);
+        check(&[(64, 4)], 0);
+        check(&[(16, 8), (1 << 20, 512), (32, 32)], 40);
+    }
 }

@@ -267,7 +267,7 @@ impl Bench {
                 [self.busy(domains, 1)?, self.busy(domains, 1 + 48 / domains)?];
             let guest = (many.instructions("k") - few.instructions("k")) / 1e6;
             let seconds = end - begin;
-            let beyond = many.resident as f64 / 1024.0 - (DOMAIN_MEMORY * (domains + 1)) as f64;
+            let beyond = many.beyond as f64 / 1024.0;
             println!(
                 "{domains:<8}{guest:>14.1}{seconds:>14.2}{:>16.3}{beyond:>14.1}",
                 seconds * 1e3 / guest
