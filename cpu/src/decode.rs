@@ -3,6 +3,7 @@
 use crate::block::{Decoded, Key, Most, NO_STAMP};
 use crate::dispatch::{Handler, Plain, handler};
 use crate::gate::Gate;
+use crate::isa::profile::Member;
 use crate::isa::{self, Am, Make, Pick, Shape};
 use crate::length;
 use crate::op::{Op, kind, slot};
@@ -63,6 +64,23 @@ pub fn decode(
     // What ends at a deadline runs once, most often.
     let fuse = fuse && key.most == Most::ANY;
     Ok((Builder::new(key, &insns, end, fuse).build(None), n))
+}
+
+/// What the rows know of the block with `key`, see [`isa::profile::explain`]; nothing of one that crosses a page.
+pub fn explain(key: Key, source: &Source) -> Vec<Option<Member>> {
+    let mut insns = Vec::new();
+    let end = scan(key, source.page, source.gate, MAX_BLOCK, &mut insns);
+    let mut builder = Builder::new(key, &insns, end, true);
+    if !insns.is_empty() {
+        builder.all();
+    }
+    let mut members = isa::profile::explain(&builder.ops);
+    // The second of a branch into another page holds its link, and is none.
+    let second = |pair: &[Op]| pair[0].n == pair[1].n && pair[0].f as usize == pair[1].f as usize;
+    for (k, _) in builder.ops.windows(2).enumerate().filter(|(_, pair)| second(pair)) {
+        members[k + 1] = None;
+    }
+    members
 }
 
 /// Decodes instructions up to the end of the page, the block's end or `max`; returns the offset behind
@@ -228,10 +246,8 @@ impl<'a> Builder<'a> {
         Builder { key, insns, live, end, fuse, ops, sides, branches }
     }
 
-    fn build(mut self, second: Option<u64>) -> Decoded {
-        if let Some(frame) = second {
-            self.guard(frame);
-        }
+    /// Appends the operations of all instructions.
+    fn all(&mut self) {
         let mut k = 0;
         while k < self.insns.len() {
             k += self.instruction(k);
@@ -239,6 +255,13 @@ impl<'a> Builder<'a> {
         if !ends_without_next(self.insns.last(), self.key.mode) {
             self.fall_through();
         }
+    }
+
+    fn build(mut self, second: Option<u64>) -> Decoded {
+        if let Some(frame) = second {
+            self.guard(frame);
+        }
+        self.all();
         if self.fuse {
             isa::profile::specialise(&mut self.ops);
         }

@@ -340,7 +340,7 @@ pub const EDGES: usize = 512;
 pub const JUMPS: usize = 8192;
 
 /// How code is decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum CodeMode {
     /// Real, virtual-8086 or 16-bit protected mode.

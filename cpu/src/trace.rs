@@ -117,15 +117,21 @@ impl Cpu {
         let _ = writeln!(self.trace.text, "exec {now}: {line}");
     }
 
+    /// The physical address of the next instruction, and at most `count` bytes from it on in its page; none where
+    /// it is not mapped.
+    pub fn ahead(&self, mmu: &mut Mmu, count: usize) -> (HostPhys, Vec<u8>) {
+        let base = if self.is_64() { 0 } else { self.seg_base[seg::CS] };
+        let la = Linear(self.rip.wrapping_add(base));
+        match mmu.fetch(&self.regime, self.bank, self.sys.cpl == 3, la) {
+            Ok(p) => (p, rest_of_page(mmu, p.0, count)),
+            Err(_) => (HostPhys(0), Vec::new()),
+        }
+    }
+
     /// The next instructions at RIP in its page, as text; nothing where it is not mapped.
     pub fn window(&self, mmu: &mut Mmu) -> Vec<String> {
         const INSTRUCTIONS: usize = 6;
-        let base = if self.is_64() { 0 } else { self.seg_base[seg::CS] };
-        let la = Linear(self.rip.wrapping_add(base));
-        let Ok(p) = mmu.fetch(&self.regime, self.bank, self.sys.cpl == 3, la) else {
-            return Vec::new();
-        };
-        let bytes = rest_of_page(mmu, p.0, INSTRUCTIONS * MAX_LEN);
+        let (_, bytes) = self.ahead(mmu, INSTRUCTIONS * MAX_LEN);
         disassemble(&bytes, self.rip, self.mode).into_iter().take(INSTRUCTIONS).collect()
     }
 }

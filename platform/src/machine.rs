@@ -411,6 +411,12 @@ impl Machine {
         self.cpus.iter().map(|p| &*p.cpu)
     }
 
+    /// Where the first processor goes on, and at most `count` bytes of code from there on in its page; none where
+    /// it is not mapped.
+    pub fn ahead(&mut self, count: usize) -> (HostPhys, Vec<u8>) {
+        self.cpus[0].cpu.ahead(&mut self.mmu, count)
+    }
+
     /// The board, to look at.
     pub fn board(&self) -> &Board {
         &self.chipset.board

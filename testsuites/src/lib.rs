@@ -3,7 +3,7 @@
 //! Reading order: [`guests`] builds the operating systems that the tests boot, from Debian's
 //! packages; [`strata`] runs the `strata` command and reads what it said; [`bochs`] runs the
 //! hypervisor elsewhere; [`fuzz`] runs arbitrary bytes on a bare processor; [`mod@bench`] measures;
-//! [`tidy`] holds the rules about the source.
+//! [`rows`] makes handlers for what a guest runs most; [`tidy`] holds the rules about the source.
 //!
 //! Invariants: nothing here is part of the emulator, so the host's clock, files and processes may
 //! be used; a guest is built once and then only read; where something cannot be had (no network,
@@ -15,5 +15,6 @@ pub mod coverage;
 pub mod fuzz;
 pub mod guests;
 pub mod oracle;
+pub mod rows;
 pub mod strata;
 pub mod tidy;

@@ -345,21 +345,62 @@ impl Tables {
     }
 }
 
-/// Gives the operations of a block the handlers for their operands, and joins them in rows from the block's
-/// begin. All keep a handler of their own, for what stops between them.
-pub fn specialise(ops: &mut [Op]) {
+/// What becomes of an operation.
+struct Choice {
+    kinds: Option<Kinds>,
+    /// The handler that it gets, if not the one that takes any operands.
+    handler: Option<Handler>,
+    /// How many operations that handler does from the block's begin on; 0 where one before does this one.
+    does: usize,
+}
+
+/// What becomes of the operations of a block. All keep a handler of their own, for what stops between them.
+fn choose(ops: &[Op]) -> Vec<Choice> {
     let tables = tables();
     let kinds: Vec<_> = ops.iter().map(|op| tables.kinds(op)).collect();
     let mut covered = 0;
-    for k in 0..ops.len() {
+    let choice = |k| {
         let Some(own) = kinds[k] else {
             covered = 0;
-            continue;
+            return Choice { kinds: None, handler: None, does: 1 };
         };
         let best = if covered == 0 { tables.best(&ops[k..], &kinds[k..]) } else { None };
-        covered = best.map_or(covered.max(1), |(_, n)| n) - 1;
-        if let Some(handler) = best.map(|(h, _)| h).or_else(|| tables.single(own)) {
-            ops[k].f = handler;
+        let does = if covered == 0 { best.map_or(1, |(_, n)| n) } else { 0 };
+        covered = covered.max(does) - 1;
+        let handler = best.map(|(h, _)| h).or_else(|| tables.single(own));
+        Choice { kinds: Some(own), handler, does }
+    };
+    (0..ops.len()).map(choice).collect()
+}
+
+/// Gives the operations of a block the handlers for their operands, and joins them in rows from the block's
+/// begin.
+pub fn specialise(ops: &mut [Op]) {
+    let choices = choose(ops);
+    for (op, choice) in ops.iter_mut().zip(choices) {
+        if let Some(handler) = choice.handler {
+            op.f = handler;
         }
     }
+}
+
+/// An operation as the rows know it, and what they make of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Member {
+    /// The address of the handler that takes any operands.
+    pub handler: usize,
+    /// The operands, see [`class::exact`].
+    pub operands: u64,
+    /// How many operations its handler in the block does; 0 where one before does this one.
+    pub does: usize,
+}
+
+/// What [`specialise`] would make of these operations: `None` of those that no table knows. For the program that
+/// writes `profile_rows.rs`.
+pub fn explain(ops: &[Op]) -> Vec<Option<Member>> {
+    let member = |c: Choice| {
+        let Kind { handler, classes } = c.kinds?.exact;
+        Some(Member { handler, operands: classes, does: c.does })
+    };
+    choose(ops).into_iter().map(member).collect()
 }

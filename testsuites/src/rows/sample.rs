@@ -1,0 +1,119 @@
+//! Which blocks a guest runs, and how often: where it is each so many instructions.
+
+use anyhow::{Context, Result};
+use cpu::CodeMode;
+use cpu::decode::{MAX_BLOCK, MAX_LEN};
+use iced_x86::{Decoder, DecoderOptions};
+use platform::boot::{BootFile, BootModule};
+use platform::machine::{Boot, Config, Machine, MachineStop};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+/// A guest that powers off when its work is done.
+#[derive(Debug, clap::Args)]
+pub struct Guest {
+    /// The kernel
+    #[arg(long)]
+    kernel: PathBuf,
+    /// Its initial ramdisk
+    #[arg(long)]
+    initrd: PathBuf,
+    /// Its command line
+    #[arg(long, default_value = "console=ttyS0 panic=-1")]
+    append: String,
+    /// Memory in MiB
+    #[arg(short, default_value_t = 512)]
+    memory: u64,
+    /// The CPU model
+    #[arg(long, default_value = "default")]
+    cpu: String,
+}
+
+/// Where a block begins: enough to decode it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Begin {
+    /// Page offset.
+    pub po: u16,
+    /// 16-, 32- or 64-bit code.
+    pub mode: CodeMode,
+    /// The code.
+    pub bytes: Vec<u8>,
+}
+
+/// How often blocks were met.
+pub type Blocks = BTreeMap<Begin, u64>;
+
+impl Guest {
+    /// Runs the guest to its end; the block that it enters next after each `period` instructions.
+    pub fn blocks(&self, period: u64) -> Result<Blocks> {
+        let mut machine = self.boot()?;
+        let mut blocks = Blocks::new();
+        let mut retired = 0;
+        while machine.run(period) == MachineStop::Budget {
+            machine.serial_output(0);
+            // Time passes for a halted processor too.
+            if std::mem::replace(&mut retired, machine.retired()) == machine.retired() {
+                continue;
+            }
+            if let Some(begin) = next_block(&mut machine) {
+                *blocks.entry(begin).or_default() += 1;
+            }
+        }
+        Ok(blocks)
+    }
+
+    fn boot(&self) -> Result<Machine> {
+        let config = Config {
+            ram: self.memory << 20,
+            vcpus: 1,
+            cpu_model: self.cpu.clone(),
+            debug_exit: None,
+            test_device: false,
+            trace: Default::default(),
+            code: Default::default(),
+        };
+        let read = |path: &PathBuf| fs::read(path).with_context(|| path.display().to_string());
+        let (kernel, initrd) = (read(&self.kernel)?, read(&self.initrd)?);
+        let file = |name, bytes| BootFile { name, bytes };
+        let module = BootModule { file: file("initrd", &initrd), cmdline: "" };
+        let (kernel, cmdline) = (file("kernel", &kernel), &self.append);
+        let mut machine = Machine::new(&config)?;
+        machine.boot(&Boot { kernel, modules: &[module], cmdline })?;
+        Ok(machine)
+    }
+}
+
+/// Goes on to the next jump or interrupt, and says what block begins there.
+fn next_block(machine: &mut Machine) -> Option<Begin> {
+    for _ in 0..MAX_BLOCK {
+        let behind = behind_next(machine)?;
+        if machine.run(1) != MachineStop::Budget {
+            return None;
+        }
+        if place(machine).0 != behind {
+            break;
+        }
+    }
+    let (_, mode) = place(machine);
+    let (at, bytes) = machine.ahead((MAX_BLOCK + 1) * MAX_LEN);
+    (!bytes.is_empty()).then_some(Begin { po: at.0 as u16 & 0xfff, mode, bytes })
+}
+
+/// The instruction pointer and the mode.
+fn place(machine: &Machine) -> (u64, CodeMode) {
+    machine.processors().next().map_or((0, CodeMode::Bits64), |cpu| (cpu.rip, cpu.mode))
+}
+
+/// The address behind the next instruction.
+fn behind_next(machine: &mut Machine) -> Option<u64> {
+    let (rip, mode) = place(machine);
+    let (_, bytes) = machine.ahead(MAX_LEN);
+    let bits = match mode {
+        CodeMode::Bits16 => 16,
+        CodeMode::Bits32 | CodeMode::Flat32 => 32,
+        CodeMode::Bits64 => 64,
+    };
+    let mut decoder = Decoder::with_ip(bits, &bytes, rip, DecoderOptions::NONE);
+    decoder.can_decode().then(|| decoder.decode().next_ip())
+}
