@@ -73,9 +73,11 @@ impl Names {
 
     fn text(&self, member: &Member) -> Option<String> {
         let name = self.types.get(&member.handler)?;
-        let known = self.tables.contains(&format!(" {name}:"))
-            || self.tables.contains(&format!(" {name} ["));
-        known.then(|| Some(format!("{name} [{}]", operands(member.operands)?)))?
+        let single = self.tables.contains(&format!(" {name}:"));
+        if !single && !self.tables.contains(&format!(" {name} [")) {
+            return None;
+        }
+        Some(format!("{name} [{}]", operands(member.operands)?))
     }
 
     fn number(&mut self, text: String) -> u32 {

@@ -53,10 +53,9 @@ impl Guest {
         while machine.run(period) == MachineStop::Budget {
             machine.serial_output(0);
             // Time passes for a halted processor too.
-            if std::mem::replace(&mut retired, machine.retired()) == machine.retired() {
-                continue;
-            }
-            if let Some(begin) = next_block(&mut machine) {
+            let halted = machine.retired() == retired;
+            retired = machine.retired();
+            if !halted && let Some(begin) = next_block(&mut machine) {
                 *blocks.entry(begin).or_default() += 1;
             }
         }
