@@ -39,8 +39,12 @@ impl Most {
     pub const ANY: Most = Most(0);
     /// One.
     pub const ONE: Most = Most(1);
-    /// A whole block's: the largest.
-    const LAST: u8 = decode::MAX_BLOCK.ilog2() as u8 + 1;
+    /// The index of the largest, which every block fits; [`Key`] has three bits for it.
+    const LAST: u8 = {
+        let last = decode::MAX_BLOCK.ilog2() as u8 + 1;
+        assert!(last < 8);
+        last
+    };
 
     /// The largest power of two that is at most `room`; 1 for 0.
     pub fn within(room: u64) -> Most {

@@ -100,3 +100,16 @@ fn windows() {
     mmu.ram.clear_smram();
     assert_eq!(mmu.ram.smram_page(1), [0; 4096]);
 }
+
+#[test]
+fn zeroing_leaves_no_byte() {
+    const LEN: usize = 3 * 4096 + 100;
+    for value in [0, 0x5a] {
+        for dirty in [0, 1, 63, 64, 4095, 4096, 8191, LEN - 101, LEN - 100, LEN - 1] {
+            let mut bytes = [0; LEN];
+            bytes[dirty] = 1;
+            mmu::ram::set_bytes(&mut bytes, value);
+            assert_eq!(bytes.iter().position(|b| *b != value), None, "{value:#x} over {dirty}");
+        }
+    }
+}

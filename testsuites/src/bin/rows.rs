@@ -23,7 +23,7 @@ struct Arguments {
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(2..=8))]
     longest: u8,
     /// Instructions from one look at the guest to the next
-    #[arg(long, default_value_t = 9973)]
+    #[arg(long, default_value_t = 9973, value_parser = clap::value_parser!(u64).range(1..))]
     period: u64,
     /// The power of a block's count that it weighs: less than 1 spreads the rows over more code
     #[arg(long, default_value_t = 0.75)]

@@ -1,6 +1,6 @@
 //! Which blocks a guest runs, and how often: where it is each so many instructions.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cpu::CodeMode;
 use cpu::decode::{MAX_BLOCK, MAX_LEN};
 use iced_x86::{Decoder, DecoderOptions};
@@ -45,12 +45,19 @@ pub struct Begin {
 pub type Blocks = BTreeMap<Begin, u64>;
 
 impl Guest {
-    /// Runs the guest to its end; the block that it enters next after each `period` instructions.
+    /// Runs the guest to its end; the block that it enters next after each `period` instructions (not 0).
+    /// Fails if that end is a triple fault, or a halt that nothing ends.
     pub fn blocks(&self, period: u64) -> Result<Blocks> {
         let mut machine = self.boot()?;
         let mut blocks = Blocks::new();
         let mut retired = 0;
-        while machine.run(period) == MachineStop::Budget {
+        loop {
+            match machine.run(period) {
+                MachineStop::Budget => {}
+                MachineStop::TripleFault(report) => bail!("the guest failed: {report}"),
+                MachineStop::Idle => bail!("the guest halts, and nothing can ever wake it"),
+                _ => return Ok(blocks),
+            }
             machine.serial_output(0);
             // Time passes for a halted processor too.
             let halted = machine.retired() == retired;
@@ -59,12 +66,11 @@ impl Guest {
                 *blocks.entry(begin).or_default() += 1;
             }
         }
-        Ok(blocks)
     }
 
     fn boot(&self) -> Result<Machine> {
         let config = Config {
-            ram: self.memory << 20,
+            ram: self.memory.saturating_mul(1 << 20),
             vcpus: 1,
             cpu_model: self.cpu.clone(),
             debug_exit: None,
