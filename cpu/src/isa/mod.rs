@@ -23,7 +23,11 @@ pub mod misc;
 pub mod mmx;
 pub mod moves;
 pub mod profile;
+#[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
+mod profile_handlers;
+#[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
 mod profile_rows;
+#[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
 mod profile_table;
 pub mod rm;
 pub mod segmented;
