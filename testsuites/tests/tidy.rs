@@ -94,6 +94,89 @@ fn orphans() {
     }
 }
 
+/// `count` files of `mmu`, each of which imports the next, and the last the first if `closed`.
+fn chain(count: usize, closed: bool) -> Vec<(String, String)> {
+    let mut files = vec![("mmu/src/lib.rs".to_owned(), String::new())];
+    for n in 0..count {
+        let next = if n + 1 < count { n + 1 } else { 0 };
+        let text = format!("pub struct S{n};\nuse crate::m{next}::S{next};\nfn f(s: S{next}) {{}}");
+        let open = n + 1 == count && !closed;
+        files.push((format!("mmu/src/m{n}.rs"), if open { String::new() } else { text }));
+        files[0].1 += &format!("mod m{n};\n");
+    }
+    files
+}
+
+#[test]
+fn circles() {
+    obeyed(tidy::circles);
+    let tree = |count, closed| Tree(chain(count, closed).into_iter().collect());
+    assert_eq!(tidy::circles(&tree(5, true)), [""; 0]);
+    assert_eq!(tidy::circles(&tree(20, false)), [""; 0]);
+    let files = "mmu/src/m0.rs, mmu/src/m1.rs, mmu/src/m2.rs, mmu/src/m3.rs, mmu/src/m4.rs, \
+                 mmu/src/m5.rs";
+    let wrong = format!("mmu: a circle of 6 files, 5 at most: {files}");
+    assert_eq!(tidy::circles(&tree(6, true)), [wrong]);
+}
+
+/// The edges of the circles of a crate whose files are `files`, as `from>to: names`.
+#[track_caller]
+fn edges(files: &[(&str, &str)], expect: &[&str]) {
+    let files = files.iter().map(|(path, text)| (format!("mmu/src/{path}"), (*text).to_owned()));
+    let tree = Tree(files.collect());
+    let mut found = Vec::new();
+    for circle in tidy::import_circles(&tree, "mmu") {
+        let short =
+            |path: &str| path.trim_start_matches("mmu/src/").trim_end_matches(".rs").to_owned();
+        found.extend(circle.edges.iter().map(|(from, to, names)| {
+            format!("{}>{}: {}", short(from), short(to), names.join(" "))
+        }));
+    }
+    assert_eq!(found, expect);
+}
+
+/// A crate of two modules, `a` with a type `A` and `b` with a type `B` that is made of it.
+#[track_caller]
+fn two(a: &str, b: &str, expect: &[&str]) {
+    let a = format!("pub struct A;\n{a}");
+    let b = format!("use crate::a::A;\npub struct B(A);\n{b}");
+    let root = "mod a;\nmod b;\npub use b::B;\n";
+    edges(&[("lib.rs", root), ("a.rs", &a), ("b.rs", &b)], expect);
+}
+
+#[test]
+fn imports() {
+    two("", "", &[]);
+    two("fn f(b: crate::b::B) {}", "", &["a>b: crate::b::B", "b>a: A"]);
+    two("use super::b::{self, B as C};", "", &["a>b: C", "b>a: A"]);
+    two("use crate::b;\nfn f(b: b::B) {}", "", &["a>b: b::B", "b>a: A"]);
+    two("use crate::{b::*};", "", &["a>b: crate::b::*", "b>a: A"]);
+    two("mod inner { use super::super::b::B; }", "", &["a>b: B", "b>a: A"]);
+    two("fn f() { m!() }", "macro_rules! m { () => {} }", &["a>b: m", "b>a: A"]);
+}
+
+#[test]
+fn no_imports() {
+    two("// use crate::b::B;\n/* crate::b::B */", "", &[]);
+    two("const S: &str = \"crate::b::B\"; const R: &str = r#\"\" crate::b::B \"#;", "", &[]);
+    two("#[cfg(test)]\nmod tests { use crate::b::B; }\npub fn f<'a>(c: &'a str) {}", "", &[]);
+    two("use std::b::B;\nfn f(x: other::b::B) {}", "", &[]);
+    two("pub use crate::b::B;", "", &[]);
+    two("pub(in crate::b) fn f() {}", "", &[]);
+}
+
+/// A re-export is no dependency of the file where it stands, but leads to the one that defines.
+#[test]
+fn re_exports() {
+    let facade = "mod a;\nmod b;\npub use b::B;\npub use a::*;\n";
+    let (a, b) = ("use crate::B;\npub struct A;", "use super::A;\npub struct B(A);");
+    edges(&[("lib.rs", facade), ("a.rs", a), ("b.rs", b)], &["a>b: B", "b>a: A"]);
+    let uses = format!("{facade}pub fn f(b: B) {{}}");
+    let back = "use crate::f;\npub struct B;";
+    let expect = ["b>lib: f", "lib>b: B"];
+    edges(&[("lib.rs", &uses), ("a.rs", "pub struct A;"), ("b.rs", back)], &expect);
+}
+
 #[test]
 fn clocks() {
     obeyed(tidy::clocks);

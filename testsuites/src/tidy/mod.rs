@@ -2,11 +2,13 @@
 //! to a list of complaints. `tests/tidy.rs` applies them to the repository and shows that each
 //! of them notices a violation.
 
+mod imports;
 mod layout;
 mod modules;
 mod names;
 mod readme;
 
+pub use imports::{Circle, circles, import_circles};
 pub use layout::{headers, manifests, root, sizes};
 pub use modules::orphans;
 pub use names::{clocks, devices, machine_alone_names_cpu};

@@ -18,7 +18,7 @@ pub fn orphans(tree: &Tree) -> Vec<String> {
 }
 
 /// The files that cargo compiles by itself: by their place, or named in the manifest.
-fn targets(tree: &Tree, name: &str) -> Vec<String> {
+pub(super) fn targets(tree: &Tree, name: &str) -> Vec<String> {
     let manifest = tree.text(&format!("{name}/Cargo.toml"));
     let named = manifest.lines().filter_map(|line| {
         let value = line.trim().strip_prefix("path")?.trim_start().strip_prefix('=')?;
@@ -91,7 +91,7 @@ fn declarations(text: &str) -> Vec<Declared> {
 }
 
 /// `folder/file` with each `..` resolved.
-fn join(folder: &str, file: &str) -> String {
+pub(super) fn join(folder: &str, file: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').collect();
     for part in file.split('/') {
         match part {
