@@ -19,9 +19,9 @@ const MOST_ENTRIES: u64 = 256;
 /// A range of memory that the loader calls usable RAM, or a file it loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
-    /// First byte.
+    /// First byte of the range.
     pub start: u64,
-    /// First byte behind it.
+    /// First byte after the range.
     pub end: u64,
 }
 
@@ -31,7 +31,7 @@ pub struct Module {
     /// Where it is.
     pub range: Range,
     /// The words that came with it.
-    pub words: String,
+    pub cmdline: String,
 }
 
 /// Everything the loader said.
@@ -44,7 +44,7 @@ pub struct BootInfo {
     /// Loaded files, in order.
     pub modules: Vec<Module>,
     /// The hypervisor's own command line.
-    pub words: String,
+    pub cmdline: String,
     /// Address of the ACPI RSDP, or 0 if the loader did not tell.
     pub rsdp: u64,
 }
@@ -90,14 +90,17 @@ impl BootInfo {
 fn pvh(memory: &impl Physical, info: u64) -> BootInfo {
     let word = |offset| u64::from(memory.read_u32(info + offset));
     let long = |offset| memory.read_u64(info + offset);
-    let mut boot =
-        BootInfo { words: optional_text(memory, long(24)), rsdp: long(32), ..BootInfo::default() };
+    let mut boot = BootInfo {
+        cmdline: optional_text(memory, long(24)),
+        rsdp: long(32),
+        ..BootInfo::default()
+    };
     for i in 0..word(12).min(MOST_ENTRIES) {
         let entry = long(16) + i * 32;
         let start = memory.read_u64(entry);
         boot.modules.push(Module {
             range: Range { start, end: start + memory.read_u64(entry + 8) },
-            words: optional_text(memory, memory.read_u64(entry + 16)),
+            cmdline: optional_text(memory, memory.read_u64(entry + 16)),
         });
     }
     if word(4) >= 1 {
@@ -115,7 +118,7 @@ fn multiboot1(memory: &impl Physical, info: u64) -> BootInfo {
     let flags = word(0);
     let mut boot = BootInfo::default();
     if flags & 1 << 2 != 0 {
-        boot.words = optional_text(memory, word(16));
+        boot.cmdline = optional_text(memory, word(16));
     }
     if flags & 1 << 3 != 0 {
         for i in 0..word(20).min(MOST_ENTRIES) {
@@ -123,7 +126,7 @@ fn multiboot1(memory: &impl Physical, info: u64) -> BootInfo {
             let field = |offset| u64::from(memory.read_u32(entry + offset));
             boot.modules.push(Module {
                 range: Range { start: field(0), end: field(4) },
-                words: optional_text(memory, field(8)),
+                cmdline: optional_text(memory, field(8)),
             });
         }
     }
@@ -146,13 +149,13 @@ fn multiboot2(memory: &impl Physical, info: u64) -> BootInfo {
         let (kind, size) = (memory.read_u32(tag), u64::from(memory.read_u32(tag + 4)));
         match kind {
             0 => break,
-            1 => boot.words = text(memory, tag + 8),
+            1 => boot.cmdline = text(memory, tag + 8),
             3 => boot.modules.push(Module {
                 range: Range {
                     start: u64::from(memory.read_u32(tag + 8)),
                     end: u64::from(memory.read_u32(tag + 12)),
                 },
-                words: text(memory, tag + 16),
+                cmdline: text(memory, tag + 16),
             }),
             6 => multiboot2_memory(memory, &mut boot, tag, size),
             // The tag holds a copy of the RSDP itself; the newer one (15) comes later and wins.
@@ -198,8 +201,8 @@ mod tests {
         assert_eq!(boot.ram, [Range { start: 0x10_0000, end: 0x80_0000 }]);
         assert_eq!(boot.map.len(), 2);
         let range = Range { start: 0x20_0000, end: 0x20_1000 };
-        assert_eq!(boot.modules, [Module { range, words: "kernel name=a".into() }]);
-        assert_eq!((boot.words.as_str(), boot.rsdp), ("own words", rsdp));
+        assert_eq!(boot.modules, [Module { range, cmdline: "kernel name=a".into() }]);
+        assert_eq!((boot.cmdline.as_str(), boot.rsdp), ("own words", rsdp));
     }
 
     const TEXTS: [(usize, &str); 2] = [(0x3000, "own words"), (0x3100, "kernel name=a")];

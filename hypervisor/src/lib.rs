@@ -2,13 +2,13 @@
 //! runs (and is tested) anywhere, and three freestanding programs built with the feature `bare`:
 //! `strata-hypervisor` and the embedded guests `dom0` and `domu`. `frontend/build.rs` builds them.
 //!
-//! Reading order: [`boot`] and [`words`] (what the loader brings), [`memory`] over [`phys`] and
+//! Reading order: [`boot`] and [`cmdline`] (what the loader brings), [`memory`] over [`phys`] and
 //! [`ept`] (frames, owners, second-level tables), [`vmx`] (VMX as data), [`xen`] (the guest ABI),
 //! then `src/bin/hypervisor/`: `main.rs`, `host.rs` (the loop), `exits.rs`, `domains.rs`.
 //!
 //! # Booting
 //! By PVH, multiboot 1 or multiboot 2, as an ELF file at 2 MiB. Each module's command line
-//! describes it; see [`words`]. The first kernel is dom0:
+//! describes it; see [`cmdline`]. The first kernel is dom0:
 //! ```text
 //! multiboot2 /strata-hypervisor until-domus-end
 //! module2 /dom0   kernel name=dom0 memory=512M vcpus=1 -- console=hvc0
@@ -31,13 +31,13 @@ pub mod acpi;
 #[cfg(feature = "bare")]
 pub mod bare;
 pub mod boot;
+pub mod cmdline;
 pub mod emulate;
 pub mod ept;
 pub mod guest;
-pub mod layout;
 pub mod memory;
 pub mod phys;
-pub mod sched;
+pub mod ranges;
+pub mod round_robin;
 pub mod vmx;
-pub mod words;
 pub mod xen;

@@ -4,7 +4,7 @@ use crate::ept::{self, Ept, Leaf, NoMemory};
 use crate::phys::Physical;
 use crate::xen::abi::Errno;
 use crate::xen::frames::FrameTable;
-use crate::xen::machine::{DomId, Machine, Mapping, P2mKind};
+use crate::xen::host_services::{DomId, HostServices, Mapping, P2mKind};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -183,7 +183,7 @@ impl<P: Physical> Memory<P> {
     }
 }
 
-impl<P: Physical> Machine for Memory<P> {
+impl<P: Physical> HostServices for Memory<P> {
     fn read(&self, mfn: u64, offset: usize, buf: &mut [u8]) {
         self.physical.read((mfn << 12) + offset as u64, buf);
     }

@@ -1,21 +1,21 @@
-//! A domU that misbehaves is ended alone, with a reason, or nothing comes of it: its neighbour
+//! A domU that breaks the rules is ended alone, with a reason, or nothing comes of it: its neighbour
 //! and dom0 go on.
 
 use testsuites::strata;
 
-/// Runs a domU that commits `crime` beside an innocent one. `reason` is in the hypervisor's line
-/// about its end; `lives` says that the misdeed itself has no consequence.
+/// Runs a domU that commits `violation` beside one that does nothing wrong. `reason` is in the hypervisor's line
+/// about its end; `lives` says that the violation itself has no consequence.
 #[track_caller]
-fn check(crime: &str, reason: &str, lives: bool) {
-    let guilty = format!("name=a,append=misbehave={crime}");
+fn check(violation: &str, reason: &str, lives: bool) {
+    let violator = format!("name=a,append=violate={violation}");
     let ended = strata::run(&[
         "host",
         "--dom0",
         "append=watch",
         "--domu",
-        &guilty,
+        &violator,
         "--domu",
-        "name=b,append=misbehave=nothing",
+        "name=b,append=violate=nothing",
         "--limit-instructions",
         "2000000000",
     ])
@@ -25,10 +25,10 @@ fn check(crime: &str, reason: &str, lives: bool) {
     let says = |name: &str, what: &str| {
         hypervisor.iter().any(|line| line.contains(name) && line.contains(what))
     };
-    assert!(says("(a)", reason), "{crime}: {hypervisor:#?}");
-    assert!(says("(b)", "ended: Poweroff"), "{crime}: {hypervisor:#?}");
-    assert_eq!(ended.console("(a) ").iter().any(|line| line == "still here"), lives, "{crime}");
-    assert!(ended.console("(b) ").iter().any(|line| line == "still here"), "{crime}");
+    assert!(says("(a)", reason), "{violation}: {hypervisor:#?}");
+    assert!(says("(b)", "ended: Poweroff"), "{violation}: {hypervisor:#?}");
+    assert_eq!(ended.console("(a) ").iter().any(|line| line == "still here"), lives, "{violation}");
+    assert!(ended.console("(b) ").iter().any(|line| line == "still here"), "{violation}");
     assert!(ended.console("(dom0) ").iter().any(|line| line == "all domUs have ended"));
 }
 
@@ -48,6 +48,6 @@ fn what_harms_nobody_goes_on() {
 
 #[test]
 fn what_is_not_allowed_is_refused() {
-    check("scatter", "ended: Poweroff", true);
-    check("beg", "ended: Poweroff", true);
+    check("exhaust-tables", "ended: Poweroff", true);
+    check("privileged-calls", "ended: Poweroff", true);
 }

@@ -41,7 +41,7 @@ fn address<T>(value: &mut T) -> u64 {
     core::ptr::from_mut(value) as u64
 }
 
-/// A page that the hypervisor or another domain changes behind the compiler's back.
+/// A page that the hypervisor or another domain changes without the compiler knowing.
 #[repr(C, align(4096))]
 pub struct Shared<T>(UnsafeCell<T>);
 

@@ -1,7 +1,7 @@
 //! The bitmaps that say which ports and MSRs exit.
 //! SDM vol. 3, "I/O-Bitmap Addresses" and "MSR-Bitmap Address".
 
-/// Both I/O bitmaps, one behind the other: a set bit exits.
+/// Both I/O bitmaps, one after the other: a set bit exits.
 pub type IoBitmaps = [u8; 8192];
 /// The MSR bitmap: reads low, reads high, writes low, writes high; a set bit exits.
 pub type MsrBitmap = [u8; 4096];

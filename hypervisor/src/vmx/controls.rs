@@ -6,16 +6,16 @@ pub struct Wanted {
     /// The group's name.
     pub group: &'static str,
     /// Bits without which the hypervisor refuses to start, with their names.
-    pub needed: &'static [(u32, &'static str)],
+    pub required: &'static [(u32, &'static str)],
     /// Bits that are set when the processor allows them.
-    pub liked: u32,
+    pub optional: u32,
 }
 
 /// Pin-based controls. SDM vol. 3, "Pin-Based VM-Execution Controls".
 pub const PIN: Wanted = Wanted {
     group: "pin-based",
-    needed: &[(1 << 0, "external-interrupt exiting"), (1 << 3, "NMI exiting")],
-    liked: 0,
+    required: &[(1 << 0, "external-interrupt exiting"), (1 << 3, "NMI exiting")],
+    optional: 0,
 };
 
 /// Opens the interrupt window: the guest exits as soon as it can take an interrupt.
@@ -24,7 +24,7 @@ pub const INTERRUPT_WINDOW: u32 = 1 << 2;
 /// Primary processor-based controls. SDM vol. 3, "Processor-Based VM-Execution Controls".
 pub const PROC: Wanted = Wanted {
     group: "primary processor-based",
-    needed: &[
+    required: &[
         (1 << 3, "use TSC offsetting"),
         (1 << 7, "HLT exiting"),
         (1 << 10, "MWAIT exiting"),
@@ -33,7 +33,7 @@ pub const PROC: Wanted = Wanted {
         (1 << 29, "MONITOR exiting"),
         (1 << 31, "activate secondary controls"),
     ],
-    liked: 0,
+    optional: 0,
 };
 
 /// Guests see RDTSCP when this secondary control is on.
@@ -46,14 +46,14 @@ pub const INVPCID: u32 = 1 << 12;
 /// Secondary processor-based controls.
 pub const PROC2: Wanted = Wanted {
     group: "secondary processor-based",
-    needed: &[(1 << 1, "enable EPT"), (1 << 7, "unrestricted guest")],
-    liked: RDTSCP | VPID | INVPCID,
+    required: &[(1 << 1, "enable EPT"), (1 << 7, "unrestricted guest")],
+    optional: RDTSCP | VPID | INVPCID,
 };
 
 /// VM-exit controls. SDM vol. 3, "VM-Exit Controls".
 pub const EXIT: Wanted = Wanted {
     group: "VM-exit",
-    needed: &[
+    required: &[
         (1 << 2, "save debug controls"),
         (1 << 9, "host address-space size"),
         (1 << 15, "acknowledge interrupt on exit"),
@@ -62,7 +62,7 @@ pub const EXIT: Wanted = Wanted {
         (1 << 20, "save IA32_EFER"),
         (1 << 21, "load IA32_EFER"),
     ],
-    liked: 0,
+    optional: 0,
 };
 
 /// The guest runs in IA-32e mode after the entry.
@@ -71,16 +71,16 @@ pub const IA32E_GUEST: u32 = 1 << 9;
 /// VM-entry controls. SDM vol. 3, "VM-Entry Controls".
 pub const ENTRY: Wanted = Wanted {
     group: "VM-entry",
-    needed: &[
+    required: &[
         (1 << 2, "load debug controls"),
         (1 << 14, "load IA32_PAT"),
         (1 << 15, "load IA32_EFER"),
     ],
-    liked: 0,
+    optional: 0,
 };
 
 /// What `IA32_VMX_EPT_VPID_CAP` must show, with names. SDM vol. 3, "VPID and EPT Capabilities".
-pub const EPT_NEEDED: &[(u64, &str)] = &[
+pub const EPT_REQUIRED: &[(u64, &str)] = &[
     (1 << 6, "4-level EPT"),
     (1 << 14, "write-back EPT structures"),
     (1 << 16, "2-MByte EPT pages"),
@@ -89,7 +89,7 @@ pub const EPT_NEEDED: &[(u64, &str)] = &[
 ];
 
 /// What `IA32_VMX_EPT_VPID_CAP` must show before VPIDs are used: INVVPID, all-context.
-pub const VPID_NEEDED: u64 = (1 << 32) | (1 << 42);
+pub const VPID_REQUIRED: u64 = (1 << 32) | (1 << 42);
 
 /// A control that the processor does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +105,8 @@ impl Wanted {
     /// SDM vol. 3, "Reserved Controls and Default Settings".
     pub fn choose(&self, capability: u64) -> Result<u32, Missing> {
         let (must, may) = (capability as u32, (capability >> 32) as u32);
-        let mut value = must | (self.liked & may);
-        for &(bit, control) in self.needed {
+        let mut value = must | (self.optional & may);
+        for &(bit, control) in self.required {
             if may & bit == 0 {
                 return Err(Missing { group: self.group, control });
             }

@@ -1,7 +1,7 @@
 //! CPUID as a domain sees it: the physical leaves filtered, and Xen's own.
 
 use super::Xen;
-use super::machine::DomId;
+use super::host_services::DomId;
 
 /// The first leaf of the hypervisor.
 pub const BASE: u32 = 0x4000_0000;

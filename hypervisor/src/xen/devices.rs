@@ -3,8 +3,8 @@
 
 use super::abi::{Width, nr::hypercall};
 use super::cpuid::HYPERCALL_MSR;
-use super::machine::{DomId, Machine, PAGE_SIZE};
-use super::mem::write_gpa;
+use super::guest_memory::write_gpa;
+use super::host_services::{DomId, HostServices, PAGE_SIZE};
 use super::vcpu::Activity;
 use super::vlapic::{self, BadAccess, Effect, Message, reg};
 use super::{Action, ShutdownReason, Xen, vioapic, vuart};
@@ -66,7 +66,7 @@ impl Xen {
     /// WRMSR. `width` is the vCPU's mode, latched by a write of the hypercall page's MSR.
     pub fn wrmsr(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         (dom, vcpu): (DomId, u32),
         msr: u32,
         value: u64,
@@ -74,8 +74,8 @@ impl Xen {
         now: u64,
     ) -> Msr {
         if msr == HYPERCALL_MSR {
-            self.latch_width(m, dom, width);
-            return write_hypercall_page(m, dom, value);
+            self.latch_width(host, dom, width);
+            return write_hypercall_page(host, dom, value);
         }
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return Msr::Gp };
         let lapic = &mut state.lapic;
@@ -90,7 +90,7 @@ impl Xen {
                     return Msr::Gp;
                 }
                 let effect = lapic.write((msr - X2APIC.start()) << 4, value, now);
-                self.apic_written(m, dom, vcpu, effect).map_or(Msr::Gp, |()| Msr::Done)
+                self.apic_written(host, dom, vcpu, effect).map_or(Msr::Gp, |()| Msr::Done)
             }
             IA32_BIOS_SIGN_ID | IA32_MISC_ENABLE => Msr::Done,
             _ => Msr::NotMine,
@@ -99,17 +99,17 @@ impl Xen {
 
     fn apic_written(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         dom: DomId,
         vcpu: u32,
         effect: Result<Effect, BadAccess>,
     ) -> Result<(), BadAccess> {
         match effect? {
             Effect::None => {}
-            Effect::Send(message) => self.send_message(m, dom, Some(vcpu), message),
+            Effect::Send(message) => self.send_message(host, dom, Some(vcpu), message),
             Effect::Eoi(vector) => {
                 let out = self.domain_mut(dom).map(|d| d.ioapic.eoi(vector)).unwrap_or_default();
-                self.ioapic_outputs(m, dom, out);
+                self.ioapic_outputs(host, dom, out);
             }
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Xen {
     /// A write to device memory; `None` if nothing of this module is there.
     pub fn mmio_write(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         (dom, vcpu): (DomId, u32),
         gpa: u64,
         value: u64,
@@ -157,22 +157,27 @@ impl Xen {
                 if offset & 0xF == 0 {
                     let effect = lapic.write(offset, value & 0xFFFF_FFFF, now);
                     // Reserved registers of the page ignore writes.
-                    let _ = self.apic_written(m, dom, vcpu, effect);
+                    let _ = self.apic_written(host, dom, vcpu, effect);
                 }
             }
             vioapic::PAGE => {
                 let out = self.domain_mut(dom).ok()?.ioapic.write(offset, value as u32);
-                self.ioapic_outputs(m, dom, out);
+                self.ioapic_outputs(host, dom, out);
             }
             _ => return None,
         }
         Some(())
     }
 
-    fn ioapic_outputs(&mut self, m: &mut dyn Machine, dom: DomId, out: Vec<vioapic::Output>) {
+    fn ioapic_outputs(
+        &mut self,
+        host: &mut dyn HostServices,
+        dom: DomId,
+        out: Vec<vioapic::Output>,
+    ) {
         for output in out {
             match output {
-                vioapic::Output::Deliver(message) => self.send_message(m, dom, None, message),
+                vioapic::Output::Deliver(message) => self.send_message(host, dom, None, message),
                 vioapic::Output::Bind { gsi, masked, level, active_low } => {
                     self.actions.push(Action::BindGsi { gsi, masked, level, active_low });
                 }
@@ -183,16 +188,16 @@ impl Xen {
 
     /// A line of the domain's I/O APIC changes. For dom0's physical pins an interrupt is a rise;
     /// the fall is the guest's EOI.
-    pub fn set_gsi(&mut self, m: &mut dyn Machine, dom: DomId, gsi: u32, level: bool) {
+    pub fn set_gsi(&mut self, host: &mut dyn HostServices, dom: DomId, gsi: u32, level: bool) {
         let Ok(domain) = self.domain_mut(dom) else { return };
         let out = domain.ioapic.set_line(gsi, level);
-        self.ioapic_outputs(m, dom, out.into_iter().collect());
+        self.ioapic_outputs(host, dom, out.into_iter().collect());
     }
 
     /// Delivers an interrupt message inside `dom`.
     pub fn send_message(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         dom: DomId,
         source: Option<u32>,
         message: Message,
@@ -210,10 +215,10 @@ impl Xen {
         } else {
             meant.map(|v| v.id).collect()
         };
-        targets.into_iter().for_each(|vcpu| self.deliver(m, dom, vcpu, message));
+        targets.into_iter().for_each(|vcpu| self.deliver(host, dom, vcpu, message));
     }
 
-    fn deliver(&mut self, m: &mut dyn Machine, dom: DomId, vcpu: u32, message: Message) {
+    fn deliver(&mut self, host: &mut dyn HostServices, dom: DomId, vcpu: u32, message: Message) {
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
         match message.mode {
             0 | 1 if !state.lapic.enabled() => {}
@@ -232,12 +237,12 @@ impl Xen {
             // SMI, ExtINT and the reserved modes have no meaning here.
             _ => {}
         }
-        self.wake(m, dom, vcpu);
+        self.wake(host, dom, vcpu);
     }
 
     /// IN of a byte; `None` where nothing of this module is. A wider access reads
     /// all-ones in its upper bytes.
-    pub fn port_read(&mut self, m: &mut dyn Machine, dom: DomId, port: u16) -> Option<u8> {
+    pub fn port_read(&mut self, host: &mut dyn HostServices, dom: DomId, port: u16) -> Option<u8> {
         if PIT.contains(&port) {
             // DEPARTURE: an absent timer reads 0, not all-ones, which Linux's calibration would
             // take for a running one and read 100 000 times.
@@ -247,7 +252,7 @@ impl Xen {
         if let Some(offset) = uart_offset(port) {
             let value = uart.read(offset);
             let line = uart.line();
-            self.set_gsi(m, dom, vuart::GSI, line);
+            self.set_gsi(host, dom, vuart::GSI, line);
             return Some(value);
         }
         // The sleep registers read 0: no wake status.
@@ -257,7 +262,7 @@ impl Xen {
     /// OUT of a domU; `None` where nothing of this module is.
     pub fn port_write(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         dom: DomId,
         port: u16,
         value: u32,
@@ -269,7 +274,7 @@ impl Xen {
             if let Some(byte) = sent {
                 self.output(dom, &[byte]);
             }
-            self.set_gsi(m, dom, vuart::GSI, line);
+            self.set_gsi(host, dom, vuart::GSI, line);
             return Some(());
         }
         if port == SLEEP_PORT && value as u8 == SLEEP_TYPE_S5 << 2 | 1 << 5 {
@@ -294,7 +299,7 @@ impl Xen {
     }
 }
 
-/// MSRs of the processor model that read a constant. Machine checks, MTRRs and the rest are hidden
+/// MSRs of the processor model that read a constant. HostServices checks, MTRRs and the rest are hidden
 /// in CPUID and do not exist.
 fn fixed_msr(msr: u32) -> Option<u64> {
     match msr {
@@ -317,7 +322,7 @@ fn icr_pair(lapic: &mut vlapic::Vlapic, now: u64) -> Msr {
 }
 
 /// Fills the hypercall page: 32 bytes a number, `mov eax, nr; vmcall; ret`; IRET is UD2.
-fn write_hypercall_page(m: &mut dyn Machine, dom: DomId, value: u64) -> Msr {
+fn write_hypercall_page(host: &mut dyn HostServices, dom: DomId, value: u64) -> Msr {
     if value & 0xFFF != 0 {
         // Only one page exists.
         return Msr::Gp;
@@ -331,5 +336,5 @@ fn write_hypercall_page(m: &mut dyn Machine, dom: DomId, value: u64) -> Msr {
             stub[..2].copy_from_slice(&[0x0F, 0x0B]);
         }
     }
-    write_gpa(m, dom, value, &page).map_or(Msr::Gp, |()| Msr::Done)
+    write_gpa(host, dom, value, &page).map_or(Msr::Gp, |()| Msr::Done)
 }

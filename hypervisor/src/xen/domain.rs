@@ -1,8 +1,8 @@
 //! A domain's state as plain data.
 
 use super::abi::{Errno, Width, layout::E820Entry, nr};
-use super::grant::GrantTable;
-use super::machine::DomId;
+use super::grant_table::GrantTable;
+use super::host_services::DomId;
 use super::vcpu::Vcpu;
 use super::vioapic::Vioapic;
 use super::vuart::Vuart;

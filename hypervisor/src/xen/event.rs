@@ -2,39 +2,39 @@
 
 use super::abi::{Errno, Width, layout::shared_info, nr::virq};
 use super::domain::{Domain, PortState};
-use super::machine::{DomId, Machine};
+use super::host_services::{DomId, HostServices};
 use super::{Xen, abi::nr::hvm};
 
 /// Sets or clears a bit of a frame; true if it was set before.
-fn change_bit(m: &mut dyn Machine, mfn: u64, base: u16, bit: u32, set: bool) -> bool {
+fn change_bit(host: &mut dyn HostServices, mfn: u64, base: u16, bit: u32, set: bool) -> bool {
     let offset = base as usize + bit as usize / 8;
     let mut byte = [0];
-    m.read(mfn, offset, &mut byte);
+    host.read(mfn, offset, &mut byte);
     let mask = 1 << (bit % 8);
     let was = byte[0] & mask != 0;
     let new = if set { byte[0] | mask } else { byte[0] & !mask };
     if new != byte[0] {
-        m.write(mfn, offset, &[new]);
+        host.write(mfn, offset, &[new]);
     }
     was
 }
 
-fn test_bit(m: &dyn Machine, mfn: u64, base: u16, bit: u32) -> bool {
+fn test_bit(host: &dyn HostServices, mfn: u64, base: u16, bit: u32) -> bool {
     let mut byte = [0];
-    m.read(mfn, base as usize + bit as usize / 8, &mut byte);
+    host.read(mfn, base as usize + bit as usize / 8, &mut byte);
     byte[0] & 1 << (bit % 8) != 0
 }
 
 impl Domain {
     /// True if `port` is pending in the shared page.
-    pub fn port_pending(&self, m: &dyn Machine, port: u32) -> bool {
+    pub fn port_pending(&self, host: &dyn HostServices, port: u32) -> bool {
         port < shared_info::ports(self.width)
-            && test_bit(m, self.shared_info, shared_info::PENDING, port)
+            && test_bit(host, self.shared_info, shared_info::PENDING, port)
     }
 
-    fn clear_port(&self, m: &mut dyn Machine, port: u32) {
+    fn clear_port(&self, host: &mut dyn HostServices, port: u32) {
         if port < shared_info::ports(self.width) {
-            change_bit(m, self.shared_info, shared_info::PENDING, port, false);
+            change_bit(host, self.shared_info, shared_info::PENDING, port, false);
         }
     }
 
@@ -53,10 +53,14 @@ impl Domain {
     }
 
     /// True if the vCPU's `evtchn_upcall_pending` is set.
-    pub fn upcall_pending(&self, m: &dyn Machine, vcpu: u32) -> bool {
+    pub fn upcall_pending(&self, host: &dyn HostServices, vcpu: u32) -> bool {
         let Some(vcpu) = self.vcpu(vcpu) else { return false };
         let mut byte = [0];
-        m.read(vcpu.info.mfn, (vcpu.info.offset + shared_info::UPCALL_PENDING) as usize, &mut byte);
+        host.read(
+            vcpu.info.mfn,
+            (vcpu.info.offset + shared_info::UPCALL_PENDING) as usize,
+            &mut byte,
+        );
         byte[0] != 0
     }
 
@@ -69,75 +73,92 @@ impl Domain {
 
 impl Xen {
     /// Makes `port` of `dom` pending and tells its vCPU. A closed or unknown port is ignored.
-    pub fn raise_port(&mut self, m: &mut dyn Machine, dom: DomId, port: u32) {
+    pub fn raise_port(&mut self, host: &mut dyn HostServices, dom: DomId, port: u32) {
         let Ok(domain) = self.domain(dom) else { return };
         let Ok(&channel) = domain.channel(port) else { return };
         let (width, page) = (domain.width, domain.shared_info);
         if channel.state == PortState::Closed || port >= shared_info::ports(width) {
             return;
         }
-        if change_bit(m, page, shared_info::PENDING, port, true) {
+        if change_bit(host, page, shared_info::PENDING, port, true) {
             return;
         }
-        if !test_bit(m, page, shared_info::mask(width), port) {
-            self.select_port(m, dom, channel.vcpu, port, width);
+        if !test_bit(host, page, shared_info::mask(width), port) {
+            self.select_port(host, dom, channel.vcpu, port, width);
         }
         self.wake_pollers(dom, port);
     }
 
     /// Sets the selector bit of a pending, unmasked port.
-    fn select_port(&mut self, m: &mut dyn Machine, dom: DomId, vcpu: u32, port: u32, width: Width) {
+    fn select_port(
+        &mut self,
+        host: &mut dyn HostServices,
+        dom: DomId,
+        vcpu: u32,
+        port: u32,
+        width: Width,
+    ) {
         let Ok(info) = self.vcpu(dom, vcpu).map(|vcpu| vcpu.info) else { return };
         let base = info.offset + shared_info::pending_sel(width);
         let bit = port / (u32::from(shared_info::word(width)) * 8);
-        if !change_bit(m, info.mfn, base, bit, true) {
-            self.mark_upcall(m, dom, vcpu);
+        if !change_bit(host, info.mfn, base, bit, true) {
+            self.mark_upcall(host, dom, vcpu);
         }
     }
 
     /// Sets `evtchn_upcall_pending`; its 0 to 1 transition interrupts the vCPU.
-    pub fn mark_upcall(&mut self, m: &mut dyn Machine, dom: DomId, vcpu: u32) {
+    pub fn mark_upcall(&mut self, host: &mut dyn HostServices, dom: DomId, vcpu: u32) {
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
         let info = state.info;
         let mut byte = [0];
         let offset = (info.offset + shared_info::UPCALL_PENDING) as usize;
-        m.read(info.mfn, offset, &mut byte);
+        host.read(info.mfn, offset, &mut byte);
         if byte[0] != 0 {
             return;
         }
-        m.write(info.mfn, offset, &[1]);
+        host.write(info.mfn, offset, &[1]);
         state.upcall_taken = false;
         if state.upcall_vector != 0 {
             state.lapic.accept(state.upcall_vector, false);
         }
-        self.wake(m, dom, vcpu);
+        self.wake(host, dom, vcpu);
     }
 
     /// Clears the mask of `port`; if it is pending it is raised again.
-    pub fn unmask_port(&mut self, m: &mut dyn Machine, dom: DomId, port: u32) -> Result<(), Errno> {
+    pub fn unmask_port(
+        &mut self,
+        host: &mut dyn HostServices,
+        dom: DomId,
+        port: u32,
+    ) -> Result<(), Errno> {
         let domain = self.domain(dom)?;
         let channel = *domain.channel(port)?;
         let (width, page) = (domain.width, domain.shared_info);
         if port >= shared_info::ports(width) {
             return Err(Errno::Inval);
         }
-        let was_masked = change_bit(m, page, shared_info::mask(width), port, false);
-        if was_masked && test_bit(m, page, shared_info::PENDING, port) {
-            self.select_port(m, dom, channel.vcpu, port, width);
+        let was_masked = change_bit(host, page, shared_info::mask(width), port, false);
+        if was_masked && test_bit(host, page, shared_info::PENDING, port) {
+            self.select_port(host, dom, channel.vcpu, port, width);
         }
         Ok(())
     }
 
     /// `EVTCHNOP_send`: raises the other end of `port`. Ports that cannot be sent on are `-EINVAL`;
     /// an unbound one swallows the event, as in Xen.
-    pub fn send(&mut self, m: &mut dyn Machine, dom: DomId, port: u32) -> Result<(), Errno> {
+    pub fn send(
+        &mut self,
+        host: &mut dyn HostServices,
+        dom: DomId,
+        port: u32,
+    ) -> Result<(), Errno> {
         match self.domain(dom)?.channel(port)?.state {
             PortState::Interdomain { dom: peer, port: peer_port } => {
-                self.raise_port(m, peer, peer_port);
+                self.raise_port(host, peer, peer_port);
                 Ok(())
             }
             PortState::Ipi => {
-                self.raise_port(m, dom, port);
+                self.raise_port(host, dom, port);
                 Ok(())
             }
             PortState::Unbound { .. } => Ok(()),
@@ -146,24 +167,29 @@ impl Xen {
     }
 
     /// Raises a virtual interrupt of one vCPU, if it is bound.
-    pub fn raise_virq(&mut self, m: &mut dyn Machine, dom: DomId, vcpu: u32, virq: u32) {
+    pub fn raise_virq(&mut self, host: &mut dyn HostServices, dom: DomId, vcpu: u32, virq: u32) {
         let port = self.vcpu(dom, vcpu).map_or(0, |v| v.virq_ports[virq as usize % virq::COUNT]);
         if port != 0 {
-            self.raise_port(m, dom, port);
+            self.raise_port(host, dom, port);
         }
     }
 
     /// Raises a global virtual interrupt of `dom`: whichever vCPU has bound it.
-    pub fn raise_global_virq(&mut self, m: &mut dyn Machine, dom: DomId, virq: u32) {
+    pub fn raise_global_virq(&mut self, host: &mut dyn HostServices, dom: DomId, virq: u32) {
         let Ok(domain) = self.domain(dom) else { return };
         let bound = domain.vcpus.iter().find(|v| v.virq_ports[virq as usize % virq::COUNT] != 0);
         if let Some(vcpu) = bound.map(|v| v.id) {
-            self.raise_virq(m, dom, vcpu, virq);
+            self.raise_virq(host, dom, vcpu, virq);
         }
     }
 
     /// Closes `port` of `dom`; the other end of a connection becomes unbound again.
-    pub fn close_port(&mut self, m: &mut dyn Machine, dom: DomId, port: u32) -> Result<(), Errno> {
+    pub fn close_port(
+        &mut self,
+        host: &mut dyn HostServices,
+        dom: DomId,
+        port: u32,
+    ) -> Result<(), Errno> {
         let domain = self.domain_mut(dom)?;
         let channel = *domain.channel(port)?;
         match channel.state {
@@ -179,7 +205,7 @@ impl Xen {
             PortState::Unbound { .. } | PortState::Interdomain { .. } | PortState::Ipi => {}
         }
         domain.channels[port as usize] = Default::default();
-        domain.clear_port(m, port);
+        domain.clear_port(host, port);
         if let PortState::Interdomain { dom: peer, port: peer_port } = channel.state {
             self.disconnect(dom, peer, peer_port);
         }
@@ -195,11 +221,11 @@ impl Xen {
     }
 
     /// Closes every port of `dom`.
-    pub fn close_all_ports(&mut self, m: &mut dyn Machine, dom: DomId) {
+    pub fn close_all_ports(&mut self, host: &mut dyn HostServices, dom: DomId) {
         let count = self.domain(dom).map_or(0, |domain| domain.channels.len() as u32);
         for port in 1..count {
             // A closed port is no error here.
-            let _ = self.close_port(m, dom, port);
+            let _ = self.close_port(host, dom, port);
         }
     }
 }

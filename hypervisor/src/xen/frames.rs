@@ -3,7 +3,7 @@
 //! Frames come from a list of RAM ranges. Freed frames are reused last-in first-out, untouched
 //! ones ascend, so the sequence of allocations decides every address.
 
-use super::machine::DomId;
+use super::host_services::DomId;
 use alloc::vec::Vec;
 use core::ops::Range;
 

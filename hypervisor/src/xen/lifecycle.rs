@@ -3,8 +3,8 @@
 use super::abi::layout::{Layout, TimeInfo, shared_info};
 use super::abi::{Errno, Width, nr};
 use super::domain::{Domain, DomainConfig, LineBuffer, MAX_VCPUS};
-use super::grant::GrantTable;
-use super::machine::{DomId, GFN_LIMIT, Machine, Mapping, P2mKind};
+use super::grant_table::GrantTable;
+use super::host_services::{DomId, GFN_LIMIT, HostServices, Mapping, P2mKind};
 use super::vcpu::{InfoPlace, Vcpu};
 use super::vioapic::Vioapic;
 use super::vuart::Vuart;
@@ -20,7 +20,7 @@ impl Xen {
     /// `-ENOSPC` when all numbers were used.
     pub fn create_domain(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         config: DomainConfig,
     ) -> Result<DomId, Errno> {
         let DomainConfig { name, privileged, vcpus, max_pages, handle } = config;
@@ -33,7 +33,7 @@ impl Xen {
             return Err(Errno::NoSpc);
         }
         let id = DomId(number);
-        let shared = m.alloc(id).ok_or(Errno::NoMem)?;
+        let shared = host.alloc(id).ok_or(Errno::NoMem)?;
         self.next_domid = number + 1;
         let domain = Domain {
             id,
@@ -58,55 +58,55 @@ impl Xen {
             uart: (!privileged).then(Vuart::default),
         };
         self.domains.insert(id, domain);
-        self.write_clock(m, id);
+        self.write_clock(host, id);
         Ok(id)
     }
 
     /// Writes the wall clock and every vCPU's pvclock into the pages they live in.
-    fn write_clock(&self, m: &mut dyn Machine, dom: DomId) {
-        self.write_wallclock(m, dom);
+    fn write_clock(&self, host: &mut dyn HostServices, dom: DomId) {
+        self.write_wallclock(host, dom);
         let Ok(domain) = self.domain(dom) else { return };
-        domain.vcpus.iter().for_each(|vcpu| self.write_time(m, vcpu.info));
+        domain.vcpus.iter().for_each(|vcpu| self.write_time(host, vcpu.info));
     }
 
     /// Writes the wall clock. No guest runs meanwhile, so its version only moves on by two.
-    pub(super) fn write_wallclock(&self, m: &mut dyn Machine, dom: DomId) {
+    pub(super) fn write_wallclock(&self, host: &mut dyn HostServices, dom: DomId) {
         let Ok(domain) = self.domain(dom) else { return };
         let at = shared_info::wallclock(domain.width) as usize;
         let mut version = [0; 4];
-        m.read(domain.shared_info, at, &mut version);
+        host.read(domain.shared_info, at, &mut version);
         let version = (u32::from_le_bytes(version) & !1).wrapping_add(2);
         let (secs, nsecs) = self.wallclock;
         let words = [version, secs as u32, nsecs].map(u32::to_le_bytes);
-        m.write(domain.shared_info, at, words.as_flattened());
+        host.write(domain.shared_info, at, words.as_flattened());
         let high = ((secs >> 32) as u32).to_le_bytes();
-        m.write(domain.shared_info, shared_info::wallclock_hi(domain.width) as usize, &high);
+        host.write(domain.shared_info, shared_info::wallclock_hi(domain.width) as usize, &high);
     }
 
     /// Writes the pvclock of a `vcpu_info`.
-    pub(super) fn write_time(&self, m: &mut dyn Machine, info: InfoPlace) {
+    pub(super) fn write_time(&self, host: &mut dyn HostServices, info: InfoPlace) {
         let mut raw = [0; TimeInfo::MAX];
         self.clock.time_info().encode(Width::Long, &mut raw);
-        m.write(info.mfn, (info.offset + shared_info::TIME) as usize, &raw);
+        host.write(info.mfn, (info.offset + shared_info::TIME) as usize, &raw);
     }
 
     /// Latches the layout of `shared_info`; the page is converted only by being cleared, which is
     /// sound because guests set their width before they use it.
-    pub fn latch_width(&mut self, m: &mut dyn Machine, dom: DomId, width: Width) {
+    pub fn latch_width(&mut self, host: &mut dyn HostServices, dom: DomId, width: Width) {
         let Ok(domain) = self.domain_mut(dom) else { return };
         if domain.width == width {
             return;
         }
         domain.width = width;
         let page = domain.shared_info;
-        m.write(page, 0, &[0; super::machine::PAGE_SIZE]);
-        self.write_clock(m, dom);
+        host.write(page, 0, &[0; super::host_services::PAGE_SIZE]);
+        self.write_clock(host, dom);
     }
 
     /// Gives `dom` fresh RAM at `[gfn, gfn + count)`.
     pub fn populate(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         dom: DomId,
         gfn: u64,
         count: u64,
@@ -118,7 +118,7 @@ impl Xen {
         if domain.tot_pages.saturating_add(count) > domain.max_pages {
             return Err(Errno::NoMem);
         }
-        m.populate(dom, gfn, count)?;
+        host.populate(dom, gfn, count)?;
         domain.tot_pages += count;
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Xen {
     /// on error; the old mapping is released.
     pub(super) fn install(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         dom: DomId,
         gfn: u64,
         mapping: Option<Mapping>,
@@ -135,24 +135,24 @@ impl Xen {
         if gfn >= GFN_LIMIT {
             return Err(Errno::Inval);
         }
-        let old = m.lookup(dom, gfn);
+        let old = host.lookup(dom, gfn);
         if old.is_some_and(|old| matches!(old.kind, P2mKind::GrantRw | P2mKind::GrantRo)) {
             // A granted page leaves only by its unmap operation, or its count would go wrong.
             return Err(Errno::Busy);
         }
-        m.set(dom, gfn, mapping)?;
+        host.set(dom, gfn, mapping)?;
         if let Some(old) = old {
-            self.release(m, dom, old);
+            self.release(host, dom, old);
         }
         Ok(())
     }
 
     /// Drops what a mapping that is gone held.
-    pub(super) fn release(&mut self, m: &mut dyn Machine, dom: DomId, old: Mapping) {
+    pub(super) fn release(&mut self, host: &mut dyn HostServices, dom: DomId, old: Mapping) {
         if !old.kind.holds_reference() {
             return;
         }
-        m.put(old.mfn);
+        host.put(old.mfn);
         let Ok(domain) = self.domain_mut(dom) else { return };
         let own = matches!(old.kind, P2mKind::Ram | P2mKind::RamRo);
         if own && old.mfn != domain.shared_info && !domain.grants.frames.contains(&old.mfn) {
@@ -162,53 +162,53 @@ impl Xen {
 
     /// Destroys `dom`: closes its ports, unmaps its grants, releases its pages. The record stays
     /// as a zombie while other domains hold its pages.
-    pub fn destroy(&mut self, m: &mut dyn Machine, dom: DomId) -> Result<(), Errno> {
+    pub fn destroy(&mut self, host: &mut dyn HostServices, dom: DomId) -> Result<(), Errno> {
         let domain = self.domain_mut(dom)?;
         if domain.dying {
             return Ok(());
         }
         domain.dying = true;
         self.flush_console(dom);
-        self.close_all_ports(m, dom);
-        self.unmap_all_grants(m, dom);
-        self.release_infos(m, dom);
+        self.close_all_ports(host, dom);
+        self.unmap_all_grants(host, dom);
+        self.release_infos(host, dom);
         self.actions.push(Action::Destroyed(dom));
         let dom0 = DomId(0);
-        self.raise_global_virq(m, dom0, nr::virq::DOM_EXC);
+        self.raise_global_virq(host, dom0, nr::virq::DOM_EXC);
         Ok(())
     }
 
     /// Gives back the frames the hypervisor holds for `dom`; its second-level table is torn down
     /// by the bare-metal part, through [`Xen::release_mapping`].
-    fn release_infos(&mut self, m: &mut dyn Machine, dom: DomId) {
+    fn release_infos(&mut self, host: &mut dyn HostServices, dom: DomId) {
         let Ok(domain) = self.domain_mut(dom) else { return };
         let shared = domain.shared_info;
         for vcpu in &mut domain.vcpus {
             if core::mem::replace(&mut vcpu.info_registered, false) {
-                m.put(vcpu.info.mfn);
+                host.put(vcpu.info.mfn);
             }
             vcpu.info = legacy_info(shared, vcpu.id);
         }
         for mfn in core::mem::take(&mut domain.grants.frames) {
-            m.put(mfn);
+            host.put(mfn);
         }
     }
 
     /// For the teardown of a dead domain's table: drops what one of its mappings held.
-    pub fn release_mapping(&mut self, m: &mut dyn Machine, dom: DomId, gfn: u64) {
-        if let Some(old) = m.lookup(dom, gfn)
-            && m.set(dom, gfn, None).is_ok()
+    pub fn release_mapping(&mut self, host: &mut dyn HostServices, dom: DomId, gfn: u64) {
+        if let Some(old) = host.lookup(dom, gfn)
+            && host.set(dom, gfn, None).is_ok()
         {
-            self.release(m, dom, old);
+            self.release(host, dom, old);
         }
     }
 
     /// Removes the record of a destroyed domain, with its `shared_info`.
-    pub fn destroyed(&mut self, m: &mut dyn Machine, dom: DomId) {
+    pub fn destroyed(&mut self, host: &mut dyn HostServices, dom: DomId) {
         if self.domains.get(&dom).is_some_and(|domain| domain.dying)
             && let Some(domain) = self.domains.remove(&dom)
         {
-            m.put(domain.shared_info);
+            host.put(domain.shared_info);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The Xen 4.17 guest ABI as host-testable logic.
 //!
-//! Reading order: [`machine`] (what is asked of the layer below), [`abi`] (the structures),
+//! Reading order: [`host_services`] (what is asked of the layer below), [`abi`] (the structures),
 //! [`domain`] and [`vcpu`] (the state), [`event`] (event channels and upcalls), [`hypercall`] and
 //! its sub-modules, then the emulated devices [`vlapic`], [`vioapic`], [`vuart`], and [`build`].
 //!
@@ -19,12 +19,11 @@ pub mod devices;
 pub mod domain;
 pub mod event;
 pub mod frames;
-pub mod grant;
+pub mod grant_table;
+pub mod guest_memory;
+pub mod host_services;
 pub mod hypercall;
 pub mod lifecycle;
-pub mod machine;
-pub mod mem;
-pub mod sched;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -34,17 +33,18 @@ pub mod vcpu;
 pub mod vioapic;
 pub mod vlapic;
 pub mod vuart;
+pub mod wakeup;
 
 use abi::Errno;
 pub use abi::Width;
 use alloc::{collections::BTreeMap, collections::VecDeque, string::String, vec::Vec};
 pub use domain::{Domain, DomainConfig, ShutdownReason};
+pub use guest_memory::Paging;
+pub use host_services::{DomId, HostServices, Mapping, P2mKind};
 pub use hypercall::Flow;
-pub use machine::{DomId, Machine, Mapping, P2mKind};
-pub use mem::Paging;
-pub use sched::Event;
 pub use time::Clock;
 pub use vcpu::Vcpu;
+pub use wakeup::Event;
 
 /// What the bare-metal part is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use super::abi::{Errno, layout::Layout};
 use super::domain::DomainConfig;
 use super::frames::FrameTable;
+use super::guest_memory::{Paging, write_gpa};
+use super::host_services::{DomId, HostServices, Mapping, PAGE_SIZE};
 use super::hypercall::{Context, Flow};
-use super::machine::{DomId, Machine, Mapping, PAGE_SIZE};
-use super::mem::{Paging, write_gpa};
 use super::{Width, Xen};
 use alloc::{collections::BTreeMap, vec::Vec};
 
@@ -45,7 +45,7 @@ impl VecMachine {
     }
 }
 
-impl Machine for VecMachine {
+impl HostServices for VecMachine {
     fn read(&self, mfn: u64, offset: usize, buf: &mut [u8]) {
         assert!(self.frames.owner(mfn).is_some(), "read of the free frame {mfn:#x}");
         let at = Self::place(mfn, offset, buf.len());
@@ -100,7 +100,7 @@ pub(super) const PAGES: u64 = 32;
 
 /// Dom0 and two domUs with RAM, unpaged.
 pub(super) struct World {
-    pub(super) m: VecMachine,
+    pub(super) host: VecMachine,
     pub(super) xen: Xen,
     pub(super) now: u64,
 }
@@ -108,11 +108,11 @@ pub(super) struct World {
 impl World {
     pub(super) fn new() -> Self {
         let mut world =
-            Self { m: VecMachine::new(512), xen: Xen::new(1_000_000, 1000), now: 1_000 };
+            Self { host: VecMachine::new(512), xen: Xen::new(1_000_000, 1000), now: 1_000 };
         for privileged in [true, false, false] {
             let config = DomainConfig { privileged, vcpus: 2, max_pages: 64, ..Default::default() };
-            let dom = world.xen.create_domain(&mut world.m, config).unwrap();
-            world.xen.populate(&mut world.m, dom, 0, PAGES).unwrap();
+            let dom = world.xen.create_domain(&mut world.host, config).unwrap();
+            world.xen.populate(&mut world.host, dom, 0, PAGES).unwrap();
             for vcpu in 0..2 {
                 let vcpu = world.xen.vcpu_mut(dom, vcpu).unwrap();
                 vcpu.activity = super::vcpu::Activity::Runnable;
@@ -123,7 +123,7 @@ impl World {
 
     pub(super) fn raw(&mut self, dom: u16, width: Width, gpr: &mut [u64; 16]) -> Flow {
         let context = Context { paging: Paging::default(), cpl: 0, width, now: self.now };
-        self.xen.hypercall(&mut self.m, (DomId(dom), 0), gpr, context)
+        self.xen.hypercall(&mut self.host, (DomId(dom), 0), gpr, context)
     }
 
     /// A hypercall of vCPU 0 of `dom`, until it has finished.
@@ -140,12 +140,12 @@ impl World {
     pub(super) fn put<T: Layout>(&mut self, dom: u16, gpa: u64, value: &T) {
         let mut raw = alloc::vec![0; T::size(Width::Long)];
         value.encode(Width::Long, &mut raw);
-        write_gpa(&mut self.m, DomId(dom), gpa, &raw).unwrap();
+        write_gpa(&mut self.host, DomId(dom), gpa, &raw).unwrap();
     }
 
     pub(super) fn get<T: Layout>(&self, dom: u16, gpa: u64) -> T {
         let mut raw = alloc::vec![0; T::size(Width::Long)];
-        super::mem::read_gpa(&self.m, DomId(dom), gpa, &mut raw).unwrap();
+        super::guest_memory::read_gpa(&self.host, DomId(dom), gpa, &mut raw).unwrap();
         T::decode(Width::Long, &raw)
     }
 

@@ -3,7 +3,7 @@
 #![no_std]
 #![no_main]
 
-mod misbehave;
+mod violation;
 
 use core::fmt::Write;
 use core::mem::offset_of;
@@ -56,8 +56,8 @@ fn panic(info: &PanicInfo) -> ! {
 extern "C" fn guest_main(start_info: u64) -> ! {
     let name = abi::command_line(start_info);
     say!("domU {name}: at work");
-    if let Some(crime) = name.strip_prefix("misbehave=") {
-        misbehave::commit(crime);
+    if let Some(name) = name.strip_prefix("violate=") {
+        violation::commit(name);
         say!("still here");
         abi::shutdown(0);
     }

@@ -1,18 +1,18 @@
 //! Domains from the boot modules to their end, and what the ABI logic asks to be done.
 
 use crate::console::{self, die, say};
-use crate::host::{Body, Host, Slot};
-use crate::vcpu::{Shared, Start, Vcpu};
-use crate::{power, vmx};
+use crate::host::{DomainResources, Host, Slot};
+use crate::vmx_vcpu::{DomainFrames, Start, VmxVcpu};
+use crate::{power, vmx_ops};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use hypervisor::bare::cpu::rdtsc;
 use hypervisor::boot::BootInfo;
+use hypervisor::cmdline::{self, DomainOptions, ModuleKind};
 use hypervisor::phys::Physical;
 use hypervisor::vmx::bitmaps;
 use hypervisor::vmx::controls::RDTSCP;
-use hypervisor::words::{self, DomainWords, Words};
 use hypervisor::xen::build::Image;
 use hypervisor::xen::{Action, DomId, DomainConfig, ShutdownReason};
 
@@ -41,7 +41,7 @@ const IA32_TSC_AUX: u32 = 0xC000_0103;
 
 /// A kernel, its initial RAM disk and its description, as the loader brought them.
 struct Described {
-    words: DomainWords,
+    options: DomainOptions,
     kernel: &'static [u8],
     initrd: Option<&'static [u8]>,
 }
@@ -51,10 +51,12 @@ fn describe(boot: &BootInfo) -> Result<Vec<Described>, String> {
     let mut list: Vec<Described> = Vec::new();
     for (number, module) in boot.modules.iter().enumerate() {
         let named = |error| format!("module {number}: {error}");
-        let bytes = crate::machine::bytes(module.range);
-        match words::parse(&module.words).map_err(named)? {
-            Words::Kernel(words) => list.push(Described { words, kernel: bytes, initrd: None }),
-            Words::Initrd => match list.last_mut() {
+        let bytes = crate::direct_map::bytes(module.range);
+        match cmdline::parse(&module.cmdline).map_err(named)? {
+            ModuleKind::Kernel(options) => {
+                list.push(Described { options, kernel: bytes, initrd: None })
+            }
+            ModuleKind::Initrd => match list.last_mut() {
                 Some(last) => last.initrd = Some(bytes),
                 None => return Err(format!("module {number}: an initrd before any kernel")),
             },
@@ -68,7 +70,7 @@ impl Host {
     pub(crate) fn create_all(&mut self, boot: &BootInfo) {
         let list = describe(boot).unwrap_or_else(|error| die!("{error}"));
         for (number, described) in list.into_iter().enumerate() {
-            let mut name = described.words.name.clone();
+            let mut name = described.options.name.clone();
             if name.is_empty() {
                 name = format!("dom{number}");
             }
@@ -85,47 +87,47 @@ impl Host {
         described: &Described,
         boot: &BootInfo,
     ) -> Result<(), String> {
-        let words = &described.words;
+        let options = &described.options;
         let config = DomainConfig {
             name: name.into(),
             privileged,
-            vcpus: words.vcpus,
+            vcpus: options.vcpus,
             // Room for the special pages above the RAM.
-            max_pages: (words.memory >> 12) + 256,
+            max_pages: (options.memory >> 12) + 256,
             handle: [0; 16],
         };
         let dom = self
             .xen
             .create_domain(&mut self.memory, config)
             .map_err(|error| format!("not created: {error:?}"))?;
-        let shared = self.shared_frames(dom).ok_or("no memory for its tables")?;
-        self.bodies.insert(dom, Body { shared, name: name.into() });
+        let frames = self.allocate_frames(dom).ok_or("no memory for its tables")?;
+        self.resources.insert(dom, DomainResources { frames, name: name.into() });
         let image = Image {
             kernel: described.kernel,
             initrd: described.initrd.unwrap_or_default(),
-            cmdline: words.cmdline.as_bytes(),
+            cmdline: options.cmdline.as_bytes(),
         };
         let built = if privileged {
-            self.build_dom0(dom, &image, words.memory, boot)
+            self.build_dom0(dom, &image, options.memory, boot)
         } else {
-            self.build_domu(dom, &image, words.memory)
+            self.build_domu(dom, &image, options.memory)
         }?;
         let start = Start::Pvh { entry: built.rip, start_info: built.rbx };
-        for id in 0..words.vcpus {
+        for id in 0..options.vcpus {
             let frame = self.memory.own_frame().ok_or("no memory for a VMCS")?;
             let revision = self.controls.revision.to_le_bytes();
             self.memory.physical.write(frame, &revision);
             // Never 0, which is the hypervisor's own.
             self.last_vpid = self.last_vpid.checked_add(1).unwrap_or(1);
-            self.slots.push(Slot::new(dom, id, Vcpu::new(frame, self.last_vpid)));
+            self.slots.push(Slot::new(dom, id, VmxVcpu::new(frame, self.last_vpid)));
         }
         self.start(dom, 0, start);
-        say!("domain {} ({name}): {} MiB, {} vCPUs", dom.0, words.memory >> 20, words.vcpus);
+        say!("domain {} ({name}): {} MiB, {} vCPUs", dom.0, options.memory >> 20, options.vcpus);
         Ok(())
     }
 
     /// The tables and bitmaps that the domain's vCPUs share.
-    fn shared_frames(&mut self, dom: DomId) -> Option<Shared> {
+    fn allocate_frames(&mut self, dom: DomId) -> Option<DomainFrames> {
         let ept = self.memory.ept_pointer(dom)?;
         let io_bitmaps = self.memory.own_frames(2)?;
         let msr_bitmap = self.memory.own_frame()?;
@@ -140,7 +142,7 @@ impl Host {
         let free = FREE_MSRS.into_iter().map(|msr| (msr, true));
         let free = free.chain([(IA32_TSC, false)]).chain(tsc_aux);
         self.memory.physical.write(msr_bitmap, &bitmaps::msrs_that_do_not_exit(free));
-        Some(Shared { ept, io_bitmaps, msr_bitmap })
+        Some(DomainFrames { ept, io_bitmaps, msr_bitmap })
     }
 
     fn slot_of(&self, dom: DomId, id: u32) -> Option<usize> {
@@ -150,8 +152,8 @@ impl Host {
     fn start(&mut self, dom: DomId, id: u32, start: Start) {
         self.leave(rdtsc());
         if let Some(index) = self.slot_of(dom, id) {
-            let shared = self.bodies[&dom].shared;
-            self.slots[index].vcpu.start(&self.controls, &shared, start);
+            let frames = self.resources[&dom].frames;
+            self.slots[index].vcpu.start(&self.controls, &frames, start);
         }
     }
 
@@ -175,7 +177,7 @@ impl Host {
             Action::Destroyed(dom) => self.bury(dom),
             Action::Output { dom, line } => {
                 let text = String::from_utf8_lossy(&line);
-                let name = self.bodies.get(&dom).map_or("?", |body| &body.name);
+                let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
                 console::print(format_args!("({name}) {text}\n"));
             }
             Action::BindGsi { gsi, masked, level, active_low } if gsi != console::PIN => {
@@ -188,7 +190,7 @@ impl Host {
     }
 
     fn ended(&mut self, dom: DomId, reason: ShutdownReason) {
-        let name = self.bodies.get(&dom).map_or("?", |body| &body.name);
+        let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
         say!("domain {} ({name}) ended: {reason:?}", dom.0);
         if dom == DomId(0) {
             self.end("dom0 has ended");
@@ -210,12 +212,12 @@ impl Host {
         }
         self.memory.remove_domain(dom);
         for slot in &gone {
-            vmx::clear(slot.vcpu.vmcs());
+            vmx_ops::clear(slot.vcpu.vmcs());
             self.memory.give_back(slot.vcpu.vmcs());
         }
-        if let Some(body) = self.bodies.remove(&dom) {
-            crate::report::domain(dom, &body.name, &gone);
-            let Shared { io_bitmaps, msr_bitmap, .. } = body.shared;
+        if let Some(resources) = self.resources.remove(&dom) {
+            crate::report::domain(dom, &resources.name, &gone);
+            let DomainFrames { io_bitmaps, msr_bitmap, .. } = resources.frames;
             for frame in [io_bitmaps, io_bitmaps + 4096, msr_bitmap] {
                 self.memory.give_back(frame);
             }

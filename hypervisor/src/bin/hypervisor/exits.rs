@@ -2,7 +2,7 @@
 
 use crate::host::Host;
 use crate::msr;
-use crate::vmx;
+use crate::vmx_ops;
 use alloc::format;
 use alloc::string::String;
 use hypervisor::bare::cpu::{cpuid, rdtsc};
@@ -36,52 +36,52 @@ const RBX: u8 = 3;
 
 /// Skips the instruction that exited.
 pub(crate) fn advance() {
-    advance_by(vmx::read(field::EXIT_INSTRUCTION_LENGTH));
+    advance_by(vmx_ops::read(field::EXIT_INSTRUCTION_LENGTH));
 }
 
 /// Skips `length` bytes; shadows of STI and MOV SS end, a single step is due.
 pub(crate) fn advance_by(length: u64) {
-    let old = vmx::read(field::GUEST_RIP);
+    let old = vmx_ops::read(field::GUEST_RIP);
     let mut rip = old.wrapping_add(length);
     // Outside 64-bit mode the instruction pointer wraps at 32 bits.
-    if old >> 32 != rip >> 32 && vmx::read(field::GUEST_CS_ACCESS) & ACCESS_LONG == 0 {
+    if old >> 32 != rip >> 32 && vmx_ops::read(field::GUEST_CS_ACCESS) & ACCESS_LONG == 0 {
         rip &= 0xFFFF_FFFF;
     }
-    vmx::write(field::GUEST_RIP, rip);
-    let interruptibility = vmx::read(field::GUEST_INTERRUPTIBILITY);
+    vmx_ops::write(field::GUEST_RIP, rip);
+    let interruptibility = vmx_ops::read(field::GUEST_INTERRUPTIBILITY);
     if interruptibility & 3 != 0 {
-        vmx::write(field::GUEST_INTERRUPTIBILITY, interruptibility & !3);
+        vmx_ops::write(field::GUEST_INTERRUPTIBILITY, interruptibility & !3);
     }
-    if vmx::read(field::GUEST_RFLAGS) & RFLAGS_TF != 0 {
-        let pending = vmx::read(field::GUEST_PENDING_DEBUG);
-        vmx::write(field::GUEST_PENDING_DEBUG, pending | 1 << 14);
+    if vmx_ops::read(field::GUEST_RFLAGS) & RFLAGS_TF != 0 {
+        let pending = vmx_ops::read(field::GUEST_PENDING_DEBUG);
+        vmx_ops::write(field::GUEST_PENDING_DEBUG, pending | 1 << 14);
     }
 }
 
 /// With a shadow of STI or MOV SS and TF set, the entry demands a pending single step, which the
 /// exit for #DB has taken away. SDM vol. 3, "Checks on Guest Non-Register State".
 fn repair_pending_step() {
-    let shadow = vmx::read(field::GUEST_INTERRUPTIBILITY) & 3 != 0;
-    let stepping = vmx::read(field::GUEST_RFLAGS) & RFLAGS_TF != 0;
-    let by_branch = vmx::read(field::GUEST_DEBUGCTL) & 2 != 0;
+    let shadow = vmx_ops::read(field::GUEST_INTERRUPTIBILITY) & 3 != 0;
+    let stepping = vmx_ops::read(field::GUEST_RFLAGS) & RFLAGS_TF != 0;
+    let by_branch = vmx_ops::read(field::GUEST_DEBUGCTL) & 2 != 0;
     if shadow && stepping && !by_branch {
-        vmx::write(field::GUEST_PENDING_DEBUG, 1 << 14);
+        vmx_ops::write(field::GUEST_PENDING_DEBUG, 1 << 14);
     }
 }
 
 /// The registers that decide how the current guest's linear addresses translate.
 pub(crate) fn paging() -> Paging {
     Paging {
-        cr0: vmx::read(field::GUEST_CR0),
-        cr3: vmx::read(field::GUEST_CR3),
-        cr4: vmx::read(field::GUEST_CR4),
-        efer: vmx::read(field::GUEST_EFER),
+        cr0: vmx_ops::read(field::GUEST_CR0),
+        cr3: vmx_ops::read(field::GUEST_CR3),
+        cr4: vmx_ops::read(field::GUEST_CR4),
+        efer: vmx_ops::read(field::GUEST_EFER),
     }
 }
 
 /// The width of the code that runs.
 fn width(efer: u64) -> Width {
-    if efer & EFER_LMA != 0 && vmx::read(field::GUEST_CS_ACCESS) & ACCESS_LONG != 0 {
+    if efer & EFER_LMA != 0 && vmx_ops::read(field::GUEST_CS_ACCESS) & ACCESS_LONG != 0 {
         Width::Long
     } else {
         Width::Compat
@@ -94,7 +94,7 @@ impl Host {
         match reason {
             exit::EXCEPTION_OR_NMI => self.exception(index),
             exit::EXTERNAL_INTERRUPT => {
-                self.interrupt(vmx::read(field::EXIT_INTERRUPTION_INFO) as u8);
+                self.interrupt(vmx_ops::read(field::EXIT_INTERRUPTION_INFO) as u8);
                 Ok(())
             }
             exit::INTERRUPT_WINDOW | exit::PREEMPTION_TIMER => Ok(()),
@@ -133,22 +133,22 @@ impl Host {
     /// Has the guest take a fault at its next entry. Real mode knows no error codes, and the
     /// entry would fail with one.
     pub(crate) fn fault(&mut self, index: usize, vector: u8, code: Option<u32>) {
-        let protected = vmx::read(field::GUEST_CR0) & 1 != 0;
+        let protected = vmx_ops::read(field::GUEST_CR0) & 1 != 0;
         let info = match code.filter(|_| protected) {
             Some(code) => {
-                vmx::write(field::ENTRY_ERROR_CODE, code.into());
+                vmx_ops::write(field::ENTRY_ERROR_CODE, code.into());
                 Interruption::exception_with_code(vector)
             }
             None => Interruption::exception(vector),
         };
-        vmx::write(field::ENTRY_INTERRUPTION_INFO, info.0.into());
+        vmx_ops::write(field::ENTRY_INTERRUPTION_INFO, info.0.into());
         self.slots[index].injecting = true;
     }
 
     /// Delivers again what the exit interrupted the delivery of.
     /// SDM vol. 3, "Information for VM Exits That Occur During Event Delivery".
     pub(crate) fn resume_delivery(&mut self, index: usize) {
-        let event = Interruption(vmx::read(field::IDT_VECTORING_INFO) as u32);
+        let event = Interruption(vmx_ops::read(field::IDT_VECTORING_INFO) as u32);
         if event.valid() {
             self.reinject(index, event, field::IDT_VECTORING_ERROR);
         }
@@ -156,26 +156,26 @@ impl Host {
 
     fn reinject(&mut self, index: usize, event: Interruption, code: field::Field) {
         if event.has_error_code() {
-            vmx::write(field::ENTRY_ERROR_CODE, vmx::read(code));
+            vmx_ops::write(field::ENTRY_ERROR_CODE, vmx_ops::read(code));
         }
         if event.needs_length() {
-            let length = vmx::read(field::EXIT_INSTRUCTION_LENGTH);
-            vmx::write(field::ENTRY_INSTRUCTION_LENGTH, length);
+            let length = vmx_ops::read(field::EXIT_INSTRUCTION_LENGTH);
+            vmx_ops::write(field::ENTRY_INSTRUCTION_LENGTH, length);
         }
-        vmx::write(field::ENTRY_INTERRUPTION_INFO, event.for_entry().0.into());
+        vmx_ops::write(field::ENTRY_INTERRUPTION_INFO, event.for_entry().0.into());
         self.slots[index].injecting = true;
     }
 
     /// #DB and #AC go on to the guest; an NMI is the machine's and has no meaning here.
     fn exception(&mut self, index: usize) -> Outcome {
-        let event = Interruption(vmx::read(field::EXIT_INTERRUPTION_INFO) as u32);
+        let event = Interruption(vmx_ops::read(field::EXIT_INTERRUPTION_INFO) as u32);
         match (event.kind(), event.vector()) {
             (2, _) => self.resume_delivery(index),
             (_, 1) => {
                 // The exit comes before DR6 and DR7 change. SDM vol. 3, "Debug Exceptions".
-                let causes = vmx::read(field::EXIT_QUALIFICATION) & 0xE00F;
+                let causes = vmx_ops::read(field::EXIT_QUALIFICATION) & 0xE00F;
                 msr::set_dr6(msr::dr6() & !0xF | causes);
-                vmx::write(field::GUEST_DR7, vmx::read(field::GUEST_DR7) & !(1 << 13));
+                vmx_ops::write(field::GUEST_DR7, vmx_ops::read(field::GUEST_DR7) & !(1 << 13));
                 repair_pending_step();
                 self.reinject(index, event, field::EXIT_INTERRUPTION_ERROR);
             }
@@ -215,7 +215,7 @@ impl Host {
 
     fn hlt(&mut self, index: usize) -> Outcome {
         advance();
-        let interrupts = vmx::read(field::GUEST_RFLAGS) & 1 << 9 != 0;
+        let interrupts = vmx_ops::read(field::GUEST_RFLAGS) & 1 << 9 != 0;
         let (dom, id) = self.slots[index].key();
         self.xen.halt(&self.memory, dom, id, interrupts);
         Ok(())
@@ -226,7 +226,7 @@ impl Host {
         let context = Context {
             paging,
             // The stack segment's DPL is the privilege level.
-            cpl: (vmx::read(field::GUEST_SS_ACCESS) >> 5 & 3) as u8,
+            cpl: (vmx_ops::read(field::GUEST_SS_ACCESS) >> 5 & 3) as u8,
             width: width(paging.efer),
             now: rdtsc(),
         };
@@ -264,7 +264,7 @@ impl Host {
         let slot = &self.slots[index];
         let number = slot.vcpu.gpr(RCX) as u32;
         let value = slot.vcpu.gpr(RAX) & 0xFFFF_FFFF | slot.vcpu.gpr(RDX) << 32;
-        let width = width(vmx::read(field::GUEST_EFER));
+        let width = width(vmx_ops::read(field::GUEST_EFER));
         let done = self.xen.wrmsr(&mut self.memory, slot.key(), number, value, width, rdtsc());
         match done {
             Msr::Done | Msr::Value(_) => advance(),
@@ -275,7 +275,7 @@ impl Host {
     }
 
     fn io(&mut self, index: usize) -> Outcome {
-        let io = exit::Io(vmx::read(field::EXIT_QUALIFICATION));
+        let io = exit::Io(vmx_ops::read(field::EXIT_QUALIFICATION));
         if io.is_string() {
             self.string_io(index, io);
             return Ok(());

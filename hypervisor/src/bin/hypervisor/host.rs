@@ -5,11 +5,11 @@
 
 use crate::apic::{self, Apic};
 use crate::console::{self, say};
+use crate::direct_map::Direct;
 use crate::ioapic::IoApic;
-use crate::machine::Direct;
 use crate::traps;
-use crate::vcpu::{Shared, Vcpu};
-use crate::vmx::{self, Controls};
+use crate::vmx_ops::{self, Controls};
+use crate::vmx_vcpu::{DomainFrames, VmxVcpu};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -18,12 +18,12 @@ use alloc::vec::Vec;
 use hypervisor::acpi::Platform;
 use hypervisor::bare::cpu::rdtsc;
 use hypervisor::memory::Memory;
-use hypervisor::sched::Round;
+use hypervisor::round_robin::RoundRobin;
 use hypervisor::vmx::controls::INTERRUPT_WINDOW;
 use hypervisor::vmx::exit::{self, Interruption};
 use hypervisor::vmx::field;
 use hypervisor::xen::abi::nr::virq;
-use hypervisor::xen::build::acpi;
+use hypervisor::xen::build::acpi_tables;
 use hypervisor::xen::{DomId, Event, Xen};
 
 /// How long a vCPU may run while others wait, in milliseconds.
@@ -41,7 +41,7 @@ const BLOCKED_BY_NMI: u64 = 8;
 pub(crate) struct Slot {
     pub(crate) dom: DomId,
     pub(crate) id: u32,
-    pub(crate) vcpu: Box<Vcpu>,
+    pub(crate) vcpu: Box<VmxVcpu>,
     /// It exits as soon as it can take an interrupt.
     window: bool,
     /// An event is already in the entry-interruption field.
@@ -49,7 +49,7 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(dom: DomId, id: u32, vcpu: Vcpu) -> Self {
+    pub(crate) fn new(dom: DomId, id: u32, vcpu: VmxVcpu) -> Self {
         Self { dom, id, vcpu: Box::new(vcpu), window: false, injecting: false }
     }
 
@@ -60,8 +60,8 @@ impl Slot {
 }
 
 /// What belongs to a domain below the ABI.
-pub(crate) struct Body {
-    pub(crate) shared: Shared,
+pub(crate) struct DomainResources {
+    pub(crate) frames: DomainFrames,
     /// Exits of vCPUs that are gone are kept here for the report.
     pub(crate) name: String,
 }
@@ -75,14 +75,14 @@ pub(crate) struct Host {
     pub(crate) controls: Controls,
     pub(crate) platform: Platform,
     /// The machine's ACPI tables, until dom0 is built.
-    pub(crate) tables: Option<acpi::Platform>,
-    pub(crate) bodies: BTreeMap<DomId, Body>,
+    pub(crate) tables: Option<acpi_tables::HostTables>,
+    pub(crate) resources: BTreeMap<DomId, DomainResources>,
     pub(crate) slots: Vec<Slot>,
     /// The machine is powered off when the last domU has ended.
     pub(crate) until_domus_end: bool,
     /// Whose state the processor holds.
     pub(crate) current: Option<usize>,
-    round: Round,
+    round: RoundRobin,
     pub(crate) last_vpid: u16,
     /// When the ABI's next timer is due, and whether that must be asked again.
     next_timer: Option<u64>,
@@ -109,11 +109,11 @@ impl Host {
             controls,
             platform,
             tables: None,
-            bodies: BTreeMap::new(),
+            resources: BTreeMap::new(),
             slots: Vec::new(),
             until_domus_end: false,
             current: None,
-            round: Round::default(),
+            round: RoundRobin::default(),
             last_vpid: 0,
             next_timer: None,
             timers_changed: true,
@@ -200,12 +200,12 @@ impl Host {
         self.inject(index);
         if self.memory.stale {
             self.memory.stale = false;
-            vmx::invalidate_ept();
+            vmx_ops::invalidate_ept();
         }
         if self.slots[index].vcpu.enter() {
             self.exited(index);
         } else {
-            let error = vmx::read(field::INSTRUCTION_ERROR);
+            let error = vmx_ops::read(field::INSTRUCTION_ERROR);
             self.kill(index, &format!("VM entry refused with error {error}"));
         }
     }
@@ -220,7 +220,7 @@ impl Host {
         let event = self.xen.pending(&self.memory, dom, id);
         let mut window = false;
         if let Some(event) = event {
-            let interruptibility = vmx::read(field::GUEST_INTERRUPTIBILITY);
+            let interruptibility = vmx_ops::read(field::GUEST_INTERRUPTIBILITY);
             let (info, ready) = match event {
                 Event::Nmi => {
                     (Interruption::nmi(), interruptibility & (SHADOW | BLOCKED_BY_NMI) == 0)
@@ -228,28 +228,28 @@ impl Host {
                 Event::Upcall(vector) | Event::Interrupt(vector) => (
                     Interruption::external(vector),
                     interruptibility & SHADOW == 0
-                        && vmx::read(field::GUEST_RFLAGS) & RFLAGS_IF != 0,
+                        && vmx_ops::read(field::GUEST_RFLAGS) & RFLAGS_IF != 0,
                 ),
             };
             if ready {
-                vmx::write(field::ENTRY_INTERRUPTION_INFO, info.0.into());
+                vmx_ops::write(field::ENTRY_INTERRUPTION_INFO, info.0.into());
                 self.xen.accept(dom, id, event);
             }
-            let behind = ready && self.xen.pending(&self.memory, dom, id).is_some();
+            let another = ready && self.xen.pending(&self.memory, dom, id).is_some();
             // DEPARTURE: an NMI that is blocked waits for the next interrupt window or exit, not
             // for an NMI window, which needs virtual NMIs.
-            window = !ready || behind;
+            window = !ready || another;
         }
         if window != slot.window {
             slot.window = window;
             let bit = if window { INTERRUPT_WINDOW } else { 0 };
-            vmx::write(field::PROC_CONTROLS, u64::from(self.controls.proc | bit));
+            vmx_ops::write(field::PROC_CONTROLS, u64::from(self.controls.proc | bit));
         }
     }
 
     /// Counts an exit and handles it; a domain that went too far ends here.
     fn exited(&mut self, index: usize) {
-        let full = vmx::read(field::EXIT_REASON) as u32;
+        let full = vmx_ops::read(field::EXIT_REASON) as u32;
         let reason = full as u16;
         let slot = &mut self.slots[index];
         if let Some(count) = slot.vcpu.exits.get_mut(usize::from(reason)) {
@@ -259,13 +259,13 @@ impl Host {
             Err(format!(
                 "{} (qualification {:#x})",
                 exit::name(reason),
-                vmx::read(field::EXIT_QUALIFICATION)
+                vmx_ops::read(field::EXIT_QUALIFICATION)
             ))
         } else {
             self.handle(index, reason)
         };
         if let Err(reason) = result {
-            let rip = vmx::read(field::GUEST_RIP);
+            let rip = vmx_ops::read(field::GUEST_RIP);
             self.kill(index, &format!("{reason}, RIP {rip:#x}"));
         }
     }
@@ -304,7 +304,7 @@ impl Host {
     /// Ends a domain that cannot go on.
     fn kill(&mut self, index: usize, reason: &str) {
         let (dom, id) = self.slots[index].key();
-        say!("domain {} ({}) killed: vCPU {id}: {reason}", dom.0, self.bodies[&dom].name);
+        say!("domain {} ({}) killed: vCPU {id}: {reason}", dom.0, self.resources[&dom].name);
         self.xen.shutdown(dom, hypervisor::xen::ShutdownReason::Crash);
     }
 }

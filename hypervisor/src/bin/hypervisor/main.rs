@@ -5,24 +5,24 @@
 
 extern crate alloc;
 
-mod access;
 mod apic;
 mod console;
+mod direct_map;
+mod domain_build;
 mod domains;
 mod entry;
 mod exits;
+mod guest_access;
 mod host;
 mod ioapic;
-mod machine;
 mod msr;
-mod platform;
 mod power;
 mod report;
 mod rtc;
-mod strings;
+mod string_io;
 mod traps;
-mod vcpu;
-mod vmx;
+mod vmx_ops;
+mod vmx_vcpu;
 
 use apic::Apic;
 use console::{die, say};
@@ -53,18 +53,18 @@ extern "C" fn hypervisor_main(magic: u32, info: u32) -> ! {
     console::init();
     say!("Strata hypervisor {}", env!("CARGO_PKG_VERSION"));
     traps::init();
-    machine::early_heap(&HEAP);
-    let Some(boot) = boot::parse(&machine::Direct, magic, info) else {
+    direct_map::early_heap(&HEAP);
+    let Some(boot) = boot::parse(&direct_map::Direct, magic, info) else {
         die!("boot loader magic {magic:#x}: accepted are PVH, multiboot 1 and 2");
     };
     // Read before the memory of its tables could be used for anything else.
-    let rsdp = acpi::root(&machine::Direct, boot.rsdp);
-    let tables = platform::tables(rsdp);
-    let platform = acpi::find(&machine::Direct, rsdp.unwrap_or(0));
+    let rsdp = acpi::root(&direct_map::Direct, boot.rsdp);
+    let tables = domain_build::host_tables(rsdp);
+    let platform = acpi::find(&direct_map::Direct, rsdp.unwrap_or(0));
     let memory = take_memory(&boot);
     let mut host = new_host(memory, platform);
     host.tables = tables;
-    for (number, word) in boot.words.split_ascii_whitespace().enumerate() {
+    for (number, word) in boot.cmdline.split_ascii_whitespace().enumerate() {
         match word {
             "until-domus-end" => host.until_domus_end = true,
             // Some loaders put the file's name first.
@@ -72,37 +72,37 @@ extern "C" fn hypervisor_main(magic: u32, info: u32) -> ! {
             _ => say!("option '{word}' is not known: accepted is until-domus-end"),
         }
     }
-    host.xen.commandline = boot.words.clone();
+    host.xen.commandline = boot.cmdline.clone();
     host.create_all(&boot);
     host.run()
 }
 
 /// Sets the heap and the frame table up over all RAM that nothing uses.
-fn take_memory(boot: &BootInfo) -> Memory<machine::Direct> {
-    let Some(free) = machine::take_heap(&HEAP, boot) else {
+fn take_memory(boot: &BootInfo) -> Memory<direct_map::Direct> {
+    let Some(free) = direct_map::take_heap(&HEAP, boot) else {
         die!("there is not enough RAM for the hypervisor");
     };
     let mut frames = FrameTable::default();
     for range in &free {
         frames.add(range.start >> 12..range.end >> 12);
     }
-    let mut memory = Memory::new(machine::Direct, frames);
+    let mut memory = Memory::new(direct_map::Direct, frames);
     let end = free.iter().map(|range| range.end).max().unwrap_or(0);
-    if !machine::map_high(&mut memory, end) {
+    if !direct_map::map_high(&mut memory, end) {
         die!("there is not enough RAM for the hypervisor's page tables");
     }
     memory
 }
 
 /// Brings the processor's parts up.
-fn new_host(mut memory: Memory<machine::Direct>, platform: acpi::Platform) -> Host {
+fn new_host(mut memory: Memory<direct_map::Direct>, platform: acpi::Platform) -> Host {
     let apic = Apic::init();
     let ioapic = IoApic::init(platform.ioapic.unwrap_or(IOAPIC), apic.id());
     ioapic.bind(console::PIN, false, false, false);
     let Some(region) = memory.own_frame() else {
         die!("there is not enough RAM for the hypervisor");
     };
-    let controls = vmx::enable(region).unwrap_or_else(|refusal| die!("VMX: {refusal}"));
+    let controls = vmx_ops::enable(region).unwrap_or_else(|refusal| die!("VMX: {refusal}"));
     // The wall clock at TSC 0, which is when the machine was switched on.
     let wallclock = rtc::seconds().saturating_sub(rdtsc() / (apic.tsc_khz * 1000));
     say!(

@@ -26,8 +26,8 @@ pub(crate) fn domain<'a>(dom: DomId, name: &str, slots: impl IntoIterator<Item =
 
 /// Prints the statistics of every domain that is still known, and refused hypercalls.
 pub(crate) fn all(host: &Host) {
-    for (dom, body) in &host.bodies {
-        domain(*dom, &body.name, host.slots.iter().filter(|slot| slot.dom == *dom));
+    for (dom, resources) in &host.resources {
+        domain(*dom, &resources.name, host.slots.iter().filter(|slot| slot.dom == *dom));
     }
     for ((number, sub), count) in &host.xen.unknown {
         say!("refused hypercall {number}, operation {sub}: {count} times");

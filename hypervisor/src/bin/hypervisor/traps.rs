@@ -161,7 +161,7 @@ pub(crate) fn tss() -> u64 {
 pub(crate) fn idle() -> u8 {
     TAKEN.store(0, Ordering::Relaxed);
     // SAFETY: the handler touches only its own stack frame and `TAKEN`; interrupts are open for
-    // exactly the HLT (STI's shadow covers the instruction behind it).
+    // exactly the HLT (STI's shadow covers the instruction after it).
     unsafe { asm!("sti", "hlt", "cli", clobber_abi("C")) };
     TAKEN.load(Ordering::Relaxed) as u8
 }

@@ -3,13 +3,13 @@
 //! Xen's "x86/HVM direct boot ABI" (`public/arch-x86/hvm/start_info.h`). The domain's RAM is
 //! already in its map, zeroed, as [`domu_map`] or [`dom0_map`] describe it.
 
-pub mod acpi;
+pub mod acpi_tables;
 pub mod elf;
 
 use super::Xen;
 use super::abi::layout::E820Entry;
-use super::machine::{DomId, Machine, PAGE_SIZE};
-use super::mem::write_gpa;
+use super::guest_memory::write_gpa;
+use super::host_services::{DomId, HostServices, PAGE_SIZE};
 use super::vcpu::Activity;
 use alloc::vec::Vec;
 use core::fmt;
@@ -232,40 +232,40 @@ impl Xen {
     /// Loads a domU; its memory map is `domu_map(bytes)` and its pages are in place.
     pub fn build_domu(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         dom: DomId,
         image: &Image<'_>,
         bytes: u64,
     ) -> Result<EntryState, BuildError> {
         let vcpus = self.domain(dom).map_err(|_| BuildError::NoDomain)?.vcpus.len() as u32;
         let map = domu_map(bytes);
-        let (tables, rsdp) = acpi::domu(DOMU_ACPI, vcpus);
-        write(m, dom, DOMU_ACPI, &tables.bytes)?;
-        self.load_image(m, dom, image, map, (0, rsdp))
+        let (tables, rsdp) = acpi_tables::domu(DOMU_ACPI, vcpus);
+        write(host, dom, DOMU_ACPI, &tables.bytes)?;
+        self.load_image(host, dom, image, map, (0, rsdp))
     }
 
     /// Loads dom0. `host` is the platform's memory map, `rsdp` its ACPI root; the pages of
     /// `dom0_map(host, bytes)` are in place, all else is identity-mapped by the caller.
     pub fn build_dom0(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         dom: DomId,
         image: &Image<'_>,
         mut map: Vec<E820Entry>,
-        platform: &acpi::Platform,
+        platform: &acpi_tables::HostTables,
     ) -> Result<EntryState, BuildError> {
         let vcpus = self.domain(dom).map_err(|_| BuildError::NoDomain)?.vcpus.len() as u32;
         // The new tables lie in stolen RAM, at the end of the largest range.
-        let size = acpi::dom0(0, vcpus, platform).0.bytes.len();
+        let size = acpi_tables::dom0(0, vcpus, platform).0.bytes.len();
         let base = steal(&mut map, size)?;
-        let (tables, rsdp) = acpi::dom0(base, vcpus, platform);
-        write(m, dom, base, &tables.bytes)?;
-        self.load_image(m, dom, image, map, (SIF_PRIVILEGED | SIF_INITDOMAIN, rsdp))
+        let (tables, rsdp) = acpi_tables::dom0(base, vcpus, platform);
+        write(host, dom, base, &tables.bytes)?;
+        self.load_image(host, dom, image, map, (SIF_PRIVILEGED | SIF_INITDOMAIN, rsdp))
     }
 
     fn load_image(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         dom: DomId,
         image: &Image<'_>,
         map: Vec<E820Entry>,
@@ -278,14 +278,14 @@ impl Xen {
         for segment in &kernel.segments {
             in_ram(&map, segment.paddr, segment.size)?;
             let bytes = &image.kernel[segment.file.0..][..segment.file.1];
-            write(m, dom, segment.paddr, bytes)?;
+            write(host, dom, segment.paddr, bytes)?;
         }
         let mut placer = Placer::new(&map, kernel.end().next_multiple_of(PAGE))?;
         let initrd = placer.take(image.initrd.len())?;
-        write(m, dom, initrd, image.initrd)?;
+        write(host, dom, initrd, image.initrd)?;
         let size = start_info(0, flags, image, initrd, rsdp, &map).len();
         let at = placer.take(size)?;
-        write(m, dom, at, &start_info(at, flags, image, initrd, rsdp, &map))?;
+        write(host, dom, at, &start_info(at, flags, image, initrd, rsdp, &map))?;
         let domain = self.domain_mut(dom).map_err(|_| BuildError::NoDomain)?;
         domain.memory_map = map;
         if let Some(vcpu) = domain.vcpu_mut(0) {
@@ -320,6 +320,6 @@ fn in_ram(map: &[E820Entry], addr: u64, size: u64) -> Result<(), BuildError> {
     map.iter().find(holds).map(|_| ()).ok_or(BuildError::BadSegment(addr))
 }
 
-fn write(m: &mut dyn Machine, dom: DomId, at: u64, bytes: &[u8]) -> Result<(), BuildError> {
-    write_gpa(m, dom, at, bytes).map_err(|_| BuildError::OutOfMemory)
+fn write(host: &mut dyn HostServices, dom: DomId, at: u64, bytes: &[u8]) -> Result<(), BuildError> {
+    write_gpa(host, dom, at, bytes).map_err(|_| BuildError::OutOfMemory)
 }

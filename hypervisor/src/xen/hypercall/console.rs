@@ -15,7 +15,7 @@ impl Call<'_> {
                 // The count is an `int` in the ABI.
                 let len = i32::try_from(len as u32).map_err(|_| Errno::Inval)? as u64;
                 let part = len.min(CHUNK);
-                let bytes = self.c.bytes(self.m, buffer, part as usize)?;
+                let bytes = self.c.bytes(self.host, buffer, part as usize)?;
                 self.xen.output(self.c.dom, &bytes);
                 if part < len {
                     return Ok(Step::Again([cmd, len - part, buffer.wrapping_add(part), 0, 0, 0]));
@@ -26,7 +26,7 @@ impl Call<'_> {
                 self.privileged()?;
                 let len = len.min(CHUNK).min(self.xen.console_input.len() as u64) as usize;
                 let bytes: Vec<u8> = self.xen.console_input.iter().take(len).copied().collect();
-                self.c.write(self.m, buffer, &bytes)?;
+                self.c.write(self.host, buffer, &bytes)?;
                 self.xen.console_input.drain(..len);
                 Ok(Step::Done(len as i64))
             }

@@ -5,7 +5,7 @@ use super::super::abi::layout::{DomainInfo, DomctlHead, Layout, MaxMem};
 use super::super::abi::nr::ctl as op;
 use super::super::abi::{Errno, OpResult, nr::domid};
 use super::super::domain::{Domain, ShutdownReason};
-use super::super::machine::DomId;
+use super::super::host_services::DomId;
 use super::super::vcpu::{Activity, RunState};
 use super::{Args, Call};
 
@@ -40,7 +40,7 @@ impl Call<'_> {
             }
             op::DOM_DESTROY => {
                 let dom = self.other(dom)?;
-                self.xen.destroy(self.m, dom)?;
+                self.xen.destroy(self.host, dom)?;
             }
             op::DOM_MAX_MEM => {
                 let MaxMem { max_memkb } = self.load(at)?;

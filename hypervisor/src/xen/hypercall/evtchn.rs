@@ -7,7 +7,7 @@ use super::super::abi::layout::{
 use super::super::abi::nr::{domid, evtchn as op, virq};
 use super::super::abi::{Errno, OpResult};
 use super::super::domain::{Channel, PortState};
-use super::super::machine::DomId;
+use super::super::host_services::DomId;
 use super::{Args, Call};
 
 /// Virtual interrupts that belong to a domain as a whole, not to each of its vCPUs.
@@ -24,22 +24,22 @@ impl Call<'_> {
             op::BIND_IPI => self.bind_ipi(arg),
             op::CLOSE => {
                 let EvtchnPort { port } = self.load(arg)?;
-                self.xen.close_port(self.m, self.c.dom, port)
+                self.xen.close_port(self.host, self.c.dom, port)
             }
             op::SEND => {
                 let EvtchnPort { port } = self.load(arg)?;
-                self.xen.send(self.m, self.c.dom, port)
+                self.xen.send(self.host, self.c.dom, port)
             }
             op::UNMASK => {
                 let EvtchnPort { port } = self.load(arg)?;
-                self.xen.unmask_port(self.m, self.c.dom, port)
+                self.xen.unmask_port(self.host, self.c.dom, port)
             }
             op::STATUS => self.evtchn_status(arg),
             op::BIND_VCPU => self.bind_vcpu(arg),
             op::RESET => {
                 let EvtchnReset { dom } = self.load(arg)?;
                 let dom = self.target(dom)?;
-                self.xen.close_all_ports(self.m, dom);
+                self.xen.close_all_ports(self.host, dom);
                 Ok(())
             }
             // The FIFO ABI is not offered (Linux falls back to two levels), physical interrupts
@@ -81,7 +81,7 @@ impl Call<'_> {
         channel.state = PortState::Interdomain { dom: local, port };
         bind.local_port = port;
         // The peer may have sent while nobody listened: the new end starts pending.
-        self.xen.raise_port(self.m, local, port);
+        self.xen.raise_port(self.host, local, port);
         self.store(arg, &bind)
     }
 

@@ -7,8 +7,10 @@ use super::super::abi::layout::{
 };
 use super::super::abi::nr::{GrantStatus, domid, gnt as op};
 use super::super::abi::{Errno, Width};
-use super::super::grant::{ActiveEntry, ENTRIES_PER_FRAME, MAX_FRAMES, MAX_MAPTRACK, MapTrack};
-use super::super::machine::{DomId, GFN_LIMIT, Machine, Mapping, P2mKind};
+use super::super::grant_table::{
+    ActiveEntry, ENTRIES_PER_FRAME, MAX_FRAMES, MAX_MAPTRACK, MapTrack,
+};
+use super::super::host_services::{DomId, GFN_LIMIT, HostServices, Mapping, P2mKind};
 use super::{Args, BATCH, Call, Step};
 
 impl Call<'_> {
@@ -72,12 +74,12 @@ impl Call<'_> {
         }
         let (me, dom) = (self.c.dom, DomId(map.dom));
         let handle = self.free_handle()?;
-        let mfn = self.xen.take_grant(self.m, me, dom, map.gref, readonly)?;
+        let mfn = self.xen.take_grant(self.host, me, dom, map.gref, readonly)?;
         let kind = if readonly { P2mKind::GrantRo } else { P2mKind::GrantRw };
-        self.m.get(mfn);
-        if self.xen.install(self.m, me, gfn, Some(Mapping { mfn, kind })).is_err() {
-            self.m.put(mfn);
-            self.xen.drop_grant(self.m, (dom, map.gref), mfn, readonly);
+        self.host.get(mfn);
+        if self.xen.install(self.host, me, gfn, Some(Mapping { mfn, kind })).is_err() {
+            self.host.put(mfn);
+            self.xen.drop_grant(self.host, (dom, map.gref), mfn, readonly);
             return Err(GrantStatus::GeneralError);
         }
         let track = MapTrack { dom, gref: map.gref, gfn, mfn, readonly };
@@ -112,7 +114,7 @@ impl Call<'_> {
         if unmap.host_addr != track.gfn << 12 {
             return Err(GrantStatus::BadVirtAddr);
         }
-        self.xen.unmap_track(self.m, self.c.dom, unmap.handle);
+        self.xen.unmap_track(self.host, self.c.dom, unmap.handle);
         Ok(())
     }
 
@@ -137,7 +139,7 @@ impl Call<'_> {
         let status = match self.target(setup.dom) {
             Ok(_) if setup.nr_frames > MAX_FRAMES => GrantStatus::GeneralError,
             Ok(dom) => {
-                let grown = self.xen.grow_grant_table(self.m, dom, setup.nr_frames as usize);
+                let grown = self.xen.grow_grant_table(self.host, dom, setup.nr_frames as usize);
                 if grown.is_ok() { GrantStatus::Okay } else { GrantStatus::GeneralError }
             }
             Err(Errno::Perm) => GrantStatus::PermissionDenied,
@@ -146,7 +148,7 @@ impl Call<'_> {
         if status == GrantStatus::Okay {
             for index in 0..u64::from(setup.nr_frames) {
                 let at = setup.frame_list.wrapping_add(index * self.c.long_size() as u64);
-                self.c.store_long(self.m, at, 0)?;
+                self.c.store_long(self.host, at, 0)?;
             }
         }
         setup.status = status as i16;
@@ -175,7 +177,7 @@ impl Xen {
     /// Makes the domain's own table at least `frames` frames long.
     pub(super) fn grow_grant_table(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         dom: DomId,
         frames: usize,
     ) -> Result<(), Errno> {
@@ -184,7 +186,7 @@ impl Xen {
             return Err(Errno::Inval);
         }
         while domain.grants.frames.len() < frames {
-            domain.grants.frames.push(m.alloc(dom).ok_or(Errno::NoMem)?);
+            domain.grants.frames.push(host.alloc(dom).ok_or(Errno::NoMem)?);
         }
         Ok(())
     }
@@ -201,7 +203,7 @@ impl Xen {
     /// frame it names with a reference taken, which [`Xen::drop_grant`] gives back.
     pub(super) fn take_grant(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         user: DomId,
         dom: DomId,
         gref: u32,
@@ -216,7 +218,7 @@ impl Xen {
             return Err(GrantStatus::BadDomain);
         }
         let mut raw = [0; GrantEntry::MAX];
-        m.read(table, offset, &mut raw);
+        host.read(table, offset, &mut raw);
         let mut entry = GrantEntry::decode(Width::Long, &raw);
         let allowed = entry.flags & op::GTF_TYPE_MASK == op::GTF_PERMIT_ACCESS
             && entry.domid == user.0
@@ -228,14 +230,14 @@ impl Xen {
         let mfn = match active {
             Some(active) if active.dom != user => return Err(GrantStatus::GeneralError),
             Some(active) => active.mfn,
-            None => grantable(m, dom, entry.frame.into())?,
+            None => grantable(host, dom, entry.frame.into())?,
         };
         let mut active = active.unwrap_or(ActiveEntry { dom: user, mfn, readers: 0, writers: 0 });
         let uses = if readonly { &mut active.readers } else { &mut active.writers };
         *uses = uses.checked_add(1).ok_or(GrantStatus::NoSpace)?;
-        m.get(mfn);
+        host.get(mfn);
         entry.flags |= op::GTF_READING | if readonly { 0 } else { op::GTF_WRITING };
-        m.write(table, offset, &entry.flags.to_le_bytes());
+        host.write(table, offset, &entry.flags.to_le_bytes());
         if let Ok(domain) = self.domain_mut(dom) {
             domain.grants.active.insert(gref, active);
         }
@@ -245,13 +247,13 @@ impl Xen {
     /// Ends one use of an entry; the last reader or writer clears its flag.
     pub(super) fn drop_grant(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         (dom, gref): (DomId, u32),
         mfn: u64,
         readonly: bool,
     ) {
         // The reference is given back even if the granting domain is gone.
-        m.put(mfn);
+        host.put(mfn);
         let place = self.grant_entry(dom, gref);
         let Ok(domain) = self.domain_mut(dom) else { return };
         let Some(active) = domain.grants.active.get_mut(&gref) else { return };
@@ -263,7 +265,7 @@ impl Xen {
         }
         let Ok((table, offset)) = place else { return };
         let mut raw = [0; 2];
-        m.read(table, offset, &mut raw);
+        host.read(table, offset, &mut raw);
         let mut flags = u16::from_le_bytes(raw);
         if left.writers == 0 {
             flags &= !op::GTF_WRITING;
@@ -271,33 +273,33 @@ impl Xen {
         if left.writers == 0 && left.readers == 0 {
             flags &= !op::GTF_READING;
         }
-        m.write(table, offset, &flags.to_le_bytes());
+        host.write(table, offset, &flags.to_le_bytes());
     }
 
-    /// Removes the mapping behind `handle` of `dom`.
-    fn unmap_track(&mut self, m: &mut dyn Machine, dom: DomId, handle: u32) {
+    /// Removes the mapping that `handle` names of `dom`.
+    fn unmap_track(&mut self, host: &mut dyn HostServices, dom: DomId, handle: u32) {
         let Ok(domain) = self.domain_mut(dom) else { return };
         let Some(track) = domain.grants.mapped.remove(&handle) else { return };
-        if m.lookup(dom, track.gfn).is_some_and(|map| map.mfn == track.mfn) {
+        if host.lookup(dom, track.gfn).is_some_and(|map| map.mfn == track.mfn) {
             // A hole needs no memory: this cannot fail.
-            let _ = m.set(dom, track.gfn, None);
-            m.put(track.mfn);
+            let _ = host.set(dom, track.gfn, None);
+            host.put(track.mfn);
         }
-        self.drop_grant(m, (track.dom, track.gref), track.mfn, track.readonly);
+        self.drop_grant(host, (track.dom, track.gref), track.mfn, track.readonly);
     }
 
     /// Unmaps everything `dom` has mapped of others.
-    pub(in super::super) fn unmap_all_grants(&mut self, m: &mut dyn Machine, dom: DomId) {
+    pub(in super::super) fn unmap_all_grants(&mut self, host: &mut dyn HostServices, dom: DomId) {
         while let Some(handle) =
             self.domain(dom).ok().and_then(|d| d.grants.mapped.keys().next().copied())
         {
-            self.unmap_track(m, dom, handle);
+            self.unmap_track(host, dom, handle);
         }
     }
 }
 
 /// The machine frame of a page `dom` may grant: its own RAM.
-fn grantable(m: &dyn Machine, dom: DomId, gfn: u64) -> Result<u64, GrantStatus> {
-    let map = m.lookup(dom, gfn).filter(|map| matches!(map.kind, P2mKind::Ram | P2mKind::RamRo));
+fn grantable(host: &dyn HostServices, dom: DomId, gfn: u64) -> Result<u64, GrantStatus> {
+    let map = host.lookup(dom, gfn).filter(|map| matches!(map.kind, P2mKind::Ram | P2mKind::RamRo));
     map.map(|map| map.mfn).ok_or(GrantStatus::BadPage)
 }

@@ -2,7 +2,7 @@
 
 use super::super::abi::layout::GnttabCopy;
 use super::super::abi::nr::{GrantStatus, domid, gnt as op};
-use super::super::machine::{DomId, PAGE_SIZE};
+use super::super::host_services::{DomId, PAGE_SIZE};
 use super::Call;
 
 /// One side of a copy.
@@ -53,8 +53,8 @@ impl Call<'_> {
             }
         };
         let mut bytes = [0; PAGE_SIZE];
-        self.m.read(from.mfn, source.offset, &mut bytes[..len]);
-        self.m.write(to.mfn, dest.offset, &bytes[..len]);
+        self.host.read(from.mfn, source.offset, &mut bytes[..len]);
+        self.host.write(to.mfn, dest.offset, &bytes[..len]);
         self.let_go(&to, false);
         self.let_go(&from, true);
         Ok(())
@@ -64,20 +64,20 @@ impl Call<'_> {
         let me = self.c.dom;
         if side.by_reference {
             let (dom, gref) = (DomId(side.dom), side.page as u32);
-            let mfn = self.xen.take_grant(self.m, me, dom, gref, readonly)?;
+            let mfn = self.xen.take_grant(self.host, me, dom, gref, readonly)?;
             return Ok(Held { mfn, grant: Some((dom, gref)) });
         }
         if side.dom != domid::SELF && side.dom != me.0 {
             return Err(GrantStatus::PermissionDenied);
         }
-        let map = self.m.lookup(me, side.page).filter(|map| map.kind.holds_reference());
+        let map = self.host.lookup(me, side.page).filter(|map| map.kind.holds_reference());
         let map = map.filter(|map| readonly || map.kind.writable()).ok_or(GrantStatus::BadPage)?;
         Ok(Held { mfn: map.mfn, grant: None })
     }
 
     fn let_go(&mut self, held: &Held, readonly: bool) {
         if let Some((dom, gref)) = held.grant {
-            self.xen.drop_grant(self.m, (dom, gref), held.mfn, readonly);
+            self.xen.drop_grant(self.host, (dom, gref), held.mfn, readonly);
         }
     }
 }

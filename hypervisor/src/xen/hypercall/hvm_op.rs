@@ -47,11 +47,11 @@ impl Call<'_> {
         if index == op::PARAM_CALLBACK_IRQ {
             // DEPARTURE: only the vector type is delivered, no GSI and no PCI INTx.
             if dom == self.c.dom {
-                self.xen.latch_width(self.m, dom, self.c.width);
+                self.xen.latch_width(self.host, dom, self.c.width);
             }
             // An event may have come before its vector.
             let count = self.xen.domain(dom)?.vcpus.len() as u32;
-            (0..count).for_each(|vcpu| self.xen.wake(self.m, dom, vcpu));
+            (0..count).for_each(|vcpu| self.xen.wake(self.host, dom, vcpu));
         }
         Ok(())
     }
@@ -62,12 +62,12 @@ impl Call<'_> {
             return Err(Errno::Inval);
         }
         let dom = self.c.dom;
-        let pending = self.xen.domain(dom)?.upcall_pending(self.m, vcpu);
+        let pending = self.xen.domain(dom)?.upcall_pending(self.host, vcpu);
         let state = self.xen.vcpu_mut(dom, vcpu)?;
         state.upcall_vector = vector;
         if pending {
             state.lapic.accept(vector, false);
-            self.xen.wake(self.m, dom, vcpu);
+            self.xen.wake(self.host, dom, vcpu);
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use super::super::abi::layout::{
     RemoveFromPhysmap,
 };
 use super::super::abi::{Errno, nr::domid, nr::mem as op};
-use super::super::grant::MAX_FRAMES;
-use super::super::machine::{DomId, GFN_LIMIT, Mapping, P2mKind};
+use super::super::grant_table::MAX_FRAMES;
+use super::super::host_services::{DomId, GFN_LIMIT, Mapping, P2mKind};
 use super::{Args, BATCH, Call, Step, count};
 
 /// Bits of the command below the number of extents already done (`MEMOP_EXTENT_SHIFT`).
@@ -30,7 +30,7 @@ impl Call<'_> {
             op::REMOVE_FROM_PHYSMAP => self.remove_from_physmap(arg),
             op::MEMORY_MAP => self.memory_map(arg),
             op::SET_MEMORY_MAP => Err(Errno::NoSys),
-            op::MAXIMUM_RAM_PAGE => count(self.m.max_mfn()),
+            op::MAXIMUM_RAM_PAGE => count(self.host.max_mfn()),
             op::CURRENT_RESERVATION | op::MAXIMUM_RESERVATION | op::MAXIMUM_GPFN => {
                 self.reservation_query(cmd, arg)
             }
@@ -72,10 +72,10 @@ impl Call<'_> {
             op::SPACE_GMFN_FOREIGN => self.foreign_frame(dom, foreign, idx)?,
             _ => return Err(Errno::Inval),
         };
-        self.m.get(mfn);
-        let done = self.xen.install(self.m, dom, gfn, Some(Mapping { mfn, kind }));
+        self.host.get(mfn);
+        let done = self.xen.install(self.host, dom, gfn, Some(Mapping { mfn, kind }));
         if done.is_err() {
-            self.m.put(mfn);
+            self.host.put(mfn);
         } else if space == op::SPACE_SHARED_INFO {
             self.moved_shared_info(dom, gfn);
         }
@@ -87,9 +87,9 @@ impl Call<'_> {
         let Ok(domain) = self.xen.domain_mut(dom) else { return };
         let old = core::mem::replace(&mut domain.shared_info_gfn, gfn);
         let shared = domain.shared_info;
-        if old != gfn && self.m.lookup(dom, old).is_some_and(|map| map.mfn == shared) {
+        if old != gfn && self.host.lookup(dom, old).is_some_and(|map| map.mfn == shared) {
             // The hole needs no memory, so this cannot fail; if it did, two views are harmless.
-            let _ = self.xen.install(self.m, dom, old, None);
+            let _ = self.xen.install(self.host, dom, old, None);
         }
     }
 
@@ -98,7 +98,7 @@ impl Call<'_> {
         if idx & op::GRANT_TABLE_STATUS != 0 || idx >= u64::from(MAX_FRAMES) {
             return Err(Errno::Inval);
         }
-        self.xen.grow_grant_table(self.m, dom, idx as usize + 1)?;
+        self.xen.grow_grant_table(self.host, dom, idx as usize + 1)?;
         Ok(self.xen.domain(dom)?.grants.frames[idx as usize])
     }
 
@@ -113,20 +113,20 @@ impl Call<'_> {
         if domain.dying {
             return Err(Errno::Inval);
         }
-        let map = self.m.lookup(foreign, gfn).filter(|map| map.kind == P2mKind::Ram);
+        let map = self.host.lookup(foreign, gfn).filter(|map| map.kind == P2mKind::Ram);
         map.map(|map| map.mfn).ok_or(Errno::Inval)
     }
 
     /// `XENMAPSPACE_gmfn`: moves a page within the domain.
     fn move_frame(&mut self, dom: DomId, from: u64, to: u64) -> Result<(), Errno> {
-        let map = self.m.lookup(dom, from).filter(|map| map.kind == P2mKind::Ram);
+        let map = self.host.lookup(dom, from).filter(|map| map.kind == P2mKind::Ram);
         let map = map.ok_or(Errno::Inval)?;
         if from == to {
             return Ok(());
         }
-        self.xen.install(self.m, dom, to, Some(map))?;
+        self.xen.install(self.host, dom, to, Some(map))?;
         // The reference moves with the page, so the old place is cleared without a release.
-        self.m.set(dom, from, None)
+        self.host.set(dom, from, None)
     }
 
     fn add_to_physmap_batch(&mut self, start: u64, arg: u64) -> Result<Step, Errno> {
@@ -137,11 +137,11 @@ impl Call<'_> {
         let size = u64::from(size);
         let end = size.min(start.saturating_add(BATCH));
         for index in start..end {
-            let idx = c.load_long(self.m, idxs.wrapping_add(index * long))?;
-            let gpfn = c.load_long(self.m, gpfns.wrapping_add(index * long))?;
+            let idx = c.load_long(self.host, idxs.wrapping_add(index * long))?;
+            let gpfn = c.load_long(self.host, gpfns.wrapping_add(index * long))?;
             let done = self.place(dom, space.into(), idx, gpfn, foreign_domid);
             let code = done.err().map_or(0, Errno::result) as i32;
-            c.write(self.m, errs.wrapping_add(index * 4), &code.to_le_bytes())?;
+            c.write(self.host, errs.wrapping_add(index * 4), &code.to_le_bytes())?;
         }
         if end < size {
             return Ok(Step::Again([
@@ -159,11 +159,11 @@ impl Call<'_> {
     fn remove_from_physmap(&mut self, arg: u64) -> super::OpResult {
         let RemoveFromPhysmap { domid, gpfn } = self.load(arg)?;
         let dom = self.target(domid)?;
-        let map = self.m.lookup(dom, gpfn).ok_or(Errno::Inval)?;
+        let map = self.host.lookup(dom, gpfn).ok_or(Errno::Inval)?;
         if !map.kind.holds_reference() {
             return Err(Errno::Inval);
         }
-        self.xen.install(self.m, dom, gpfn, None).map(|()| 0)
+        self.xen.install(self.host, dom, gpfn, None).map(|()| 0)
     }
 
     fn memory_map(&mut self, arg: u64) -> super::OpResult {
@@ -179,7 +179,7 @@ impl Call<'_> {
             let at = self.c.entry::<E820Entry>(map.buffer, index as u64);
             let mut raw = [0; E820Entry::MAX];
             entry.encode(self.c.width, &mut raw);
-            self.c.write(self.m, at, &raw)?;
+            self.c.write(self.host, at, &raw)?;
         }
         self.store(arg, &map).map(|()| 0)
     }
@@ -210,7 +210,7 @@ impl Call<'_> {
         let end = r.nr_extents.min(start + ((BATCH * 4) >> r.extent_order).max(1));
         for index in start..end {
             let at = r.extent_start.wrapping_add(index * self.c.long_size() as u64);
-            let Ok(gfn) = self.c.load_long(self.m, at) else {
+            let Ok(gfn) = self.c.load_long(self.host, at) else {
                 return Ok(Step::Done(index as i64));
             };
             let done = match cmd {
@@ -233,10 +233,10 @@ impl Call<'_> {
             if domain.tot_pages >= domain.max_pages || domain.dying {
                 return Err(Errno::NoMem);
             }
-            let mfn = self.m.alloc(dom).ok_or(Errno::NoMem)?;
+            let mfn = self.host.alloc(dom).ok_or(Errno::NoMem)?;
             let mapping = Some(Mapping { mfn, kind: P2mKind::Ram });
-            if let Err(error) = self.xen.install(self.m, dom, gfn, mapping) {
-                self.m.put(mfn);
+            if let Err(error) = self.xen.install(self.host, dom, gfn, mapping) {
+                self.host.put(mfn);
                 return Err(error);
             }
             self.xen.domain_mut(dom)?.tot_pages += 1;
@@ -246,9 +246,9 @@ impl Call<'_> {
 
     fn free_extent(&mut self, dom: DomId, gfn: u64, order: u32) -> Result<(), Errno> {
         for gfn in extent(gfn, order)? {
-            let map = self.m.lookup(dom, gfn).filter(|map| map.kind == P2mKind::Ram);
+            let map = self.host.lookup(dom, gfn).filter(|map| map.kind == P2mKind::Ram);
             map.ok_or(Errno::Inval)?;
-            self.xen.install(self.m, dom, gfn, None)?;
+            self.xen.install(self.host, dom, gfn, None)?;
         }
         Ok(())
     }

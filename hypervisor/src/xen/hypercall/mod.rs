@@ -17,8 +17,8 @@ use super::Xen;
 use super::abi::layout::{Layout, MulticallHead};
 use super::abi::nr::{domid, hypercall as nr};
 use super::abi::{Errno, OpResult, Width};
-use super::machine::{DomId, Machine};
-use super::mem::{Caller, Paging};
+use super::guest_memory::{Caller, Paging};
+use super::host_services::{DomId, HostServices};
 
 /// What the bare-metal part does with RIP after a hypercall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +43,7 @@ type Args = [u64; 6];
 /// A hypercall in progress.
 struct Call<'a> {
     xen: &'a mut Xen,
-    m: &'a mut dyn Machine,
+    host: &'a mut dyn HostServices,
     c: Caller,
     in_multicall: bool,
 }
@@ -103,7 +103,7 @@ impl Xen {
     /// ask [`Xen::runnable`] afterwards.
     pub fn hypercall(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         (dom, vcpu): (DomId, u32),
         gpr: &mut [u64; 16],
         context: Context,
@@ -114,7 +114,7 @@ impl Xen {
         let args = places.map(|place| cut(gpr[place]));
         let number = gpr[0] as u32;
         let c = Caller { dom, vcpu, paging, width, now };
-        let mut call = Call { xen: self, m, c, in_multicall: false };
+        let mut call = Call { xen: self, host, c, in_multicall: false };
         let step = if cpl == 0 { call.dispatch(number, args) } else { Err(Errno::Perm) };
         match step {
             Ok(Step::Again(args)) => {
@@ -173,24 +173,24 @@ impl Call<'_> {
     /// One entry; false if it is to be called again, with arguments now in its memory.
     fn multicall_entry(&mut self, entry: u64) -> Result<bool, Errno> {
         let c = self.c;
-        let head: MulticallHead = c.load(self.m, entry)?;
+        let head: MulticallHead = c.load(self.host, entry)?;
         let first = entry.wrapping_add(MulticallHead::size(c.width) as u64);
         let place = |index: usize| first.wrapping_add((index * c.long_size()) as u64);
         let mut args = [0; 6];
         for (index, arg) in args.iter_mut().enumerate() {
-            *arg = c.load_long(self.m, place(index))?;
+            *arg = c.load_long(self.host, place(index))?;
         }
         let result = match self.dispatch(head.op as u32, args) {
             Ok(Step::Done(result)) => result,
             Err(error) => error.result(),
             Ok(Step::Again(args)) => {
                 for (index, &arg) in args.iter().enumerate() {
-                    c.store_long(self.m, place(index), arg)?;
+                    c.store_long(self.host, place(index), arg)?;
                 }
                 return Ok(false);
             }
         };
-        c.store(self.m, entry, &MulticallHead { op: head.op, result: result as u64 })?;
+        c.store(self.host, entry, &MulticallHead { op: head.op, result: result as u64 })?;
         Ok(true)
     }
 
@@ -210,11 +210,11 @@ impl Call<'_> {
     }
 
     fn load<T: Layout>(&self, addr: u64) -> Result<T, Errno> {
-        Ok(self.c.load(self.m, addr)?)
+        Ok(self.c.load(self.host, addr)?)
     }
 
     fn store<T: Layout>(&mut self, addr: u64, value: &T) -> Result<(), Errno> {
-        Ok(self.c.store(self.m, addr, value)?)
+        Ok(self.c.store(self.host, addr, value)?)
     }
 
     fn now_ns(&self) -> u64 {

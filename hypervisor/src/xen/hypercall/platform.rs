@@ -30,7 +30,7 @@ impl Call<'_> {
         let start = now.and_then(|now| now.checked_sub(system_time)).ok_or(Errno::Inval)?;
         self.xen.wallclock = (start / NS, (start % NS) as u32);
         let all: alloc::vec::Vec<_> = self.xen.domains.keys().copied().collect();
-        all.into_iter().for_each(|dom| self.xen.write_wallclock(self.m, dom));
+        all.into_iter().for_each(|dom| self.xen.write_wallclock(self.host, dom));
         Ok(0)
     }
 }

@@ -18,7 +18,7 @@ impl Call<'_> {
             op::YIELD => {}
             op::BLOCK => {
                 self.xen.vcpu_mut(dom, vcpu)?.activity = Activity::Blocked;
-                self.xen.wake(self.m, dom, vcpu);
+                self.xen.wake(self.host, dom, vcpu);
             }
             op::SHUTDOWN => {
                 let SchedShutdown { reason } = self.load(arg)?;
@@ -50,11 +50,11 @@ impl Call<'_> {
         let mut list = Vec::new();
         for index in 0..u64::from(nr_ports) {
             let mut raw = [0; 4];
-            self.c.read(self.m, ports.wrapping_add(index * 4), &mut raw)?;
+            self.c.read(self.host, ports.wrapping_add(index * 4), &mut raw)?;
             let port = u32::from_le_bytes(raw);
             let domain = self.xen.domain(self.c.dom)?;
             domain.channel(port)?;
-            if domain.port_pending(self.m, port) {
+            if domain.port_pending(self.host, port) {
                 return Ok(0);
             }
             list.push(port);
@@ -67,7 +67,7 @@ impl Call<'_> {
         state.poll_ports = list;
         state.poll_timeout = (timeout != 0).then_some(timeout);
         state.activity = Activity::Polling;
-        self.xen.wake(self.m, dom, vcpu);
+        self.xen.wake(self.host, dom, vcpu);
         Ok(0)
     }
 

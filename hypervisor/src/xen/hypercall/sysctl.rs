@@ -5,7 +5,7 @@ use super::super::abi::layout::{
 };
 use super::super::abi::nr::ctl as op;
 use super::super::abi::{Errno, OpResult};
-use super::super::machine::DomId;
+use super::super::host_services::DomId;
 use super::{Args, Call};
 use alloc::vec::Vec;
 
@@ -60,9 +60,9 @@ impl Call<'_> {
             nr_nodes: 1,
             cpu_khz: u32::try_from(self.xen.clock.tsc_khz).unwrap_or(u32::MAX),
             capabilities: op::CAP_HVM | op::CAP_HAP | op::CAP_GNTTAB_V1,
-            total_pages: self.m.total_pages(),
-            free_pages: self.m.free_pages(),
-            max_mfn: self.m.max_mfn(),
+            total_pages: self.host.total_pages(),
+            free_pages: self.host.free_pages(),
+            max_mfn: self.host.max_mfn(),
             ..PhysInfo::default()
         }
     }

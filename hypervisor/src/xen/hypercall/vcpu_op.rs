@@ -5,9 +5,9 @@ use super::super::abi::layout::{
     SetSingleshotTimer, TimeInfo, shared_info,
 };
 use super::super::abi::{Errno, OpResult, nr::vcpu as op};
-use super::super::machine::{P2mKind, PAGE_SIZE};
-use super::super::sched::{runstate_info, write_runstate};
+use super::super::host_services::{P2mKind, PAGE_SIZE};
 use super::super::vcpu::{Activity, InfoPlace, Periodic};
+use super::super::wakeup::{runstate_info, write_runstate};
 use super::{Args, Call};
 use alloc::vec::Vec;
 
@@ -36,7 +36,7 @@ impl Call<'_> {
             op::REGISTER_VCPU_INFO => self.register_info(id, arg)?,
             op::SEND_NMI => {
                 self.xen.vcpu_mut(dom, id)?.nmi = true;
-                self.xen.wake(self.m, dom, id);
+                self.xen.wake(self.host, dom, id);
             }
             op::GET_PHYSID => {
                 // Low word the APIC ID, high word the ACPI ID, of a vCPU pinned where it is.
@@ -77,7 +77,7 @@ impl Call<'_> {
         let vcpu = self.xen.vcpu_mut(self.c.dom, id)?;
         vcpu.runstate_area = area;
         let vcpu = self.xen.vcpu(self.c.dom, id)?;
-        Ok(write_runstate(self.m, self.c.dom, vcpu, width)?)
+        Ok(write_runstate(self.host, self.c.dom, vcpu, width)?)
     }
 
     /// The guest-physical pieces of `[addr, addr + len)`; none for a null address.
@@ -91,7 +91,7 @@ impl Call<'_> {
             pieces.push((addr.wrapping_add(first as u64), len - first));
         }
         for (at, _) in &mut pieces {
-            *at = self.c.paging.translate(self.m, self.c.dom, *at, true)?;
+            *at = self.c.paging.translate(self.host, self.c.dom, *at, true)?;
         }
         Ok(pieces)
     }
@@ -129,14 +129,14 @@ impl Call<'_> {
             return Err(Errno::Inval);
         }
         let old = vcpu.info;
-        let map = self.m.lookup(dom, gfn).filter(|map| map.kind == P2mKind::Ram);
+        let map = self.host.lookup(dom, gfn).filter(|map| map.kind == P2mKind::Ram);
         let mfn = map.ok_or(Errno::Inval)?.mfn;
         let new = InfoPlace { mfn, offset: offset as u16 };
-        self.m.get(mfn);
+        self.host.get(mfn);
         self.move_info(old, new);
         let vcpu = self.xen.vcpu_mut(dom, id)?;
         (vcpu.info, vcpu.info_registered) = (new, true);
-        self.xen.mark_upcall(self.m, dom, id);
+        self.xen.mark_upcall(self.host, dom, id);
         Ok(())
     }
 
@@ -144,13 +144,13 @@ impl Call<'_> {
     /// spurious event, not with a lost one.
     fn move_info(&mut self, old: InfoPlace, new: InfoPlace) {
         let mut info = [0; shared_info::VCPU_INFO_SIZE as usize];
-        self.m.read(old.mfn, old.offset.into(), &mut info);
+        self.host.read(old.mfn, old.offset.into(), &mut info);
         info[shared_info::UPCALL_PENDING as usize] = 0;
         let width = self.xen.domain(self.c.dom).map_or(self.c.width, |domain| domain.width);
         let sel = shared_info::pending_sel(width) as usize;
         info[sel..sel + shared_info::word(width) as usize].fill(0xFF);
-        self.m.write(new.mfn, new.offset.into(), &info);
-        self.xen.write_time(self.m, new);
+        self.host.write(new.mfn, new.offset.into(), &info);
+        self.xen.write_time(self.host, new);
     }
 
     /// A second copy of the pvclock, for user space: constant, so written once.

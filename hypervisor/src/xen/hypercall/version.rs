@@ -27,7 +27,7 @@ impl Call<'_> {
             op::PAGESIZE => Ok(4096),
             op::GUEST_HANDLE => {
                 let handle = self.xen.domain(self.c.dom)?.handle;
-                self.c.write(self.m, arg, &handle)?;
+                self.c.write(self.host, arg, &handle)?;
                 Ok(0)
             }
             op::COMMANDLINE => {
@@ -44,7 +44,7 @@ impl Call<'_> {
         let len = text.len().min(size - 1);
         let mut field = alloc::vec![0; size];
         field[..len].copy_from_slice(&text[..len]);
-        self.c.write(self.m, arg, &field)?;
+        self.c.write(self.host, arg, &field)?;
         Ok(0)
     }
 
@@ -54,7 +54,7 @@ impl Call<'_> {
         for (at, text) in [(0, "rustc"), (64, "strata"), (80, "local"), (112, "reproducible")] {
             info[at..at + text.len()].copy_from_slice(text.as_bytes());
         }
-        self.c.write(self.m, arg, &info)?;
+        self.c.write(self.host, arg, &info)?;
         Ok(0)
     }
 
@@ -89,7 +89,7 @@ impl Call<'_> {
         if (asked.len as usize) < ID.len() {
             return Err(Errno::NoBufs);
         }
-        self.c.write(self.m, arg.wrapping_add(4), &ID)?;
+        self.c.write(self.host, arg.wrapping_add(4), &ID)?;
         Ok(ID.len() as i64)
     }
 }

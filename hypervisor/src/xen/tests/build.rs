@@ -1,10 +1,10 @@
 //! The ELF reader, the ACPI tables, the memory maps and the start-of-day block.
 
 use crate::xen::abi::layout::E820Entry;
-use crate::xen::build::acpi::{self, Physical};
+use crate::xen::build::acpi_tables::{self, TableMemory};
 use crate::xen::build::{BuildError, Image, dom0_map, domu_map, domu_ram, e820, elf};
-use crate::xen::machine::DomId;
-use crate::xen::mem::read_gpa;
+use crate::xen::guest_memory::read_gpa;
+use crate::xen::host_services::DomId;
 use crate::xen::testing::World;
 use alloc::vec::Vec;
 
@@ -100,7 +100,7 @@ fn sum(bytes: &[u8]) -> u8 {
 
 struct Flat(u64, Vec<u8>);
 
-impl Physical for Flat {
+impl TableMemory for Flat {
     fn read(&self, addr: u64, buf: &mut [u8]) -> bool {
         let Some(at) = addr.checked_sub(self.0).map(|at| at as usize) else { return false };
         let Some(bytes) = self.1.get(at..at + buf.len()) else { return false };
@@ -112,12 +112,12 @@ impl Physical for Flat {
 /// A domU's tables are well formed, and reading them back as a platform finds their parts.
 #[test]
 fn acpi_tables_round_trip() {
-    let (tables, rsdp) = acpi::domu(0xE_0000, 3);
+    let (tables, rsdp) = acpi_tables::domu(0xE_0000, 3);
     let flat = Flat(0xE_0000, tables.bytes);
     let mut root = [0; 36];
     assert!(flat.read(rsdp, &mut root));
     assert_eq!((sum(&root[..20]), sum(&root)), (0, 0));
-    let platform = acpi::platform(&flat, rsdp).unwrap();
+    let platform = acpi_tables::host_tables(&flat, rsdp).unwrap();
     assert_eq!(platform.kept.len(), 1, "the FADT");
     assert_eq!(platform.interrupts.len(), 1, "the I/O APIC");
     for addr in platform.kept.clone() {
@@ -131,37 +131,37 @@ fn acpi_tables_round_trip() {
         assert!(flat.read(dsdt, &mut header));
         assert_eq!(header[..4], *b"DSDT");
     }
-    let (mine, rsdp) = acpi::dom0(0x7000, 2, &platform);
+    let (mine, rsdp) = acpi_tables::dom0(0x7000, 2, &platform);
     let mut both = Flat(0x7000, mine.bytes);
     both.1.resize((0xE_0000 - 0x7000) as usize, 0);
     both.1.extend_from_slice(&flat.1);
-    assert_eq!(acpi::platform(&both, rsdp), Ok(platform));
+    assert_eq!(acpi_tables::host_tables(&both, rsdp), Ok(platform));
 }
 
 #[test]
 fn bad_acpi_is_refused() {
-    let (tables, rsdp) = acpi::domu(0xE_0000, 1);
+    let (tables, rsdp) = acpi_tables::domu(0xE_0000, 1);
     for at in 0..tables.bytes.len() {
         let mut bytes = tables.bytes.clone();
         bytes[at] ^= 0xFF;
         // Any answer will do, a panic will not.
-        let _ = acpi::platform(&Flat(0xE_0000, bytes), rsdp);
+        let _ = acpi_tables::host_tables(&Flat(0xE_0000, bytes), rsdp);
     }
-    assert_eq!(acpi::platform(&Flat(0, Vec::new()), 0), Err(BuildError::NoAcpi));
+    assert_eq!(acpi_tables::host_tables(&Flat(0, Vec::new()), 0), Err(BuildError::NoAcpi));
 }
 
 #[test]
 fn a_domain_is_loaded() {
     let mut world = World::new();
     let dom = DomId(1);
-    world.xen.populate(&mut world.m, dom, 0xE0, 16).unwrap();
+    world.xen.populate(&mut world.host, dom, 0xE0, 16).unwrap();
     let image = kernel(0x3000, b"code", 0x800, 0x3010);
     let image = Image { kernel: &image, initrd: b"initrd", cmdline: b"hello" };
-    let state = world.xen.build_domu(&mut world.m, dom, &image, 32 << 12).unwrap();
+    let state = world.xen.build_domu(&mut world.host, dom, &image, 32 << 12).unwrap();
     assert_eq!((state.rip, state.cr0, state.rflags), (0x3010, 0x11, 2));
     let read = |gpa: u64, len: usize| {
         let mut bytes = alloc::vec![0; len];
-        read_gpa(&world.m, dom, gpa, &mut bytes).unwrap();
+        read_gpa(&world.host, dom, gpa, &mut bytes).unwrap();
         bytes
     };
     let long = |gpa: u64| u64::from_le_bytes(read(gpa, 8).try_into().unwrap());
@@ -181,11 +181,11 @@ fn a_domain_is_loaded() {
 fn what_does_not_fit_is_refused() {
     let mut world = World::new();
     let dom = DomId(1);
-    world.xen.populate(&mut world.m, dom, 0xE0, 16).unwrap();
+    world.xen.populate(&mut world.host, dom, 0xE0, 16).unwrap();
     let bytes = 32 << 12;
     let mut build = |kernel: &[u8], initrd: &[u8], cmdline: &[u8]| {
         let image = Image { kernel, initrd, cmdline };
-        world.xen.build_domu(&mut world.m, dom, &image, bytes).unwrap_err()
+        world.xen.build_domu(&mut world.host, dom, &image, bytes).unwrap_err()
     };
     let good = kernel(0x3000, b"code", 0x800, 0x3010);
     assert_eq!(build(&good, &[0; 32 << 12], b""), BuildError::OutOfMemory);

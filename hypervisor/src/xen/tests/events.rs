@@ -3,7 +3,7 @@
 use crate::xen::abi::Errno;
 use crate::xen::abi::layout::*;
 use crate::xen::abi::nr::{domid, evtchn as op, hypercall as nr, virq};
-use crate::xen::machine::{DomId, Machine};
+use crate::xen::host_services::{DomId, HostServices};
 use crate::xen::testing::{ARG, World};
 use crate::xen::vcpu::Activity;
 use proptest::prelude::*;
@@ -28,8 +28,8 @@ fn port_op(world: &mut World, dom: u16, cmd: u64, port: u32) -> i64 {
 fn shared(world: &mut World, dom: u16, offset: usize, mask: u8) -> bool {
     let page = world.xen.domain(DomId(dom)).unwrap().shared_info;
     let mut byte = [0];
-    world.m.read(page, offset, &mut byte);
-    world.m.write(page, offset, &[byte[0] & !mask]);
+    world.host.read(page, offset, &mut byte);
+    world.host.write(page, offset, &[byte[0] & !mask]);
     byte[0] & mask != 0
 }
 
@@ -130,7 +130,7 @@ fn a_masked_event_waits_for_unmask() {
     let mut world = World::new();
     let (one, two) = connect(&mut world);
     let page = world.xen.domain(DomId(2)).unwrap().shared_info;
-    world.m.write(page, 2560, &[1 << two]);
+    world.host.write(page, 2560, &[1 << two]);
     port_op(&mut world, 1, op::SEND, one);
     assert!(!shared(&mut world, 2, 0, 0xFF), "no upcall while masked");
     assert_eq!(port_op(&mut world, 2, op::UNMASK, two), 0);
@@ -149,9 +149,9 @@ fn the_timer_virq_fires_once_and_wakes() {
     assert_eq!(world.xen.next_deadline(), Some(5_000));
     world.call(1, nr::SCHED_OP, &[1, 0]);
     assert!(!world.xen.runnable(DomId(1), 0), "blocked");
-    world.xen.tick(&mut world.m, 4_999);
+    world.xen.tick(&mut world.host, 4_999);
     assert!(!world.xen.runnable(DomId(1), 0), "too early");
-    world.xen.tick(&mut world.m, 5_000);
+    world.xen.tick(&mut world.host, 5_000);
     assert!(world.xen.runnable(DomId(1), 0));
     assert!(consume(&mut world, 1, port));
     assert_eq!(world.xen.next_deadline(), None);
@@ -170,7 +170,7 @@ fn poll_ends_by_event_or_time() {
     assert_eq!(world.xen.vcpu(DomId(1), 0).unwrap().activity, Activity::Polling);
     // Even a masked port ends a poll.
     let page = world.xen.domain(DomId(1)).unwrap().shared_info;
-    world.m.write(page, 2560, &[1 << one]);
+    world.host.write(page, 2560, &[1 << one]);
     port_op(&mut world, 2, op::SEND, two);
     assert!(world.xen.runnable(DomId(1), 0));
     assert_eq!(poll(&mut world, one, 0), 0);
@@ -178,7 +178,7 @@ fn poll_ends_by_event_or_time() {
     consume(&mut world, 1, one);
     poll(&mut world, one, 9_000);
     assert!(!world.xen.runnable(DomId(1), 0));
-    world.xen.tick(&mut world.m, 9_000);
+    world.xen.tick(&mut world.host, 9_000);
     assert!(world.xen.runnable(DomId(1), 0));
     assert_eq!(poll(&mut world, 999, 0), Errno::Inval.result());
 }
@@ -235,7 +235,7 @@ proptest! {
                     if fresh && !masked[usize::from(!end)] {
                         let page = world.xen.domain(DomId(peer)).unwrap().shared_info;
                         let mut byte = [0];
-                        world.m.read(page, 0, &mut byte);
+                        world.host.read(page, 0, &mut byte);
                         prop_assert_eq!(byte[0], 1);
                     }
                 }
@@ -247,7 +247,7 @@ proptest! {
                 Act::Mask(end, true) => {
                     let (dom, port) = ends[usize::from(end)];
                     let page = world.xen.domain(DomId(dom)).unwrap().shared_info;
-                    world.m.write(page, 2560 + port as usize / 8, &[1 << (port % 8)]);
+                    world.host.write(page, 2560 + port as usize / 8, &[1 << (port % 8)]);
                     masked[usize::from(end)] = true;
                 }
                 Act::Mask(end, false) => {

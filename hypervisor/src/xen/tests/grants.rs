@@ -2,7 +2,7 @@
 
 use crate::xen::abi::layout::*;
 use crate::xen::abi::nr::{GrantStatus, domid, gnt as op, hypercall as nr};
-use crate::xen::machine::{DomId, Machine, P2mKind};
+use crate::xen::host_services::{DomId, HostServices, P2mKind};
 use crate::xen::testing::World;
 use crate::xen::{Action, Mapping};
 use proptest::prelude::*;
@@ -41,7 +41,7 @@ fn unmap(world: &mut World, gfn: u64, handle: u32) -> i16 {
 fn a_page_is_shared_and_returned() {
     let mut world = World::new();
     set_up(&mut world);
-    let free = world.m.free_pages();
+    let free = world.host.free_pages();
     grant(&mut world, 8, 0, 3, op::GTF_PERMIT_ACCESS);
     let done = map(&mut world, 8, 100, op::MAP_HOST);
     assert_eq!(done.status, 0);
@@ -52,8 +52,8 @@ fn a_page_is_shared_and_returned() {
     assert_eq!(flags(&world, 8), op::GTF_PERMIT_ACCESS | op::GTF_READING | op::GTF_WRITING);
     assert_eq!(unmap(&mut world, 100, done.handle), 0);
     assert_eq!(flags(&world, 8), op::GTF_PERMIT_ACCESS);
-    assert_eq!(world.m.lookup(DomId(0), 100), None);
-    assert_eq!(world.m.free_pages(), free);
+    assert_eq!(world.host.lookup(DomId(0), 100), None);
+    assert_eq!(world.host.free_pages(), free);
     assert_eq!(unmap(&mut world, 100, done.handle), GrantStatus::BadHandle as i16);
 }
 
@@ -63,9 +63,9 @@ fn refused(entry: (u16, u16, u32), gref: u32, gfn: u64, map_flags: u32, expected
     set_up(&mut world);
     let (flags, to, frame) = entry;
     grant(&mut world, 8, to, frame, flags);
-    let free = world.m.free_pages();
+    let free = world.host.free_pages();
     assert_eq!(map(&mut world, gref, gfn, map_flags).status, expected as i16);
-    assert_eq!(world.m.free_pages(), free);
+    assert_eq!(world.host.free_pages(), free);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_granted_mapping_is_not_replaced() {
     map(&mut world, 8, 100, op::MAP_HOST);
     let arg = RemoveFromPhysmap { domid: domid::SELF, gpfn: 100 };
     assert!(world.op(0, nr::MEMORY_OP, 15, arg).0 < 0);
-    assert!(world.m.lookup(DomId(0), 100).is_some_and(|map| map.kind == P2mKind::GrantRw));
+    assert!(world.host.lookup(DomId(0), 100).is_some_and(|map| map.kind == P2mKind::GrantRw));
 }
 
 #[test]
@@ -105,15 +105,15 @@ fn a_dying_granter_keeps_its_page_until_the_unmap() {
     let mut world = World::new();
     set_up(&mut world);
     grant(&mut world, 8, 0, 3, op::GTF_PERMIT_ACCESS);
-    let Mapping { mfn, .. } = world.m.lookup(DomId(1), 3).unwrap();
+    let Mapping { mfn, .. } = world.host.lookup(DomId(1), 3).unwrap();
     let handle = map(&mut world, 8, 100, op::MAP_HOST).handle;
-    world.xen.destroy(&mut world.m, DomId(1)).unwrap();
+    world.xen.destroy(&mut world.host, DomId(1)).unwrap();
     assert!(world.xen.actions.contains(&Action::Destroyed(DomId(1))));
-    world.m.tear_down(DomId(1));
-    world.xen.destroyed(&mut world.m, DomId(1));
-    assert_eq!(world.m.frames.info(mfn).unwrap().refs, 2, "the map and the grant");
+    world.host.tear_down(DomId(1));
+    world.xen.destroyed(&mut world.host, DomId(1));
+    assert_eq!(world.host.frames.info(mfn).unwrap().refs, 2, "the map and the grant");
     assert_eq!(unmap(&mut world, 100, handle), 0);
-    assert_eq!(world.m.frames.info(mfn).unwrap().refs, 0);
+    assert_eq!(world.host.frames.info(mfn).unwrap().refs, 0);
 }
 
 fn copy(world: &mut World, arg: GnttabCopy) -> i16 {
@@ -208,10 +208,10 @@ proptest! {
             }
         }
         for dom in [1, 0, 2] {
-            world.xen.destroy(&mut world.m, DomId(dom)).unwrap();
-            world.m.tear_down(DomId(dom));
-            world.xen.destroyed(&mut world.m, DomId(dom));
+            world.xen.destroy(&mut world.host, DomId(dom)).unwrap();
+            world.host.tear_down(DomId(dom));
+            world.xen.destroyed(&mut world.host, DomId(dom));
         }
-        prop_assert_eq!(world.m.free_pages(), world.m.total_pages());
+        prop_assert_eq!(world.host.free_pages(), world.host.total_pages());
     }
 }

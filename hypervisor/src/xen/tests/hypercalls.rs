@@ -5,9 +5,9 @@ use crate::xen::abi::layout::*;
 use crate::xen::abi::nr::{ctl, domid, hypercall as nr};
 use crate::xen::abi::{Errno, Width};
 use crate::xen::domain::ShutdownReason;
+use crate::xen::guest_memory::{Paging, read_gpa, write_gpa};
+use crate::xen::host_services::DomId;
 use crate::xen::hypercall::{Context, Flow};
-use crate::xen::machine::DomId;
-use crate::xen::mem::{Paging, read_gpa, write_gpa};
 use crate::xen::testing::{ARG, PAGES, World};
 use alloc::vec::Vec;
 use proptest::prelude::*;
@@ -63,7 +63,7 @@ fn user_code_may_not_call() {
     let mut gpr = [0; 16];
     gpr[0] = nr::XEN_VERSION.into();
     let context = Context { paging: Paging::default(), cpl: 3, width: Width::Long, now: 0 };
-    world.xen.hypercall(&mut world.m, (DomId(1), 0), &mut gpr, context);
+    world.xen.hypercall(&mut world.host, (DomId(1), 0), &mut gpr, context);
     assert_eq!(gpr[0] as i64, Errno::Perm.result());
 }
 
@@ -81,7 +81,7 @@ fn compat_callers_use_their_registers() {
     let arg = AddToPhysmap { domid: domid::SELF, size: 0, space: 0, idx: 0, gpfn: 20 };
     let mut raw = [0; 16];
     arg.encode(Width::Compat, &mut raw);
-    write_gpa(&mut world.m, DomId(1), ARG, &raw).unwrap();
+    write_gpa(&mut world.host, DomId(1), ARG, &raw).unwrap();
     let mut gpr = [0; 16];
     (gpr[0], gpr[3], gpr[1]) = (nr::MEMORY_OP.into(), 7, ARG);
     world.raw(1, Width::Compat, &mut gpr);
@@ -126,7 +126,7 @@ fn a_long_multicall_is_taken_in_parts() {
 #[test]
 fn output_is_bounded() {
     let mut world = World::new();
-    write_gpa(&mut world.m, DomId(1), 0x4000, &[b'\n'; 0x3000]).unwrap();
+    write_gpa(&mut world.host, DomId(1), 0x4000, &[b'\n'; 0x3000]).unwrap();
     let mut gpr = [0; 16];
     (gpr[0], gpr[7], gpr[6], gpr[2]) = (nr::CONSOLE_IO.into(), 0, 0x3000, 0x4000);
     for flow in [Flow::Again, Flow::Again, Flow::Next] {
@@ -147,7 +147,7 @@ fn output_is_bounded() {
 #[test]
 fn console_lines() {
     let mut world = World::new();
-    write_gpa(&mut world.m, DomId(1), ARG, b"one\r\ntwo").unwrap();
+    write_gpa(&mut world.host, DomId(1), ARG, b"one\r\ntwo").unwrap();
     world.call(1, nr::CONSOLE_IO, &[0, 8, ARG]);
     let line = |line: &[u8]| Action::Output { dom: DomId(1), line: line.to_vec() };
     assert_eq!(world.xen.actions, [line(b"one")]);
@@ -157,7 +157,7 @@ fn console_lines() {
     world.xen.console_input.extend(b"typed");
     assert_eq!(world.call(0, nr::CONSOLE_IO, &[1, 3, ARG]), 3);
     let mut bytes = [0; 3];
-    read_gpa(&world.m, DomId(0), ARG, &mut bytes).unwrap();
+    read_gpa(&world.host, DomId(0), ARG, &mut bytes).unwrap();
     assert_eq!(&bytes, b"typ");
 }
 
@@ -253,16 +253,16 @@ fn runstate_is_kept() {
     let mut world = World::new();
     let xen = &mut world.xen;
     let dom = DomId(1);
-    xen.run(&mut world.m, dom, 0, 100);
-    xen.stop(&mut world.m, dom, 0, 350);
-    xen.run(&mut world.m, dom, 0, 400);
+    xen.run(&mut world.host, dom, 0, 100);
+    xen.stop(&mut world.host, dom, 0, 350);
+    xen.run(&mut world.host, dom, 0, 400);
     // The area crosses a page.
     let area = RegisterArea { addr: 0x3FF0 };
     world.put(1, ARG, &area);
     assert_eq!(world.call(1, nr::VCPU_OP, &[5, 0, ARG]), 0);
     let info: RunstateInfo = world.get(1, 0x3FF0);
     assert_eq!((info.state, info.running, info.runnable), (0, 250, 50));
-    world.xen.stop(&mut world.m, dom, 0, 1000);
+    world.xen.stop(&mut world.host, dom, 0, 1000);
     let info: RunstateInfo = world.get(1, 0x3FF0);
     assert_eq!((info.state, info.state_entry_time, info.running), (1, 1000, 850));
     world.put(1, ARG, &RegisterArea { addr: u64::MAX });
@@ -281,7 +281,7 @@ fn word() -> impl Strategy<Value = u64> {
 }
 
 proptest! {
-    /// Any registers, any width, any memory behind the arguments: an answer, never a panic, and a
+    /// Any registers, any width, any memory at the arguments: an answer, never a panic, and a
     /// bounded number of continuations.
     #[test]
     fn random_calls_never_panic(
@@ -310,11 +310,11 @@ proptest! {
                 }
             }
             world.now += 1000;
-            world.xen.tick(&mut world.m, world.now);
+            world.xen.tick(&mut world.host, world.now);
             for action in core::mem::take(&mut world.xen.actions) {
                 if let Action::Destroyed(dom) = action {
-                    world.m.tear_down(dom);
-                    world.xen.destroyed(&mut world.m, dom);
+                    world.host.tear_down(dom);
+                    world.xen.destroyed(&mut world.host, dom);
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Local APIC, I/O APIC, COM1, CPUID, MSRs and the clock.
 
 use crate::xen::devices::{Msr, SLEEP_PORT};
-use crate::xen::machine::{DomId, Machine};
+use crate::xen::host_services::{DomId, HostServices};
 use crate::xen::testing::World;
 use crate::xen::vcpu::Activity;
 use crate::xen::vlapic::{self, MIN_PERIOD, reg};
@@ -23,7 +23,7 @@ fn x2apic_world() -> World {
 }
 
 fn wrmsr(world: &mut World, vcpu: u32, msr: u32, value: u64) -> Msr {
-    world.xen.wrmsr(&mut world.m, (DOM, vcpu), msr, value, Width::Long, world.now)
+    world.xen.wrmsr(&mut world.host, (DOM, vcpu), msr, value, Width::Long, world.now)
 }
 
 fn apic(world: &mut World, vcpu: u32, offset: u32, value: u64) -> Msr {
@@ -35,7 +35,7 @@ fn read(world: &mut World, vcpu: u32, offset: u32) -> Msr {
 }
 
 fn pending(world: &World, vcpu: u32) -> Option<Event> {
-    world.xen.pending(&world.m, DOM, vcpu)
+    world.xen.pending(&world.host, DOM, vcpu)
 }
 
 #[test]
@@ -154,9 +154,9 @@ fn deadline_timer() {
     apic(&mut world, 0, reg::LVT_TIMER, 2 << 17 | 0x70);
     wrmsr(&mut world, 0, 0x6E0, 5_000);
     assert_eq!(world.xen.next_deadline(), Some(5_000));
-    world.xen.halt(&world.m, DOM, 0, true);
+    world.xen.halt(&world.host, DOM, 0, true);
     assert!(!world.xen.runnable(DOM, 0));
-    world.xen.tick(&mut world.m, 5_000);
+    world.xen.tick(&mut world.host, 5_000);
     assert!(world.xen.runnable(DOM, 0));
     assert_eq!(pending(&world, 0), Some(Event::Interrupt(0x70)));
     assert_eq!(world.xen.rdmsr(DOM, 0, 0x6E0, 5_000), Msr::Value(0));
@@ -173,13 +173,13 @@ fn count_down_timer() {
     world.now = 400;
     assert_eq!(read(&mut world, 0, reg::TIMER_CURRENT), Msr::Value(600));
     assert_eq!(world.xen.next_deadline(), Some(1_000));
-    world.xen.tick(&mut world.m, 1_500);
+    world.xen.tick(&mut world.host, 1_500);
     assert_eq!(world.xen.next_deadline(), None);
     world.now = 2_000;
     apic(&mut world, 0, reg::LVT_TIMER, 1 << 17 | 0x70);
     apic(&mut world, 0, reg::TIMER_INITIAL, 1);
     assert_eq!(world.xen.next_deadline(), Some(2_000 + MIN_PERIOD), "no interrupt storm");
-    world.xen.tick(&mut world.m, 2_000 + MIN_PERIOD * 3 + 7);
+    world.xen.tick(&mut world.host, 2_000 + MIN_PERIOD * 3 + 7);
     assert_eq!(world.xen.next_deadline(), Some(2_000 + MIN_PERIOD * 4));
     apic(&mut world, 0, reg::LVT_TIMER, 1 << 16 | 1 << 17 | 0x70);
     assert_eq!(world.xen.next_deadline(), None, "masked");
@@ -188,17 +188,17 @@ fn count_down_timer() {
 #[test]
 fn halting_with_interrupts_off_ends_the_domain_with_its_last_vcpu() {
     let mut world = x2apic_world();
-    world.xen.halt(&world.m, DOM, 1, false);
+    world.xen.halt(&world.host, DOM, 1, false);
     assert_eq!(world.xen.vcpu(DOM, 1).unwrap().activity, Activity::Down);
     assert!(world.xen.domain(DOM).unwrap().alive());
-    world.xen.halt(&world.m, DOM, 0, false);
+    world.xen.halt(&world.host, DOM, 0, false);
     assert!(!world.xen.domain(DOM).unwrap().alive());
 }
 
 fn ioapic(world: &mut World, dom: DomId, register: u32, value: u32) {
     let mut write = |offset: u64, value: u32| {
         let at = vioapic::PAGE + offset;
-        assert!(world.xen.mmio_write(&mut world.m, (dom, 0), at, value.into(), 0).is_some());
+        assert!(world.xen.mmio_write(&mut world.host, (dom, 0), at, value.into(), 0).is_some());
     };
     write(0, register);
     write(0x10, value);
@@ -208,15 +208,15 @@ fn ioapic(world: &mut World, dom: DomId, register: u32, value: u32) {
 fn edge_and_level_pins() {
     let mut world = x2apic_world();
     ioapic(&mut world, DOM, 0x10 + 8, 0x45);
-    world.xen.set_gsi(&mut world.m, DOM, 4, true);
+    world.xen.set_gsi(&mut world.host, DOM, 4, true);
     assert_eq!(pending(&world, 0), Some(Event::Interrupt(0x45)));
     world.xen.accept(DOM, 0, Event::Interrupt(0x45));
-    world.xen.set_gsi(&mut world.m, DOM, 4, true);
+    world.xen.set_gsi(&mut world.host, DOM, 4, true);
     apic(&mut world, 0, reg::EOI, 0);
     assert_eq!(pending(&world, 0), None, "no new edge");
     // A level-triggered pin interrupts again after the EOI while it is high.
     ioapic(&mut world, DOM, 0x10 + 18, 1 << 15 | 0x46);
-    world.xen.set_gsi(&mut world.m, DOM, 9, true);
+    world.xen.set_gsi(&mut world.host, DOM, 9, true);
     for _ in 0..2 {
         assert_eq!(pending(&world, 0), Some(Event::Interrupt(0x46)));
         world.xen.accept(DOM, 0, Event::Interrupt(0x46));
@@ -224,10 +224,10 @@ fn edge_and_level_pins() {
         apic(&mut world, 0, reg::EOI, 0);
     }
     world.xen.accept(DOM, 0, Event::Interrupt(0x46));
-    world.xen.set_gsi(&mut world.m, DOM, 9, false);
+    world.xen.set_gsi(&mut world.host, DOM, 9, false);
     apic(&mut world, 0, reg::EOI, 0);
     assert_eq!(pending(&world, 0), None);
-    world.xen.set_gsi(&mut world.m, DOM, 500, true);
+    world.xen.set_gsi(&mut world.host, DOM, 500, true);
 }
 
 /// Dom0's pins follow the physical ones: bound when unmasked, released by the EOI.
@@ -235,17 +235,17 @@ fn edge_and_level_pins() {
 fn physical_pins() {
     let mut world = World::new();
     let dom0 = DomId(0);
-    world.xen.mmio_write(&mut world.m, (dom0, 0), vlapic::PAGE + 0xF0, 0x1FF, 0).unwrap();
+    world.xen.mmio_write(&mut world.host, (dom0, 0), vlapic::PAGE + 0xF0, 0x1FF, 0).unwrap();
     ioapic(&mut world, dom0, 0x10 + 18, 1 << 15 | 1 << 13 | 0x46);
     let bind = Action::BindGsi { gsi: 9, masked: false, level: true, active_low: true };
     assert_eq!(core::mem::take(&mut world.xen.actions), [bind]);
-    world.xen.set_gsi(&mut world.m, dom0, 9, true);
-    let event = world.xen.pending(&world.m, dom0, 0).unwrap();
+    world.xen.set_gsi(&mut world.host, dom0, 9, true);
+    let event = world.xen.pending(&world.host, dom0, 0).unwrap();
     assert_eq!(event, Event::Interrupt(0x46));
     world.xen.accept(dom0, 0, event);
-    world.xen.mmio_write(&mut world.m, (dom0, 0), vlapic::PAGE + 0xB0, 0, 0).unwrap();
+    world.xen.mmio_write(&mut world.host, (dom0, 0), vlapic::PAGE + 0xB0, 0, 0).unwrap();
     assert_eq!(world.xen.actions, [Action::EoiGsi(9)]);
-    assert_eq!(world.xen.pending(&world.m, dom0, 0), None);
+    assert_eq!(world.xen.pending(&world.host, dom0, 0), None);
 }
 
 #[test]
@@ -261,16 +261,16 @@ fn xapic_page() {
     // The ICR in two halves: vCPU 1 gets it.
     for vcpu in 0..2 {
         let svr = vlapic::PAGE + 0xF0;
-        world.xen.mmio_write(&mut world.m, (DOM, vcpu), svr, 0x1FF, 0).unwrap();
+        world.xen.mmio_write(&mut world.host, (DOM, vcpu), svr, 0x1FF, 0).unwrap();
     }
     for (offset, value) in [(0x310, 2 << 24), (0x300, 0x4041)] {
-        world.xen.mmio_write(&mut world.m, (DOM, 0), vlapic::PAGE + offset, value, 0).unwrap();
+        world.xen.mmio_write(&mut world.host, (DOM, 0), vlapic::PAGE + offset, value, 0).unwrap();
     }
     assert_eq!(pending(&world, 1), Some(Event::Interrupt(0x41)));
 }
 
 fn out(world: &mut World, port: u16, value: u32) {
-    assert!(world.xen.port_write(&mut world.m, DOM, port, value).is_some());
+    assert!(world.xen.port_write(&mut world.host, DOM, port, value).is_some());
 }
 
 #[test]
@@ -280,19 +280,23 @@ fn com1_prints_and_interrupts() {
     b"hi\n".iter().for_each(|&byte| out(&mut world, 0x3F8, byte.into()));
     let line = Action::Output { dom: DOM, line: b"hi".to_vec() };
     assert_eq!(world.xen.actions, [line]);
-    assert_eq!(world.xen.port_read(&mut world.m, DOM, 0x3FD), Some(0x60));
+    assert_eq!(world.xen.port_read(&mut world.host, DOM, 0x3FD), Some(0x60));
     out(&mut world, 0x3FC, 8);
     assert_eq!(pending(&world, 0), None);
     out(&mut world, 0x3F9, 2);
     assert_eq!(pending(&world, 0), Some(Event::Interrupt(0x45)), "the transmitter is empty");
     world.xen.accept(DOM, 0, Event::Interrupt(0x45));
     apic(&mut world, 0, reg::EOI, 0);
-    assert_eq!(world.xen.port_read(&mut world.m, DOM, 0x3FA), Some(2));
-    assert_eq!(world.xen.port_read(&mut world.m, DOM, 0x3FA), Some(1), "seen");
+    assert_eq!(world.xen.port_read(&mut world.host, DOM, 0x3FA), Some(2));
+    assert_eq!(world.xen.port_read(&mut world.host, DOM, 0x3FA), Some(1), "seen");
     out(&mut world, 0x3F8, b'x'.into());
     assert_eq!(pending(&world, 0), Some(Event::Interrupt(0x45)), "a new edge");
-    assert_eq!(world.xen.port_read(&mut world.m, DOM, 0x60), None);
-    assert_eq!(world.xen.port_read(&mut world.m, DomId(0), 0x3F8), None, "dom0 has the real one");
+    assert_eq!(world.xen.port_read(&mut world.host, DOM, 0x60), None);
+    assert_eq!(
+        world.xen.port_read(&mut world.host, DomId(0), 0x3F8),
+        None,
+        "dom0 has the real one"
+    );
 }
 
 /// The tests Linux's driver makes: the scratch register, the loop-back modem lines, the FIFO.
@@ -374,7 +378,7 @@ fn hypercall_page() {
     let mut world = World::new();
     assert_eq!(wrmsr(&mut world, 0, 0x4000_0000, 0x3000), Msr::Done);
     let mut stub = [0; 9];
-    crate::xen::mem::read_gpa(&world.m, DOM, 0x3000 + 32 * 17, &mut stub).unwrap();
+    crate::xen::guest_memory::read_gpa(&world.host, DOM, 0x3000 + 32 * 17, &mut stub).unwrap();
     assert_eq!(stub, [0xB8, 17, 0, 0, 0, 0x0F, 0x01, 0xC1, 0xC3]);
     assert_eq!(wrmsr(&mut world, 0, 0x4000_0000, 0x3001), Msr::Gp);
     assert_eq!(wrmsr(&mut world, 0, 0x4000_0000, 1 << 50), Msr::Gp);
@@ -386,19 +390,19 @@ fn hypercall_page() {
 fn upcalls() {
     let mut world = x2apic_world();
     world.xen.domain_mut(DOM).unwrap().params[0] = 2 << 56 | 0xF3;
-    world.xen.mark_upcall(&mut world.m, DOM, 1);
+    world.xen.mark_upcall(&mut world.host, DOM, 1);
     assert_eq!(pending(&world, 1), Some(Event::Upcall(0xF3)));
     world.xen.accept(DOM, 1, Event::Upcall(0xF3));
     assert_eq!(pending(&world, 1), None);
-    world.xen.mark_upcall(&mut world.m, DOM, 1);
+    world.xen.mark_upcall(&mut world.host, DOM, 1);
     assert_eq!(pending(&world, 1), None, "the flag is still set");
     let info = world.xen.vcpu(DOM, 1).unwrap().info;
-    world.m.write(info.mfn, info.offset.into(), &[0]);
-    world.xen.mark_upcall(&mut world.m, DOM, 1);
+    world.host.write(info.mfn, info.offset.into(), &[0]);
+    world.xen.mark_upcall(&mut world.host, DOM, 1);
     assert_eq!(pending(&world, 1), Some(Event::Upcall(0xF3)));
     world.xen.vcpu_mut(DOM, 0).unwrap().upcall_vector = 0xF4;
-    world.xen.mark_upcall(&mut world.m, DOM, 0);
-    world.xen.mark_upcall(&mut world.m, DOM, 0);
+    world.xen.mark_upcall(&mut world.host, DOM, 0);
+    world.xen.mark_upcall(&mut world.host, DOM, 0);
     assert_eq!(pending(&world, 0), Some(Event::Interrupt(0xF4)));
     world.xen.accept(DOM, 0, Event::Interrupt(0xF4));
     apic(&mut world, 0, reg::EOI, 0);
@@ -440,18 +444,18 @@ fn access() -> impl Strategy<Value = Access> {
 }
 
 fn perform(world: &mut World, dom: DomId, access: Access) {
-    let (m, now) = (&mut world.m, world.now);
+    let (host, now) = (&mut world.host, world.now);
     match access {
         Access::Read(msr) => drop(world.xen.rdmsr(dom, 0, msr, now)),
         Access::Write(msr, value) => {
-            world.xen.wrmsr(m, (dom, 0), msr, value, Width::Long, now);
+            world.xen.wrmsr(host, (dom, 0), msr, value, Width::Long, now);
         }
         Access::Load(at, len) => drop(world.xen.mmio_read(dom, 0, at, len, now)),
-        Access::Store(at, value) => drop(world.xen.mmio_write(m, (dom, 0), at, value, now)),
-        Access::In(port) => drop(world.xen.port_read(m, dom, port)),
-        Access::Out(port, value) => drop(world.xen.port_write(m, dom, port, value)),
-        Access::Line(pin, level) => world.xen.set_gsi(m, dom, pin, level),
-        Access::Halt(interrupts) => world.xen.halt(m, dom, 0, interrupts),
+        Access::Store(at, value) => drop(world.xen.mmio_write(host, (dom, 0), at, value, now)),
+        Access::In(port) => drop(world.xen.port_read(host, dom, port)),
+        Access::Out(port, value) => drop(world.xen.port_write(host, dom, port, value)),
+        Access::Line(pin, level) => world.xen.set_gsi(host, dom, pin, level),
+        Access::Halt(interrupts) => world.xen.halt(host, dom, 0, interrupts),
         Access::Time(step) => world.now = now.saturating_add(step >> 20),
     }
 }
@@ -463,10 +467,10 @@ proptest! {
         let mut world = World::new();
         for (act, dom) in acts {
             perform(&mut world, DomId(dom), act);
-            if let Some(event) = world.xen.pending(&world.m, DomId(dom), 0) {
+            if let Some(event) = world.xen.pending(&world.host, DomId(dom), 0) {
                 world.xen.accept(DomId(dom), 0, event);
             }
-            world.xen.tick(&mut world.m, world.now);
+            world.xen.tick(&mut world.host, world.now);
             prop_assert!(world.xen.next_deadline().is_none_or(|at| at > world.now));
             world.xen.actions.clear();
         }

@@ -4,9 +4,9 @@ use crate::xen::abi::layout::*;
 use crate::xen::abi::nr::{domid, hypercall as nr, mem as op};
 use crate::xen::abi::{Errno, Width};
 use crate::xen::frames::FrameTable;
+use crate::xen::guest_memory::{BadAddress, Paging};
+use crate::xen::host_services::{DomId, HostServices, P2mKind};
 use crate::xen::hypercall::Flow;
-use crate::xen::machine::{DomId, Machine, P2mKind};
-use crate::xen::mem::{BadAddress, Paging};
 use crate::xen::testing::{PAGES, World};
 
 fn add(world: &mut World, dom: u16, space: u32, idx: u64, gpfn: u64) -> i64 {
@@ -17,14 +17,14 @@ fn add(world: &mut World, dom: u16, space: u32, idx: u64, gpfn: u64) -> i64 {
 #[test]
 fn shared_info_appears_and_moves() {
     let mut world = World::new();
-    let free = world.m.free_pages();
+    let free = world.host.free_pages();
     assert_eq!(add(&mut world, 1, op::SPACE_SHARED_INFO, 0, 20), 0);
-    assert_eq!(world.m.free_pages(), free + 1, "the page that was there is released");
+    assert_eq!(world.host.free_pages(), free + 1, "the page that was there is released");
     assert_eq!(world.xen.domain(DomId(1)).unwrap().tot_pages, PAGES - 1);
     let seconds: GetPhysid = world.get(1, (20 << 12) + 3076);
     assert_eq!(seconds.phys_id & 0xFFFF_FFFF, 1000, "the wall clock");
     assert_eq!(add(&mut world, 1, op::SPACE_SHARED_INFO, 0, 200), 0);
-    assert_eq!(world.m.lookup(DomId(1), 20), None);
+    assert_eq!(world.host.lookup(DomId(1), 20), None);
 }
 
 #[track_caller]
@@ -50,11 +50,11 @@ fn add_to_physmap_refusals() {
 fn gmfn_moves_a_page() {
     let mut world = World::new();
     world.put(1, 0x7000, &GetPhysid { phys_id: 7 });
-    let free = world.m.free_pages();
+    let free = world.host.free_pages();
     assert_eq!(add(&mut world, 1, op::SPACE_GMFN, 7, 300), 0);
     assert_eq!(world.get::<GetPhysid>(1, 300 << 12).phys_id, 7);
-    assert_eq!(world.m.lookup(DomId(1), 7), None);
-    assert_eq!(world.m.free_pages(), free);
+    assert_eq!(world.host.lookup(DomId(1), 7), None);
+    assert_eq!(world.host.free_pages(), free);
 }
 
 /// Dom `dom` maps `idx` of `foreign` at 300; the result of the call and of the element.
@@ -80,7 +80,7 @@ fn foreign_pages_are_for_dom0() {
     world.put(1, 0x3000, &GetPhysid { phys_id: 0xABCD });
     assert_eq!(foreign(&mut world, 0, 1, 3), (0, 0));
     assert_eq!(world.get::<GetPhysid>(0, 300 << 12).phys_id, 0xABCD);
-    assert_eq!(world.m.lookup(DomId(0), 300).unwrap().kind, P2mKind::Foreign);
+    assert_eq!(world.host.lookup(DomId(0), 300).unwrap().kind, P2mKind::Foreign);
     let gone = RemoveFromPhysmap { domid: domid::SELF, gpfn: 300 };
     assert_eq!(world.op(0, nr::MEMORY_OP, op::REMOVE_FROM_PHYSMAP, gone).0, 0);
     assert_eq!(foreign(&mut world, 0, 0, 3).1, Errno::Inval.result() as i32, "oneself");
@@ -128,10 +128,10 @@ fn reserve(world: &mut World, cmd: u64, gfns: &[u64], order: u32) -> i64 {
 #[test]
 fn populate_and_decrease() {
     let mut world = World::new();
-    let free = world.m.free_pages();
+    let free = world.host.free_pages();
     assert_eq!(reserve(&mut world, op::POPULATE_PHYSMAP, &[100, 101], 0), 2);
     assert_eq!(reserve(&mut world, op::POPULATE_PHYSMAP, &[0x200], 3), 1);
-    assert_eq!(world.m.free_pages(), free - 10);
+    assert_eq!(world.host.free_pages(), free - 10);
     assert_eq!(reserve(&mut world, op::POPULATE_PHYSMAP, &[0x300], 6), 0, "more than max_pages");
     assert_eq!(reserve(&mut world, op::DECREASE_RESERVATION, &[100, 99, 101], 0), 1, "a hole");
     let (pages, _) =
@@ -148,9 +148,9 @@ fn walk(entries: &[(u64, u64)], size: usize, paging: Paging, linear: u64, expect
     let mut world = World::new();
     for &(at, value) in entries {
         let bytes = value.to_le_bytes();
-        crate::xen::mem::write_gpa(&mut world.m, DomId(1), at, &bytes[..size]).unwrap();
+        crate::xen::guest_memory::write_gpa(&mut world.host, DomId(1), at, &bytes[..size]).unwrap();
     }
-    let result = paging.translate(&world.m, DomId(1), linear, true);
+    let result = paging.translate(&world.host, DomId(1), linear, true);
     assert_eq!(result, expected.ok_or(BadAddress));
 }
 

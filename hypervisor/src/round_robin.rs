@@ -3,14 +3,14 @@
 
 /// The state of the round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Round {
+pub struct RoundRobin {
     /// Who was chosen last, by place in the round.
     last: Option<usize>,
     /// When its slice ends.
     slice_end: u64,
 }
 
-impl Round {
+impl RoundRobin {
     /// When the slice of the one that runs ends.
     pub fn slice_end(&self) -> u64 {
         self.slice_end
@@ -47,7 +47,7 @@ mod tests {
     /// Each row: the time, who is ready, who is chosen.
     #[track_caller]
     fn check(rows: &[(u64, &[usize], Option<usize>)]) {
-        let mut round = Round::default();
+        let mut round = RoundRobin::default();
         for (now, ready, expected) in rows {
             let picked = round.pick(*now, 10, 3, |i| ready.contains(&i));
             assert_eq!(picked, *expected, "at {now}");

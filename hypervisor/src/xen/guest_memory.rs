@@ -5,7 +5,7 @@
 //! such care) and the U/S bits; writable bits are honoured under CR0.WP.
 
 use super::abi::{Errno, Width, layout::Layout};
-use super::machine::{DomId, Machine, PAGE_SIZE};
+use super::host_services::{DomId, HostServices, PAGE_SIZE};
 use alloc::vec::Vec;
 
 /// An address that names no accessible memory.
@@ -26,10 +26,10 @@ pub trait GuestMemory {
     fn write(&mut self, gpa: u64, data: &[u8]) -> Result<(), BadAddress>;
 }
 
-/// The guest-physical memory of one domain of a [`Machine`].
+/// The guest-physical memory of one domain of a [`HostServices`].
 pub struct DomainMemory<'a> {
     /// The machine.
-    pub machine: &'a mut dyn Machine,
+    pub machine: &'a mut dyn HostServices,
     /// Whose memory.
     pub dom: DomId,
 }
@@ -50,22 +50,32 @@ fn pages(addr: u64, len: usize) -> impl Iterator<Item = (u64, usize, usize)> {
 }
 
 /// Reads guest-physical memory of `dom`.
-pub fn read_gpa(m: &dyn Machine, dom: DomId, gpa: u64, buf: &mut [u8]) -> Result<(), BadAddress> {
+pub fn read_gpa(
+    host: &dyn HostServices,
+    dom: DomId,
+    gpa: u64,
+    buf: &mut [u8],
+) -> Result<(), BadAddress> {
     for (at, done, chunk) in pages(gpa, buf.len()) {
-        let map = m.lookup(dom, at >> 12).filter(|map| map.kind.holds_reference());
+        let map = host.lookup(dom, at >> 12).filter(|map| map.kind.holds_reference());
         let map = map.ok_or(BadAddress)?;
-        m.read(map.mfn, at as usize & (PAGE_SIZE - 1), &mut buf[done..done + chunk]);
+        host.read(map.mfn, at as usize & (PAGE_SIZE - 1), &mut buf[done..done + chunk]);
     }
     Ok(())
 }
 
 /// Writes guest-physical memory of `dom`.
-pub fn write_gpa(m: &mut dyn Machine, dom: DomId, gpa: u64, data: &[u8]) -> Result<(), BadAddress> {
+pub fn write_gpa(
+    host: &mut dyn HostServices,
+    dom: DomId,
+    gpa: u64,
+    data: &[u8],
+) -> Result<(), BadAddress> {
     for (at, done, chunk) in pages(gpa, data.len()) {
-        let map = m.lookup(dom, at >> 12);
+        let map = host.lookup(dom, at >> 12);
         let map = map.filter(|map| map.kind.holds_reference() && map.kind.writable());
         let map = map.ok_or(BadAddress)?;
-        m.write(map.mfn, at as usize & (PAGE_SIZE - 1), &data[done..done + chunk]);
+        host.write(map.mfn, at as usize & (PAGE_SIZE - 1), &data[done..done + chunk]);
     }
     Ok(())
 }
@@ -111,7 +121,7 @@ impl Paging {
     /// Translates `linear` of `dom`. SDM vol. 3, "Paging": presence and writability only.
     pub fn translate(
         self,
-        m: &dyn Machine,
+        host: &dyn HostServices,
         dom: DomId,
         linear: u64,
         write: bool,
@@ -123,14 +133,14 @@ impl Paging {
         if self.efer & EFER_LMA != 0 {
             let levels = if self.has(CR4_LA57) { 5 } else { 4 };
             canonical(linear, levels)?;
-            return walk(m, dom, self.cr3 & ADDR, linear, levels, write);
+            return walk(host, dom, self.cr3 & ADDR, linear, levels, write);
         }
         let linear = linear & 0xFFFF_FFFF;
         if self.has(CR4_PAE) {
-            let pdpte = read_entry(m, dom, (self.cr3 & 0xFFFF_FFE0) + (linear >> 30) * 8, 8)?;
-            return walk(m, dom, present(pdpte)? & ADDR, linear, 2, write);
+            let pdpte = read_entry(host, dom, (self.cr3 & 0xFFFF_FFE0) + (linear >> 30) * 8, 8)?;
+            return walk(host, dom, present(pdpte)? & ADDR, linear, 2, write);
         }
-        walk32(m, dom, self, linear, write)
+        walk32(host, dom, self, linear, write)
     }
 }
 
@@ -144,15 +154,20 @@ fn present(entry: u64) -> Result<u64, BadAddress> {
     if entry & P != 0 { Ok(entry) } else { Err(BadAddress) }
 }
 
-fn read_entry(m: &dyn Machine, dom: DomId, gpa: u64, size: usize) -> Result<u64, BadAddress> {
+fn read_entry(
+    host: &dyn HostServices,
+    dom: DomId,
+    gpa: u64,
+    size: usize,
+) -> Result<u64, BadAddress> {
     let mut raw = [0; 8];
-    read_gpa(m, dom, gpa, &mut raw[..size])?;
+    read_gpa(host, dom, gpa, &mut raw[..size])?;
     Ok(u64::from_le_bytes(raw))
 }
 
 /// Walks `levels` levels of 512-entry tables from `table`.
 fn walk(
-    m: &dyn Machine,
+    host: &dyn HostServices,
     dom: DomId,
     mut table: u64,
     linear: u64,
@@ -161,7 +176,7 @@ fn walk(
 ) -> Result<u64, BadAddress> {
     for level in (0..levels).rev() {
         let shift = 12 + 9 * level;
-        let entry = present(read_entry(m, dom, table + (linear >> shift & 511) * 8, 8)?)?;
+        let entry = present(read_entry(host, dom, table + (linear >> shift & 511) * 8, 8)?)?;
         if write && entry & RW == 0 {
             return Err(BadAddress);
         }
@@ -177,13 +192,13 @@ fn walk(
 
 /// The two-level 32-bit walk, PSE-36 included.
 fn walk32(
-    m: &dyn Machine,
+    host: &dyn HostServices,
     dom: DomId,
     paging: Paging,
     linear: u64,
     write: bool,
 ) -> Result<u64, BadAddress> {
-    let pde = read_entry(m, dom, (paging.cr3 & 0xFFFF_F000) + (linear >> 22) * 4, 4)?;
+    let pde = read_entry(host, dom, (paging.cr3 & 0xFFFF_F000) + (linear >> 22) * 4, 4)?;
     let check = |entry: u64| -> Result<u64, BadAddress> {
         if write && entry & RW == 0 { Err(BadAddress) } else { present(entry) }
     };
@@ -191,7 +206,7 @@ fn walk32(
     if pde & PS != 0 && paging.has(CR4_PSE) {
         return Ok(pde & 0xFFC0_0000 | (pde >> 13 & 0xFF) << 32 | linear & 0x003F_FFFF);
     }
-    let pte = read_entry(m, dom, (pde & 0xFFFF_F000) + (linear >> 12 & 0x3FF) * 4, 4)?;
+    let pte = read_entry(host, dom, (pde & 0xFFFF_F000) + (linear >> 12 & 0x3FF) * 4, 4)?;
     Ok(check(pte)? & 0xFFFF_F000 | linear & 0xFFF)
 }
 
@@ -217,43 +232,53 @@ impl Caller {
     }
 
     /// Copies from the caller's linear memory.
-    pub fn read(self, m: &dyn Machine, addr: u64, buf: &mut [u8]) -> Result<(), BadAddress> {
+    pub fn read(
+        self,
+        host: &dyn HostServices,
+        addr: u64,
+        buf: &mut [u8],
+    ) -> Result<(), BadAddress> {
         for (at, done, chunk) in pages(self.linear(addr), buf.len()) {
-            let gpa = self.paging.translate(m, self.dom, at, false)?;
-            read_gpa(m, self.dom, gpa, &mut buf[done..done + chunk])?;
+            let gpa = self.paging.translate(host, self.dom, at, false)?;
+            read_gpa(host, self.dom, gpa, &mut buf[done..done + chunk])?;
         }
         Ok(())
     }
 
     /// Copies to the caller's linear memory.
-    pub fn write(self, m: &mut dyn Machine, addr: u64, data: &[u8]) -> Result<(), BadAddress> {
+    pub fn write(
+        self,
+        host: &mut dyn HostServices,
+        addr: u64,
+        data: &[u8],
+    ) -> Result<(), BadAddress> {
         for (at, done, chunk) in pages(self.linear(addr), data.len()) {
-            let gpa = self.paging.translate(m, self.dom, at, true)?;
-            write_gpa(m, self.dom, gpa, &data[done..done + chunk])?;
+            let gpa = self.paging.translate(host, self.dom, at, true)?;
+            write_gpa(host, self.dom, gpa, &data[done..done + chunk])?;
         }
         Ok(())
     }
 
     /// Reads a structure.
-    pub fn load<T: Layout>(self, m: &dyn Machine, addr: u64) -> Result<T, BadAddress> {
+    pub fn load<T: Layout>(self, host: &dyn HostServices, addr: u64) -> Result<T, BadAddress> {
         let mut raw = [0; 128];
         let raw = &mut raw[..T::size(self.width)];
-        self.read(m, addr, raw)?;
+        self.read(host, addr, raw)?;
         Ok(T::decode(self.width, raw))
     }
 
     /// Writes a structure's fields; bytes between them keep their content.
     pub fn store<T: Layout>(
         self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         addr: u64,
         value: &T,
     ) -> Result<(), BadAddress> {
         let mut raw = [0; 128];
         let raw = &mut raw[..T::size(self.width)];
-        self.read(m, addr, raw)?;
+        self.read(host, addr, raw)?;
         value.encode(self.width, raw);
-        self.write(m, addr, raw)
+        self.write(host, addr, raw)
     }
 
     /// The address of entry `index` of an array of `T` at `addr`.
@@ -262,15 +287,20 @@ impl Caller {
     }
 
     /// Reads a word of the caller's width (`xen_ulong_t`, `xen_pfn_t`) at `addr`.
-    pub fn load_long(self, m: &dyn Machine, addr: u64) -> Result<u64, BadAddress> {
+    pub fn load_long(self, host: &dyn HostServices, addr: u64) -> Result<u64, BadAddress> {
         let mut raw = [0; 8];
-        self.read(m, addr, &mut raw[..self.long_size()])?;
+        self.read(host, addr, &mut raw[..self.long_size()])?;
         Ok(u64::from_le_bytes(raw))
     }
 
     /// Writes a word of the caller's width; a compat caller gets the lower half.
-    pub fn store_long(self, m: &mut dyn Machine, addr: u64, value: u64) -> Result<(), BadAddress> {
-        self.write(m, addr, &value.to_le_bytes()[..self.long_size()])
+    pub fn store_long(
+        self,
+        host: &mut dyn HostServices,
+        addr: u64,
+        value: u64,
+    ) -> Result<(), BadAddress> {
+        self.write(host, addr, &value.to_le_bytes()[..self.long_size()])
     }
 
     /// The size of `xen_ulong_t`.
@@ -282,9 +312,14 @@ impl Caller {
     }
 
     /// Reads `len` bytes, for texts; the callers bound `len`.
-    pub fn bytes(self, m: &dyn Machine, addr: u64, len: usize) -> Result<Vec<u8>, BadAddress> {
+    pub fn bytes(
+        self,
+        host: &dyn HostServices,
+        addr: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, BadAddress> {
         let mut bytes = alloc::vec![0; len];
-        self.read(m, addr, &mut bytes)?;
+        self.read(host, addr, &mut bytes)?;
         Ok(bytes)
     }
 }

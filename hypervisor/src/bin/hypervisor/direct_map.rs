@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use hypervisor::bare::cpu::cpuid;
 use hypervisor::bare::heap::Heap;
 use hypervisor::boot::{BootInfo, Range};
-use hypervisor::layout::{carve, free_ranges};
 use hypervisor::memory::Memory;
 use hypervisor::phys::Physical;
+use hypervisor::ranges::{carve, free_ranges};
 
 /// Physical memory through the identity map.
 pub(crate) struct Direct;

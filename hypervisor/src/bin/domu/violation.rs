@@ -1,25 +1,25 @@
-//! Misdeeds on request, to see that the hypervisor ends this domain alone, or shrugs:
-//! the command line `misbehave=WORD`.
+//! Violations on request, to see that the hypervisor ends this domain alone, or ignores them:
+//! the command line `violate=NAME`.
 
-#![expect(unsafe_code, reason = "misdeeds are assembly")]
+#![expect(unsafe_code, reason = "violations are assembly")]
 
 use core::arch::{asm, global_asm};
 use hypervisor::bare::cpu;
 use hypervisor::guest::abi;
 
-/// Does what `crime` names; returns where the hypervisor is expected to shrug.
-pub(crate) fn commit(crime: &str) {
-    match crime {
+/// Commits the violation `name`; returns if the hypervisor is expected to ignore it.
+pub(crate) fn commit(name: &str) {
+    match name {
         "nothing" => {}
         "triple-fault" => triple_fault(),
         "jump-away" => jump_away(),
         "real-mode" => real_mode(),
         "read-msr" => read_msr(),
         "read-nothing" => read_nothing(),
-        "scatter" => scatter(),
-        "beg" => beg(),
+        "exhaust-tables" => exhaust_tables(),
+        "privileged-calls" => privileged_calls(),
         "power-off" => power_off(),
-        _ => panic!("no such misdeed: {crime}"),
+        _ => panic!("no such violation: {name}"),
     }
 }
 
@@ -129,13 +129,13 @@ fn read_nothing() {
 }
 
 /// Maps one page at ever more places, so that the tables fill the hypervisor's memory.
-fn scatter() {
+fn exhaust_tables() {
     let mapped = (1..).take_while(|i| abi::add_to_physmap(0, 0, i << 21).is_ok()).count();
     assert!(mapped < 4096, "the hypervisor gave {mapped} tables");
 }
 
 /// Asks for what only dom0 may do.
-fn beg() {
+fn privileged_calls() {
     assert!(abi::domctl(3, 0).is_err(), "a domU paused dom0");
     assert!(abi::list_domains().is_err(), "a domU listed the domains");
     assert!(abi::map_grant(0, 8, 0x10_0000).is_err(), "a domU mapped what dom0 did not grant");

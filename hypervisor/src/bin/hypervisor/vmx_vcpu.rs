@@ -2,7 +2,7 @@
 
 use crate::msr::{self, rdmsr, wrmsr};
 use crate::traps;
-use crate::vmx::{self, Controls, Registers};
+use crate::vmx_ops::{self, Controls, Registers};
 use hypervisor::bare::cpu::cpuid;
 use hypervisor::vmx::controls::{IA32E_GUEST, RDTSCP, VPID};
 use hypervisor::vmx::cr0;
@@ -33,10 +33,10 @@ const SWITCHED_MSRS: [u32; 5] =
 
 /// The frames that the VMCS of a domain's vCPUs share.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shared {
+pub(crate) struct DomainFrames {
     /// EPT pointer.
     pub(crate) ept: u64,
-    /// Address of the two I/O bitmaps, one behind the other.
+    /// Address of the two I/O bitmaps, one after the other.
     pub(crate) io_bitmaps: u64,
     /// Address of the MSR bitmap.
     pub(crate) msr_bitmap: u64,
@@ -52,7 +52,7 @@ pub(crate) enum Start {
 }
 
 /// A virtual processor.
-pub(crate) struct Vcpu {
+pub(crate) struct VmxVcpu {
     pub(crate) registers: Registers,
     vmcs: u64,
     vpid: u16,
@@ -65,7 +65,7 @@ pub(crate) struct Vcpu {
     pub(crate) exits: [u64; REASONS],
 }
 
-impl Vcpu {
+impl VmxVcpu {
     /// A virtual processor in the zeroed frame `vmcs`; it is not started yet.
     pub(crate) fn new(vmcs: u64, vpid: u16) -> Self {
         Self {
@@ -87,16 +87,16 @@ impl Vcpu {
     }
 
     /// Brings it to its starting state. Its VMCS is current afterwards.
-    pub(crate) fn start(&mut self, controls: &Controls, shared: &Shared, start: Start) {
+    pub(crate) fn start(&mut self, controls: &Controls, frames: &DomainFrames, start: Start) {
         *self = Self { exits: self.exits, ..Self::new(self.vmcs, self.vpid) };
-        vmx::start(self.vmcs);
-        set_controls(controls, shared, self.vpid);
+        vmx_ops::start(self.vmcs);
+        set_controls(controls, frames, self.vpid);
         set_host();
         set_flat_guest();
         match start {
             Start::Pvh { entry, start_info } => {
                 self.registers.gpr[3] = start_info;
-                vmx::write(field::GUEST_RIP, entry);
+                vmx_ops::write(field::GUEST_RIP, entry);
             }
             Start::Sipi { vector } => {
                 // EDX holds the processor's signature after INIT.
@@ -105,13 +105,13 @@ impl Vcpu {
             }
         }
         if controls.secondary(VPID) {
-            vmx::invalidate_vpids();
+            vmx_ops::invalidate_vpids();
         }
     }
 
     /// Makes it the one whose state the processor holds.
     pub(crate) fn switch_in(&self, controls: &Controls) {
-        vmx::load(self.vmcs);
+        vmx_ops::load(self.vmcs);
         for (msr, value) in SWITCHED_MSRS.iter().zip(self.msrs) {
             wrmsr(*msr, value);
         }
@@ -141,20 +141,24 @@ impl Vcpu {
 
     /// Runs it until its next exit; false if the processor refused to enter.
     pub(crate) fn enter(&mut self) -> bool {
-        let entered = vmx::enter(&mut self.registers, self.launched);
+        let entered = vmx_ops::enter(&mut self.registers, self.launched);
         self.launched |= entered;
         entered
     }
 
     /// Reads general register `n` (0 RAX … 15 R15).
     pub(crate) fn gpr(&self, n: u8) -> u64 {
-        if n == 4 { vmx::read(field::GUEST_RSP) } else { self.registers.gpr[usize::from(n & 15)] }
+        if n == 4 {
+            vmx_ops::read(field::GUEST_RSP)
+        } else {
+            self.registers.gpr[usize::from(n & 15)]
+        }
     }
 
     /// Writes general register `n`.
     pub(crate) fn set_gpr(&mut self, n: u8, value: u64) {
         if n == 4 {
-            vmx::write(field::GUEST_RSP, value);
+            vmx_ops::write(field::GUEST_RSP, value);
         } else {
             self.registers.gpr[usize::from(n & 15)] = value;
         }
@@ -163,11 +167,11 @@ impl Vcpu {
 
 fn set_all(values: &[(Field, u64)]) {
     for &(field, value) in values {
-        vmx::write(field, value);
+        vmx_ops::write(field, value);
     }
 }
 
-fn set_controls(controls: &Controls, shared: &Shared, vpid: u16) {
+fn set_controls(controls: &Controls, frames: &DomainFrames, vpid: u16) {
     set_all(&[
         (field::PIN_CONTROLS, controls.pin.into()),
         (field::PROC_CONTROLS, controls.proc.into()),
@@ -182,10 +186,10 @@ fn set_controls(controls: &Controls, shared: &Shared, vpid: u16) {
         (field::EXIT_MSR_LOAD_COUNT, 0),
         (field::ENTRY_MSR_LOAD_COUNT, 0),
         (field::ENTRY_INTERRUPTION_INFO, 0),
-        (field::IO_BITMAP_A, shared.io_bitmaps),
-        (field::IO_BITMAP_B, shared.io_bitmaps + 4096),
-        (field::MSR_BITMAP, shared.msr_bitmap),
-        (field::EPT_POINTER, shared.ept),
+        (field::IO_BITMAP_A, frames.io_bitmaps),
+        (field::IO_BITMAP_B, frames.io_bitmaps + 4096),
+        (field::MSR_BITMAP, frames.msr_bitmap),
+        (field::EPT_POINTER, frames.ept),
         (field::TSC_OFFSET, 0),
         (field::VMCS_LINK_POINTER, u64::MAX),
         (field::CR0_MASK, cr0::OWNED),
@@ -193,7 +197,7 @@ fn set_controls(controls: &Controls, shared: &Shared, vpid: u16) {
         (field::CR4_SHADOW, 0),
     ]);
     if controls.secondary(VPID) {
-        vmx::write(field::VPID, vpid.into());
+        vmx_ops::write(field::VPID, vpid.into());
     }
 }
 
@@ -220,7 +224,7 @@ fn set_host() {
         (field::HOST_SYSENTER_EIP, 0),
         (field::HOST_PAT, rdmsr(IA32_PAT)),
         (field::HOST_EFER, rdmsr(IA32_EFER)),
-        (field::HOST_RIP, vmx::exit_address()),
+        (field::HOST_RIP, vmx_ops::exit_address()),
     ]);
 }
 

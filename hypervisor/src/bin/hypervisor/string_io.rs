@@ -3,9 +3,9 @@
 
 use crate::exits::{advance, paging};
 use crate::host::Host;
-use crate::{msr, vmx};
+use crate::{msr, vmx_ops};
 use hypervisor::vmx::{exit, field};
-use hypervisor::xen::mem::{BadAddress, read_gpa, write_gpa};
+use hypervisor::xen::guest_memory::{BadAddress, read_gpa, write_gpa};
 
 const PF: u8 = 14;
 const RCX: u8 = 1;
@@ -15,7 +15,7 @@ const RFLAGS_DF: u64 = 1 << 10;
 
 /// The bits of an address register that the instruction uses.
 fn address_mask() -> u64 {
-    match vmx::read(field::EXIT_INSTRUCTION_INFO) >> 7 & 7 {
+    match vmx_ops::read(field::EXIT_INSTRUCTION_INFO) >> 7 & 7 {
         0 => 0xFFFF,
         1 => 0xFFFF_FFFF,
         _ => u64::MAX,
@@ -31,7 +31,7 @@ fn merge(old: u64, new: u64, mask: u64) -> u64 {
 impl Host {
     /// Carries one element over, and lets the instruction run again while its count lasts.
     pub(crate) fn string_io(&mut self, index: usize, io: exit::Io) {
-        let linear = vmx::read(field::GUEST_LINEAR_ADDRESS);
+        let linear = vmx_ops::read(field::GUEST_LINEAR_ADDRESS);
         let size = usize::from(io.size());
         let result = if io.is_in() {
             let value = self.port_read(self.slots[index].dom, io.port());
@@ -41,7 +41,7 @@ impl Host {
         };
         if result.is_err() {
             // DEPARTURE: the error code says "not present" even where the page only lacks rights.
-            let user = vmx::read(field::GUEST_SS_ACCESS) >> 5 & 3 == 3;
+            let user = vmx_ops::read(field::GUEST_SS_ACCESS) >> 5 & 3 == 3;
             let code = u32::from(io.is_in()) << 1 | u32::from(user) << 2;
             msr::set_cr2(linear);
             return self.fault(index, PF, Some(code));
@@ -50,7 +50,7 @@ impl Host {
         let vcpu = &mut self.slots[index].vcpu;
         let pointer = if io.is_in() { RDI } else { RSI };
         let old = vcpu.gpr(pointer);
-        let down = vmx::read(field::GUEST_RFLAGS) & RFLAGS_DF != 0;
+        let down = vmx_ops::read(field::GUEST_RFLAGS) & RFLAGS_DF != 0;
         let step = if down { (size as u64).wrapping_neg() } else { size as u64 };
         vcpu.set_gpr(pointer, merge(old, old.wrapping_add(step), mask));
         if io.is_rep() {

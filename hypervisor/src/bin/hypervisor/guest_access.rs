@@ -3,13 +3,13 @@
 
 use crate::exits::{Outcome, advance, advance_by, paging};
 use crate::host::Host;
-use crate::vmx;
+use crate::vmx_ops;
 use alloc::format;
 use hypervisor::bare::cpu::rdtsc;
 use hypervisor::emulate::{self, Kind, Mode, Move};
 use hypervisor::vmx::controls::{IA32E_GUEST, VPID};
 use hypervisor::vmx::{cr0, field};
-use hypervisor::xen::mem::read_gpa;
+use hypervisor::xen::guest_memory::read_gpa;
 
 const GP: u8 = 13;
 const CR0_PE: u64 = 1;
@@ -18,7 +18,7 @@ const EFER_LMA: u64 = 1 << 10;
 impl Host {
     /// SDM vol. 3, "Exit Qualification for Control-Register Accesses".
     pub(crate) fn cr_access(&mut self, index: usize) -> Outcome {
-        let qualification = vmx::read(field::EXIT_QUALIFICATION);
+        let qualification = vmx_ops::read(field::EXIT_QUALIFICATION);
         let register = (qualification >> 8 & 15) as u8;
         let slot = &mut self.slots[index];
         let (dom, id) = slot.key();
@@ -56,21 +56,24 @@ impl Host {
 
     /// MOV to CR0, or LMSW, that changes a bit the guest does not own.
     fn set_cr0(&mut self, index: usize, value: u64) {
-        let (cr4, efer) = (vmx::read(field::GUEST_CR4), vmx::read(field::GUEST_EFER));
+        let (cr4, efer) = (vmx_ops::read(field::GUEST_CR4), vmx_ops::read(field::GUEST_EFER));
         let Ok(written) = cr0::write(guest_cr0(), value, cr4, efer) else {
             return self.fault(index, GP, Some(0));
         };
         if written.efer != efer {
             let mode = if written.efer & EFER_LMA != 0 { IA32E_GUEST } else { 0 };
-            vmx::write(field::GUEST_EFER, written.efer);
-            vmx::write(field::ENTRY_CONTROLS, u64::from(self.controls.entry & !IA32E_GUEST | mode));
+            vmx_ops::write(field::GUEST_EFER, written.efer);
+            vmx_ops::write(
+                field::ENTRY_CONTROLS,
+                u64::from(self.controls.entry & !IA32E_GUEST | mode),
+            );
         }
         // DEPARTURE: PDPTEs are not loaded when PAE paging begins here with a write that also
         // changes NE, CD or NW: the guest's next CR3 load does it.
-        vmx::write(field::GUEST_CR0, written.real);
-        vmx::write(field::CR0_SHADOW, written.shadow);
+        vmx_ops::write(field::GUEST_CR0, written.real);
+        vmx_ops::write(field::CR0_SHADOW, written.shadow);
         if written.paging_changed && self.controls.secondary(VPID) {
-            vmx::invalidate_vpids();
+            vmx_ops::invalidate_vpids();
         }
         advance();
     }
@@ -78,8 +81,8 @@ impl Host {
     /// An access that the EPT refused: a device of the hypervisor's own, or nothing at all.
     /// SDM vol. 3, "Exit Qualification for EPT Violations".
     pub(crate) fn ept_violation(&mut self, index: usize) -> Outcome {
-        let qualification = vmx::read(field::EXIT_QUALIFICATION);
-        let gpa = vmx::read(field::GUEST_PHYSICAL_ADDRESS);
+        let qualification = vmx_ops::read(field::EXIT_QUALIFICATION);
+        let gpa = vmx_ops::read(field::GUEST_PHYSICAL_ADDRESS);
         self.resume_delivery(index);
         let refused = |what: &str| Err(format!("{what} at guest-physical {gpa:#x}"));
         if self.slots[index].injecting {
@@ -107,7 +110,8 @@ impl Host {
     fn instruction(&self, index: usize, bytes: &mut [u8; 15]) -> usize {
         let dom = self.slots[index].dom;
         let paging = paging();
-        let start = vmx::read(field::GUEST_RIP).wrapping_add(vmx::read(field::GUEST_CS_BASE));
+        let start =
+            vmx_ops::read(field::GUEST_RIP).wrapping_add(vmx_ops::read(field::GUEST_CS_BASE));
         for (i, byte) in bytes.iter_mut().enumerate() {
             let linear = start.wrapping_add(i as u64);
             let read = paging
@@ -144,13 +148,13 @@ impl Host {
 
 /// CR0 as the guest sees it.
 fn guest_cr0() -> u64 {
-    cr0::seen(vmx::read(field::GUEST_CR0), vmx::read(field::CR0_SHADOW))
+    cr0::seen(vmx_ops::read(field::GUEST_CR0), vmx_ops::read(field::CR0_SHADOW))
 }
 
 /// The code segment's default sizes.
 fn mode() -> Mode {
-    let access = vmx::read(field::GUEST_CS_ACCESS);
-    if vmx::read(field::GUEST_EFER) & EFER_LMA != 0 && access & 1 << 13 != 0 {
+    let access = vmx_ops::read(field::GUEST_CS_ACCESS);
+    if vmx_ops::read(field::GUEST_EFER) & EFER_LMA != 0 && access & 1 << 13 != 0 {
         Mode::Bits64
     } else if access & 1 << 14 != 0 {
         Mode::Bits32

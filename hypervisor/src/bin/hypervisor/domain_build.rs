@@ -1,16 +1,16 @@
 //! Building domains: a domU from RAM alone, dom0 with the machine's devices at their own addresses.
 
+use crate::direct_map::Direct;
 use crate::host::Host;
-use crate::machine::Direct;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use hypervisor::boot::{BootInfo, Range};
-use hypervisor::layout::free_ranges;
 use hypervisor::phys::Physical;
+use hypervisor::ranges::free_ranges;
 use hypervisor::xen::DomId;
 use hypervisor::xen::abi::layout::E820Entry;
-use hypervisor::xen::build::{self, EntryState, Image, acpi, e820};
+use hypervisor::xen::build::{self, EntryState, Image, acpi_tables, e820};
 
 /// The end of the addresses below 4 GiB.
 const LOW_END: u64 = 1 << 32;
@@ -21,7 +21,7 @@ const LOCAL_APIC: u64 = 0xFEE0_0000;
 /// The machine's memory for the reader of its ACPI tables.
 struct Tables;
 
-impl acpi::Physical for Tables {
+impl acpi_tables::TableMemory for Tables {
     fn read(&self, addr: u64, buf: &mut [u8]) -> bool {
         let mapped = addr.checked_add(buf.len() as u64).is_some_and(|end| end <= LOW_END);
         if mapped {
@@ -32,8 +32,8 @@ impl acpi::Physical for Tables {
 }
 
 /// The machine's ACPI tables for dom0; none if it has none.
-pub(crate) fn tables(rsdp: Option<u64>) -> Option<acpi::Platform> {
-    acpi::platform(&Tables, rsdp?).ok()
+pub(crate) fn host_tables(rsdp: Option<u64>) -> Option<acpi_tables::HostTables> {
+    acpi_tables::host_tables(&Tables, rsdp?).ok()
 }
 
 fn range(entry: &E820Entry) -> Range {

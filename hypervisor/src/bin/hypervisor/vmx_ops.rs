@@ -68,10 +68,10 @@ fn choose() -> Result<Controls, Refusal> {
     let entry = choose(controls::ENTRY, first + 3)?;
     let mut proc2 = choose(controls::PROC2, IA32_VMX_PROCBASED_CTLS2)?;
     let ept = rdmsr(IA32_VMX_EPT_VPID_CAP);
-    if let Some((_, name)) = controls::EPT_NEEDED.iter().find(|(bit, _)| ept & bit == 0) {
+    if let Some((_, name)) = controls::EPT_REQUIRED.iter().find(|(bit, _)| ept & bit == 0) {
         return Err(Refusal::Ept(name));
     }
-    if ept & controls::VPID_NEEDED != controls::VPID_NEEDED {
+    if ept & controls::VPID_REQUIRED != controls::VPID_REQUIRED {
         proc2 &= !controls::VPID;
     }
     Ok(Controls { pin, proc, proc2, exit, entry, revision: basic as u32 & 0x7FFF_FFFF })

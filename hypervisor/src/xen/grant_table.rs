@@ -1,6 +1,6 @@
 //! Grant tables as data: the frames of a domain's own table and what it has mapped of others.
 
-use super::machine::DomId;
+use super::host_services::DomId;
 use alloc::{collections::BTreeMap, vec::Vec};
 
 /// The most frames of a domain's table: 64 frames of 512 entries.

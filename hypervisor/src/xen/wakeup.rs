@@ -2,8 +2,8 @@
 
 use super::abi::{Width, layout::Layout, layout::RunstateInfo, nr::virq};
 use super::domain::ShutdownReason;
-use super::machine::{DomId, Machine};
-use super::mem::{BadAddress, write_gpa};
+use super::guest_memory::{BadAddress, write_gpa};
+use super::host_services::{DomId, HostServices};
 use super::vcpu::{Activity, RunState, Vcpu};
 use super::{Action, Xen};
 
@@ -20,7 +20,7 @@ pub enum Event {
 
 impl Xen {
     /// The event to inject into a vCPU, maskable ones regardless of its RFLAGS.IF.
-    pub fn pending(&self, m: &dyn Machine, dom: DomId, vcpu: u32) -> Option<Event> {
+    pub fn pending(&self, host: &dyn HostServices, dom: DomId, vcpu: u32) -> Option<Event> {
         let domain = self.domain(dom).ok()?;
         let state = domain.vcpu(vcpu)?;
         if state.nmi {
@@ -31,7 +31,7 @@ impl Xen {
         if state.upcall_vector == 0
             && !state.upcall_taken
             && let Some(vector) = domain.callback_vector()
-            && domain.upcall_pending(m, vcpu)
+            && domain.upcall_pending(host, vcpu)
         {
             return Some(Event::Upcall(vector));
         }
@@ -57,8 +57,8 @@ impl Xen {
 
     /// The vCPU has executed HLT (already skipped). With interrupts off nothing but an INIT can
     /// wake it: it goes down.
-    pub fn halt(&mut self, m: &dyn Machine, dom: DomId, vcpu: u32, interrupts: bool) {
-        let pending = self.pending(m, dom, vcpu);
+    pub fn halt(&mut self, host: &dyn HostServices, dom: DomId, vcpu: u32, interrupts: bool) {
+        let pending = self.pending(host, dom, vcpu);
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
         state.activity = match pending {
             Some(Event::Nmi) => Activity::Runnable,
@@ -73,10 +73,10 @@ impl Xen {
     }
 
     /// Lets a waiting vCPU run if there is something for it.
-    pub fn wake(&mut self, m: &dyn Machine, dom: DomId, vcpu: u32) {
-        let pending = self.pending(m, dom, vcpu).is_some();
+    pub fn wake(&mut self, host: &dyn HostServices, dom: DomId, vcpu: u32) {
+        let pending = self.pending(host, dom, vcpu).is_some();
         let Ok(domain) = self.domain(dom) else { return };
-        let upcall = domain.upcall_pending(m, vcpu);
+        let upcall = domain.upcall_pending(host, vcpu);
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
         let wakes = match state.activity {
             Activity::Halted => pending,
@@ -112,19 +112,19 @@ impl Xen {
     }
 
     /// Fires every timer that is due at `now`.
-    pub fn tick(&mut self, m: &mut dyn Machine, now: u64) {
+    pub fn tick(&mut self, host: &mut dyn HostServices, now: u64) {
         let ns = self.clock.ns(now);
         // By number, since raising an event needs all domains.
         let mut next = self.domains.keys().next().copied();
         while let Some(dom) = next {
             let count = self.domain(dom).map_or(0, |d| if d.alive() { d.vcpus.len() } else { 0 });
-            (0..count as u32).for_each(|vcpu| self.tick_vcpu(m, dom, vcpu, now, ns));
+            (0..count as u32).for_each(|vcpu| self.tick_vcpu(host, dom, vcpu, now, ns));
             let after = (core::ops::Bound::Excluded(dom), core::ops::Bound::Unbounded);
             next = self.domains.range(after).next().map(|(&dom, _)| dom);
         }
     }
 
-    fn tick_vcpu(&mut self, m: &mut dyn Machine, dom: DomId, vcpu: u32, now: u64, ns: u64) {
+    fn tick_vcpu(&mut self, host: &mut dyn HostServices, dom: DomId, vcpu: u32, now: u64, ns: u64) {
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
         let lapic = state.lapic.tick(now);
         if state.poll_timeout.is_some_and(|at| at <= ns) && state.activity == Activity::Polling {
@@ -132,10 +132,10 @@ impl Xen {
             state.activity = Activity::Runnable;
         }
         if timer_due(state, ns) {
-            self.raise_virq(m, dom, vcpu, virq::TIMER);
+            self.raise_virq(host, dom, vcpu, virq::TIMER);
         }
         if lapic {
-            self.wake(m, dom, vcpu);
+            self.wake(host, dom, vcpu);
         }
     }
 
@@ -153,12 +153,12 @@ impl Xen {
     }
 
     /// The vCPU is put on the processor at `now`.
-    pub fn run(&mut self, m: &mut dyn Machine, dom: DomId, vcpu: u32, now: u64) {
-        self.enter_runstate(m, dom, vcpu, RunState::Running, now);
+    pub fn run(&mut self, host: &mut dyn HostServices, dom: DomId, vcpu: u32, now: u64) {
+        self.enter_runstate(host, dom, vcpu, RunState::Running, now);
     }
 
     /// The vCPU is taken off the processor at `now`.
-    pub fn stop(&mut self, m: &mut dyn Machine, dom: DomId, vcpu: u32, now: u64) {
+    pub fn stop(&mut self, host: &mut dyn HostServices, dom: DomId, vcpu: u32, now: u64) {
         let Ok(domain) = self.domain(dom) else { return };
         let paused = domain.pause_count != 0 || !domain.alive();
         let Some(state) = domain.vcpu(vcpu) else { return };
@@ -168,12 +168,12 @@ impl Xen {
             Activity::Halted | Activity::Blocked | Activity::Polling => RunState::Blocked,
             Activity::Down => RunState::Offline,
         };
-        self.enter_runstate(m, dom, vcpu, state, now);
+        self.enter_runstate(host, dom, vcpu, state, now);
     }
 
     fn enter_runstate(
         &mut self,
-        m: &mut dyn Machine,
+        host: &mut dyn HostServices,
         dom: DomId,
         vcpu: u32,
         state: RunState,
@@ -185,7 +185,7 @@ impl Xen {
         let Some(vcpu) = domain.vcpu_mut(vcpu) else { return };
         if vcpu.runstate.enter(state, ns) {
             // An area that has become unwritable is skipped, as in Xen.
-            let _ = write_runstate(m, dom, vcpu, width);
+            let _ = write_runstate(host, dom, vcpu, width);
         }
     }
 }
@@ -205,7 +205,7 @@ pub(super) fn runstate_info(vcpu: &Vcpu) -> RunstateInfo {
 
 /// Copies the times to the registered area.
 pub(super) fn write_runstate(
-    m: &mut dyn Machine,
+    host: &mut dyn HostServices,
     dom: DomId,
     vcpu: &Vcpu,
     width: Width,
@@ -214,7 +214,7 @@ pub(super) fn write_runstate(
     runstate_info(vcpu).encode(width, &mut raw);
     let mut at = 0;
     for &(gpa, len) in &vcpu.runstate_area {
-        write_gpa(m, dom, gpa, &raw[at..at + len])?;
+        write_gpa(host, dom, gpa, &raw[at..at + len])?;
         at += len;
     }
     Ok(())

@@ -52,11 +52,11 @@ pub struct Mapping {
     pub kind: P2mKind,
 }
 
-/// Machine memory and the domains' second-level tables.
+/// HostServices memory and the domains' second-level tables.
 ///
 /// The implementer keeps no reference counts on behalf of mappings: the callers in this module
-/// pair every [`Machine::get`] with a [`Machine::put`].
-pub trait Machine {
+/// pair every [`HostServices::get`] with a [`HostServices::put`].
+pub trait HostServices {
     /// Reads from a frame; `offset + buf.len()` is at most a page.
     fn read(&self, mfn: u64, offset: usize, buf: &mut [u8]);
     /// Writes to a frame; `offset + data.len()` is at most a page.

@@ -131,7 +131,7 @@ fn reduced_fadt(dsdt: u64) -> Vec<u8> {
     fadt.split_off(HEADER)
 }
 
-/// `_S5` and COM1, in AML (ACPI specification, "ACPI Machine Language").
+/// `_S5` and COM1, in AML (ACPI specification, "ACPI HostServices Language").
 fn domu_aml() -> Vec<u8> {
     let mut crs = Vec::new();
     // I/O 3F8h–3FFh, 16-bit decode.
@@ -171,15 +171,15 @@ fn package(opcode: &[u8], body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Physical memory of the platform, where its firmware has left its tables.
-pub trait Physical {
+/// TableMemory memory of the platform, where its firmware has left its tables.
+pub trait TableMemory {
     /// Reads at a physical address; false if there is no memory.
     fn read(&self, addr: u64, buf: &mut [u8]) -> bool;
 }
 
 /// What dom0's builder takes from the platform's tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Platform {
+pub struct HostTables {
     /// The tables dom0 keeps, by address.
     pub kept: Vec<u64>,
     /// The I/O APICs, interrupt overrides and NMI sources of the MADT, as they are.
@@ -192,7 +192,7 @@ const KEPT: [&[u8; 4]; 9] =
     [b"FACP", b"SSDT", b"MCFG", b"SBST", b"SLIC", b"MSDM", b"WDAT", b"FPDT", b"S3PT"];
 
 /// Reads the platform's tables from its RSDP.
-pub fn platform(memory: &dyn Physical, rsdp: u64) -> Result<Platform, BuildError> {
+pub fn host_tables(memory: &dyn TableMemory, rsdp: u64) -> Result<HostTables, BuildError> {
     let mut raw = [0; 36];
     let found = memory.read(rsdp, &mut raw) && raw[..8] == *b"RSD PTR ";
     if !found {
@@ -205,7 +205,7 @@ pub fn platform(memory: &dyn Physical, rsdp: u64) -> Result<Platform, BuildError
         _ => (u64::from(short), 4),
     };
     let list = read_table(memory, root)?;
-    let mut platform = Platform::default();
+    let mut platform = HostTables::default();
     for entry in list[HEADER..].chunks_exact(width).take(MAX_TABLES) {
         let mut addr = [0; 8];
         addr[..width].copy_from_slice(entry);
@@ -220,7 +220,7 @@ pub fn platform(memory: &dyn Physical, rsdp: u64) -> Result<Platform, BuildError
     Ok(platform)
 }
 
-fn read_table(memory: &dyn Physical, addr: u64) -> Result<Vec<u8>, BuildError> {
+fn read_table(memory: &dyn TableMemory, addr: u64) -> Result<Vec<u8>, BuildError> {
     let mut header = [0; HEADER];
     if !memory.read(addr, &mut header) {
         return Err(BuildError::NoAcpi);
@@ -253,7 +253,7 @@ fn interrupt_entries(madt: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Dom0's RSDP, XSDT and MADT at `base`, beside the platform's other tables.
-pub fn dom0(base: u64, vcpus: u32, platform: &Platform) -> (Tables, u64) {
+pub fn dom0(base: u64, vcpus: u32, platform: &HostTables) -> (Tables, u64) {
     let mut tables = Tables::new(base);
     let interrupts: Vec<&[u8]> = platform.interrupts.iter().map(Vec::as_slice).collect();
     let madt = tables.push(&madt(vcpus, &interrupts));

@@ -18,16 +18,16 @@ pub const MOST_VCPUS: u32 = 32;
 
 /// What a module is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Words {
+pub enum ModuleKind {
     /// A kernel, and with it a domain.
-    Kernel(DomainWords),
+    Kernel(DomainOptions),
     /// The initial RAM disk of the domain before it.
     Initrd,
 }
 
 /// The description of one domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DomainWords {
+pub struct DomainOptions {
     /// Its name, for people; empty when not given.
     pub name: String,
     /// Its memory in bytes, a multiple of 4 KiB.
@@ -39,7 +39,7 @@ pub struct DomainWords {
 }
 
 /// Reads the words of one module. The error says what was found and what is accepted.
-pub fn parse(line: &str) -> Result<Words, String> {
+pub fn parse(line: &str) -> Result<ModuleKind, String> {
     let (ours, cmdline) = match line.split_once(" --") {
         Some((ours, guest)) => (ours, guest.trim()),
         None => (line, ""),
@@ -49,14 +49,17 @@ pub fn parse(line: &str) -> Result<Words, String> {
         words.next();
     }
     match words.next() {
-        Some("initrd") => Ok(Words::Initrd),
-        Some("kernel") => domain(words, cmdline).map(Words::Kernel),
+        Some("initrd") => Ok(ModuleKind::Initrd),
+        Some("kernel") => domain(words, cmdline).map(ModuleKind::Kernel),
         _ => Err(format!("module words '{line}': accepted is 'kernel …' or 'initrd'")),
     }
 }
 
-fn domain<'a>(words: impl Iterator<Item = &'a str>, cmdline: &str) -> Result<DomainWords, String> {
-    let mut domain = DomainWords {
+fn domain<'a>(
+    words: impl Iterator<Item = &'a str>,
+    cmdline: &str,
+) -> Result<DomainOptions, String> {
+    let mut domain = DomainOptions {
         name: String::new(),
         memory: DEFAULT_MEMORY,
         vcpus: 1,
@@ -100,7 +103,10 @@ mod tests {
     #[track_caller]
     fn check(line: &str, name: &str, memory: u64, vcpus: u32, cmdline: &str) {
         let (name, cmdline) = (name.to_string(), cmdline.to_string());
-        assert_eq!(parse(line), Ok(Words::Kernel(DomainWords { name, memory, vcpus, cmdline })));
+        assert_eq!(
+            parse(line),
+            Ok(ModuleKind::Kernel(DomainOptions { name, memory, vcpus, cmdline }))
+        );
     }
 
     #[track_caller]
@@ -115,8 +121,8 @@ mod tests {
         check("/boot/k kernel memory=1G", "", 1 << 30, 1, "");
         check("kernel", "", DEFAULT_MEMORY, 1, "");
         check("kernel name=a --", "a", DEFAULT_MEMORY, 1, "");
-        assert_eq!(parse("initrd"), Ok(Words::Initrd));
-        assert_eq!(parse("/boot/i initrd"), Ok(Words::Initrd));
+        assert_eq!(parse("initrd"), Ok(ModuleKind::Initrd));
+        assert_eq!(parse("/boot/i initrd"), Ok(ModuleKind::Initrd));
     }
 
     #[test]
