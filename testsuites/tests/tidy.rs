@@ -27,6 +27,9 @@ fn root() {
     obeyed(tidy::root);
     let fine = [("Cargo.toml", ""), ("LICENSE-MIT", ""), (".ci/run", ""), ("cpu/x", "")];
     check(tidy::root, &fine, &[]);
+    let documents = [("CONTRIBUTING.md", ""), ("CHANGELOG.md", ""), ("docs/usage.md", "")];
+    check(tidy::root, &documents, &[]);
+    check(tidy::root, &[("NOTES.md", "")], &["NOTES.md: does not belong in the root"]);
     check(tidy::root, &[("notes.txt", "")], &["notes.txt: does not belong in the root"]);
     check(tidy::root, &[("a/x", ""), ("a/y", "")], &["a: does not belong in the root"]);
 }
@@ -219,39 +222,61 @@ fn devices() {
     check(tidy::devices, &tree("use crate::board::B; impl MmioDevice for Pit {}"), &wrong);
 }
 
+/// The complaint `why`, if any, about `line` in a block of commands of `document`.
+#[track_caller]
+fn shown(document: &str, line: &str, why: &str) {
+    let text = format!("text\n```sh\n{line}   # a comment\n```\nstrata --not-in-a-block\n");
+    let files = [
+        (document, text.as_str()),
+        (".ci/run", ""),
+        ("frontend/src/main.rs", "\"host\" \"smp\" limit_seconds: u64"),
+        ("platform/examples/boot.rs", ""),
+        ("testsuites/tests/tidy.rs", ""),
+        ("cpu/tests/vmx/main.rs", ""),
+    ];
+    let line = line.replace("\\\n", " ");
+    let expect = format!("{document}: `{line}`: {why}");
+    let expect: &[&str] = if why.is_empty() { &[] } else { &[&expect] };
+    check(tidy::commands, &files, expect);
+}
+
 #[test]
-fn readme_commands() {
+fn commands() {
     obeyed(tidy::commands);
-    let check = |line: &str, why: &str| {
-        let readme = format!("text\n```sh\n{line}   # a comment\n```\nstrata --not-in-a-block\n");
-        let files = [
-            ("README.md", readme.as_str()),
-            (".ci/run", ""),
-            ("frontend/src/main.rs", "\"host\" \"smp\" limit_seconds: u64"),
-            ("testsuites/tests/tidy.rs", ""),
-        ];
-        let line = line.replace("\\\n", " ");
-        let expect = format!("README.md: `{line}`: {why}");
-        let expect: &[&str] = if why.is_empty() { &[] } else { &[&expect] };
-        check(tidy::commands, &files, expect);
-    };
+    let check = |line, why| shown("README.md", line, why);
     check(".ci/run", "");
     check(".ci/walk", "there is no .ci/walk");
     check("cargo test -p testsuites --test tidy", "");
+    check("cargo test -p cpu --test vmx", "");
     check("cargo test -p testsuites --test other", "there is no testsuites/tests/other.rs");
     check("cargo test -p others", "there is no package others");
+    check("cargo run -p platform --example boot", "");
+    check("cargo run -p platform --example fly", "there is no platform/examples/fly.rs");
     check("strata run -smp 2 --limit-seconds 3", "");
     check("strata run \\\n-cpus 2", "strata has no flag cpus");
     check("cargo run --release -- run --slow", "strata has no flag slow");
 }
 
 #[test]
+fn documents() {
+    for document in ["README.md", "CONTRIBUTING.md", "docs/usage.md", "docs/a/b.md"] {
+        shown(document, ".ci/walk", "there is no .ci/walk");
+    }
+    for other in ["notes.md", "docs/drawing.svg"] {
+        shown(other, ".ci/walk", "");
+    }
+}
+
+#[test]
 fn departures() {
-    let readme = "- `cpu/src/listed.rs`: something";
-    let files = |path, text| [("README.md", readme), (path, text)];
+    obeyed(tidy::departures);
+    let list = "- `cpu/src/listed.rs`: something";
     let confession = "// DEPARTURE: no fetch from devices.";
-    check(tidy::departures, &files("cpu/src/listed.rs", confession), &[]);
-    check(tidy::departures, &files("cpu/src/other.rs", "// nothing"), &[]);
-    let wrong = "cpu/src/other.rs: confesses a departure that README.md does not list";
-    check(tidy::departures, &files("cpu/src/other.rs", confession), &[wrong]);
+    for document in ["README.md", "docs/usage.md"] {
+        let files = |path, text| [(document, list), (path, text)];
+        check(tidy::departures, &files("cpu/src/listed.rs", confession), &[]);
+        check(tidy::departures, &files("cpu/src/other.rs", "// nothing"), &[]);
+        let wrong = "cpu/src/other.rs: confesses a departure that no document lists";
+        check(tidy::departures, &files("cpu/src/other.rs", confession), &[wrong]);
+    }
 }

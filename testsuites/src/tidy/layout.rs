@@ -6,7 +6,8 @@ use super::{CRATES, Tree};
 const LINES: usize = 600;
 
 /// What the root holds besides dot-files and licences.
-const ROOT: [&str; 3] = ["Cargo.toml", "Cargo.lock", "README.md"];
+const ROOT: [&str; 6] =
+    ["Cargo.toml", "Cargo.lock", "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs"];
 
 /// The root holds what the house rules list, and nothing else.
 pub fn root(tree: &Tree) -> Vec<String> {

@@ -1,32 +1,44 @@
-//! The README's commands exist: packages, targets, files and flags are looked up. Its list of
-//! departures from hardware has every file that confesses one.
+//! The commands of the documents exist: packages, targets, files and flags are looked up. The list
+//! of departures from hardware, in one of them, has every file that confesses one.
 
 use super::{CRATES, Tree};
 
 /// Where departures are confessed.
 const MACHINE: [&str; 4] = ["mmu/src/", "cpu/src/", "platform/src/", "hypervisor/src/"];
 
-/// The commands of the README's code blocks that name something that is not there.
+/// The commands in code blocks of the documents that name something that is not there.
 pub fn commands(tree: &Tree) -> Vec<String> {
     let mut wrong = Vec::new();
-    for line in blocks(tree.text("README.md")) {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        wrong.extend(command(tree, &words).map(|why| format!("README.md: `{line}`: {why}")));
+    for (path, text) in documents(tree) {
+        for line in blocks(text) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            wrong.extend(command(tree, &words).map(|why| format!("{path}: `{line}`: {why}")));
+        }
     }
     wrong
 }
 
-/// The files with a `DEPARTURE:` comment that the README does not name.
+/// The files with a `DEPARTURE:` comment that no document names.
 pub fn departures(tree: &Tree) -> Vec<String> {
-    let readme = tree.text("README.md");
+    let listed = |path: &str| documents(tree).any(|(_, text)| text.contains(&format!("`{path}`")));
     let confesses =
         |text: &str| text.lines().any(|l| l.contains("//") && l.contains("DEPARTURE: "));
     MACHINE
         .iter()
         .flat_map(|prefix| tree.rust(prefix))
-        .filter(|(path, text)| confesses(text) && !readme.contains(&format!("`{path}`")))
-        .map(|(path, _)| format!("{path}: confesses a departure that README.md does not list"))
+        .filter(|(path, text)| confesses(text) && !listed(path))
+        .map(|(path, _)| format!("{path}: confesses a departure that no document lists"))
         .collect()
+}
+
+/// What is written for readers: `README.md`, `CONTRIBUTING.md` and the files of `docs`.
+fn documents(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
+    let document = |path: &str| {
+        matches!(path, "README.md" | "CONTRIBUTING.md")
+            || (path.starts_with("docs/") && path.ends_with(".md"))
+    };
+    let texts = tree.0.iter().map(|(path, text)| (path.as_str(), text.as_str()));
+    texts.filter(move |(path, _)| document(path))
 }
 
 /// The lines of the blocks marked `sh`, without comments and with continued lines joined.
@@ -77,9 +89,12 @@ fn cargo(tree: &Tree, words: &[&str]) -> Option<String> {
     let missing = |flag: &str, folder: &str| {
         let name = after(flag)?;
         let file = format!("{package}/{folder}/{name}.rs");
-        (!tree.0.contains_key(&file)).then(|| format!("there is no {file}"))
+        let main = format!("{package}/{folder}/{name}/main.rs");
+        let there = tree.0.contains_key(&file) || tree.0.contains_key(&main);
+        (!there).then(|| format!("there is no {file}"))
     };
-    missing("--test", "tests").or_else(|| missing("--bin", "src/bin"))
+    let folders = [("--test", "tests"), ("--bin", "src/bin"), ("--example", "examples")];
+    folders.iter().find_map(|(flag, folder)| missing(flag, folder))
 }
 
 /// A flag of a command of `package` that its source does not know, between quotes or as a field.
