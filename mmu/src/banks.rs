@@ -12,7 +12,7 @@ const GENERATION_MAX: u64 = (1 << 26) - 1;
 /// A TLB bank, and the generations of its execute translations when it was activated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Bank {
-    /// Which.
+    /// Number of the bank.
     pub index: u32,
     /// Supervisor, user. See [`Mmu::generation`].
     pub generation: [u64; 2],
@@ -21,15 +21,15 @@ pub struct Bank {
 /// One translation that a TLB holds, for inspection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Cached {
-    /// Whose.
+    /// Regime that the translation belongs to.
     pub regime: Regime,
     /// In which view; None for execution.
     pub view: Option<View>,
     /// For execution in user mode.
     pub user: bool,
-    /// The page.
+    /// Linear address of the page.
     pub la: u64,
-    /// The frame.
+    /// Guest-physical address of the frame.
     pub phys: u64,
     /// Whether it leads to RAM: loads hit.
     pub ram: bool,

@@ -245,7 +245,7 @@ impl Mmu {
         }
     }
 
-    /// Drops a shadow entry in use, and what was reached through it.
+    /// Drops a shadow entry in use, and what was reached through the entry.
     fn drop_slot(&mut self, page: u32, index: usize) {
         self.stats.dropped += 1;
         let banks = self.banks_of(page);
@@ -320,7 +320,7 @@ impl Mmu {
         }
     }
 
-    /// Removes a shadow page, with what was reached through it.
+    /// Removes a shadow page, with what was reached through the page.
     fn destroy(&mut self, page: u32) {
         if !self.shadow.is_dead(page) {
             let banks = self.banks_of(page);

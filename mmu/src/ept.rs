@@ -8,16 +8,16 @@ use crate::regime::{AccessKind, Eptp, Fault, Regime};
 
 /// Read, in entries and in the qualification.
 pub(crate) const R: u64 = 1;
-/// Write.
+/// Bit W: write access.
 pub(crate) const W: u64 = 2;
-/// Execute.
+/// Bit X: execute access.
 const X: u64 = 4;
 const RWX: u64 = 7;
 /// Maps a page (above level 1).
 const LARGE: u64 = 1 << 7;
-/// Accessed.
+/// Bit A: the entry was used.
 const A: u64 = 1 << 8;
-/// Dirty.
+/// Bit D: the page was written.
 const D: u64 = 1 << 9;
 /// Qualification: the linear address is valid.
 const LINEAR_VALID: u64 = 1 << 7;
@@ -68,7 +68,7 @@ fn need(kind: AccessKind) -> u64 {
 /// A guest-physical mapping of one 4 KiB page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Mapping {
-    /// The frame.
+    /// Guest-physical address of the frame.
     pub(crate) page: u64,
     /// R, W, X over all levels; W only once the dirty flag needs no update.
     pub(crate) rights: u64,

@@ -75,7 +75,7 @@ fn permits(r: &Regime, f: &Found, a: Access) -> bool {
     r.permits(f.rights, a) && (a.kind != AccessKind::Write || f.slot.dirty())
 }
 
-/// Memory as the processors see it.
+/// Guest memory with its translation structures.
 pub struct Mmu {
     /// RAM.
     pub ram: Ram,

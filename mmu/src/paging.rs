@@ -3,19 +3,19 @@
 
 use crate::regime::{Access, AccessKind, Fault, Mode, Regime};
 
-/// Present.
+/// Bit P: the entry is present.
 pub(crate) const P: u64 = 1;
-/// Writable.
+/// Bit R/W: writes are allowed.
 pub(crate) const W: u64 = 1 << 1;
-/// User.
+/// Bit U/S: user-mode accesses are allowed.
 pub(crate) const U: u64 = 1 << 2;
-/// Accessed.
+/// Bit A: the entry was used.
 pub(crate) const A: u64 = 1 << 5;
-/// Dirty.
+/// Bit D: the page was written.
 pub(crate) const D: u64 = 1 << 6;
 /// Page size.
 const PS: u64 = 1 << 7;
-/// Execute-disable.
+/// Bit XD: execution is forbidden.
 const NX: u64 = 1 << 63;
 
 /// What an entry permits, or a whole walk: bits [`W`], [`U`] and [`Rights::EXECUTE`].

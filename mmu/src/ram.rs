@@ -18,7 +18,7 @@ const SIZE_MAX: u64 = 1 << 42;
 /// sheet of the Q35 memory controller hub, "SMRAM - System Management RAM Control".
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum Window {
-    /// Devices.
+    /// Memory-mapped devices.
     #[default]
     Closed,
     /// RAM for instruction fetches, devices for data.

@@ -86,7 +86,7 @@ pub(crate) struct Tag {
 }
 
 impl Tag {
-    /// Of no regime.
+    /// The tag of no regime.
     pub(crate) const NONE: Tag = Tag { root: 0, ept: 0, bits: u64::MAX, pdpte: [0; 4] };
     const PAE: u64 = 3;
 
@@ -127,10 +127,10 @@ pub enum AccessKind {
     Execute,
 }
 
-/// One access.
+/// One access to linear memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Access {
-    /// What it does.
+    /// Read, write or fetch.
     pub kind: AccessKind,
     /// CPL is 3 and the access is explicit.
     pub user: bool,

@@ -120,7 +120,7 @@ pub(crate) struct Key {
     pub(crate) role: u16,
     pub(crate) level: u8,
     pub(crate) slice: u8,
-    /// 4 or 8.
+    /// Bytes of a guest entry: 4 or 8.
     pub(crate) entry_bytes: u8,
     /// Whether walks begin here.
     pub(crate) top: bool,
@@ -162,7 +162,7 @@ pub(crate) struct Page {
     pub(crate) key: Key,
     /// The next page of the same frame.
     pub(crate) next: Option<u32>,
-    /// The installation that last used it.
+    /// The last installation that used the page.
     pinned: u64,
     /// The table's guest-physical address, unless EPT gives it several.
     table: Option<u64>,

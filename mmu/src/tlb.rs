@@ -48,14 +48,14 @@ impl TlbEntry {
     /// read, and to write if the entry is `TOLD`.
     pub const DEVICE: u64 = 2;
 
-    /// The frame.
+    /// The frame that the entry maps to.
     #[inline]
     #[must_use]
     pub const fn frame(&self) -> u64 {
         self.phys & !0xfff
     }
 
-    /// The page.
+    /// The page that the entry maps.
     #[inline]
     #[must_use]
     pub const fn page(&self) -> u64 {
@@ -107,7 +107,7 @@ impl TlbEntry {
         TlbEntry { rtag: page, wtag, addend: (host as u64).wrapping_sub(page), phys }
     }
 
-    /// Whether writes may use it.
+    /// Whether the entry serves writes.
     #[inline]
     pub(crate) fn writable(&self) -> bool {
         self.wtag == self.rtag && self.phys & 0xfff == 0
@@ -164,7 +164,7 @@ impl Count<'_> {
 /// The translations of one regime.
 pub(crate) struct TlbBank {
     pub(crate) regime: Option<Regime>,
-    /// Of that regime.
+    /// Tag of the regime that the entries belong to.
     pub(crate) tag: Tag,
     /// How the regime's entries are read; see `shadow`.
     pub(crate) role: u16,

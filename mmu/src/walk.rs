@@ -23,7 +23,7 @@ pub(crate) struct Step {
 pub(crate) struct Walk {
     steps: [Step; 5],
     len: usize,
-    /// The translation.
+    /// The guest-physical address reached.
     pub(crate) gpa: GuestPhys,
     pub(crate) rights: Rights,
     pub(crate) dirty: bool,

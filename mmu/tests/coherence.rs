@@ -45,7 +45,7 @@ enum Op {
         access: Access,
         how: u8,
     },
-    /// The interpreter decodes code in a page, or drops it.
+    /// Decoding of code in a page by the interpreter, or dropping of the code.
     Code {
         page: u64,
         on: bool,
@@ -175,7 +175,7 @@ struct Link {
     generation: u64,
 }
 
-/// Both machines.
+/// The shadowing machine and the reference.
 struct Pair {
     mmu: Mmu,
     model: Model,

@@ -11,7 +11,7 @@ static BUILDING: Mutex<()> = Mutex::new(());
 /// How a run of `strata` ended.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// Its exit status.
+    /// Exit status of the command.
     pub status: Option<i32>,
     /// What it wrote to standard output: the guests' consoles.
     pub stdout: String,

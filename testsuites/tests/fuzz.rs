@@ -59,7 +59,7 @@ const OPENINGS: &[&[u8]] = &[
     &[0xf2, 0xae],
 ];
 
-/// An opening and some bytes behind it.
+/// An opening and some bytes after.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     let opening = prop::sample::select(OPENINGS);
     (opening, prop::collection::vec(any::<u8>(), 1..6)).prop_map(|(o, rest)| [o, &rest].concat())

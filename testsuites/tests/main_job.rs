@@ -11,7 +11,7 @@ fn run() -> Ended {
     ended
 }
 
-/// The number after `name` at the start of a line of the summary, or before it.
+/// The number after `name` at the start of a line of the summary, or before the name.
 fn count(summary: &str, name: &str) -> u64 {
     let line = summary.lines().find(|line| line.split_whitespace().any(|word| word == name));
     let words = line.unwrap_or_default().split_whitespace();

@@ -53,6 +53,35 @@ fn sizes() {
     check(tidy::sizes, &[("a.rs", &below)], &["a.rs: 602 lines, 600 at most"]);
 }
 
+/// The complaints `expect`, with line numbers, about the documentation `text`.
+#[track_caller]
+fn documented(text: &str, expect: &[&str]) {
+    let expect: Vec<String> = expect.iter().map(|why| format!("mmu/src/a.rs:{why}")).collect();
+    let expect: Vec<&str> = expect.iter().map(String::as_str).collect();
+    check(tidy::docs, &[("mmu/src/a.rs", text)], &expect);
+}
+
+#[test]
+fn docs() {
+    obeyed(tidy::docs);
+    for fragment in ["It.", "Sets it.", "Which.", "As there.", "Its name.", "The page.", "4."] {
+        let mut expect = vec![format!("1: \"{fragment}\" does not say what is meant")];
+        expect.extend(fragment.ends_with(" it.").then(|| "1: ends in a pronoun".to_owned()));
+        let expect: Vec<&str> = expect.iter().map(String::as_str).collect();
+        documented(&format!("/// {fragment}\nfn f() {{}}"), &expect);
+    }
+    for fine in ["CR0.", "XCR0.", "`OUT`.", "[`Page`].", "G.", "Linear base address."] {
+        documented(&format!("/// {fine}\nfn f() {{}}"), &[]);
+    }
+    documented("/// Sets the flags of what is done, and does it.", &["1: ends in a pronoun"]);
+    documented("/// A long line that\n/// goes on.\n// It.\n//! It.", &[]);
+    documented(
+        "/// A sentence of four.\n///\n/// Which.",
+        &["3: \"Which.\" does not say what is meant"],
+    );
+    documented("/// An example in code:\n/// ```\n/// it.\n/// ```", &[]);
+}
+
 #[test]
 fn manifests() {
     obeyed(tidy::manifests);
@@ -138,7 +167,7 @@ fn edges(files: &[(&str, &str)], expect: &[&str]) {
     assert_eq!(found, expect);
 }
 
-/// A crate of two modules, `a` with a type `A` and `b` with a type `B` that is made of it.
+/// A crate of two modules, `a` with a type `A` and `b` with a type `B` made of `A`.
 #[track_caller]
 fn two(a: &str, b: &str, expect: &[&str]) {
     let a = format!("pub struct A;\n{a}");

@@ -3,7 +3,7 @@
 
 use mmu::{Access, AccessKind, Eptp, Fault, GuestPhys, Mode, Regime};
 
-/// Memory, and how to translate in it.
+/// Memory, and how addresses are translated there.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Model {
     pub(crate) mem: Vec<u8>,

@@ -6,7 +6,7 @@ use crate::{traps, vmx};
 use core::arch::asm;
 use core::arch::x86_64::__cpuid;
 
-/// A measurement.
+/// One event to measure.
 pub struct Event {
     /// Its name, which is a word of the command line.
     pub name: &'static str,
@@ -24,7 +24,7 @@ fn pcid() -> bool {
     __cpuid(1).ecx >> 17 & 1 != 0
 }
 
-/// All measurements.
+/// The events that are measured.
 #[rustfmt::skip]
 pub const EVENTS: [Event; 16] = [
     Event { name: "exception",  run: exception,     there: always },
@@ -140,7 +140,7 @@ fn control(set: u64, clear: u64) {
     }
 }
 
-/// INVLPG of a page, then a load from it.
+/// INVLPG of a page, then a load from the same page.
 fn invlpg(count: u32) -> u64 {
     for _ in 0..count {
         // SAFETY: a page of this program's own.

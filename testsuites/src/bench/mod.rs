@@ -45,7 +45,7 @@ pub const EVENTS: [&str; 16] = [
 /// A word of the guest's command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Item {
-    /// Its name.
+    /// Name on the command line.
     pub name: &'static str,
     /// The count for counting instructions.
     pub unit: u32,

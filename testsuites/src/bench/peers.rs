@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 
 /// An emulator with its arguments.
 pub struct Peer {
-    /// Its column's name.
+    /// Heading of the peer's column.
     pub name: &'static str,
     program: PathBuf,
     arguments: Vec<String>,
@@ -22,7 +22,7 @@ pub struct Peer {
 /// What a run printed, each line with the CPU seconds used until then.
 #[derive(Debug, Default)]
 pub struct Run {
-    /// The lines.
+    /// Lines of output, each with its time.
     pub lines: Vec<(String, f64)>,
     /// The most memory that was resident besides the guest's RAM, in KiB.
     pub beyond: u64,
@@ -31,7 +31,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// All lines.
+    /// The output as one text.
     pub fn output(&self) -> String {
         self.lines.iter().map(|(line, _)| format!("{line}\n")).collect()
     }
@@ -80,7 +80,7 @@ fn found(program: &Path) -> bool {
 pub enum Guest<'a> {
     /// The bench's guest with these words.
     Bench(&'a str),
-    /// The Linux guest in this folder, as `mkguest linux` or `mklinux.sh` makes it.
+    /// The Linux guest in this folder, as made by `mkguest linux` or `mklinux.sh`.
     Linux(&'a Path),
 }
 
@@ -103,7 +103,7 @@ impl Guest<'_> {
         arguments
     }
 
-    /// `strata run` with it.
+    /// The command of `strata run` with this guest.
     pub fn of_strata(&self, strata: &Strata) -> Vec<String> {
         [vec!["run".to_owned()], self.arguments(strata)].concat()
     }

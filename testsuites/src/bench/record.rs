@@ -46,7 +46,7 @@ pub fn write(figures: &Figures) -> Result<()> {
     Ok(fs::write(path(), text)?)
 }
 
-/// The commit that is checked out, with a sign where files differ from it.
+/// The commit that is checked out, with a sign where files differ from the commit.
 fn commit() -> String {
     let git = Command::new("git").args(["describe", "--always", "--dirty", "--exclude=*"]).output();
     git.map(|out| String::from_utf8_lossy(&out.stdout).trim().to_owned()).unwrap_or_default()

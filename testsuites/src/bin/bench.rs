@@ -17,7 +17,7 @@ use testsuites::bench::{self, Item, Native, guest};
 /// Measures Strata with the bench's guest programs.
 #[derive(Parser)]
 struct Arguments {
-    /// What to measure
+    /// The kind of measurement
     #[arg(value_enum, default_value = "count")]
     what: What,
     /// Only these kernels and events, by commas
@@ -57,7 +57,7 @@ enum What {
     Linux,
     /// CPU seconds and memory with 1 to 16 busy domUs
     Domains,
-    /// Everything
+    /// All of these, one after another
     All,
 }
 

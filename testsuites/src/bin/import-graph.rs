@@ -10,7 +10,7 @@ use testsuites::tidy::{CRATES, Circle, Tree, import_circles};
 /// Prints which files import each other in a circle, and the names that make them do so.
 #[derive(Parser)]
 struct Arguments {
-    /// Only this crate
+    /// Name of the only crate to look at
     #[arg(long)]
     only: Option<String>,
     /// The sizes alone

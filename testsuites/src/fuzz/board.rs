@@ -6,7 +6,7 @@ use cpu::Cpu;
 use cpu::bus::{Bus, Message};
 use mmu::HostPhys;
 
-/// The board.
+/// The outside world of a fuzzed processor.
 #[derive(Default)]
 pub struct Board {
     /// Of everything that was asked and told.

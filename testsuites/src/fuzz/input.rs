@@ -46,12 +46,12 @@ impl<'a> Input<'a> {
         self.knobs[n]
     }
 
-    /// Two knobs.
+    /// Two knobs as one number.
     pub fn wide_knob(&self, n: usize) -> u16 {
         u16::from_le_bytes([self.knobs[n], self.knobs[n + 1]])
     }
 
-    /// The code.
+    /// The bytes that are executed.
     pub fn code(&self) -> &'a [u8] {
         self.code
     }

@@ -24,7 +24,7 @@ const TSS2: u64 = 0xb000;
 pub(super) const STACKS: u64 = 0xc000;
 pub(super) const CODE: u64 = 0x1_0000;
 pub(super) const DATA: u64 = 0x1_2000;
-/// The handler of SMIs, with the save area 7E00h above it.
+/// The handler of SMIs, below a save area at offset 7E00h.
 pub(super) const SMI: u64 = 0x1_8000;
 pub(super) const EPT: u64 = 0x2_0000;
 pub(super) const VMX: u64 = 0x2_8000;

@@ -32,7 +32,7 @@ const PAGE: usize = 4096;
 /// How a machine gets through its budget.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Pace {
-    /// In one go.
+    /// A run in one go.
     Whole,
     /// One instruction after another.
     Single,

@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use std::io::Read;
 
-/// Linux's cap on an unpacked kernel here; the largest of Debian's is a quarter of it.
+/// The largest unpacked kernel that is taken; Debian's are a quarter as large.
 const LIMIT: u64 = 512 << 20;
 
 /// The unpacked ELF payload of a bzImage.

@@ -63,7 +63,7 @@ impl Linux {
         self.dir.join("dom0-vmlinux")
     }
 
-    /// The initramfs.
+    /// The path of the initramfs.
     pub fn initrd(&self) -> PathBuf {
         self.dir.join("initrd.gz")
     }

@@ -83,7 +83,7 @@ pub struct Userland {
 }
 
 impl Userland {
-    /// The kernel.
+    /// The path of the kernel.
     pub fn vmlinuz(&self) -> PathBuf {
         self.linux.vmlinuz()
     }

@@ -145,7 +145,7 @@ fn aim_stack(case: &mut Case, r: &mut Random) {
     }
 }
 
-/// The base of a segment register as this case has it.
+/// The base of a segment register in this case.
 fn base(case: &Case, s: Register) -> u64 {
     let n = s.number();
     match (case.mode, n) {

@@ -14,12 +14,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-/// What to run.
+/// The choices that make a campaign.
 #[derive(Default)]
 pub struct Plan {
-    /// Seed of everything.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// How many cases.
+    /// Number of cases to run.
     pub cases: u64,
     /// The forms, by mode.
     pub forms: Vec<(Mode, Code)>,
@@ -31,11 +31,11 @@ pub struct Plan {
 
 /// A case with two outcomes.
 pub struct Difference {
-    /// The case.
+    /// The case that was run.
     pub case: Case,
     /// What the host's processor did.
     pub host: Outcome,
-    /// What ours did.
+    /// The outcome on our processor.
     pub ours: Outcome,
 }
 

@@ -29,10 +29,10 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// All three.
+    /// The three modes, widest first.
     pub const ALL: [Mode; 3] = [Mode::Bits64, Mode::Bits32, Mode::Bits16];
 
-    /// Its width.
+    /// Width of the mode's code, in bits.
     pub fn bits(self) -> u32 {
         match self {
             Mode::Bits64 => 64,
@@ -93,14 +93,14 @@ pub struct State {
 pub struct Patch {
     /// Offset from [`DATA`].
     pub at: u16,
-    /// The bytes.
+    /// Bytes at that place.
     pub bytes: [u8; 8],
 }
 
 /// One instruction and the state that it meets.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Case {
-    /// Mode.
+    /// Mode of the code.
     pub mode: Mode,
     /// The bytes; INT3 from `len` on.
     pub code: [u8; 15],
@@ -112,7 +112,7 @@ pub struct Case {
     pub seed: u64,
     /// Memory is [`base::data`] of this seed, with the patches.
     pub page: u64,
-    /// Registers.
+    /// Registers before the instruction.
     pub state: State,
     /// What differs in memory.
     pub patches: Vec<Patch>,
@@ -140,16 +140,16 @@ impl Event {
 pub struct Line {
     /// Offset from [`DATA`].
     pub at: u16,
-    /// The bytes.
+    /// Content of the line.
     pub bytes: [u8; LINE],
 }
 
 /// What came of a case.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
-    /// How it ended.
+    /// Event that ended the case.
     pub event: Event,
-    /// Registers.
+    /// Registers after the instruction.
     pub state: State,
     /// Changed lines of memory, in order.
     pub lines: Vec<Line>,

@@ -17,7 +17,7 @@ use std::time::{Instant, SystemTime};
 /// Runs random instructions on the host's processor and on ours; shrinks and prints the differences.
 #[derive(Parser)]
 struct Options {
-    /// How many cases.
+    /// Number of cases to run
     #[arg(long, default_value_t = 1_000_000)]
     cases: u64,
     /// Seed of everything; without it, the clock.

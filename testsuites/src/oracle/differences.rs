@@ -13,7 +13,7 @@ use iced_x86::{Code, CpuidFeature, FlowControl, Instruction, Mnemonic, OpKind, R
 pub enum Loose {
     /// The whole case.
     All,
-    /// Flags.
+    /// These status flags may differ.
     Flags(u64),
     /// ST registers may differ by one unit in the last place, and C1 with them.
     Ulp,
@@ -35,7 +35,7 @@ pub enum Loose {
     Access,
     /// Registers and memory, where the case ends in a fault.
     Partial,
-    /// Memory.
+    /// Stored memory may differ.
     Memory,
     /// Bit 17 of the mask that FXSAVE stores.
     MxcsrMask,
@@ -47,11 +47,11 @@ pub enum Loose {
 
 /// A row of the table.
 pub struct Row {
-    /// Which cases.
+    /// The cases that the row is about.
     pub when: fn(&Case, &Instruction) -> bool,
-    /// What.
+    /// The part of the outcome that may differ.
     pub loose: Loose,
-    /// Why.
+    /// Reason for the difference.
     pub why: &'static str,
 }
 
@@ -192,7 +192,7 @@ fn wraps_masked(case: &Case, i: &Instruction) -> bool {
         && offset.is_some_and(|offset| last(offset) > limit)
 }
 
-/// The table.
+/// The differences that are no errors.
 #[rustfmt::skip]
 pub const TABLE: &[Row] = &[
     Row { when: names!(Rdtsc), loose: Loose::Values(&[0, 2]), why: "the host's time" },

@@ -72,7 +72,7 @@ fn override_segment(b: &mut Vec<u8>, r: &mut Random) {
     }
 }
 
-/// A VEX prefix, behind the few that may stand before it.
+/// A VEX prefix, after the few prefixes that may come first.
 fn vex(mode: Mode, o: &OpCodeInfo, b: &mut Vec<u8>, r: &mut Random) {
     override_segment(b, r);
     if r.one_in(12) {

@@ -98,8 +98,8 @@ impl Default for Ours {
     }
 }
 
-/// System registers as Linux has them while a process runs. There is no interrupt table: the first
-/// event of a case ends it.
+/// System registers as Linux has them while a process runs. There is no interrupt table: a case
+/// ends with its first event.
 fn system() -> System {
     let table = |base, limit: usize| TableRegister { base, limit: limit as u16 - 1 };
     let system = |selector, ar, base, limit| Segment { selector, ar: ar | ar::P, limit, base };

@@ -9,7 +9,7 @@ pub struct Row {
     pub base: u32,
     /// Limit, in pages if `pages`.
     pub limit: u32,
-    /// What kind.
+    /// Kind of memory described.
     pub kind: Kind,
     /// D/B.
     pub big: bool,
@@ -24,11 +24,11 @@ pub struct Row {
 /// Kinds of segments; the numbers are Linux's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Data.
+    /// A data segment, growing upwards.
     Data = 0,
     /// Expand-down data.
     Down = 1,
-    /// Code.
+    /// A readable code segment.
     Code = 2,
     /// Conforming code, which Linux lets nobody have unless it is not present.
     Conforming = 3,
@@ -105,7 +105,7 @@ impl Row {
         limit & 0xffff | (base & 0xff_ffff) << 16 | ar << 40 | high << 48 | (base >> 24) << 56
     }
 
-    /// As `modify_ldt` takes it.
+    /// The descriptor in the form that `modify_ldt` takes.
     pub fn user_desc(&self, index: u32) -> [u32; 4] {
         let bits = self.big as u32
             | (self.kind as u32) << 1

@@ -13,7 +13,7 @@ pub(super) const LINES: usize = DATA_SIZE / LINE;
 /// A case and its outcome.
 #[repr(C, align(64))]
 pub(super) struct Slot {
-    /// The instruction, with INT3 behind it.
+    /// The instruction, with INT3 after.
     pub(super) code: [u8; 16],
     /// Whether TF is set.
     pub(super) step: bool,
@@ -23,7 +23,7 @@ pub(super) struct Slot {
     pub(super) changed: u16,
     /// The signal that ended the case.
     pub(super) signal: i32,
-    /// The exception.
+    /// Event that ended the case.
     pub(super) event: Event,
     /// Registers, before and after.
     pub(super) state: State,
@@ -35,12 +35,12 @@ pub(super) struct Slot {
     pub(super) lines: [[u8; LINE]; LINES],
 }
 
-/// All of it.
+/// The memory that parent and child share.
 #[repr(C)]
 pub(super) struct Shared {
     /// Batches asked for.
     pub(super) asked: AtomicU32,
-    /// Batches done.
+    /// Number of batches done.
     pub(super) done: AtomicU32,
     /// Cases in the batch.
     pub(super) count: AtomicU32,
@@ -48,6 +48,6 @@ pub(super) struct Shared {
     pub(super) current: AtomicU32,
     /// Memory of all cases of the batch.
     pub(super) base: [u8; DATA_SIZE],
-    /// The cases.
+    /// The cases of a batch.
     pub(super) slots: [Slot; SLOTS],
 }

@@ -2,12 +2,14 @@
 //! to a list of complaints. `tests/tidy.rs` applies them to the repository and shows that each
 //! of them notices a violation.
 
+mod docs;
 mod imports;
 mod layout;
 mod modules;
 mod names;
 mod readme;
 
+pub use docs::docs;
 pub use imports::{Circle, circles, import_circles};
 pub use layout::{headers, manifests, root, sizes};
 pub use modules::orphans;

@@ -37,7 +37,7 @@ struct Node {
     order: u32,
 }
 
-/// No node.
+/// The index that stands for no node.
 const END: u32 = u32::MAX;
 
 impl Memory {
@@ -54,7 +54,7 @@ impl Default for Memory {
     }
 }
 
-/// A kernel.
+/// One program of the bench.
 pub struct Kernel {
     /// Its name, which is a word of the guest's command line.
     pub name: &'static str,
@@ -64,7 +64,7 @@ pub struct Kernel {
     pub unit: u32,
 }
 
-/// All kernels.
+/// The programs of the bench, in order.
 #[rustfmt::skip]
 pub const KERNELS: [Kernel; 10] = [
     Kernel { name: "mixed",  run: mixed::run,  unit: 16 },

@@ -11,7 +11,7 @@ pub(super) struct Items {
     pub inline: Vec<Scope>,
     /// Names defined at the level of a module.
     pub defined: Vec<(Scope, String)>,
-    /// Macros.
+    /// Names of macros, wherever they stand.
     pub macros: Vec<String>,
     /// Macros that are names of the crate's root.
     pub exported: Vec<String>,

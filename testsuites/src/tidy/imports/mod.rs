@@ -46,7 +46,7 @@ pub fn circles(tree: &Tree) -> Vec<String> {
 pub struct Circle {
     /// The files, in order.
     pub files: Vec<String>,
-    /// The edges between them: from, to, and the names that make it.
+    /// The edges between the files: from, to, and the names that make the edge.
     pub edges: Vec<(String, String, Vec<String>)>,
 }
 
