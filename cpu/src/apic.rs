@@ -4,7 +4,7 @@
 //! The timer counts the 25 MHz crystal of CPUID leaf 15h: one tick in [`TIMER_TICK`] instructions.
 
 use crate::bus::{Destination, Message};
-use crate::model::feature;
+use crate::feature;
 use crate::state::{Activity, Cpu};
 use serde::{Deserialize, Serialize};
 

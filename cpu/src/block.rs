@@ -166,7 +166,7 @@ pub struct CodeCache {
     /// Whether compare-and-branch pairs fuse.
     pub fuse: bool,
     /// What the processors' model lacks.
-    pub gate: crate::gate::Gate,
+    pub filter: crate::feature_filter::FeatureFilter,
     /// Counters for the user.
     pub stats: CodeStats,
     /// Changes whenever a block that somebody may hold a pointer to is gone.
@@ -207,7 +207,7 @@ impl CodeCache {
             budget,
             max_block: crate::decode::MAX_BLOCK,
             fuse: true,
-            gate: Default::default(),
+            filter: Default::default(),
             stats: CodeStats::default(),
             drops: 1,
         }

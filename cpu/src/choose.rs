@@ -1,6 +1,7 @@
 //! The model that a user asks for: `MODEL,+feature,-feature,feature=on|off`, with QEMU's names.
 
-use crate::model::{FEATURES, Feature, Model, Name, Row};
+use crate::feature::{FEATURES, Feature, FeatureInfo, ModelName};
+use crate::model::Model;
 
 /// Features that make no sense without another: (what is needed, who needs it).
 #[rustfmt::skip]
@@ -30,11 +31,11 @@ const ALIASES: &[(&str, &str)] = &[
     ("lzcnt", "abm"),
 ];
 
-fn row(name: &str) -> Option<&'static Row> {
+fn row(name: &str) -> Option<&'static FeatureInfo> {
     let dashed = name.replace('_', "-");
     let alias = ALIASES.iter().find(|a| a.0 == dashed);
     let name = alias.map_or(dashed.as_str(), |a| a.1);
-    FEATURES.iter().find(|r| r.2 == name)
+    FEATURES.iter().find(|r| r.name == name)
 }
 
 /// `+name`, `-name`, `name`, `name=on` or `name=off`.
@@ -50,7 +51,7 @@ fn switch(word: &str) -> Result<(&'static str, bool), String> {
     let known = row(name).ok_or_else(|| {
         format!("CPU feature {name:?} is not known; `-cpu help` lists those that are")
     })?;
-    Ok((known.2, on))
+    Ok((known.name, on))
 }
 
 impl Model {
@@ -64,7 +65,7 @@ impl Model {
         let mut words = text.split(',');
         let name = words.next().unwrap_or_default();
         let mut model = Model::named(name).ok_or_else(|| {
-            let known = Name::ALL.iter().map(|row| row.0).collect::<Vec<_>>().join(", ");
+            let known = ModelName::ALL.iter().map(|row| row.0).collect::<Vec<_>>().join(", ");
             format!("CPU model {name:?} is not known; accepted are {known}")
         })?;
         let mut asked = Vec::new();
@@ -82,23 +83,23 @@ impl Model {
 
     /// What `-cpu help` prints.
     pub fn help() -> String {
-        let names = |of: Name| {
-            let rows = FEATURES.iter().filter(|r| r.3 == of);
-            rows.map(|r| r.2).collect::<Vec<_>>().join(" ")
+        let names = |of: ModelName| {
+            let rows = FEATURES.iter().filter(|r| r.first == of);
+            rows.map(|r| r.name).collect::<Vec<_>>().join(" ")
         };
         let order = ["min32", "v1", "v2", "default", "v3"];
         let mut out = "Models, each with the features of those before it:\n".to_owned();
         for model in order {
-            let of = Name::ALL.iter().find(|row| row.0 == model);
+            let of = ModelName::ALL.iter().find(|row| row.0 == model);
             let text = of.map_or_else(String::new, |row| names(row.1));
             out += &format!("  {model:8} {text}\n");
         }
-        out + &format!("Only where asked for:\n           {}\n", names(Name::Asked))
+        out + &format!("Only where asked for:\n           {}\n", names(ModelName::OnRequest))
     }
 }
 
 fn feature(name: &str) -> Feature {
-    row(name).map_or_else(|| unreachable!("{name} is in the table"), |r| Feature(r.0, r.1))
+    row(name).map_or_else(|| unreachable!("{name} is in the table"), |r| r.feature)
 }
 
 /// Takes away what lacks something that it needs, until nothing does.
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn every_name_is_in_the_table_once() {
         for r in FEATURES {
-            assert_eq!(FEATURES.iter().filter(|s| s.2 == r.2).count(), 1, "{}", r.2);
+            assert_eq!(FEATURES.iter().filter(|s| s.name == r.name).count(), 1, "{}", r.name);
         }
         let named = NEEDS.iter().flat_map(|(n, of)| of.iter().chain([n]));
         named.chain(ALIASES.iter().map(|a| &a.1)).for_each(|n| {

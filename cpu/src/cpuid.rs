@@ -1,7 +1,8 @@
 //! CPUID. SDM vol. 2, "CPUID - CPU Identification".
 
 use crate::control::{CR4_OSXSAVE, EFER_LMA};
-use crate::model::{Model, Name, Word, feature};
+use crate::feature::{self, CpuidRegister as Register, ModelName};
+use crate::model::Model;
 use crate::state::Cpu;
 
 /// Family 6, model 2FH, stepping 2: one that no list of errata in Linux, KVM or Xen matters for, and
@@ -16,7 +17,7 @@ const VENDOR: &[u8; 12] = b"GenuineIntel";
 const BRAND: &[u8; 48] = b"Strata Processor @ 1.00GHz\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 /// The highest basic and extended leaf.
 fn last_leaves(m: &Model) -> (u32, u32) {
-    if m.name == Name::Min32 { (2, 0x8000_0004) } else { (0x16, 0x8000_0008) }
+    if m.name == ModelName::Min32 { (2, 0x8000_0004) } else { (0x16, 0x8000_0008) }
 }
 
 /// Deterministic cache parameters: (type, level, ways, sets), 64-byte lines.
@@ -44,20 +45,22 @@ impl Cpu {
             1 => self.version(),
             2 => [0x00ff_ff01, 0, 0, 0],
             4 => self.cache(sub),
-            6 => [m.word(Word::L6Eax), 0, 0, 0],
-            7 if sub == 0 => [0, m.word(Word::L7Ebx), m.word(Word::L7Ecx), m.word(Word::L7Edx)],
+            6 => [m.word(Register::L6Eax), 0, 0, 0],
+            7 if sub == 0 => {
+                [0, m.word(Register::L7Ebx), m.word(Register::L7Ecx), m.word(Register::L7Edx)]
+            }
             0xb => self.topology(sub),
             0xd => self.extended_state(sub),
             0x15 => [1, TSC_HZ / CRYSTAL_HZ, CRYSTAL_HZ, 0],
             0x16 => [TSC_HZ / 1_000_000, TSC_HZ / 1_000_000, 100, 0],
             0x8000_0000 => [last_extended, 0, 0, 0],
-            0x8000_0001 => [0, 0, m.word(Word::E1Ecx), self.extended_features()],
+            0x8000_0001 => [0, 0, m.word(Register::E1Ecx), self.extended_features()],
             0x8000_0002..=0x8000_0004 => {
                 let at = (leaf - 0x8000_0002) as usize * 16;
                 [0, 4, 8, 12].map(|k| word(BRAND, at + k))
             }
             0x8000_0006 => [0, 0, 256 << 16 | 8 << 12 | 64, 0],
-            0x8000_0007 => [0, 0, 0, m.word(Word::E7Edx)],
+            0x8000_0007 => [0, 0, 0, m.word(Register::E7Edx)],
             0x8000_0008 if m.has(feature::LM) => [48 << 8 | m.maxphys as u32, 0, 0, 0],
             0x8000_0008 => [32 << 8 | m.maxphys as u32, 0, 0, 0],
             _ => [0; 4],
@@ -71,17 +74,21 @@ impl Cpu {
         let ebx = self.apic.id << 24 | threads << 16 | 8 << 8;
         let osxsave = (self.sys.cr4 & CR4_OSXSAVE != 0) as u32;
         let apic = self.apic.base & crate::apic::BASE_EN != 0;
-        let mut edx = m.word(Word::L1Edx) | ((n > 1) as u32) << 28;
+        let mut edx = m.word(Register::L1Edx) | ((n > 1) as u32) << 28;
         if !apic {
-            edx &= !(1 << 9);
+            edx &= !feature::APIC.mask();
         }
-        [SIGNATURE, ebx, m.word(Word::L1Ecx) | osxsave << 27, edx]
+        [SIGNATURE, ebx, m.word(Register::L1Ecx) | osxsave << 27, edx]
     }
 
     /// SYSCALL shows in 64-bit mode only.
     fn extended_features(&self) -> u32 {
-        let edx = self.model.word(Word::E1Edx);
-        if self.sys.efer & EFER_LMA != 0 && self.is_64() { edx } else { edx & !(1 << 11) }
+        let edx = self.model.word(Register::E1Edx);
+        if self.sys.efer & EFER_LMA != 0 && self.is_64() {
+            edx
+        } else {
+            edx & !feature::SYSCALL.mask()
+        }
     }
 
     fn cache(&self, sub: u32) -> [u32; 4] {
@@ -110,7 +117,7 @@ impl Cpu {
         let size = |xcr0: u64| if xcr0 & 4 != 0 { 832 } else { 576 };
         match sub {
             0 => [3 | (avx as u32) << 2, size(self.sys.xcr0), size((avx as u64) << 2), 0],
-            1 => [m.word(Word::LDEax), size(self.sys.xcr0), 0, 0],
+            1 => [m.word(Register::LDEax), size(self.sys.xcr0), 0, 0],
             2 if avx => [256, 576, 0, 0],
             _ => [0; 4],
         }

@@ -2,7 +2,7 @@
 
 use crate::block::{Decoded, Key, Most, NO_STAMP};
 use crate::dispatch::{Handler, Plain, handler};
-use crate::gate::Gate;
+use crate::feature_filter::FeatureFilter;
 use crate::isa::profile::Member;
 use crate::isa::{self, Am, Make, Pick, Shape};
 use crate::length;
@@ -29,7 +29,7 @@ pub struct Source<'a> {
     /// The first bytes of the next page and its frame; `None` when it cannot be fetched.
     pub next: Option<(u64, [u8; MAX_LEN])>,
     /// What the model lacks.
-    pub gate: &'a Gate,
+    pub filter: &'a FeatureFilter,
 }
 
 /// A failed decode.
@@ -56,7 +56,7 @@ pub fn decode(
 ) -> Result<(Decoded, usize), DecodeError> {
     let max = key.most.limit(max);
     let mut insns = Vec::with_capacity(max);
-    let end = scan(key, source.page, source.gate, max, &mut insns);
+    let end = scan(key, source.page, source.filter, max, &mut insns);
     if insns.is_empty() {
         return straddling(key, source);
     }
@@ -69,7 +69,7 @@ pub fn decode(
 /// What the rows know of the block with `key`, see [`isa::profile::explain`]; nothing of one that crosses a page.
 pub fn explain(key: Key, source: &Source) -> Vec<Option<Member>> {
     let mut insns = Vec::new();
-    let end = scan(key, source.page, source.gate, MAX_BLOCK, &mut insns);
+    let end = scan(key, source.page, source.filter, MAX_BLOCK, &mut insns);
     let mut builder = Builder::new(key, &insns, end, true);
     if !insns.is_empty() {
         builder.all();
@@ -85,15 +85,21 @@ pub fn explain(key: Key, source: &Source) -> Vec<Option<Member>> {
 
 /// Decodes instructions up to the end of the page, the block's end or `max`; returns the offset behind
 /// the last.
-fn scan(key: Key, bytes: &[u8], gate: &Gate, max: usize, insns: &mut Vec<Instruction>) -> u16 {
+fn scan(
+    key: Key,
+    bytes: &[u8],
+    filter: &FeatureFilter,
+    max: usize,
+    insns: &mut Vec<Instruction>,
+) -> u16 {
     // Intel's decoding, every extension that the model has.
-    let mut decoder = Decoder::with_ip(bits(key.mode), bytes, key.po as u64, gate.options);
+    let mut decoder = Decoder::with_ip(bits(key.mode), bytes, key.po as u64, filter.options);
     let mut end = key.po;
     while insns.len() < max && decoder.can_decode() {
         let from = decoder.position();
         let mut i = decoder.decode();
         adjust(key.mode, &bytes[from..decoder.position()], &mut i);
-        gate.pass(key.mode, &mut i);
+        filter.apply(key.mode, &mut i);
         if i.is_invalid() && decoder.last_error() == DecoderError::NoMoreBytes {
             break;
         }
@@ -153,7 +159,7 @@ fn straddling(key: Key, source: &Source) -> Result<(Decoded, usize), DecodeError
     bytes.extend_from_slice(&next);
     bytes.truncate(MAX_LEN);
     let mut insns = Vec::new();
-    let end = scan(key, &bytes, source.gate, 1, &mut insns);
+    let end = scan(key, &bytes, source.filter, 1, &mut insns);
     Ok((Builder::new(key, &insns, end, false).build(Some(frame)), 1))
 }
 

@@ -1,7 +1,7 @@
 //! Model-specific registers. SDM vol. 4, "Architectural MSRs".
 
 use crate::control::*;
-use crate::model::{Feature, feature};
+use crate::feature::{self, Feature};
 use crate::state::{Cpu, seg};
 
 /// Machine-check banks.

@@ -6,9 +6,9 @@ use crate::block::{CodeCache, Key, Most, Start};
 use crate::bus::Bus;
 use crate::decode::{self, DecodeError, MAX_BLOCK, MAX_LEN, Source};
 use crate::dispatch;
+use crate::feature_filter::FeatureFilter;
 use crate::flags;
 use crate::fpu::host;
-use crate::gate::Gate;
 use crate::isa::branch::{VGEN_ADDRESS, jump_index};
 use crate::op::Op;
 use crate::state::{Activity, Cpu, EDGES, Edge, Env, Jump, seg};
@@ -317,18 +317,18 @@ impl Cpu {
         }
         let (max, fuse) = (self.code().max_block, self.code().fuse);
         // SAFETY: as `sync_caches`.
-        let gate = unsafe { &mut (*self.env.code).gate };
-        if !gate.is_of(&self.model) {
-            *gate = Gate::new(&self.model);
+        let filter = unsafe { &mut (*self.env.code).filter };
+        if !filter.is_of(&self.model) {
+            *filter = FeatureFilter::new(&self.model);
         }
-        let first = decode::decode(key, &Source { page: rest, next: None, gate }, max, fuse);
+        let first = decode::decode(key, &Source { page: rest, next: None, filter }, max, fuse);
         let (decoded, n) = match first {
             Ok(d) => d,
             Err(DecodeError::NeedsNextPage) => {
                 let next = Some(self.next_page(page)?);
                 // SAFETY: as `sync_caches`.
-                let gate = unsafe { &(*self.env.code).gate };
-                let d = decode::decode(key, &Source { page: rest, next, gate }, max, fuse);
+                let filter = unsafe { &(*self.env.code).filter };
+                let d = decode::decode(key, &Source { page: rest, next, filter }, max, fuse);
                 d.map_err(|_| Trap::UD)?
             }
         };

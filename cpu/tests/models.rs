@@ -2,7 +2,9 @@
 
 mod rig;
 
+use cpu::feature::{self, FEATURES};
 use cpu::model::Model;
+use iced_x86::{Code, CpuidFeature};
 use rig::*;
 
 const UD: u64 = 6;
@@ -59,6 +61,28 @@ fn instructions() {
     check(&[0x0f, 0x44, 0xc1], "v1", "v1,-cmov");
     check(&[0x0f, 0x31], "v1", "v1,-tsc"); // rdtsc
     check(&[0x0f, 0xfc, 0xc1], "v1", "v1,-mmx"); // paddb
+}
+
+/// Every form that a bit of CPUID stands for is implemented, as far as Intel's decoding and our other
+/// features give the form.
+#[test]
+fn no_model_promises_a_form_that_is_missing() {
+    let ours = |c: &Code| c.cpuid_features().iter().all(|f| feature::group(*f).is_some());
+    let decoded = |c: &Code| {
+        let o = c.op_code();
+        let intel = o.intel_decoder16() || o.intel_decoder32() || o.intel_decoder64();
+        o.is_instruction() && intel && !o.fwait() && o.decoder_option() == 0
+    };
+    let forms = |f: CpuidFeature| Code::values().filter(move |c| c.cpuid_features().contains(&f));
+    for row in FEATURES {
+        for f in row.decoder {
+            let promised: Vec<Code> = forms(*f).filter(ours).filter(decoded).collect();
+            assert!(!promised.is_empty(), "{f:?} has forms");
+            for code in promised {
+                assert!(cpu::isa::implemented(code), "{} promises {code:?}", row.name);
+            }
+        }
+    }
 }
 
 /// With OSXSAVE and XCR0 set by the code itself.

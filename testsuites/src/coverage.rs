@@ -1,85 +1,14 @@
 //! Which instruction forms are implemented and which have a vector, by CPUID feature.
 //!
-//! [`Report`] is the table. A form is one of the decoder's codes. It counts where its features are all among [`GROUPS`], in
-//! the last group that names one of them. What is left out, and why, stands in [`LEFT_OUT`] (whole
-//! features), [`EXCEPTIONS`] (forms that are not implemented) and [`NO_VECTOR`] (forms that silicon
-//! in user mode cannot show).
+//! [`Report`] is the table. A form is one of the decoder's codes. A form counts where a processor of ours may
+//! have all its features, in the last group of [`GROUPS`] that has one of them. What is left out, and why,
+//! stands in [`feature::LEFT_OUT`] (whole features), [`EXCEPTIONS`] (forms that are not implemented) and
+//! [`NO_VECTOR`] (forms that silicon in user mode cannot show).
 
-use iced_x86::{Code, CpuidFeature};
+use cpu::feature::{self, GROUPS};
+use iced_x86::Code;
 use std::collections::BTreeSet;
 use std::fmt;
-
-/// A row of the table: its name and the decoder's features that it stands for.
-type Group = (&'static str, &'static [CpuidFeature]);
-
-/// The features that a processor of ours has, old to new.
-#[rustfmt::skip]
-pub const GROUPS: &[Group] = {
-    use CpuidFeature::*;
-    &[
-        ("8086, 186, 286", &[INTEL8086, INTEL8086_ONLY, INTEL186, INTEL286, INTEL286_ONLY]),
-        ("386, 486", &[INTEL386, INTEL386_ONLY, INTEL486, INTEL486_A_ONLY]),
-        ("Pentium, Pentium Pro", &[CPUID, CX8, MSR, TSC, RDPMC, CMOV, SEP, SMM, MULTIBYTENOP, PAUSE]),
-        ("x86-64", &[X64, SYSCALL, RDTSCP]),
-        ("x87", &[FPU, FPU287, FPU287XL_ONLY, FPU387, FPU387SL_ONLY]),
-        ("MMX", &[MMX]),
-        ("FXSR", &[FXSR]),
-        ("SSE", &[SSE]),
-        ("SSE2", &[SSE2]),
-        ("SSE3", &[SSE3]),
-        ("SSSE3", &[SSSE3]),
-        ("SSE4.1", &[SSE4_1]),
-        ("SSE4.2", &[SSE4_2]),
-        ("POPCNT, LZCNT", &[POPCNT, LZCNT]),
-        ("BMI1, BMI2, ADX", &[BMI1, BMI2, ADX]),
-        ("MOVBE, CX16", &[MOVBE, CMPXCHG16B]),
-        ("AVX", &[AVX]),
-        ("AVX2", &[AVX2]),
-        ("FMA", &[FMA]),
-        ("F16C", &[F16C]),
-        ("AES-NI, VAES", &[AES, VAES]),
-        ("PCLMULQDQ, VPCLMULQDQ", &[PCLMULQDQ, VPCLMULQDQ]),
-        ("SHA", &[SHA]),
-        ("XSAVE, OPT, C, S", &[XSAVE, XSAVEOPT, XSAVEC, XSAVES]),
-        ("CLFSH, CLFLUSHOPT, CLWB, PREFETCHW", &[CLFSH, CLFLUSHOPT, CLWB, PREFETCHW, CLDEMOTE]),
-        ("RDRAND, RDSEED, RDPID", &[RDRAND, RDSEED, RDPID]),
-        ("FSGSBASE, INVPCID, SMAP", &[FSGSBASE, INVPCID, SMAP]),
-        ("MONITOR, SERIALIZE", &[MONITOR, SERIALIZE]),
-        ("VMX", &[VMX, INVEPT, INVVPID]),
-    ]
-};
-
-/// Features that no processor of ours has, with the reason.
-#[rustfmt::skip]
-pub const LEFT_OUT: &[(&str, &[CpuidFeature])] = {
-    use CpuidFeature::*;
-    &[
-        ("steppings that were withdrawn, other decoders of old opcodes",
-            &[INTEL386_A0_ONLY, UMOV, IA64, MOV_TR, UDBG]),
-        ("AVX-512: above x86-64-v3", &[
-            AVX512_4FMAPS, AVX512_4VNNIW, AVX512_BF16, AVX512_BITALG, AVX512_IFMA, AVX512_VBMI,
-            AVX512_VBMI2, AVX512_VNNI, AVX512_VP2INTERSECT, AVX512_VPOPCNTDQ, AVX512BW, AVX512CD,
-            AVX512DQ, AVX512ER, AVX512F, AVX512PF, AVX512VL, AVX512_FP16, KNC, PREFETCHWT1]),
-        ("AMX: above x86-64-v3", &[AMX_BF16, AMX_TILE, AMX_INT8, AMX_FP16, AMX_COMPLEX]),
-        ("vector extensions above x86-64-v3", &[
-            GFNI, AVX_VNNI, AVX_IFMA, AVX_NE_CONVERT, AVX_VNNI_INT8, AVX_VNNI_INT16, SHA512, SM3, SM4]),
-        ("AMD's", &[
-            D3NOW, D3NOWEXT, FMA4, LWP, XOP, TBM, SSE4A, SVM, SKINIT, SKINIT_or_SVM, SEV_ES, SEV_SNP,
-            CLZERO, MCOMMIT, MONITORX, OSS, RDPRU, INVLPGB, RMPQUERY]),
-        ("Cyrix', Geode's, Centaur's, VIA's", &[
-            CYRIX_D3NOW, CYRIX_FPU, CYRIX_SMM, CYRIX_SMINT, CYRIX_SMINT_0F7E, CYRIX_SHR, CYRIX_DDI,
-            CYRIX_EMMI, CYRIX_DMI, CENTAUR_AIS, PADLOCK_ACE, PADLOCK_PHE, PADLOCK_PMM, PADLOCK_RNG,
-            PADLOCK_GMI, PADLOCK_UNDOC]),
-        ("transactions", &[HLE, HLE_or_RTM, RTM, TSXLDTRK]),
-        ("no control-flow enforcement: ENDBR and RDSSP do nothing, the others are undefined",
-            &[CET_IBT, CET_SS]),
-        ("bounds registers, withdrawn by Intel", &[MPX]),
-        ("enclaves, trusted execution, key locker", &[SGX1, SMX, TDX, KL, AESKLE, WIDE_KL, TSE, PCONFIG]),
-        ("newer than our models", &[
-            CL1INVMB, ENQCMD, MOVDIR64B, MOVDIRI, PCOMMIT, PKU, PTWRITE, WAITPKG, WBNOINVD, UINTR,
-            HRESET, FRED, LKGS, RAO_INT, PREFETCHITI, CMPCCXADD, MSRLIST, WRMSRNS]),
-    ]
-};
 
 /// Forms of our features that are not implemented, with the reason.
 pub const EXCEPTIONS: &[(Code, &str)] =
@@ -127,9 +56,8 @@ pub struct Report(pub Vec<Row>);
 
 /// The group that a form counts in.
 pub fn group(code: Code) -> Option<usize> {
-    let features = code.cpuid_features();
-    let of = |f: &CpuidFeature| GROUPS.iter().position(|g| g.1.contains(f));
-    let groups: Option<Vec<usize>> = features.iter().map(of).collect();
+    let groups: Option<Vec<usize>> =
+        code.cpuid_features().iter().map(|f| feature::group(*f)).collect();
     groups?.into_iter().max().filter(|_| counts(code))
 }
 
@@ -153,8 +81,8 @@ fn reason(table: &[(Code, &'static str)], code: Code) -> Option<&'static str> {
 impl Report {
     /// The table where `covered` are the forms that have a vector.
     pub fn new(covered: &BTreeSet<Code>) -> Report {
-        let empty = |g: &Group| Row { name: g.0, known: 0, missing: vec![], bare: vec![] };
-        let mut rows: Vec<Row> = GROUPS.iter().map(empty).collect();
+        let empty = |name| Row { name, known: 0, missing: vec![], bare: vec![] };
+        let mut rows: Vec<Row> = GROUPS.iter().map(|g| empty(g.0)).collect();
         for code in Code::values() {
             let Some(row) = group(code).map(|g| &mut rows[g]) else { continue };
             row.known += 1;
@@ -221,15 +149,6 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_feature_is_ours_or_left_out() {
-        let named: Vec<_> = GROUPS.iter().chain(LEFT_OUT).flat_map(|g| g.1).collect();
-        for f in CpuidFeature::values() {
-            let n = named.iter().filter(|n| ***n == f).count();
-            assert_eq!(n, 1, "{f:?}");
-        }
-    }
 
     #[test]
     fn every_form_is_implemented_or_excused() {

@@ -3,8 +3,8 @@
 
 use super::{Form, Make, forms};
 use crate::control::{CR0_EM, CR0_TS};
+use crate::feature;
 use crate::fpu::{CR4_OSXSAVE, F80, Fpu, MXCSR_MASK, MXCSR_RESET};
-use crate::model::feature;
 use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
 use crate::vmx::Cause;

@@ -2,8 +2,8 @@
 
 use super::{Form, Make, forms};
 use crate::control::{CR4_PCE, CR4_TSD};
+use crate::feature;
 use crate::flags;
-use crate::model::feature;
 use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
 use crate::vmx::Cause;

@@ -301,7 +301,7 @@ fn invlpg(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 /// `INVPCID`: what is cached agrees with memory, so that only the checks are left.
 fn invpcid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if !cpu.model.has(crate::model::feature::INVPCID) || (cpu.protected() && cpu.v86()) {
+    if !cpu.model.has(crate::feature::INVPCID) || (cpu.protected() && cpu.v86()) {
         return Err(Trap::UD);
     }
     cpu.privileged()?;
@@ -345,7 +345,7 @@ fn nothing(_: &mut Cpu, _: &Instruction) -> Outcome {
 
 /// `MONITOR`: faults as a load of a byte does. Nothing is armed: see [`mwait`].
 fn monitor(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if cpu.sys.cpl != 0 || !cpu.model.has(crate::model::feature::MONITOR) {
+    if cpu.sys.cpl != 0 || !cpu.model.has(crate::feature::MONITOR) {
         return Err(Trap::UD);
     }
     cpu.vmx_intercept(i, Cause::Monitor)?;
@@ -364,7 +364,7 @@ fn monitor(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 /// `MWAIT`: wakes at once, as it does where nothing is armed. SDM vol. 2, "MWAIT - Monitor Wait".
 fn mwait(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if cpu.sys.cpl != 0 || !cpu.model.has(crate::model::feature::MONITOR) {
+    if cpu.sys.cpl != 0 || !cpu.model.has(crate::feature::MONITOR) {
         return Err(Trap::UD);
     }
     cpu.vmx_intercept(i, Cause::Mwait)?;
@@ -374,7 +374,7 @@ fn mwait(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 /// `SERIALIZE`: nothing is ever out of order.
 fn serialize(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    if cpu.model.has(crate::model::feature::SERIALIZE) { Ok(()) } else { Err(Trap::UD) }
+    if cpu.model.has(crate::feature::SERIALIZE) { Ok(()) } else { Err(Trap::UD) }
 }
 
 /// `RSM`: #UD outside system-management mode.
@@ -388,7 +388,7 @@ fn rsm(cpu: &mut Cpu, _: &Instruction) -> Outcome {
 
 /// `CLAC` and `STAC`.
 fn set_ac<const ON: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    if cpu.sys.cpl != 0 || !cpu.model.has(crate::model::feature::SMAP) {
+    if cpu.sys.cpl != 0 || !cpu.model.has(crate::feature::SMAP) {
         return Err(Trap::UD);
     }
     let old = cpu.rflags_system;

@@ -277,7 +277,7 @@ fn canonical(v: u64, up: u32) -> u64 {
 }
 
 fn has_long(model: &Model) -> bool {
-    model.has(crate::model::feature::LM)
+    model.has(crate::feature::LM)
 }
 
 fn map(model: &Model) -> &'static [Row] {
@@ -308,11 +308,11 @@ const RULES: &[Rule] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Name;
+    use crate::feature::ModelName;
 
     /// Rows lie in the area and do not overlap, and what is written is read again.
     #[track_caller]
-    fn check(name: Name, rows: &[Row]) {
+    fn check(name: ModelName, rows: &[Row]) {
         let model = Model::new(name);
         assert_eq!(map(&model), rows);
         let mut used = [false; SIZE];
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn maps() {
-        check(Name::Default, LONG);
-        check(Name::Min32, SHORT);
+        check(ModelName::Default, LONG);
+        check(ModelName::Min32, SHORT);
     }
 }

@@ -3,7 +3,8 @@
 
 use super::vmcs::REVISION;
 use crate::control::{CR0_NE, CR0_PE, CR0_PG};
-use crate::model::{Model, feature};
+use crate::feature;
+use crate::model::Model;
 
 /// A group of controls: one VMCS field.
 #[derive(Clone, Copy, Debug)]

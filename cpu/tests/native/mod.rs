@@ -202,7 +202,7 @@ impl Ours {
         {
             assert!(mmu.write_slice(HostPhys(at), &v.to_le_bytes()));
         }
-        let mut cpu = Cpu::new(cpu::model::Model::new(cpu::model::Name::V3));
+        let mut cpu = Cpu::new(cpu::model::Model::new(cpu::feature::ModelName::V3));
         cpu.sys.cr0 = CR0_PE | CR0_PG | CR0_MP | CR0_NE | CR0_ET;
         cpu.sys.cr3 = 0x1000;
         cpu.sys.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | cpu::fpu::CR4_OSXSAVE;

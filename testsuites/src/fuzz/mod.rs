@@ -14,7 +14,8 @@ mod virtual_machine;
 pub use input::{Input, KNOBS};
 
 use board::Board;
-use cpu::model::{Model, Name};
+use cpu::feature::ModelName;
+use cpu::model::Model;
 use cpu::save::CpuState;
 use cpu::{CodeCache, Cpu, Stop};
 use memory::Image;
@@ -143,7 +144,15 @@ thread_local! {
 
 /// The CPU model with this number.
 fn model(number: u8) -> Model {
-    let names = [Name::Default, Name::V3, Name::V3, Name::Default, Name::V2, Name::V1, Name::Min32];
+    let names = [
+        ModelName::Default,
+        ModelName::V3,
+        ModelName::V3,
+        ModelName::Default,
+        ModelName::V2,
+        ModelName::V1,
+        ModelName::Min32,
+    ];
     Model::new(names[number as usize % names.len()])
 }
 

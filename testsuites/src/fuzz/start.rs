@@ -7,8 +7,8 @@ use super::memory::{
 use super::{Input, model, virtual_machine};
 use cpu::Cpu;
 use cpu::apic::Apic;
+use cpu::feature;
 use cpu::fpu::{F80, Fpu};
-use cpu::model::feature;
 use cpu::save::CpuState;
 use cpu::smm::Smram;
 use cpu::state::{Segment, TableRegister, ar, seg};

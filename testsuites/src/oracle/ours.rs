@@ -6,8 +6,9 @@ use super::segments::{GLOBAL, LOCAL};
 use cpu::bus::{Bus, Message};
 use cpu::delivery::EventKind;
 use cpu::descriptors::Descriptor;
+use cpu::feature::ModelName;
 use cpu::fpu::{F80, Fpu, Register};
-use cpu::model::{Model, Name};
+use cpu::model::Model;
 use cpu::state::{Activity, Segment, System, TableRegister, ar, seg};
 use cpu::{CodeCache, Cpu};
 use mmu::{HostPhys, Limits, Mmu, Ram};
@@ -76,7 +77,7 @@ impl Default for Ours {
         let ram = Ram::new(4 << 20).expect("4 MiB of memory");
         let zeros = vec![0; DATA_SIZE];
         let mut ours = Ours {
-            cpu: Cpu::new(Model::new(Name::V3)),
+            cpu: Cpu::new(Model::new(ModelName::V3)),
             mmu: Mmu::new(ram, Limits::default()),
             code: CodeCache::new(1 << 16),
             system: system(),

@@ -15,9 +15,10 @@ use anyhow::{Context, Result};
 use choose::Run;
 use cpu::block::{Key, Most};
 use cpu::decode::{Source, explain};
-use cpu::gate::Gate;
+use cpu::feature::ModelName;
+use cpu::feature_filter::FeatureFilter;
 use cpu::isa::profile::Member;
-use cpu::model::{Model, Name};
+use cpu::model::Model;
 use names::Names;
 use sample::{Begin, Blocks};
 use std::collections::BTreeSet;
@@ -29,11 +30,11 @@ const LONG: usize = 3;
 
 /// The runs of operations that no long row does, each weighed by how often it was met to the power of `power`.
 pub fn runs(blocks: &Blocks, names: &mut Names, power: f64) -> Vec<Run> {
-    let gate = Gate::new(&Model::new(Name::Default));
+    let filter = FeatureFilter::new(&Model::new(ModelName::Default));
     let mut runs = Vec::new();
     for (begin, count) in blocks {
         let weight = (*count as f64).powf(power);
-        let pieces = pieces(&members(begin, &gate));
+        let pieces = pieces(&members(begin, &filter));
         for piece in pieces {
             runs.extend(names.runs(&piece).into_iter().map(|ops| Run { ops, weight }));
         }
@@ -41,9 +42,9 @@ pub fn runs(blocks: &Blocks, names: &mut Names, power: f64) -> Vec<Run> {
     runs
 }
 
-fn members(begin: &Begin, gate: &Gate) -> Vec<Option<Member>> {
+fn members(begin: &Begin, filter: &FeatureFilter) -> Vec<Option<Member>> {
     let key = Key { frame: 0, po: begin.po, mode: begin.mode, most: Most::ANY };
-    explain(key, &Source { page: &begin.bytes, next: None, gate })
+    explain(key, &Source { page: &begin.bytes, next: None, filter })
 }
 
 /// A block's operations without those that a long row does and those that no table knows.
