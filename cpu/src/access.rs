@@ -5,12 +5,14 @@ use crate::block::CodeCache;
 use crate::bus::Bus;
 use crate::flags;
 use crate::mem::{FastMem, Mem};
-use crate::op::kind;
+use crate::op::op_flags;
 use crate::state::{CodeMode, Cpu, ar, gpr, seg};
 use crate::trap::{Exception, Trap, vector};
 use crate::word::Word;
 use iced_x86::Instruction;
-use mmu::{Access, AccessKind, Fault, HostPhys, Kind, Kinds, Linear, Mmu, TLB_ENTRIES, TlbEntry};
+use mmu::{
+    Access, AccessKind, Fault, HostPhys, Linear, Mmu, PageKind, PageKinds, TLB_ENTRIES, TlbEntry,
+};
 
 const PAGE: u64 = 4096;
 
@@ -58,19 +60,19 @@ impl Cpu {
     /// The segment of the running operation's memory operand.
     pub(crate) fn op_segment(&self) -> usize {
         // SAFETY: `op` is set by the cold twins before any access.
-        (unsafe { (*self.op).k } >> kind::SEG_SHIFT) as usize
+        (unsafe { (*self.op).flags } >> op_flags::SEG_SHIFT) as usize
     }
 
     /// RIP of the running instruction. Valid in plain instructions and slow paths.
     pub fn current_rip(&self) -> u64 {
         // SAFETY: as `op_segment`.
-        self.rip_at(unsafe { (*self.op).po })
+        self.rip_at(unsafe { (*self.op).page_offset })
     }
 
     /// RIP of the instruction after the running one.
     pub fn next_rip(&self) -> u64 {
         // SAFETY: as `op_segment`.
-        unsafe { self.rip_at((*self.op).po + (*self.op).len as u16) }
+        unsafe { self.rip_at((*self.op).page_offset + (*self.op).len as u16) }
     }
 
     pub(crate) fn rip_at(&self, po: u16) -> u64 {
@@ -78,7 +80,7 @@ impl Cpu {
         if self.is_64() {
             return linear;
         }
-        // EIP is 32 bits wide in 16-bit code too: behind 0xffff, the limit of CS decides.
+        // EIP is 32 bits wide in 16-bit code too: beyond 0xffff, the limit of CS decides.
         linear.wrapping_sub(self.seg_base[seg::CS]) as u32 as u64
     }
 
@@ -428,7 +430,7 @@ impl Cpu {
 
     /// Loads from physical memory or a device; `buf` stays in one page.
     pub(crate) fn phys_load(&mut self, p: HostPhys, buf: &mut [u8]) -> Result<(), Trap> {
-        if self.mmu().kinds(p).trap {
+        if self.mmu().kinds(p).slow_path {
             return self.special_load(p, buf);
         }
         if self.mmu().read_slice(p, buf) {
@@ -441,7 +443,7 @@ impl Cpu {
     /// entries made from the bytes.
     pub(crate) fn phys_store(&mut self, p: HostPhys, buf: &[u8]) -> Result<(), Trap> {
         let kinds = self.mmu().kinds(p);
-        if kinds.trap {
+        if kinds.slow_path {
             return self.special_store(p, buf);
         }
         if !self.mmu().ram.write(p, buf) {
@@ -468,7 +470,7 @@ impl Cpu {
 
     /// As `stored`, in a page of these kinds.
     #[inline]
-    fn stored_in(&mut self, kinds: Kinds, p: HostPhys, len: usize) {
+    fn stored_in(&mut self, kinds: PageKinds, p: HostPhys, len: usize) {
         if kinds.table {
             self.mmu().note_store(p, len);
             self.refresh_generation();
@@ -483,7 +485,7 @@ impl Cpu {
         if self.code().note_store(p, len) {
             self.leave = true;
             if self.code().vacant(p) {
-                self.mmu().set_kind(p, Kind::Code, false);
+                self.mmu().set_kind(p, PageKind::Code, false);
             }
         }
     }

@@ -14,7 +14,7 @@ pub(crate) struct Arena {
     chunks: Vec<MmapRaw>,
     /// Chunks that are full.
     full: usize,
-    /// Operations in the chunk behind those.
+    /// Operations in the chunk after those.
     at: usize,
 }
 
@@ -41,7 +41,7 @@ impl Arena {
         }
         let base = self.chunks[self.full].as_mut_ptr().cast::<Op>();
         // SAFETY: `at` and what follows it lie in the chunk, which is aligned to pages and nobody reads
-        // behind `at`.
+        // after `at`.
         let first = unsafe {
             let first = base.add(self.at);
             first.copy_from_nonoverlapping(ops.as_ptr(), ops.len());

@@ -15,7 +15,7 @@ use crate::decode;
 use crate::op::Op;
 use crate::plain::Side;
 use crate::state::CodeMode;
-use mmu::{HostPhys, Kind, Mmu};
+use mmu::{HostPhys, Mmu, PageKind};
 
 /// What a block was decoded for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,22 +23,22 @@ pub struct Key {
     /// Frame number.
     pub frame: u64,
     /// Page offset of the first instruction.
-    pub po: u16,
+    pub page_offset: u16,
     /// Mode.
     pub mode: CodeMode,
     /// How long it may be.
-    pub most: Most,
+    pub limit: BlockLimit,
 }
 
 /// How many instructions a block may have: any number, or a power of two, for exact stops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Most(u8);
+pub struct BlockLimit(u8);
 
-impl Most {
+impl BlockLimit {
     /// As many as blocks have.
-    pub const ANY: Most = Most(0);
+    pub const ANY: BlockLimit = BlockLimit(0);
     /// One.
-    pub const ONE: Most = Most(1);
+    pub const ONE: BlockLimit = BlockLimit(1);
     /// The index of the largest, which every block fits; [`Key`] has three bits for it.
     const LAST: u8 = {
         let last = decode::MAX_BLOCK.ilog2() as u8 + 1;
@@ -47,13 +47,13 @@ impl Most {
     };
 
     /// The largest power of two that is at most `room`; 1 for 0.
-    pub fn within(room: u64) -> Most {
-        Most((room.max(1).ilog2() as u8 + 1).min(Most::LAST))
+    pub fn within(room: u64) -> BlockLimit {
+        BlockLimit((room.max(1).ilog2() as u8 + 1).min(BlockLimit::LAST))
     }
 
     /// The number, where blocks have at most `longest`.
     pub fn limit(self, longest: usize) -> usize {
-        if self == Most::ANY { longest } else { longest.min(1 << (self.0 - 1)) }
+        if self == BlockLimit::ANY { longest } else { longest.min(1 << (self.0 - 1)) }
     }
 
     /// As a number from 0 to 7.
@@ -61,16 +61,16 @@ impl Most {
         self.0
     }
 
-    /// What has this [`Most::index`].
-    pub(crate) fn of(index: u8) -> Most {
-        Most(index.min(Most::LAST))
+    /// What has this [`BlockLimit::index`].
+    pub(crate) fn of(index: u8) -> BlockLimit {
+        BlockLimit(index.min(BlockLimit::LAST))
     }
 }
 
 impl Key {
     fn short(&self) -> u32 {
-        // 12 bits of offset, 2 of mode, 3 of most.
-        u32::from(self.po) | (self.mode as u32) << 12 | u32::from(self.most.index()) << 14
+        // 12 bits of offset, 2 of mode, 3 of the limit.
+        u32::from(self.page_offset) | (self.mode as u32) << 12 | u32::from(self.limit.index()) << 14
     }
 
     /// All of it, and never 0.
@@ -80,31 +80,33 @@ impl Key {
 
     /// Where it stands in the cache of what was found last.
     fn slot(&self) -> usize {
-        (self.frame ^ self.po as u64 ^ (self.po as u64) << 5) as usize % FOUND
+        (self.frame ^ self.page_offset as u64 ^ (self.page_offset as u64) << 5) as usize
+            % BLOCK_CACHE_ENTRIES
     }
 }
 
 /// The stamp of a link into another page that holds nowhere, see [`crate::isa::branch`].
-pub const NO_STAMP: u64 = 0;
+pub const NO_TAG: u64 = 0;
 
 /// Entries of the cache of what was found last.
-const FOUND: usize = 8192;
+const BLOCK_CACHE_ENTRIES: usize = 8192;
 
 /// A block that was looked for: [`Key::whole`], 0 for none.
 #[derive(Clone, Copy)]
-struct Found {
+struct BlockCacheEntry {
     key: u64,
     start: Start,
 }
 
-impl Found {
-    const NONE: Found = Found { key: 0, start: Start { op: std::ptr::null(), count: 0 } };
+impl BlockCacheEntry {
+    const NONE: BlockCacheEntry =
+        BlockCacheEntry { key: 0, start: Start { op: std::ptr::null(), count: 0 } };
 }
 
 /// A decoded block.
 pub struct Block {
     key: Key,
-    /// Page offset behind its last byte; above 4096 when it runs into the next page.
+    /// Page offset after its last byte; above 4096 when it runs into the next page.
     end: u16,
     /// The second frame of a block whose only instruction crosses a page.
     second: Option<u64>,
@@ -133,7 +135,7 @@ pub struct Decoded {
     pub stubs: Vec<(usize, Op)>,
     /// Side data of the plain operations.
     pub sides: Vec<Box<Side>>,
-    /// Page offset behind the last byte.
+    /// Page offset after the last byte.
     pub end: u16,
     /// The second frame, if the instruction crosses a page.
     pub second: Option<u64>,
@@ -156,7 +158,7 @@ pub struct CodeCache {
     pages: Vec<Page>,
     blocks: Vec<Block>,
     /// What was found last: where address spaces change often, the same blocks are looked for again.
-    found: Vec<Found>,
+    block_cache: Vec<BlockCacheEntry>,
     ops: Arena,
     /// Apart from `ops`, because each runs but once.
     stubs: Arena,
@@ -184,7 +186,7 @@ pub struct CodeStats {
     pub dropped: u64,
     /// Whole-cache flushes.
     pub flushes: u64,
-    /// Most operations held at once.
+    /// BlockLimit operations held at once.
     pub peak_ops: u64,
 }
 
@@ -201,7 +203,7 @@ impl CodeCache {
             frames: Vec::new(),
             pages: Vec::new(),
             blocks: Vec::new(),
-            found: vec![Found::NONE; FOUND],
+            block_cache: vec![BlockCacheEntry::NONE; BLOCK_CACHE_ENTRIES],
             ops: Arena::default(),
             stubs: Arena::default(),
             budget,
@@ -226,12 +228,12 @@ impl CodeCache {
     /// Drops everything. Only from the outer loop: no operation may be in flight.
     pub fn flush(&mut self, mmu: &mut Mmu) {
         for (frame, slot) in self.frames.iter_mut().enumerate().filter(|(_, s)| **s != 0) {
-            mmu.set_kind(HostPhys((frame as u64) << 12), Kind::Code, false);
+            mmu.set_kind(HostPhys((frame as u64) << 12), PageKind::Code, false);
             *slot = 0;
         }
         self.pages.clear();
         self.blocks.clear();
-        self.found.fill(Found::NONE);
+        self.block_cache.fill(BlockCacheEntry::NONE);
         self.ops.clear();
         self.stubs.clear();
         self.stats.flushes += 1;
@@ -247,7 +249,7 @@ impl CodeCache {
             self.pages.push(Page::default());
             self.frames[f] = self.pages.len() as u32;
         }
-        mmu.set_kind(HostPhys(frame << 12), Kind::Code, true);
+        mmu.set_kind(HostPhys(frame << 12), PageKind::Code, true);
         &mut self.pages[self.frames[f] as usize - 1]
     }
 
@@ -259,13 +261,13 @@ impl CodeCache {
     /// The block with this key, if it is decoded.
     pub fn find(&mut self, key: Key) -> Option<Start> {
         let slot = key.slot();
-        if self.found[slot].key == key.whole() {
-            return Some(self.found[slot].start);
+        if self.block_cache[slot].key == key.whole() {
+            return Some(self.block_cache[slot].start);
         }
         let page = &self.pages[self.find_page(key.frame)?];
         let at = page.starts.binary_search_by_key(&key.short(), |s| s.0).ok()?;
         let start = self.blocks[page.starts[at].1 as usize].start;
-        self.found[slot] = Found { key: key.whole(), start };
+        self.block_cache[slot] = BlockCacheEntry { key: key.whole(), start };
         Some(start)
     }
 
@@ -274,7 +276,7 @@ impl CodeCache {
         let Decoded { ops, stubs, sides, end, second } = decoded;
         let index = self.blocks.len() as u32;
         let page = self.page(mmu, key.frame);
-        page.chunks |= chunk_mask(key.po, end);
+        page.chunks |= chunk_mask(key.page_offset, end);
         let at = page.starts.partition_point(|s| s.0 < key.short());
         page.starts.insert(at, (key.short(), index));
         if let Some(frame) = second {
@@ -292,7 +294,7 @@ impl CodeCache {
         }
         self.stats.blocks += 1;
         self.stats.peak_ops = self.stats.peak_ops.max(self.held() as u64);
-        let count = ops.iter().map(|op| op.n.into()).max().unwrap_or(0);
+        let count = ops.iter().map(|op| op.retired.into()).max().unwrap_or(0);
         let start = Start { op: first, count };
         self.blocks.push(Block {
             key,
@@ -331,7 +333,7 @@ impl CodeCache {
             let here = q.starts.iter().map(|s| s.1);
             let hit = here.filter(|&b| {
                 let b = &self.blocks[b as usize];
-                b.key.po < end && po < b.end
+                b.key.page_offset < end && po < b.end
             });
             let tails =
                 q.tails.iter().copied().filter(|&b| po < self.blocks[b as usize].end - 4096);
@@ -364,14 +366,14 @@ impl CodeCache {
         }
         block.live = false;
         let (key, second) = (block.key, block.second);
-        self.found[key.slot()] = Found::NONE;
+        self.block_cache[key.slot()] = BlockCacheEntry::NONE;
         for (branch, reset) in std::mem::take(&mut block.incoming) {
             // SAFETY: a branch lives as long as its block's memory, which only `flush` frees, and that
             // frees this list too. A link of its own has the branch before it.
             unsafe {
                 (*branch).imm = reset;
-                if reset == NO_STAMP {
-                    (*branch.sub(1)).set_second_stamp(NO_STAMP);
+                if reset == NO_TAG {
+                    (*branch.sub(1)).set_alternate_tag(NO_TAG);
                 }
             }
         }
@@ -389,7 +391,7 @@ impl CodeCache {
         self.pages[page].tails.retain(|&t| t != index);
         let q = &self.pages[page];
         let own = q.starts.iter().map(|s| &self.blocks[s.1 as usize]);
-        let chunks = own.fold(0, |m, b| m | chunk_mask(b.key.po, b.end));
+        let chunks = own.fold(0, |m, b| m | chunk_mask(b.key.page_offset, b.end));
         self.pages[page].chunks = chunks | !q.tails.is_empty() as u64;
     }
 }

@@ -135,7 +135,7 @@ impl Cpu {
 
     /// Recomputes the paging regime from CR0, CR3, CR4, EFER (and EPT), and takes up its TLB bank.
     pub fn update_paging(&mut self) {
-        self.update_unusual();
+        self.update_fallback();
         let regime = self.paging_regime();
         if !self.env.mmu.is_null() {
             self.bank = self.mmu().activate(&regime).index;

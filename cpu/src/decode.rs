@@ -1,12 +1,12 @@
 //! From bytes to blocks: decoding with iced-x86, choice of handlers, links.
 
-use crate::block::{Decoded, Key, Most, NO_STAMP};
+use crate::block::{BlockLimit, Decoded, Key, NO_TAG};
 use crate::dispatch::{Handler, Plain, handler};
 use crate::feature_filter::FeatureFilter;
 use crate::isa::profile::Member;
-use crate::isa::{self, Am, Make, Pick, Shape};
+use crate::isa::{self, AddressingMode, Exec, HandlerFor, Operands};
 use crate::length;
-use crate::op::{Op, kind, slot};
+use crate::op::{Op, op_flags, slot};
 use crate::operand::{register_offset, segment_number};
 use crate::plain::{PlainFn, Side};
 use crate::state::{CodeMode, seg};
@@ -54,7 +54,7 @@ pub fn decode(
     max: usize,
     fuse: bool,
 ) -> Result<(Decoded, usize), DecodeError> {
-    let max = key.most.limit(max);
+    let max = key.limit.limit(max);
     let mut insns = Vec::with_capacity(max);
     let end = scan(key, source.page, source.filter, max, &mut insns);
     if insns.is_empty() {
@@ -62,7 +62,7 @@ pub fn decode(
     }
     let n = insns.len();
     // What ends at a deadline runs once, most often.
-    let fuse = fuse && key.most == Most::ANY;
+    let fuse = fuse && key.limit == BlockLimit::ANY;
     Ok((Builder::new(key, &insns, end, fuse).build(None), n))
 }
 
@@ -76,14 +76,16 @@ pub fn explain(key: Key, source: &Source) -> Vec<Option<Member>> {
     }
     let mut members = isa::profile::explain(&builder.ops);
     // The second of a branch into another page holds its link, and is none.
-    let second = |pair: &[Op]| pair[0].n == pair[1].n && pair[0].f as usize == pair[1].f as usize;
+    let second = |pair: &[Op]| {
+        pair[0].retired == pair[1].retired && pair[0].handler as usize == pair[1].handler as usize
+    };
     for (k, _) in builder.ops.windows(2).enumerate().filter(|(_, pair)| second(pair)) {
         members[k + 1] = None;
     }
     members
 }
 
-/// Decodes instructions up to the end of the page, the block's end or `max`; returns the offset behind
+/// Decodes instructions up to the end of the page, the block's end or `max`; returns the offset after
 /// the last.
 fn scan(
     key: Key,
@@ -93,8 +95,9 @@ fn scan(
     insns: &mut Vec<Instruction>,
 ) -> u16 {
     // Intel's decoding, every extension that the model has.
-    let mut decoder = Decoder::with_ip(bits(key.mode), bytes, key.po as u64, filter.options);
-    let mut end = key.po;
+    let mut decoder =
+        Decoder::with_ip(bits(key.mode), bytes, key.page_offset as u64, filter.options);
+    let mut end = key.page_offset;
     while insns.len() < max && decoder.can_decode() {
         let from = decoder.position();
         let mut i = decoder.decode();
@@ -108,7 +111,7 @@ fn scan(
             i.set_len(MAX_LEN + 1);
             i.set_ip(ip);
         }
-        end = (key.po as usize + decoder.position()) as u16;
+        end = (key.page_offset as usize + decoder.position()) as u16;
         insns.push(i);
         if ends_block(&i, key.mode) {
             break;
@@ -163,23 +166,23 @@ fn straddling(key: Key, source: &Source) -> Result<(Decoded, usize), DecodeError
     Ok((Builder::new(key, &insns, end, false).build(Some(frame)), 1))
 }
 
-/// Whether nothing is decoded behind this instruction.
+/// Whether nothing is decoded after this instruction.
 fn ends_block(i: &Instruction, mode: CodeMode) -> bool {
     if i.is_invalid() {
         return true;
     }
     match isa::form(i, mode) {
-        Make::End(_) => return true,
-        Make::Missing => return true,
+        Exec::EndsBlock(_) => return true,
+        Exec::Missing => return true,
         _ => {}
     }
     !matches!(i.flow_control(), FlowControl::Next | FlowControl::ConditionalBranch)
 }
 
 /// Whether the instruction may fault, so that the flags before it must be exact.
-fn may_fault(i: &Instruction, make: &Make) -> bool {
+fn may_fault(i: &Instruction, make: &Exec) -> bool {
     match make {
-        Make::Typed(_) => {
+        Exec::Handler(_) => {
             // Vector instructions may raise #NM.
             let faults = |k| match i.op_kind(k) {
                 OpKind::Memory => true,
@@ -189,7 +192,7 @@ fn may_fault(i: &Instruction, make: &Make) -> bool {
             let divides = matches!(i.mnemonic(), Mnemonic::Div | Mnemonic::Idiv);
             divides || i.is_stack_instruction() || (0..i.op_count()).any(faults)
         }
-        Make::Jcc => false,
+        Exec::Jcc => false,
         _ => true,
     }
 }
@@ -279,19 +282,19 @@ impl<'a> Builder<'a> {
     fn blank(&self, k: usize, f: Handler) -> Op {
         let i = &self.insns[k];
         Op {
-            f,
+            handler: f,
             imm: 0,
             disp: 0,
-            d: slot::ZERO,
-            s: slot::ZERO,
-            b: slot::ZERO,
-            x: slot::ZERO,
-            n: k as u16 + 1,
-            po: i.ip() as u16,
-            sc: 1,
+            dst: slot::ZERO,
+            src: slot::ZERO,
+            base: slot::ZERO,
+            index: slot::ZERO,
+            retired: k as u16 + 1,
+            page_offset: i.ip() as u16,
+            scale: 1,
             seg: slot::ZERO,
             len: i.len() as u8,
-            k: 0,
+            flags: 0,
         }
     }
 
@@ -299,19 +302,19 @@ impl<'a> Builder<'a> {
     fn instruction(&mut self, k: usize) -> usize {
         let i = self.insns[k];
         match isa::form(&i, self.key.mode) {
-            Make::Plain(f) => self.plain(k, f, false),
-            Make::End(f) => self.plain(k, f, true),
-            Make::Missing => self.plain(k, isa::missing, true),
-            Make::Typed(pick) => return self.typed(k, pick),
-            Make::Either(_, f) if has_memory(&i) => self.plain(k, f, false),
-            Make::Either(pick, _) => return self.typed(k, pick),
-            Make::Usual(pick, f) => self.usual(k, pick, f),
-            Make::Jcc => self.branch(k, |cross| isa::branch::jcc(&i, cross)),
-            Make::Jmp => self.branch(k, isa::branch::jmp),
-            Make::Call => self.branch(k, |cross| isa::branch::call(&i, cross)),
-            Make::Indirect(f) => {
+            Exec::Function(f) => self.plain(k, f, false),
+            Exec::EndsBlock(f) => self.plain(k, f, true),
+            Exec::Missing => self.plain(k, isa::missing, true),
+            Exec::Handler(pick) => return self.typed(k, pick),
+            Exec::RegisterHandler(_, f) if has_memory(&i) => self.plain(k, f, false),
+            Exec::RegisterHandler(pick, _) => return self.typed(k, pick),
+            Exec::FastPath(pick, f) => self.fast_path(k, pick, f),
+            Exec::Jcc => self.branch(k, |cross| isa::branch::jcc(&i, cross)),
+            Exec::Jmp => self.branch(k, isa::branch::jmp),
+            Exec::Call => self.branch(k, |cross| isa::branch::call(&i, cross)),
+            Exec::Indirect(f) => {
                 let (am, mut op) = self.operands(k);
-                op.f = f(am);
+                op.handler = f(am);
                 self.ops.push(op);
             }
         }
@@ -328,44 +331,44 @@ impl<'a> Builder<'a> {
     }
 
     /// As [`Builder::plain`], with operands and a handler that need not go to the side data.
-    fn usual(&mut self, k: usize, pick: Pick, f: PlainFn) {
+    fn fast_path(&mut self, k: usize, pick: HandlerFor, f: PlainFn) {
         let (am, mut op) = self.operands(k);
         let i = &self.insns[k];
-        if am == Am::Reg && !(i.op_count() > 2 && i.op_kind(2) == OpKind::Register) {
+        if am == AddressingMode::Reg && !(i.op_count() > 2 && i.op_kind(2) == OpKind::Register) {
             // The last source is in `x` whether it is the second or the third operand.
-            op.x = op.s;
+            op.index = op.src;
         }
         self.plain(k, f, false);
-        let shape = Shape { insn: i, am, flags: true };
+        let shape = Operands { insn: i, addressing: am, flags: true };
         if let Some(plain) = self.ops.last_mut() {
-            *plain = Op { f: pick(&shape), imm: plain.imm, ..op };
+            *plain = Op { handler: pick(&shape), imm: plain.imm, ..op };
         }
     }
 
-    fn typed(&mut self, k: usize, pick: Pick) -> usize {
+    fn typed(&mut self, k: usize, pick: HandlerFor) -> usize {
         let i = self.insns[k];
         let (am, mut op) = self.operands(k);
         let next = self.insns.get(k + 1);
         if self.fuse
-            && let Some(j) = next.filter(|j| matches!(isa::form(j, self.key.mode), Make::Jcc))
+            && let Some(j) = next.filter(|j| matches!(isa::form(j, self.key.mode), Exec::Jcc))
             && self.same_page(j)
             && let Some(f) = isa::fuse::fused(&i, am, j)
         {
-            op.f = f;
-            op.n += 1;
-            op.k |= kind::FUSED;
-            if am == Am::Reg {
+            op.handler = f;
+            op.retired += 1;
+            op.flags |= op_flags::FUSED;
+            if am == AddressingMode::Reg {
                 op.disp = op.imm as i32;
             } else if i.op1_kind() != OpKind::Register && i.op1_kind() != OpKind::Memory {
-                op.s = op.imm as u8;
+                op.src = op.imm as u8;
             }
             self.branches.push((self.ops.len(), target(j, self.key.mode).1));
             self.ops.push(op);
             return 2;
         }
         let flags = self.live[k] & i.rflags_modified() & ALL_FLAGS != 0;
-        let shape = Shape { insn: &i, am, flags };
-        op.f = pick(&shape);
+        let shape = Operands { insn: &i, addressing: am, flags };
+        op.handler = pick(&shape);
         self.ops.push(op);
         1
     }
@@ -377,18 +380,18 @@ impl<'a> Builder<'a> {
 
     /// Binds the operands of instruction `k`: register 0 to `d`, the next register to `s`, memory to
     /// `b`, `x`, `sc`, `disp`, an immediate to `imm`.
-    fn operands(&self, k: usize) -> (Am, Op) {
+    fn operands(&self, k: usize) -> (AddressingMode, Op) {
         let i = &self.insns[k];
         // A placeholder: every path sets `f` before the operation is pushed.
         let mut op = self.blank(k, handler::<Plain<true>>());
-        let mut am = Am::Reg;
+        let mut am = AddressingMode::Reg;
         for n in 0..i.op_count() {
             match i.op_kind(n) {
-                OpKind::Register if n == 0 => op.d = register_slot(i.op_register(n)),
+                OpKind::Register if n == 0 => op.dst = register_slot(i.op_register(n)),
                 OpKind::Register if n == 2 && i.op_kind(1) == OpKind::Register => {
-                    op.x = register_slot(i.op_register(n))
+                    op.index = register_slot(i.op_register(n))
                 }
-                OpKind::Register => op.s = register_slot(i.op_register(n)),
+                OpKind::Register => op.src = register_slot(i.op_register(n)),
                 OpKind::Memory => am = self.memory(i, &mut op),
                 OpKind::NearBranch16 | OpKind::NearBranch32 | OpKind::NearBranch64 => {}
                 OpKind::FarBranch16 | OpKind::FarBranch32 => {}
@@ -396,31 +399,31 @@ impl<'a> Builder<'a> {
                 _ => {}
             }
         }
-        if i.is_stack_instruction() && am == Am::Reg {
-            op.k |= (seg::SS as u8) << kind::SEG_SHIFT;
+        if i.is_stack_instruction() && am == AddressingMode::Reg {
+            op.flags |= (seg::SS as u8) << op_flags::SEG_SHIFT;
         }
         (am, op)
     }
 
-    fn memory(&self, i: &Instruction, op: &mut Op) -> Am {
+    fn memory(&self, i: &Instruction, op: &mut Op) -> AddressingMode {
         let (base, index) = (i.memory_base(), i.memory_index());
-        op.b = register_slot(base);
-        op.x = register_slot(index);
-        op.sc = i.memory_index_scale() as u8;
+        op.base = register_slot(base);
+        op.index = register_slot(index);
+        op.scale = i.memory_index_scale() as u8;
         op.disp = i.memory_displacement64() as i32;
         let far = base == Register::RIP && op.disp as u64 != i.memory_displacement64();
         if far {
             // Relative to the page instead of the instruction, it may be over 2 GiB by up to a page
             // and an instruction; there is no index.
-            op.x = slot::TWO_PAGES;
+            op.index = slot::TWO_PAGES;
             op.disp = i.memory_displacement64().wrapping_sub(8192) as i32;
         }
         let s = segment_number(i.memory_segment());
-        op.k |= (s as u8) << kind::SEG_SHIFT;
+        op.flags |= (s as u8) << op_flags::SEG_SHIFT;
         let long = self.key.mode == CodeMode::Bits64;
-        op.k |= match crate::operand::address_size(i, long) {
-            2 => kind::ADDR16,
-            4 => kind::ADDR32,
+        op.flags |= match crate::operand::address_size(i, long) {
+            2 => op_flags::ADDR16,
+            4 => op_flags::ADDR32,
             _ => 0,
         };
         if s >= seg::FS {
@@ -429,13 +432,13 @@ impl<'a> Builder<'a> {
         // CS is flat too, but never writable.
         let flat = self.key.mode == CodeMode::Flat32 && s < seg::FS && s != seg::CS;
         if !long && !flat {
-            op.k |= kind::LEGACY;
+            op.flags |= op_flags::LEGACY;
         }
-        let simple = long && s < seg::FS && op.k & (kind::ADDR32 | kind::ADDR16) == 0;
+        let simple = long && s < seg::FS && op.flags & (op_flags::ADDR32 | op_flags::ADDR16) == 0;
         match (simple, index) {
-            (true, Register::None) if !far => Am::Base,
-            (true, _) => Am::Index,
-            _ => Am::General,
+            (true, Register::None) if !far => AddressingMode::Base,
+            (true, _) => AddressingMode::Index,
+            _ => AddressingMode::General,
         }
     }
 
@@ -445,16 +448,16 @@ impl<'a> Builder<'a> {
         let (delta, po) = target(&self.insns[k], self.key.mode);
         let cross = delta != 0;
         let mut op = self.blank(k, pick(cross));
-        op.k |= (seg::SS as u8) << kind::SEG_SHIFT;
+        op.flags |= (seg::SS as u8) << op_flags::SEG_SHIFT;
         self.push_link(op, delta, po);
     }
 
     fn push_link(&mut self, op: Op, delta: i32, po: u16) {
         let cross = delta != 0;
         if cross {
-            let link = Op { imm: NO_STAMP, disp: delta, po, ..op };
+            let link = Op { imm: NO_TAG, disp: delta, page_offset: po, ..op };
             let mut op = op;
-            op.set_second_stamp(NO_STAMP);
+            op.set_alternate_tag(NO_TAG);
             self.ops.push(op);
             self.ops.push(link);
         } else {
@@ -463,17 +466,17 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A jump to the instruction behind the block, charged with no instruction of its own. Where segments
+    /// A jump to the instruction after the block, charged with no instruction of its own. Where segments
     /// have limits, the outer loop has to look at RIP.
     fn fall_through(&mut self) {
         if !self.key.mode.flat() {
             let mut op = self.blank(self.insns.len() - 1, handler::<isa::branch::Leave>());
-            (op.po, op.len) = (self.end, 0);
+            (op.page_offset, op.len) = (self.end, 0);
             return self.ops.push(op);
         }
         let delta = (self.end >> 12) as i32;
         let mut op = self.blank(self.insns.len() - 1, isa::branch::jmp(delta != 0));
-        op.po = self.end;
+        op.page_offset = self.end;
         op.len = 0;
         self.push_link(op, delta, self.end & 0xfff);
     }
@@ -481,23 +484,23 @@ impl<'a> Builder<'a> {
     /// Where an unresolved link of this page leads: finds or decodes the target, and links it.
     fn stub(&self, po: u16) -> Op {
         let mut op = self.blank(0, handler::<isa::branch::Stub>());
-        op.n = 0;
-        op.po = po;
+        op.retired = 0;
+        op.page_offset = po;
         op.disp = self.key.frame as u32 as i32;
-        op.d = self.key.mode as u8;
-        op.s = self.key.most.index();
+        op.dst = self.key.mode as u8;
+        op.src = self.key.limit.index();
         op
     }
 
     /// Checks that the second page is still the one decoded from.
     fn guard(&mut self, frame: u64) {
         let mut op = self.blank(0, handler::<isa::branch::Guard>());
-        op.n = 0;
+        op.retired = 0;
         op.len = 0;
         op.disp = frame as u32 as i32;
-        op.d = self.key.mode as u8;
-        op.s = self.key.most.index();
-        op.k = (seg::CS as u8) << kind::SEG_SHIFT;
+        op.dst = self.key.mode as u8;
+        op.src = self.key.limit.index();
+        op.flags = (seg::CS as u8) << op_flags::SEG_SHIFT;
         self.ops.push(op);
     }
 }
@@ -506,7 +509,7 @@ impl<'a> Builder<'a> {
 fn ends_without_next(last: Option<&Instruction>, mode: CodeMode) -> bool {
     let Some(i) = last else { return false };
     match isa::form(i, mode) {
-        Make::End(_) | Make::Missing | Make::Jmp | Make::Call | Make::Indirect(_) => true,
+        Exec::EndsBlock(_) | Exec::Missing | Exec::Jmp | Exec::Call | Exec::Indirect(_) => true,
         _ => i.is_invalid(),
     }
 }

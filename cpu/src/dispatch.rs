@@ -1,6 +1,6 @@
 //! How one operation hands over to the next: the only file that knows.
 //!
-//! A handler body is a [`Sem`]; a wrapper here turns it into a [`Handler`]. Release builds thread:
+//! A handler body is a [`Semantics`]; a wrapper here turns it into a [`Handler`]. Release builds thread:
 //! every handler ends in a tail call to the next one's (LLVM makes a jump of it from `opt-level` 1
 //! on). Debug builds, and any build with the feature `loop-dispatch`, return to a loop. Bodies
 //! cannot tell which.
@@ -11,14 +11,14 @@
 #![expect(unsafe_code, reason = "handlers work on raw pointers to the CPU and its blocks")]
 
 pub mod class;
-pub mod owed;
+pub mod deferred;
 
 use crate::mem::{FastMem, Mem, SlowMem};
-use crate::op::{Op, kind};
+use crate::op::{Op, op_flags};
 use crate::plain::Side;
 use crate::state::{Cpu, gpr};
+use deferred::Deferred;
 use mmu::TlbEntry;
-use owed::Owed;
 
 /// What a handler body says comes next.
 pub enum Flow {
@@ -32,22 +32,22 @@ pub enum Flow {
     Exit,
 }
 
-/// What [`Sem::READS`] and [`Sem::SETS`] are made of. The low sixteen bits are registers that the
+/// What [`Semantics::READS`] and [`Semantics::SETS`] are made of. The low sixteen bits are registers that the
 /// instruction names by itself, by number.
 pub mod uses {
     /// The register in `d`.
-    pub const D: u32 = 1 << 16;
+    pub const DST: u32 = 1 << 16;
     /// The register in `s`.
-    pub const S: u32 = 1 << 17;
+    pub const SRC: u32 = 1 << 17;
     /// The register in `b`.
-    pub const B: u32 = 1 << 18;
+    pub const BASE: u32 = 1 << 18;
     /// The register in `x`.
-    pub const X: u32 = 1 << 19;
+    pub const INDEX: u32 = 1 << 19;
     /// Any register.
     pub const ANY: u32 = 1 << 20;
     /// As the four above, of operands that only rows know: vector registers, and ST(i).
-    pub const fn in_rows(used: u32) -> u32 {
-        (used & (D | S | B | X)) << 8
+    pub const fn vector_operands(used: u32) -> u32 {
+        (used & (DST | SRC | BASE | INDEX)) << 8
     }
     /// The stack pointer.
     pub const RSP: u32 = 1 << crate::state::gpr::RSP;
@@ -58,7 +58,7 @@ pub mod uses {
 }
 
 /// The body of a handler. A framed one does nothing but [`Flow::Next`] or [`Flow::Slow`] in its hot form.
-pub trait Sem {
+pub trait Semantics {
     /// Whether the body needs a stack frame (locals whose address it takes): then it runs in a function
     /// of its own, because a frame stands in the way of the tail call.
     const FRAMED: bool = false;
@@ -68,12 +68,12 @@ pub trait Sem {
     const SETS: u32 = uses::ANY;
     /// How many bits of `d` the body writes; with 32 or more it writes the whole.
     const BITS: u32 = 64;
-    /// Which parts of [`owed::ALL`] the body gives a new value if it finishes, never having looked at the old.
-    const RENEWS: u32 = 0;
-    /// Which parts of [`owed::ALL`] it neither changes nor looks at.
-    const IGNORES: u32 = 0;
+    /// Which parts of [`deferred::ALL`] the body gives a new value if it finishes, never having looked at the old.
+    const KILLS: u32 = 0;
+    /// Which parts of [`deferred::ALL`] it neither changes nor looks at.
+    const PRESERVES: u32 = 0;
     /// Whether to run it again, on what it has read before, does nothing but to set the flags as they were.
-    const REPEATS: bool = false;
+    const REPLAYABLE: bool = false;
 
     /// Does the operation.
     ///
@@ -82,27 +82,27 @@ pub trait Sem {
     /// (its environment is set), `tlb` its current view.
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow;
 
-    /// As [`Sem::run`], where an operation follows that renews `later`: of that it may leave what it likes
-    /// owing.
+    /// As [`Semantics::run`], where an operation follows that renews `later`: of that it may leave what it likes
+    /// deferring.
     ///
     /// # Safety
-    /// As [`Sem::run`]; `later` is part of `RENEWS`.
+    /// As [`Semantics::run`]; `later` is part of `KILLS`.
     #[inline(always)]
-    unsafe fn run_owing(op: *const Op, cpu: *mut Cpu, _later: u32) -> (Flow, Owed) {
-        (Self::run::<FastMem>(op, cpu, (*cpu).tlb), Owed::NOTHING)
+    unsafe fn run_deferring(op: *const Op, cpu: *mut Cpu, _later: u32) -> (Flow, Deferred) {
+        (Self::run::<FastMem>(op, cpu, (*cpu).tlb), Deferred::NONE)
     }
 }
 
 /// Instructions retired by the operations before `op` in its block.
 #[inline(always)]
 unsafe fn before(op: *const Op) -> i64 {
-    (*op).n as i64 - if (*op).k & kind::FUSED != 0 { 2 } else { 1 }
+    (*op).retired as i64 - if (*op).flags & op_flags::FUSED != 0 { 2 } else { 1 }
 }
 
 /// Leaves to the outer loop, to go on at `next`.
 #[inline(always)]
 unsafe fn stop_at(next: *const Op, cpu: *mut Cpu) {
-    (*cpu).set_rip_at((*next).po);
+    (*cpu).set_rip_at((*next).page_offset);
 }
 
 /// The guest registers that travel in host registers from handler to handler. They are written through:
@@ -113,7 +113,7 @@ pub const PINNED: [usize; 3] = [gpr::RDX, gpr::RCX, gpr::RAX];
 
 #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
 mod threaded {
-    use super::owed::Rest;
+    use super::deferred::Rest;
     use super::*;
     use std::hint::assert_unchecked;
 
@@ -122,7 +122,7 @@ mod threaded {
     pub type Handler = unsafe extern "sysv64" fn(*const Op, &mut Cpu, u64, u64, u64);
 
     /// Goes on at `$op` with pinned registers `$pins`.
-    macro_rules! go {
+    macro_rules! tail {
         ($op:expr, $cpu:expr, $pins:expr) => {{
             let (op, pins) = ($op, $pins);
             return ((*op).f)(op, &mut *$cpu, pins[0], pins[1], pins[2]);
@@ -133,7 +133,7 @@ mod threaded {
     #[inline(always)]
     unsafe fn operand(class: u64, offset: u8, cpu: *mut Cpu, pins: [u64; 3]) {
         let class = class as u8;
-        if class < class::MEMORY {
+        if class < class::UNPINNED {
             // SAFETY: whoever chose this handler has compared them.
             assert_unchecked(offset == class);
             if let Some(k) = class::pinned(class) {
@@ -145,7 +145,11 @@ mod threaded {
 
     /// Tells the compiler where the registers that `S` reads are, so that it reads no memory for them.
     #[inline(always)]
-    unsafe fn believe<S: Sem, const C: u64>(op: *const Op, cpu: *mut Cpu, pins: [u64; 3]) {
+    unsafe fn assume_operands<S: Semantics, const C: u64>(
+        op: *const Op,
+        cpu: *mut Cpu,
+        pins: [u64; 3],
+    ) {
         operand(C, (*op).d, cpu, pins);
         operand(C >> 8, (*op).s, cpu, pins);
         operand(C >> 16, (*op).b, cpu, pins);
@@ -154,26 +158,30 @@ mod threaded {
             // SAFETY: as in `operand`.
             assert_unchecked((*op).sc == (C >> 32) as u8);
         }
-        fixed::<S>(0, cpu, pins);
-        fixed::<S>(1, cpu, pins);
-        fixed::<S>(2, cpu, pins);
+        assume_fixed::<S>(0, cpu, pins);
+        assume_fixed::<S>(1, cpu, pins);
+        assume_fixed::<S>(2, cpu, pins);
     }
 
     #[inline(always)]
-    unsafe fn fixed<S: Sem>(k: usize, cpu: *mut Cpu, pins: [u64; 3]) {
+    unsafe fn assume_fixed<S: Semantics>(k: usize, cpu: *mut Cpu, pins: [u64; 3]) {
         if S::READS >> PINNED[k] & 1 != 0 {
             // SAFETY: as in `operand`.
             assert_unchecked((*cpu).regs[PINNED[k]] == pins[k]);
         }
     }
 
-    /// Pinned register `k` behind `S`.
+    /// Pinned register `k` after `S`.
     #[inline(always)]
-    unsafe fn pin<S: Sem, const C: u64>(k: usize, cpu: *mut Cpu, pins: [u64; 3]) -> u64 {
+    unsafe fn pin_after<S: Semantics, const C: u64>(
+        k: usize,
+        cpu: *mut Cpu,
+        pins: [u64; 3],
+    ) -> u64 {
         let d = C as u8;
         let within = d == class::ANY || d as usize / 8 == PINNED[k] && !d.is_multiple_of(8);
         let now = (*cpu).regs[PINNED[k]];
-        let sets_d = S::SETS & uses::D != 0;
+        let sets_d = S::SETS & uses::DST != 0;
         if S::SETS & uses::ANY != 0 || sets_d && within || S::SETS >> PINNED[k] & 1 != 0 {
             now
         } else if !sets_d || d != 8 * PINNED[k] as u8 {
@@ -192,8 +200,12 @@ mod threaded {
     }
 
     #[inline(always)]
-    unsafe fn behind<S: Sem, const C: u64>(cpu: *mut Cpu, pins: [u64; 3]) -> [u64; 3] {
-        [pin::<S, C>(0, cpu, pins), pin::<S, C>(1, cpu, pins), pin::<S, C>(2, cpu, pins)]
+    unsafe fn pins_after<S: Semantics, const C: u64>(cpu: *mut Cpu, pins: [u64; 3]) -> [u64; 3] {
+        [
+            pin_after::<S, C>(0, cpu, pins),
+            pin_after::<S, C>(1, cpu, pins),
+            pin_after::<S, C>(2, cpu, pins),
+        ]
     }
 
     #[inline(always)]
@@ -209,7 +221,7 @@ mod threaded {
         left >= 0
     }
 
-    pub(super) unsafe extern "sysv64" fn hot<S: Sem, const C: u64>(
+    pub(super) unsafe extern "sysv64" fn hot<S: Semantics, const C: u64>(
         op: *const Op,
         cpu: &mut Cpu,
         a: u64,
@@ -222,15 +234,15 @@ mod threaded {
             if next.is_null() {
                 return;
             }
-            go!(next, cpu, reloaded(cpu));
+            tail!(next, cpu, reloaded(cpu));
         }
         let pins = [a, b, c];
-        believe::<S, C>(op, cpu, pins);
+        assume_operands::<S, C>(op, cpu, pins);
         match S::run::<FastMem>(op, cpu, (*cpu).tlb) {
-            Flow::Next(k) => go!(op.add(k), cpu, behind::<S, C>(cpu, pins)),
+            Flow::Next(k) => tail!(op.add(k), cpu, pins_after::<S, C>(cpu, pins)),
             Flow::Taken(link) => {
                 if charge(op, cpu) {
-                    go!(link, cpu, behind::<S, C>(cpu, pins));
+                    tail!(link, cpu, pins_after::<S, C>(cpu, pins));
                 }
                 late(link, &mut *cpu, a, b, c)
             }
@@ -239,14 +251,14 @@ mod threaded {
         }
     }
 
-    /// Pays `$owed` and goes on with `$op` in its cold twin.
-    macro_rules! leave {
-        ($owed:ident, $S:ident, $op:ident, $cpu:ident, ($a:ident, $b:ident, $c:ident)) => {
-            return match $owed.pay_rest($cpu) {
+    /// Pays `$deferred` and goes on with `$op` in its cold twin.
+    macro_rules! bail_out {
+        ($deferred:ident, $S:ident, $op:ident, $cpu:ident, ($a:ident, $b:ident, $c:ident)) => {
+            return match $deferred.flush_rest($cpu) {
                 None => cold::<$S>($op, &mut *$cpu, $a, $b, $c),
-                Some(again) => {
+                Some(replay) => {
                     // Not here: its operands would wait in registers, and those would have to be saved.
-                    cold_again::<$S>($op, &mut *$cpu, again.op, again.run, $c)
+                    cold_after_replay::<$S>($op, &mut *$cpu, replay.op, replay.run, $c)
                 }
             }
         };
@@ -255,8 +267,8 @@ mod threaded {
     /// Two operations in a row with one hand-over less. `LINK` (one of [`uses`]) is the register of the
     /// second that the first has just written.
     pub(super) unsafe extern "sysv64" fn pair<
-        A: Sem,
-        B: Sem,
+        A: Semantics,
+        B: Semantics,
         const CA: u64,
         const CB: u64,
         const LINK: u32,
@@ -269,45 +281,45 @@ mod threaded {
     ) {
         let cpu: *mut Cpu = cpu;
         let pins = [a, b, c];
-        believe::<A, CA>(op, cpu, pins);
+        assume_operands::<A, CA>(op, cpu, pins);
         if LINK != 0 {
             // SAFETY: whoever chose this handler has compared them. The compiler then keeps the value in
             // a host register, which is faster than to store it and load it again.
             assert_unchecked((*op).d == linked(&*op.add(1), LINK));
         }
-        let (flow, owing) = A::run_owing(op, cpu, A::RENEWS & <(B, ())>::RENEWS);
-        let owed = Owed::NOTHING.behind::<A, CA>(op, owing);
+        let (flow, deferring) = A::run_deferring(op, cpu, A::KILLS & <(B, ())>::KILLS);
+        let deferred = Deferred::NONE.after::<A, CA>(op, deferring);
         match flow {
             Flow::Next(_) => {}
             Flow::Taken(link) => {
-                owed.pay(cpu);
+                deferred.flush(cpu);
                 if charge(op, cpu) {
-                    go!(link, cpu, behind::<A, CA>(cpu, pins));
+                    tail!(link, cpu, pins_after::<A, CA>(cpu, pins));
                 }
                 return late(link, &mut *cpu, a, b, c);
             }
             _ => return cold::<A>(op, &mut *cpu, a, b, c),
         }
-        let pins = behind::<A, CA>(cpu, pins);
+        let pins = pins_after::<A, CA>(cpu, pins);
         let op = op.add(1);
-        believe::<B, CB>(op, cpu, pins);
+        assume_operands::<B, CB>(op, cpu, pins);
         match B::run::<FastMem>(op, cpu, (*cpu).tlb) {
-            Flow::Next(k) => go!(op.add(k), cpu, behind::<B, CB>(cpu, pins)),
+            Flow::Next(k) => tail!(op.add(k), cpu, pins_after::<B, CB>(cpu, pins)),
             Flow::Taken(link) => {
                 if charge(op, cpu) {
-                    go!(link, cpu, behind::<B, CB>(cpu, pins));
+                    tail!(link, cpu, pins_after::<B, CB>(cpu, pins));
                 }
                 late(link, &mut *cpu, a, b, c)
             }
-            _ => leave!(owed, B, op, cpu, (a, b, c)),
+            _ => bail_out!(deferred, B, op, cpu, (a, b, c)),
         }
     }
 
-    /// Several operations in a row with one hand-over; each comes with those behind it.
+    /// Several operations in a row with one hand-over; each comes with those after it.
     macro_rules! in_a_row {
         ($name:ident: $($S:ident $C:ident $R:ty),+; $L:ident $LC:ident) => {
             pub(super) unsafe extern "sysv64" fn $name<
-                $($S: Sem,)+ $L: Sem, $(const $C: u64,)+ const $LC: u64,
+                $($S: Semantics,)+ $L: Semantics, $(const $C: u64,)+ const $LC: u64,
             >(
                 op: *const Op,
                 cpu: &mut Cpu,
@@ -317,37 +329,37 @@ mod threaded {
             ) {
                 let cpu: *mut Cpu = cpu;
                 let pins = [a, b, c];
-                let owed = Owed::NOTHING;
+                let deferred = Deferred::NONE;
                 $(
                     const { assert!(!$S::FRAMED) };
-                    believe::<$S, $C>(op, cpu, pins);
-                    let (flow, owing) = $S::run_owing(op, cpu, $S::RENEWS & <$R>::RENEWS);
+                    assume_operands::<$S, $C>(op, cpu, pins);
+                    let (flow, deferring) = $S::run_deferring(op, cpu, $S::KILLS & <$R>::KILLS);
                     match flow {
                         Flow::Next(_) => {}
                         Flow::Taken(link) => {
-                            owed.behind::<$S, $C>(op, owing).pay(cpu);
+                            deferred.after::<$S, $C>(op, deferring).flush(cpu);
                             if charge(op, cpu) {
-                                go!(link, cpu, behind::<$S, $C>(cpu, pins));
+                                tail!(link, cpu, pins_after::<$S, $C>(cpu, pins));
                             }
                             return late(link, &mut *cpu, a, b, c);
                         }
-                        _ => leave!(owed, $S, op, cpu, (a, b, c)),
+                        _ => bail_out!(deferred, $S, op, cpu, (a, b, c)),
                     }
-                    let owed = owed.behind::<$S, $C>(op, owing);
-                    let pins = behind::<$S, $C>(cpu, pins);
+                    let deferred = deferred.after::<$S, $C>(op, deferring);
+                    let pins = pins_after::<$S, $C>(cpu, pins);
                     let op = op.add(1);
                 )+
                 const { assert!(!$L::FRAMED) };
-                believe::<$L, $LC>(op, cpu, pins);
+                assume_operands::<$L, $LC>(op, cpu, pins);
                 match $L::run::<FastMem>(op, cpu, (*cpu).tlb) {
-                    Flow::Next(k) => go!(op.add(k), cpu, behind::<$L, $LC>(cpu, pins)),
+                    Flow::Next(k) => tail!(op.add(k), cpu, pins_after::<$L, $LC>(cpu, pins)),
                     Flow::Taken(link) => {
                         if charge(op, cpu) {
-                            go!(link, cpu, behind::<$L, $LC>(cpu, pins));
+                            tail!(link, cpu, pins_after::<$L, $LC>(cpu, pins));
                         }
                         late(link, &mut *cpu, a, b, c)
                     }
-                    _ => leave!(owed, $L, op, cpu, (a, b, c)),
+                    _ => bail_out!(deferred, $L, op, cpu, (a, b, c)),
                 }
             }
         };
@@ -370,18 +382,24 @@ mod threaded {
     /// takes cannot stand in the way of the tail call.
     #[cold]
     #[inline(never)]
-    unsafe extern "sysv64" fn cold<S: Sem>(op: *const Op, cpu: &mut Cpu, _: u64, _: u64, _: u64) {
+    unsafe extern "sysv64" fn cold<S: Semantics>(
+        op: *const Op,
+        cpu: &mut Cpu,
+        _: u64,
+        _: u64,
+        _: u64,
+    ) {
         let next = step::<S>(op, cpu);
         if next.is_null() {
             return;
         }
-        go!(next, cpu, reloaded(cpu));
+        tail!(next, cpu, reloaded(cpu));
     }
 
-    /// As [`cold`], behind an operation to be run again first for its flags.
+    /// As [`cold`], after an operation to be run again first for its flags.
     #[cold]
     #[inline(never)]
-    unsafe extern "sysv64" fn cold_again<S: Sem>(
+    unsafe extern "sysv64" fn cold_after_replay<S: Semantics>(
         op: *const Op,
         cpu: &mut Cpu,
         before: *const Op,
@@ -393,12 +411,12 @@ mod threaded {
         if next.is_null() {
             return;
         }
-        go!(next, cpu, reloaded(cpu));
+        tail!(next, cpu, reloaded(cpu));
     }
 
     /// Does one operation of a framed body; as [`step`].
     #[inline(never)]
-    unsafe fn framed<S: Sem>(op: *const Op, cpu: *mut Cpu) -> *const Op {
+    unsafe fn framed<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
         match S::run::<FastMem>(op, cpu, (*cpu).tlb) {
             Flow::Next(k) => op.add(k),
             _ => step::<S>(op, cpu),
@@ -407,14 +425,14 @@ mod threaded {
 
     /// Does one operation with [`SlowMem`]: the next, or null to leave.
     #[inline(never)]
-    unsafe fn step<S: Sem>(op: *const Op, cpu: *mut Cpu) -> *const Op {
+    unsafe fn step<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
         slow::<S>(op, cpu)
     }
 
     /// Runs from `op` until something leaves.
     ///
     /// # Safety
-    /// As [`Sem::run`].
+    /// As [`Semantics::run`].
     pub unsafe fn run(op: *const Op, cpu: *mut Cpu) {
         let pins = reloaded(cpu);
         ((*op).f)(op, &mut *cpu, pins[0], pins[1], pins[2])
@@ -424,29 +442,29 @@ mod threaded {
 /// As [`run`] for one operation, with [`SlowMem`]: the next, or null to leave. What the host notes of
 /// floating point meanwhile is not the guest's.
 #[inline(always)]
-unsafe fn slow<S: Sem>(op: *const Op, cpu: *mut Cpu) -> *const Op {
-    let left = (*cpu).left;
+unsafe fn slow<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
+    let left = (*cpu).budget;
     (*cpu).op = op;
-    (*cpu).ic = left - before(op);
-    (*cpu).take_noted();
+    (*cpu).budget_at_op = left - before(op);
+    (*cpu).collect_host_exceptions();
     let flow = S::run::<SlowMem>(op, cpu, (*cpu).tlb);
-    (*cpu).forget_noted();
+    (*cpu).clear_host_exceptions();
     let (next, charged) = match flow {
         Flow::Next(k) => (op.add(k), (*cpu).leave),
         Flow::Taken(link) => (link, true),
         Flow::Slow => {
             stop_at(op, cpu);
-            (*cpu).left = (*cpu).ic;
+            (*cpu).budget = (*cpu).budget_at_op;
             return std::ptr::null();
         }
         Flow::Exit => {
-            (*cpu).left = left - (*op).n as i64;
+            (*cpu).budget = left - (*op).retired as i64;
             return std::ptr::null();
         }
     };
     if charged {
-        let left = left - (*op).n as i64;
-        (*cpu).left = left;
+        let left = left - (*op).retired as i64;
+        (*cpu).budget = left;
         if left < 0 || (*cpu).leave {
             stop_at(next, cpu);
             return std::ptr::null();
@@ -462,12 +480,12 @@ mod looped {
     /// Runs one operation; returns the next, or null to leave.
     pub type Handler = unsafe fn(*const Op, *mut Cpu) -> *const Op;
 
-    pub(super) unsafe fn hot<S: Sem>(op: *const Op, cpu: *mut Cpu) -> *const Op {
+    pub(super) unsafe fn hot<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
         match S::run::<FastMem>(op, cpu, (*cpu).tlb) {
             Flow::Next(k) => op.add(k),
             Flow::Taken(link) => {
-                (*cpu).left -= (*op).n as i64;
-                if (*cpu).left < 0 {
+                (*cpu).budget -= (*op).retired as i64;
+                if (*cpu).budget < 0 {
                     stop_at(link, cpu);
                     return std::ptr::null();
                 }
@@ -475,7 +493,7 @@ mod looped {
             }
             Flow::Slow => slow::<S>(op, cpu),
             Flow::Exit => {
-                (*cpu).left -= (*op).n as i64;
+                (*cpu).budget -= (*op).retired as i64;
                 std::ptr::null()
             }
         }
@@ -484,10 +502,10 @@ mod looped {
     /// Runs from `op` until something leaves.
     ///
     /// # Safety
-    /// As [`Sem::run`].
+    /// As [`Semantics::run`].
     pub unsafe fn run(mut op: *const Op, cpu: *mut Cpu) {
         while !op.is_null() {
-            op = ((*op).f)(op, cpu);
+            op = ((*op).handler)(op, cpu);
         }
     }
 }
@@ -498,12 +516,12 @@ pub use looped::{Handler, run};
 pub use threaded::{Handler, run};
 
 /// The handler that does `S` on any operands.
-pub const fn handler<S: Sem>() -> Handler {
+pub const fn handler<S: Semantics>() -> Handler {
     handler_of::<S, { class::UNKNOWN }>()
 }
 
 /// The handler that does `S` on operands of the classes `C`, see [`class`].
-pub const fn handler_of<S: Sem, const C: u64>() -> Handler {
+pub const fn handler_of<S: Semantics, const C: u64>() -> Handler {
     #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
     return threaded::hot::<S, C>;
     #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
@@ -514,10 +532,10 @@ pub const fn handler_of<S: Sem, const C: u64>() -> Handler {
 #[inline(always)]
 pub fn linked(op: &Op, link: u32) -> u8 {
     match link {
-        uses::D => op.d,
-        uses::S => op.s,
-        uses::B => op.b,
-        _ => op.x,
+        uses::DST => op.dst,
+        uses::SRC => op.src,
+        uses::BASE => op.base,
+        _ => op.index,
     }
 }
 
@@ -525,7 +543,8 @@ pub fn linked(op: &Op, link: u32) -> u8 {
 /// stops between them goes on with `B`'s own handler. Neither is framed, and `A` is followed by no link.
 /// Where dispatch is a loop it is `A`'s own handler. `LINK` says which register of `B`'s operation is
 /// `A`'s `d`, if that is made use of.
-pub const fn pair<A: Sem, B: Sem, const CA: u64, const CB: u64, const LINK: u32>() -> Handler {
+pub const fn pair<A: Semantics, B: Semantics, const CA: u64, const CB: u64, const LINK: u32>()
+-> Handler {
     #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
     return threaded::pair::<A, B, CA, CB, LINK>;
     #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
@@ -535,7 +554,7 @@ pub const fn pair<A: Sem, B: Sem, const CA: u64, const CB: u64, const LINK: u32>
 macro_rules! row {
     ($name:ident, $first:ident: $($S:ident $C:ident)+) => {
         /// As [`pair`], of as many operations as it says, of whose operands the classes say what is known.
-        pub const fn $name<$($S: Sem,)+ $(const $C: u64,)+>() -> Handler {
+        pub const fn $name<$($S: Semantics,)+ $(const $C: u64,)+>() -> Handler {
             #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
             return threaded::$name::<$($S,)+ $($C,)+>;
             #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
@@ -556,7 +575,7 @@ row!(eight, A: A CA B CB D CD E CE F CF G CG H CH I CI);
 /// already the next instruction's when the function runs, and the function may change it.
 pub struct Plain<const END: bool>;
 
-impl<const END: bool> Sem for Plain<END> {
+impl<const END: bool> Semantics for Plain<END> {
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         if !M::SLOW {
@@ -565,7 +584,7 @@ impl<const END: bool> Sem for Plain<END> {
         // SAFETY: the decoder stored a pointer to side data that lives as long as the block.
         let side = &*((*op).imm as *const Side);
         if END {
-            (*cpu).set_rip_at((*op).po + (*op).len as u16);
+            (*cpu).set_rip_at((*op).page_offset + (*op).len as u16);
         }
         match (side.f)(&mut *cpu, &side.insn) {
             Ok(()) if END => Flow::Exit,

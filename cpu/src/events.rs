@@ -64,10 +64,10 @@ fn escalate(first: Option<Event>, second: Event) -> Option<Event> {
 
 impl Cpu {
     /// Whether anything but running instructions may have to be done at this boundary. False is the usual
-    /// case, in which nothing of what follows from [`Cpu::attention`] need be looked at, nor whether the
+    /// case, in which nothing of what follows from [`Cpu::event_pending`] need be looked at, nor whether the
     /// processor is active and instructions run together.
     #[inline]
-    pub(crate) fn disturbed(&self) -> bool {
+    pub(crate) fn event_may_be_pending(&self) -> bool {
         let s = &self.sys;
         let pending = s.init_pending | s.sipi_pending.is_some() | s.nmi_pending | s.intr;
         let pending = pending | s.smm.pending;
@@ -76,25 +76,25 @@ impl Cpu {
         pending | shadow
             || flags | s.dr7 & 0xff | s.pending_debug | s.activity as u64 != 0
             || self.apic.requests()
-            || self.vmx_attention()
+            || self.vmx_event_pending()
             || self.needs_exact_step()
     }
 
     /// Whether [`Cpu::service_events`] has anything to look at.
     #[inline]
-    pub(crate) fn attention(&self) -> bool {
+    pub(crate) fn event_pending(&self) -> bool {
         let s = &self.sys;
         if s.init_pending && !self.init_blocked() || s.sipi_pending.is_some() || self.smi_ready() {
             return true;
         }
         if matches!(s.activity, Activity::Shutdown | Activity::WaitSipi) {
-            return self.vmx_attention();
+            return self.vmx_event_pending();
         }
         s.pending_debug != 0
             || s.nmi_pending && !s.nmi_blocked
             || s.dr7 & 0xff != 0 && s.activity == Activity::Active
             || self.interrupts_open() && self.interrupt_pending()
-            || self.vmx_attention()
+            || self.vmx_event_pending()
     }
 
     /// Whether an external interrupt can be taken at this boundary.

@@ -310,7 +310,7 @@ mod tests {
     use super::*;
     use crate::model::Model;
 
-    /// Sets CF, or CF and OF, behind a result of `class`: the other flags stay.
+    /// Sets CF, or CF and OF, after a result of `class`: the other flags stay.
     fn check<W: Word>(cpu: &mut Cpu, class: u32, res: u64, src: u64) {
         let before = |cpu: &mut Cpu| {
             cpu.set_cc(class, W::of(res), W::of(src));
@@ -333,9 +333,12 @@ mod tests {
     fn carry_and_overflow_change_alone() {
         use class::*;
         let cpu = &mut Cpu::new(Model::default());
-        let edges = [0, 1, 0xf, 0x10, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 1 << 31, 1 << 63, u64::MAX];
+        let deadline_cache =
+            [0, 1, 0xf, 0x10, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 1 << 31, 1 << 63, u64::MAX];
         for class in [ADD, ADC1, SUB, SBB1, LOGIC, INC, DEC, SHL, SHR, KEPT] {
-            for (res, src) in edges.iter().flat_map(|r| edges.iter().map(move |s| (*r, *s))) {
+            for (res, src) in
+                deadline_cache.iter().flat_map(|r| deadline_cache.iter().map(move |s| (*r, *s)))
+            {
                 // What a class keeps as bits is 0 or 1, or flags.
                 let src = match class {
                     INC | DEC => src & 1,

@@ -14,7 +14,7 @@ fn is_prefix(mode: CodeMode, byte: u8) -> bool {
     LEGACY.contains(&byte) || is_rex(mode, byte)
 }
 
-/// Whether `bytes` begin an instruction that goes on behind its 15th byte; `bits` are those of `mode`.
+/// Whether `bytes` begin an instruction that goes on after its 15th byte; `bits` are those of `mode`.
 pub(crate) fn too_long(mode: CodeMode, bits: u32, bytes: &[u8]) -> bool {
     let bytes = &bytes[..bytes.len().min(MAX_LEN)];
     let n = bytes.iter().take_while(|b| is_prefix(mode, **b)).count();
@@ -34,7 +34,7 @@ fn essence(mode: CodeMode, prefixes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The length of the instruction behind `prefixes`, of which `rest` are the bytes that there is room
+/// The length of the instruction after `prefixes`, of which `rest` are the bytes that there is room
 /// for: so few that what follows them does not matter.
 fn length(bits: u32, prefixes: &[u8], rest: &[u8]) -> usize {
     let mut bytes = [prefixes, rest].concat();

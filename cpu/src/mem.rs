@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "TLB entries hold host addresses")]
 
 use crate::dispatch::uses;
-use crate::op::{Op, kind, slot};
+use crate::op::{Op, op_flags, slot};
 use crate::state::Cpu;
 use crate::word::Word;
 use mmu::{TLB_ENTRIES, TlbEntry};
@@ -15,7 +15,7 @@ pub trait Mem {
     /// Loads from linear address `la`.
     ///
     /// # Safety
-    /// As [`crate::dispatch::Sem::run`]; so the others.
+    /// As [`crate::dispatch::Semantics::run`]; so the others.
     unsafe fn load<W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, la: u64) -> Option<W>;
     /// Stores.
     ///
@@ -54,7 +54,7 @@ unsafe fn entry(tlb: *mut TlbEntry, la: u64) -> *const TlbEntry {
     tlb.add((la >> 12) as usize & (TLB_ENTRIES - 1))
 }
 
-/// The entry for `la`, and its addend. That is read ahead of the tag's compare, in any case: behind it the
+/// The entry for `la`, and its addend. That is read ahead of the tag's compare, in any case: after it the
 /// compiler would make up the entry's address again.
 #[inline(always)]
 unsafe fn found(tlb: *mut TlbEntry, la: u64) -> (*const TlbEntry, u64) {
@@ -245,12 +245,12 @@ impl Cpu {
 /// How an operation computes its memory operand's address.
 pub trait Address {
     /// Registers that it reads, see [`uses`].
-    const READS: u32 = uses::B;
+    const READS: u32 = uses::BASE;
 
     /// The offset in the segment.
     ///
     /// # Safety
-    /// As [`crate::dispatch::Sem::run`].
+    /// As [`crate::dispatch::Semantics::run`].
     unsafe fn offset(op: &Op, cpu: *mut Cpu) -> u64;
     /// The linear address of an access of `size` bytes; `None` from [`FastMem`]: run the cold twin; from
     /// [`SlowMem`]: the segment forbids it, and `cpu.trap` says so.
@@ -275,7 +275,7 @@ unsafe fn reg(cpu: *mut Cpu, off: u8) -> u64 {
 impl Address for Base {
     #[inline(always)]
     unsafe fn offset(op: &Op, cpu: *mut Cpu) -> u64 {
-        reg(cpu, op.b).wrapping_add(op.disp as i64 as u64)
+        reg(cpu, op.base).wrapping_add(op.disp as i64 as u64)
     }
     #[inline(always)]
     unsafe fn linear<M: Mem>(op: &Op, cpu: *mut Cpu, _: usize, _: bool) -> Option<u64> {
@@ -284,12 +284,12 @@ impl Address for Base {
 }
 
 impl Address for Index {
-    const READS: u32 = uses::B | uses::X;
+    const READS: u32 = uses::BASE | uses::INDEX;
 
     #[inline(always)]
     unsafe fn offset(op: &Op, cpu: *mut Cpu) -> u64 {
-        let index = reg(cpu, op.x).wrapping_mul(op.sc as u64);
-        reg(cpu, op.b).wrapping_add(index).wrapping_add(op.disp as i64 as u64)
+        let index = reg(cpu, op.index).wrapping_mul(op.scale as u64);
+        reg(cpu, op.base).wrapping_add(index).wrapping_add(op.disp as i64 as u64)
     }
     #[inline(always)]
     unsafe fn linear<M: Mem>(op: &Op, cpu: *mut Cpu, _: usize, _: bool) -> Option<u64> {
@@ -301,22 +301,22 @@ impl Address for General {
     #[inline(always)]
     unsafe fn offset(op: &Op, cpu: *mut Cpu) -> u64 {
         let a = Index::offset(op, cpu);
-        match op.k & (kind::ADDR32 | kind::ADDR16) {
+        match op.flags & (op_flags::ADDR32 | op_flags::ADDR16) {
             0 => a,
-            kind::ADDR32 => a as u32 as u64,
+            op_flags::ADDR32 => a as u32 as u64,
             _ => a as u16 as u64,
         }
     }
     #[inline(always)]
     unsafe fn linear<M: Mem>(op: &Op, cpu: *mut Cpu, size: usize, write: bool) -> Option<u64> {
         let a = Self::offset(op, cpu);
-        if op.k & kind::LEGACY != 0 {
+        if op.flags & op_flags::LEGACY != 0 {
             if !M::SLOW {
                 // A call would cost every handler of this kind a stack frame.
                 rare();
                 return None;
             }
-            return (*cpu).segmented(op.k >> kind::SEG_SHIFT, a, size, write);
+            return (*cpu).segmented(op.flags >> op_flags::SEG_SHIFT, a, size, write);
         }
         Some(a.wrapping_add(reg(cpu, op.seg)))
     }

@@ -9,53 +9,53 @@ use crate::dispatch::Handler;
 #[derive(Clone, Copy)]
 pub struct Op {
     /// The handler.
-    pub f: Handler,
+    pub handler: Handler,
     /// Immediate operand; link of a branch; side data of a plain operation.
     pub imm: u64,
     /// Displacement of the memory operand, sign-extended; immediate of a fused operation.
     pub disp: i32,
     /// Destination register.
-    pub d: u8,
+    pub dst: u8,
     /// Source register.
-    pub s: u8,
+    pub src: u8,
     /// Base register of the memory operand, or [`slot::ZERO`].
-    pub b: u8,
+    pub base: u8,
     /// Index register of the memory operand, or [`slot::ZERO`].
-    pub x: u8,
+    pub index: u8,
     /// Guest instructions in the block up to and including this operation.
-    pub n: u16,
+    pub retired: u16,
     /// Offset of the instruction in its page.
-    pub po: u16,
+    pub page_offset: u16,
     /// Scale of the index: 1, 2, 4 or 8. A multiplication leaves the host's RCX alone.
-    pub sc: u8,
+    pub scale: u8,
     /// Slot of the segment base that the address adds.
     pub seg: u8,
     /// Length of the instruction in bytes.
     pub len: u8,
-    /// Address size and segmentation, see [`kind`].
-    pub k: u8,
+    /// Address size and segmentation, see [`op_flags`].
+    pub flags: u8,
 }
 
 impl Op {
-    /// Of a branch into another page: the stamp that its link had before, under which it holds as well. It
-    /// stands where other operations have a displacement and registers.
+    /// Of a branch into another page: the tag that its link had before, under which the link holds as well,
+    /// kept where other operations have a displacement and registers.
     ///
     /// # Safety
     /// `op` is a live branch into another page.
     #[inline(always)]
-    pub(crate) unsafe fn second_stamp(op: *const Op) -> u64 {
+    pub(crate) unsafe fn alternate_tag(op: *const Op) -> u64 {
         (&raw const (*op).disp).cast::<u64>().read()
     }
 
-    /// Sets it.
-    pub(crate) fn set_second_stamp(&mut self, stamp: u64) {
-        let b = stamp.to_le_bytes();
+    /// Sets the alternate tag.
+    pub(crate) fn set_alternate_tag(&mut self, tag: u64) {
+        let b = tag.to_le_bytes();
         self.disp = i32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-        [self.d, self.s, self.b, self.x] = [b[4], b[5], b[6], b[7]];
+        [self.dst, self.src, self.base, self.index] = [b[4], b[5], b[6], b[7]];
     }
 }
 
-/// Byte offsets into [`crate::Cpu`] behind the sixteen registers.
+/// Byte offsets into [`crate::Cpu`] after the sixteen registers.
 pub mod slot {
     /// Always zero.
     pub const ZERO: u8 = 0x80;
@@ -67,8 +67,8 @@ pub mod slot {
     pub const TWO_PAGES: u8 = 0xf0;
 }
 
-/// Bits of [`Op::k`].
-pub mod kind {
+/// Bits of [`Op::flags`].
+pub mod op_flags {
     /// The address is cut to 32 bits.
     pub const ADDR32: u8 = 1;
     /// The address is cut to 16 bits.

@@ -4,8 +4,8 @@ use crate::control::{CR0_CD, CR0_ET, CR0_NW};
 use crate::flags;
 use crate::model::Model;
 use crate::state::{
-    Activity, CodeMode, Cpu, EDGES, Edge, Env, JUMPS, Jump, Segment, Stats, System, TableRegister,
-    ar, gpr, seg,
+    Activity, CodeMode, Cpu, DEADLINE_ENTRIES, DeadlineEntry, Env, JUMP_ENTRIES, JumpEntry,
+    Segment, Stats, System, TableRegister, ar, gpr, seg,
 };
 use mmu::{Mode, Regime, View, Window};
 
@@ -24,16 +24,16 @@ impl Cpu {
             cc_op: flags::class::BITS * 4,
             leave: false,
             mode: CodeMode::Bits16,
-            vgen: 0,
-            vgen_mix: 0,
+            link_tag: 0,
+            space_tag: 0,
             io: false,
             two_pages: 8192,
-            left: 0,
+            budget: 0,
             seen_drops: 0,
             rflags_system: 0,
             rip: 0,
-            ic: 0,
-            end: 0,
+            budget_at_op: 0,
+            budget_zero_at: 0,
             op: std::ptr::null(),
             trap: None,
             tlb: std::ptr::null_mut(),
@@ -46,11 +46,11 @@ impl Cpu {
             bank: 0,
             view: View::Supervisor,
             env: Env::NONE,
-            edges: Box::new([Edge::NONE; EDGES]),
-            jumps: vec![Jump::NONE; JUMPS]
+            deadline_cache: Box::new([DeadlineEntry::NONE; DEADLINE_ENTRIES]),
+            jump_cache: vec![JumpEntry::NONE; JUMP_ENTRIES]
                 .into_boxed_slice()
                 .try_into()
-                .unwrap_or_else(|_| unreachable!("the length is JUMPS")),
+                .unwrap_or_else(|_| unreachable!("the length is JUMP_ENTRIES")),
             stats: Stats::default(),
             trace: crate::trace::Trace::default(),
         });

@@ -2,16 +2,16 @@
 //! into events.
 #![expect(unsafe_code, reason = "enters blocks, lends the environment to handlers")]
 
-use crate::block::{CodeCache, Key, Most, Start};
+use crate::block::{BlockLimit, CodeCache, Key, Start};
 use crate::bus::Bus;
 use crate::decode::{self, DecodeError, MAX_BLOCK, MAX_LEN, Source};
 use crate::dispatch;
 use crate::feature_filter::FeatureFilter;
 use crate::flags;
 use crate::fpu::host;
-use crate::isa::branch::{VGEN_ADDRESS, jump_index};
+use crate::isa::branch::{TAG_ADDRESS, jump_index};
 use crate::op::Op;
-use crate::state::{Activity, Cpu, EDGES, Edge, Env, Jump, seg};
+use crate::state::{Activity, Cpu, DEADLINE_ENTRIES, DeadlineEntry, Env, JumpEntry, seg};
 use crate::trap::Trap;
 use mmu::{HostPhys, Linear, Mmu};
 
@@ -54,8 +54,8 @@ impl Cpu {
     }
 
     fn set_now(&mut self, now: u64) {
-        self.end = now;
-        self.ic = 0;
+        self.budget_zero_at = now;
+        self.budget_at_op = 0;
     }
 
     /// The retired-instruction count at which a timer of the processor's own ends its idling.
@@ -65,7 +65,7 @@ impl Cpu {
 
     /// Whether an event waits that ends idling.
     pub fn wakeable(&self) -> bool {
-        self.attention()
+        self.event_pending()
     }
 
     /// Makes this an application processor that waits for its start-up IPI.
@@ -81,10 +81,10 @@ impl Cpu {
             if self.now() >= until {
                 return Stop::Budget;
             }
-            let disturbed = self.disturbed();
-            let mut crowded = false;
-            if disturbed {
-                if self.attention() {
+            let event_may_be_pending = self.event_may_be_pending();
+            let mut another_event_pending = false;
+            if event_may_be_pending {
+                if self.event_pending() {
                     self.service_events();
                     // A task switch on the way to a handler may have left a trap, which comes before the
                     // handler's first instruction.
@@ -95,7 +95,7 @@ impl Cpu {
                         return Stop::Io;
                     }
                     // Another event waits for the next boundary, wherever runs are cut.
-                    crowded = self.attention();
+                    another_event_pending = self.event_pending();
                 }
                 let activity = self.sys.activity;
                 match activity {
@@ -112,27 +112,27 @@ impl Cpu {
                 }
                 return Stop::Budget;
             }
-            self.slice(until, disturbed, crowded);
+            self.slice(until, event_may_be_pending, another_event_pending);
             if self.io && !self.calm() {
                 return Stop::Io;
             }
         }
     }
 
-    /// Runs blocks until something stops them, at the latest at `until`; `disturbed` as of before;
+    /// Runs blocks until something stops them, at the latest at `until`; `event_may_be_pending` as of before;
     /// `alone`: one instruction.
-    fn slice(&mut self, until: u64, disturbed: bool, alone: bool) {
-        if disturbed && let Some(e) = self.sys.task_fault.take() {
+    fn slice(&mut self, until: u64, event_may_be_pending: bool, alone: bool) {
+        if event_may_be_pending && let Some(e) = self.sys.task_fault.take() {
             return self.handle(Trap::Fault(e));
         }
-        if disturbed && self.virtual_interrupt_due() {
+        if event_may_be_pending && self.virtual_interrupt_due() {
             return self.handle(Trap::GP0);
         }
         self.leave = false;
         let now = self.now();
         let remaining = (until - now) as i64;
         let longest = self.code().max_block as i64 + 1;
-        let stepping = disturbed && self.stepping();
+        let stepping = event_may_be_pending && self.stepping();
         let single = stepping || alone || self.trace.items.exec || self.near_limit();
         let op = match self.enter(if single { 0 } else { remaining as u64 }) {
             Ok(op) => op,
@@ -142,18 +142,18 @@ impl Cpu {
         let guest = self.vmx.guest;
         // What follows on the first block may be any other.
         let budget = if single { 0 } else { (remaining - longest).max(0) };
-        self.end = now.wrapping_add(budget as u64);
-        self.left = budget;
+        self.budget_zero_at = now.wrapping_add(budget as u64);
+        self.budget = budget;
         let callers = host::mxcsr();
         host::set_mxcsr(host::MXCSR);
         // SAFETY: `op` starts a live block; the environment is set.
         unsafe { dispatch::run(op, self) };
-        self.take_noted();
+        self.collect_host_exceptions();
         host::set_mxcsr(callers);
-        self.ic = self.left;
+        self.budget_at_op = self.budget;
         match self.trap.take() {
             Some(Trap::Again) => {
-                self.ic -= 1;
+                self.budget_at_op -= 1;
                 if stepping {
                     self.after_step(guest);
                 }
@@ -172,10 +172,10 @@ impl Cpu {
 
     fn handle(&mut self, trap: Trap) {
         match trap {
-            Trap::Again => self.ic -= 1,
+            Trap::Again => self.budget_at_op -= 1,
             // A fault counts as an instruction, so that time passes for a guest that only faults.
             Trap::Fault(e) => {
-                self.ic -= 1;
+                self.budget_at_op -= 1;
                 self.raise(e);
             }
             Trap::Unimplemented => self.unimplemented(),
@@ -189,30 +189,30 @@ impl Cpu {
         self.sync_caches();
         let la = self.rip_linear()?;
         self.vbase = la & !0xfff;
-        self.vgen = (la & VGEN_ADDRESS) | self.vgen_mix;
+        self.link_tag = (la & TAG_ADDRESS) | self.space_tag;
         if room <= MAX_BLOCK as u64 {
-            return self.enter_edge(la, room);
+            return self.enter_near_deadline(la, room);
         }
-        let e = self.jumps[jump_index(la, self.vgen_mix)];
-        if e.to == la && e.mix == self.vgen_mix {
+        let e = self.jump_cache[jump_index(la, self.space_tag)];
+        if e.to == la && e.space_tag == self.space_tag {
             return Ok(e.op);
         }
         let key = self.key_at(la)?;
         let op = self.block(key, self.vbase)?.op;
-        self.note_jump(la, op);
+        self.note_jump_entry(la, op);
         Ok(op)
     }
 
     /// As `enter`, where not every block may be run whole.
-    fn enter_edge(&mut self, la: u64, room: u64) -> Result<*const Op, Trap> {
-        let most = Most::within(room);
-        let whole = self.edge(la, Most::ANY);
+    fn enter_near_deadline(&mut self, la: u64, room: u64) -> Result<*const Op, Trap> {
+        let most = BlockLimit::within(room);
+        let whole = self.deadline_entry(la, BlockLimit::ANY);
         if let Some(start) = whole
             && start.count <= room
         {
             return Ok(start.op);
         }
-        if let Some(start) = self.edge(la, most)
+        if let Some(start) = self.deadline_entry(la, most)
             && !self.trace.items.exec
         {
             return Ok(start.op);
@@ -223,36 +223,36 @@ impl Cpu {
             && whole.is_none()
             && let Some(start) = self.code().find(key)
         {
-            self.note_edge(la, Most::ANY, start);
+            self.note_deadline_entry(la, BlockLimit::ANY, start);
             if start.count <= room {
                 return Ok(start.op);
             }
         }
-        let key = Key { most, ..key };
+        let key = Key { limit: most, ..key };
         let start = self.block(key, self.vbase)?;
         if self.trace.items.exec {
             self.trace_instruction(key);
         }
-        self.note_edge(la, most, start);
+        self.note_deadline_entry(la, most, start);
         Ok(start.op)
     }
 
     /// Where the edge of a block at `la` is kept.
-    fn edge_index(la: u64, most: Most) -> usize {
-        (la ^ la >> 12 ^ u64::from(most.index()) << 6) as usize % EDGES
+    fn deadline_index(la: u64, most: BlockLimit) -> usize {
+        (la ^ la >> 12 ^ u64::from(most.index()) << 6) as usize % DEADLINE_ENTRIES
     }
 
-    fn edge(&self, la: u64, most: Most) -> Option<Start> {
-        let e = &self.edges[Self::edge_index(la, most)];
-        (e.la == la && e.mix == self.vgen_mix && e.most == most).then_some(e.start)
+    fn deadline_entry(&self, la: u64, most: BlockLimit) -> Option<Start> {
+        let e = &self.deadline_cache[Self::deadline_index(la, most)];
+        (e.la == la && e.space_tag == self.space_tag && e.limit == most).then_some(e.start)
     }
 
-    fn note_edge(&mut self, la: u64, most: Most, start: Start) {
-        let edge = Edge { la, mix: self.vgen_mix, most, start };
-        self.edges[Self::edge_index(la, most)] = edge;
+    fn note_deadline_entry(&mut self, la: u64, most: BlockLimit, start: Start) {
+        let edge = DeadlineEntry { la, space_tag: self.space_tag, limit: most, start };
+        self.deadline_cache[Self::deadline_index(la, most)] = edge;
     }
 
-    /// Flushes an overgrown code cache; forgets jumps into dropped blocks.
+    /// Flushes an overgrown code cache; forgets jump_cache into dropped blocks.
     fn sync_caches(&mut self) {
         if self.code().full() || self.mmu().generation_wrapped() {
             // SAFETY: as `Cpu::mmu`: two distinct objects.
@@ -262,8 +262,8 @@ impl Cpu {
         let drops = self.code().drops;
         if drops != self.seen_drops {
             self.seen_drops = drops;
-            self.jumps.fill(Jump::NONE);
-            self.edges.fill(Edge::NONE);
+            self.jump_cache.fill(JumpEntry::NONE);
+            self.deadline_cache.fill(DeadlineEntry::NONE);
         }
     }
 
@@ -293,7 +293,7 @@ impl Cpu {
         self.drop_flagged_code();
         let p = p.map_err(|f| self.translation_trap(f, la))?;
         let frame = if self.mmu().ram.is_code(p) { p.0 >> 12 } else { OUTSIDE };
-        Ok(Key { frame, po: (la & 0xfff) as u16, mode: self.mode, most: Most::ANY })
+        Ok(Key { frame, page_offset: (la & 0xfff) as u16, mode: self.mode, limit: BlockLimit::ANY })
     }
 
     /// The block with `key`, decoded if need be; `page` is the linear address of its page.
@@ -308,11 +308,11 @@ impl Cpu {
     fn decode_block(&mut self, key: Key, page: u64) -> Result<Start, Trap> {
         // As many bytes as the longest block has, and some to tell an instruction that is too long.
         let mut bytes = [0xff; (MAX_BLOCK + 1) * MAX_LEN];
-        let len = bytes.len().min(4096 - key.po as usize);
+        let len = bytes.len().min(4096 - key.page_offset as usize);
         let rest = &mut bytes[..len];
         // Code outside RAM reads as all-ones, which is no instruction.
         // DEPARTURE: no instruction fetch from devices.
-        if !self.mmu().ram.read_code(HostPhys(key.frame << 12 | key.po as u64), rest) {
+        if !self.mmu().ram.read_code(HostPhys(key.frame << 12 | key.page_offset as u64), rest) {
             rest.fill(0xff);
         }
         let (max, fuse) = (self.code().max_block, self.code().fuse);
@@ -337,7 +337,7 @@ impl Cpu {
         code.stats.instructions += n as u64;
         let start = code.insert(mmu, key, decoded);
         if self.trace.items.in_asm {
-            self.trace_decoded(rest, page | key.po as u64, n);
+            self.trace_decoded(rest, page | key.page_offset as u64, n);
         }
         Ok(start)
     }
@@ -369,8 +369,8 @@ impl Cpu {
     /// Takes up generations `g` (supervisor, user) of the current bank.
     pub(crate) fn set_generation(&mut self, g: [u64; 2]) {
         let g = g[(self.sys.cpl == 3) as usize] << 2 | self.mode as u64;
-        self.vgen_mix = (g & 0xfff) | (g >> 12) << 48;
-        self.vgen = (self.vbase & VGEN_ADDRESS) | self.vgen_mix;
+        self.space_tag = (g & 0xfff) | (g >> 12) << 48;
+        self.link_tag = (self.vbase & TAG_ADDRESS) | self.space_tag;
     }
 
     /// Whether the next instruction runs alone: single-stepping, an interrupt shadow, breakpoints.
@@ -383,17 +383,18 @@ impl Cpu {
     }
 }
 
-impl Jump {
+impl JumpEntry {
     /// An entry that nothing matches: generations start at 1.
-    pub const NONE: Jump = Jump { to: 0, mix: 0, vgen: 0, op: std::ptr::null() };
+    pub const NONE: JumpEntry =
+        JumpEntry { to: 0, space_tag: 0, link_tag: 0, op: std::ptr::null() };
 }
 
-impl Edge {
+impl DeadlineEntry {
     /// An entry that nothing matches.
-    pub(crate) const NONE: Edge = Edge {
+    pub(crate) const NONE: DeadlineEntry = DeadlineEntry {
         la: 0,
-        mix: 0,
-        most: Most::ANY,
+        space_tag: 0,
+        limit: BlockLimit::ANY,
         start: Start { op: std::ptr::null(), count: u64::MAX },
     };
 }

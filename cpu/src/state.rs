@@ -5,7 +5,7 @@
 //! [`crate::apic::Apic`] and [`crate::vmx::Vmx`]; host-side caches come last and are never saved.
 
 use crate::apic::Apic;
-use crate::block::{CodeCache, Most, Start};
+use crate::block::{BlockLimit, CodeCache, Start};
 use crate::bus::Bus;
 use crate::delivery::Event;
 use crate::events::Recent;
@@ -234,29 +234,29 @@ pub struct Cpu {
     pub leave: bool,
     /// Mode that blocks are decoded for.
     pub mode: CodeMode,
-    /// `vbase` mixed with the generation of the address space: the key of cross-page links and `jumps`.
-    pub vgen: u64,
-    /// The generation of the current address space and privilege, with the mode, in the bits of `vgen`
+    /// `vbase` mixed with the generation of the address space: the key of cross-page links and `jump_cache`.
+    pub link_tag: u64,
+    /// The generation of the current address space and privilege, with the mode, in the bits of `link_tag`
     /// that are not the address's.
-    pub vgen_mix: u64,
+    pub space_tag: u64,
     /// The bus has been used: the run ends after the current instruction.
     pub io: bool,
     /// Always 8192: a part of a displacement that does not fit [`Op::disp`].
     pub two_pages: u64,
     /// Instructions left at the begin of the running block; valid while blocks run.
-    pub left: i64,
+    pub budget: i64,
     /// The current TLB view.
     pub tlb: *mut TlbEntry,
     /// RFLAGS without the lazy status flags.
     pub rflags_system: u64,
-    /// Count of block drops that `jumps` is up to date with.
+    /// Count of block drops that `jump_cache` is up to date with.
     pub(crate) seen_drops: u64,
     /// Instruction pointer; valid in the outer loop only (see [`Cpu::current_rip`]).
     pub rip: u64,
     /// Instructions left, as of the operation in `op`; valid in slow paths and the outer loop.
-    pub ic: i64,
+    pub budget_at_op: i64,
     /// The retired-instruction count at which `ic` is 0.
-    pub end: u64,
+    pub budget_zero_at: u64,
     /// The running operation, valid in slow paths.
     pub op: *const Op,
     /// Why the last handler stopped.
@@ -280,9 +280,9 @@ pub struct Cpu {
     /// Environment of the running call, null outside [`Cpu::run`].
     pub env: Env,
     /// Indirect-branch cache.
-    pub jumps: Box<[Jump; JUMPS]>,
+    pub jump_cache: Box<[JumpEntry; JUMP_ENTRIES]>,
     /// What was entered near deadlines.
-    pub(crate) edges: Box<[Edge; EDGES]>,
+    pub(crate) deadline_cache: Box<[DeadlineEntry; DEADLINE_ENTRIES]>,
     /// Counters that a user may look at; never seen by a guest.
     pub stats: Stats,
     /// What is written down; never seen by a guest.
@@ -309,35 +309,35 @@ impl Env {
 /// An entry of the indirect-branch cache; it does not cross the host's cache lines.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
-pub struct Jump {
+pub struct JumpEntry {
     /// Linear address of the target.
     pub to: u64,
-    /// [`Cpu::vgen_mix`] when it was found; 0 is none.
-    pub mix: u64,
-    /// What [`Cpu::vgen`] becomes.
-    pub vgen: u64,
+    /// [`Cpu::space_tag`] when it was found; 0 is none.
+    pub space_tag: u64,
+    /// What [`Cpu::link_tag`] becomes.
+    pub link_tag: u64,
     /// Its first operation.
     pub op: *const Op,
 }
 
 /// A block that begins near a deadline, where only so much may be run.
 #[derive(Clone, Copy)]
-pub struct Edge {
+pub struct DeadlineEntry {
     /// Linear address.
     pub la: u64,
-    /// [`Cpu::vgen_mix`] when it was found; 0 is none.
-    pub mix: u64,
+    /// [`Cpu::space_tag`] when it was found; 0 is none.
+    pub space_tag: u64,
     /// What the block was decoded for.
-    pub most: Most,
+    pub limit: BlockLimit,
     /// The block.
     pub start: Start,
 }
 
-/// How many [`Edge`]s are kept.
-pub const EDGES: usize = 512;
+/// How many [`DeadlineEntry`]s are kept.
+pub const DEADLINE_ENTRIES: usize = 512;
 
 /// Entries of the indirect-branch cache.
-pub const JUMPS: usize = 8192;
+pub const JUMP_ENTRIES: usize = 8192;
 
 /// How code is decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -384,7 +384,7 @@ pub struct Stats {
 impl Cpu {
     /// Instructions retired before the current one.
     pub fn now(&self) -> u64 {
-        self.end.wrapping_sub(self.ic as u64)
+        self.budget_zero_at.wrapping_sub(self.budget_at_op as u64)
     }
 
     /// The time-stamp counter.

@@ -13,7 +13,7 @@ use crate::trap::{Trap, vector};
 pub(crate) enum Source {
     Call = 0,
     Iret = 1,
-    Jump = 2,
+    JumpEntry = 2,
     Gate = 3,
 }
 
@@ -88,7 +88,7 @@ impl Cpu {
         let image = self.read_task(&new)?;
         let old = self.sys.tr;
         self.save_task(&old, source)?;
-        if matches!(source, Source::Jump | Source::Iret) {
+        if matches!(source, Source::JumpEntry | Source::Iret) {
             self.change_descriptor_type(old.selector, |t| t & !2)?;
         }
         if matches!(source, Source::Call | Source::Gate) {

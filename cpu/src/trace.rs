@@ -108,7 +108,7 @@ impl Cpu {
 
     /// The instruction that is the block `key` is about to run.
     pub(crate) fn trace_instruction(&mut self, key: Key) {
-        let bytes = rest_of_page(self.mmu(), key.frame << 12 | key.po as u64, MAX_LEN);
+        let bytes = rest_of_page(self.mmu(), key.frame << 12 | key.page_offset as u64, MAX_LEN);
         let (now, rip) = (self.now(), self.rip);
         let line = match disassemble(&bytes, rip, self.mode).into_iter().next() {
             Some(line) if bytes.len() == MAX_LEN || !line.ends_with("(bad)") => line,

@@ -87,8 +87,8 @@ fn slices_of_any_length_stop_exactly() {
             let until = now + slice as u64;
             let stop = cpu.run(&mut mmu, &mut cache, &mut NoBus, now, until);
             assert_eq!((stop, cpu.now()), (Stop::Budget, until));
-            let jumps = until / (ADDS + 1);
-            assert_eq!(cpu.regs[0], until - jumps, "slices of {slice}, at {until}");
+            let jump_cache = until / (ADDS + 1);
+            assert_eq!(cpu.regs[0], until - jump_cache, "slices of {slice}, at {until}");
         }
     }
 }
@@ -163,11 +163,11 @@ fn check_fault(code: &[u8], [rbx, rsi, rdi, r10, r15]: [u64; 5]) {
 #[test]
 fn what_a_row_owes_is_paid_at_a_fault() {
     const OUT: u64 = 1 << 40;
-    let edges = [0, 1, 0xff, 0x1000, u64::MAX];
+    let deadline_cache = [0, 1, 0xff, 0x1000, u64::MAX];
     // The rows of the sieve: l: cmp rsi, r15; jae out; mov byte [rbx + rsi], 0; add rsi, rdx; jmp l
     let sieve =
         [0x4c, 0x39, 0xfe, 0x73, 0x09, 0xc6, 4, 0x33, 0, 0x48, 1, 0xd6, 0xeb, 0xf2, 0x0f, 0x0b];
-    for (rsi, r15) in edges.iter().flat_map(|a| edges.map(|b| (*a, b))) {
+    for (rsi, r15) in deadline_cache.iter().flat_map(|a| deadline_cache.map(|b| (*a, b))) {
         check_fault(&sieve, [OUT, rsi, 0, 0, r15]);
         check_fault(&sieve, [(1 << 30) - 0x800, rsi, 0, 0, r15]);
     }

@@ -1,7 +1,7 @@
 //! TLB banks and generations: which regime has which bank, and what empties them.
 
 use crate::addr::Linear;
-use crate::kinds::Kind;
+use crate::kinds::PageKind;
 use crate::mmu::Mmu;
 use crate::regime::{Eptp, Regime, Tag, View};
 use crate::tlb::{Count, TlbBank, TlbEntry};
@@ -199,7 +199,7 @@ impl Mmu {
     pub fn flush_all(&mut self) {
         self.ept_cache.flush(None);
         self.shadow.clear();
-        self.kinds.clear(Kind::Table);
+        self.kinds.clear(PageKind::Table);
         for b in 0..self.banks.len() {
             self.flush_bank(b);
             self.assign_role(b);

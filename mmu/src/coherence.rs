@@ -6,7 +6,7 @@
 //! dropped leaf is one look in each of those banks.
 
 use crate::addr::HostPhys;
-use crate::kinds::Kind;
+use crate::kinds::PageKind;
 use crate::mmu::Mmu;
 use crate::paging::Rights;
 use crate::ram::pieces;
@@ -133,7 +133,7 @@ impl Mmu {
         }
         let page = self.shadow.add(key, table);
         self.stats.shadow_peak = self.stats.shadow_peak.max(self.shadow.live() as u64);
-        self.set_kind(at, Kind::Table, true);
+        self.set_kind(at, PageKind::Table, true);
         page
     }
 
@@ -177,7 +177,7 @@ impl Mmu {
         index
     }
 
-    /// Tells of a store to a frame of kind [`Kind::Table`], before or after it is made: drops
+    /// Tells of a store to a frame of kind [`PageKind::Table`], before or after it is made: drops
     /// exactly what was built from those bytes.
     pub fn note_store(&mut self, p: HostPhys, len: usize) {
         if p.offset() as usize + len <= 4096 {
@@ -234,13 +234,13 @@ impl Mmu {
     pub(crate) fn marked_ept(&mut self, at: HostPhys) {
         let Some(frame) = self.ram.frame(at) else { return };
         self.code_stored(frame, at);
-        if self.kinds.get(frame, Kind::Table) {
+        if self.kinds.get(frame, PageKind::Table) {
             self.note_store(at, 8);
         }
     }
 
     fn code_stored(&mut self, frame: usize, at: HostPhys) {
-        if self.kinds.get(frame, Kind::Code) {
+        if self.kinds.get(frame, PageKind::Code) {
             self.code_stores.insert(at.page());
         }
     }
@@ -328,7 +328,7 @@ impl Mmu {
         }
         let frame = self.shadow.pages[page as usize].key.frame;
         if self.shadow.remove(page) && frame != self.shadow.outside() {
-            self.kinds.set(frame as usize, Kind::Table, false);
+            self.kinds.set(frame as usize, PageKind::Table, false);
         }
     }
 }

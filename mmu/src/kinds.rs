@@ -4,24 +4,24 @@ use bitvec::vec::BitVec;
 
 /// A use of a frame that keeps the TLB from making it writable, or from holding it at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum PageKind {
     /// Decoded code is cached: never matches for writes.
     Code = 0,
     /// A paging structure from which translations are cached: never matches for writes.
     Table = 1,
     /// Every access goes to the slow path: the APIC-access page, watched pages.
-    Trap = 2,
+    SlowPath = 2,
 }
 
 /// All kinds of one frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Kinds {
-    /// [`Kind::Code`].
+pub struct PageKinds {
+    /// [`PageKind::Code`].
     pub code: bool,
-    /// [`Kind::Table`].
+    /// [`PageKind::Table`].
     pub table: bool,
-    /// [`Kind::Trap`].
-    pub trap: bool,
+    /// [`PageKind::SlowPath`].
+    pub slow_path: bool,
 }
 
 /// The three bitmaps, interleaved: bit `4 * frame + kind`, so that one load answers for a frame.
@@ -41,22 +41,22 @@ impl KindMap {
     }
 
     #[inline]
-    pub(crate) fn get(&self, frame: usize, k: Kind) -> bool {
+    pub(crate) fn get(&self, frame: usize, k: PageKind) -> bool {
         self.word(frame) >> k as u32 & 1 != 0
     }
 
     #[inline]
-    pub(crate) fn all(&self, frame: usize) -> Kinds {
+    pub(crate) fn all(&self, frame: usize) -> PageKinds {
         let word = self.word(frame);
-        Kinds { code: word & 1 != 0, table: word & 2 != 0, trap: word & 4 != 0 }
+        PageKinds { code: word & 1 != 0, table: word & 2 != 0, slow_path: word & 4 != 0 }
     }
 
     /// Returns what it was.
-    pub(crate) fn set(&mut self, frame: usize, k: Kind, on: bool) -> bool {
+    pub(crate) fn set(&mut self, frame: usize, k: PageKind, on: bool) -> bool {
         self.0.replace(frame * PER_FRAME + k as usize, on)
     }
 
-    pub(crate) fn clear(&mut self, k: Kind) {
+    pub(crate) fn clear(&mut self, k: PageKind) {
         let every = (u64::MAX / 15) << k as u32;
         self.0.as_raw_mut_slice().iter_mut().for_each(|w| *w &= !every);
     }

@@ -9,7 +9,7 @@
 //!
 //! Invariants:
 //! - Every cached translation of guest paging agrees with the paging structures in memory: the
-//!   frames it was built from are of kind [`Kind::Table`], which no TLB entry makes writable, and
+//!   frames it was built from are of kind [`PageKind::Table`], which no TLB entry makes writable, and
 //!   a store to one calls [`Mmu::note_store`]. So CR3 loads, INVLPG and VM transitions flush nothing.
 //! - EPT structures are not tracked: guest-physical mappings stay until [`Mmu::flush_ept`].
 //! - A fault is always decided by the walk that reads memory, never from a cache.
@@ -30,7 +30,7 @@ mod walk;
 
 pub use addr::{GuestPhys, HostPhys, Linear};
 pub use banks::{Bank, Cached};
-pub use kinds::{Kind, Kinds};
+pub use kinds::{PageKind, PageKinds};
 pub use mmu::{Limits, Mmu, Stats};
 pub use paging::pdptes_valid;
 pub use ram::{Ram, RamError, Window};

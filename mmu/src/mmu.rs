@@ -3,7 +3,7 @@
 use crate::addr::{GuestPhys, HostPhys, Linear};
 use crate::coherence::{root_index, root_shift};
 use crate::ept::{self, Mapping, Purpose};
-use crate::kinds::{Kind, KindMap, Kinds, Writers};
+use crate::kinds::{KindMap, PageKind, PageKinds, Writers};
 use crate::paging::Rights;
 use crate::ram::{Ram, pieces};
 use crate::regime::{Access, AccessKind, Fault, Mode, Regime, View};
@@ -175,7 +175,7 @@ impl Mmu {
             self.shadow.pages[page as usize].slots[index as usize].set_executed(user);
         }
         self.banks[b].gave_exec();
-        if self.ram.code_frame(t.phys).is_some_and(|f| !self.kinds.get(f, Kind::Trap)) {
+        if self.ram.code_frame(t.phys).is_some_and(|f| !self.kinds.get(f, PageKind::SlowPath)) {
             self.stats.fills += 1;
             self.banks[b].put_exec(user, la.0, t.phys.page().0);
         }
@@ -262,13 +262,13 @@ impl Mmu {
 
     fn insert(&mut self, r: &Regime, b: usize, v: View, la: u64, t: &Translation) {
         let frame = self.ram.frame(t.phys);
-        let kinds = frame.map_or(Kinds::default(), |f| self.kinds.all(f));
+        let kinds = frame.map_or(PageKinds::default(), |f| self.kinds.all(f));
         let seen = match v {
             View::Supervisor => true,
             View::User => t.rights.user(),
             View::SupervisorSmap => !t.rights.user(),
         };
-        if kinds.trap || !seen || t.ept & ept::R == 0 {
+        if kinds.slow_path || !seen || t.ept & ept::R == 0 {
             return;
         }
         let may = t.rights.write() || (v != View::User && !r.wp);
@@ -329,7 +329,7 @@ impl Mmu {
         true
     }
 
-    /// A page of kind [`Kind::Code`] that the MMU itself has stored to (accessed and dirty flags)
+    /// A page of kind [`PageKind::Code`] that the MMU itself has stored to (accessed and dirty flags)
     /// since it was last named here. To be asked after a translation until there is none.
     #[inline]
     pub fn code_store(&mut self) -> Option<HostPhys> {
@@ -339,22 +339,22 @@ impl Mmu {
     /// The kinds of the frame of `p`; none outside RAM.
     #[must_use]
     #[inline]
-    pub fn kinds(&self, p: HostPhys) -> Kinds {
-        self.ram.frame(p).map_or(Kinds::default(), |f| self.kinds.all(f))
+    pub fn kinds(&self, p: HostPhys) -> PageKinds {
+        self.ram.frame(p).map_or(PageKinds::default(), |f| self.kinds.all(f))
     }
 
     /// Sets or clears a kind of a frame; setting one drops what the TLBs may no longer hold.
-    /// [`Kind::Table`] is the MMU's own to set.
-    pub fn set_kind(&mut self, p: HostPhys, k: Kind, on: bool) {
+    /// [`PageKind::Table`] is the MMU's own to set.
+    pub fn set_kind(&mut self, p: HostPhys, k: PageKind, on: bool) {
         // Code in a frame stays known while the frame is hidden.
-        let frame = if k == Kind::Table { self.ram.frame(p) } else { self.ram.place(p) };
+        let frame = if k == PageKind::Table { self.ram.frame(p) } else { self.ram.place(p) };
         let Some(frame) = frame else { return };
         if self.kinds.set(frame, k, on) == on || !on {
             return;
         }
         match k {
-            Kind::Trap => self.drop_frame(p.page().0),
-            Kind::Code | Kind::Table => self.protect_frame(frame, p.page().0),
+            PageKind::SlowPath => self.drop_frame(p.page().0),
+            PageKind::Code | PageKind::Table => self.protect_frame(frame, p.page().0),
         }
     }
 }

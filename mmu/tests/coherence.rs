@@ -4,8 +4,8 @@
 mod reference;
 
 use mmu::{
-    Access, AccessKind, Cached, Eptp, HostPhys, Kind, Limits, Linear, Mmu, Mode, Ram, Regime, View,
-    Window,
+    Access, AccessKind, Cached, Eptp, HostPhys, Limits, Linear, Mmu, Mode, PageKind, Ram, Regime,
+    View, Window,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -246,8 +246,10 @@ impl Pair {
                 self.mmu.flush_ept(if index == 0 { None } else { Some(Eptp(EPT_ROOT | 0x1e)) });
             }
             Op::Access { regime, la, access, how } => self.access(regime, la, access, how),
-            Op::Code { page, on } => self.mmu.set_kind(HostPhys(page << 12), Kind::Code, on),
-            Op::Trap { page, on } => self.mmu.set_kind(HostPhys(page << 12), Kind::Trap, on),
+            Op::Code { page, on } => self.mmu.set_kind(HostPhys(page << 12), PageKind::Code, on),
+            Op::Trap { page, on } => {
+                self.mmu.set_kind(HostPhys(page << 12), PageKind::SlowPath, on)
+            }
             Op::Flush { regime } => self.mmu.flush_regime(&self.regimes[regime]),
         }
     }
@@ -301,7 +303,7 @@ impl Pair {
     /// A cached translation is what the reference finds, with no flag left to set.
     fn check_cached(&mut self, c: &Cached) {
         let kinds = self.mmu.kinds(HostPhys(c.phys));
-        assert!(!kinds.trap, "{c:x?}");
+        assert!(!kinds.slow_path, "{c:x?}");
         assert!(!(c.writable && (kinds.code || kinds.table)), "{c:x?} {kinds:?}");
         let mut r = c.regime;
         let (first, ac) = match c.view {

@@ -441,7 +441,7 @@ fn flags_set_in_code() {
     let mut w = World::new(L4);
     w.mmu.activate(&w.r);
     for level in [1, 2] {
-        w.mmu.set_kind(HostPhys(table(level)), mmu::Kind::Code, true);
+        w.mmu.set_kind(HostPhys(table(level)), mmu::PageKind::Code, true);
     }
     assert_eq!(w.mmu.translate(&w.r, Linear(w.la()), WRITE), OK.map(HostPhys));
     let told: Vec<_> = core::iter::from_fn(|| w.mmu.code_store()).collect();

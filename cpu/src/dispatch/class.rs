@@ -5,7 +5,7 @@
 use super::{PINNED, uses};
 
 /// A register that is not pinned.
-pub const MEMORY: u8 = 0xfe;
+pub const UNPINNED: u8 = 0xfe;
 /// Not known.
 pub const ANY: u8 = 0xff;
 /// Nothing known of any.
@@ -14,7 +14,7 @@ pub const UNKNOWN: u64 = 0xffff_ffff;
 /// The class of the register at `offset`: itself if it is pinned.
 pub fn of(offset: u8) -> u8 {
     match pinned(offset) {
-        None => MEMORY,
+        None => UNPINNED,
         Some(_) if offset.is_multiple_of(8) => offset,
         Some(_) => ANY,
     }
@@ -34,10 +34,10 @@ pub const fn pinned(offset: u8) -> Option<usize> {
 
 /// The two operands of a handler that `used` names, by which it is told from its variants.
 pub const fn operands(used: u32) -> [u32; 2] {
-    let first = if used & uses::D != 0 { 0 } else { 1 };
+    let first = if used & uses::DST != 0 { 0 } else { 1 };
     let second = match used {
-        _ if used & uses::X != 0 => 3,
-        _ if used & uses::B != 0 => 2,
+        _ if used & uses::INDEX != 0 => 3,
+        _ if used & uses::BASE != 0 => 2,
         _ => 1,
     };
     [first, second]
@@ -45,17 +45,17 @@ pub const fn operands(used: u32) -> [u32; 2] {
 
 /// The class with this number in the profile's table: a pinned register, or none.
 pub const fn numbered(n: u8) -> u8 {
-    if (n as usize) < PINNED.len() { 8 * PINNED[n as usize] as u8 } else { MEMORY }
+    if (n as usize) < PINNED.len() { 8 * PINNED[n as usize] as u8 } else { UNPINNED }
 }
 
 /// What is known where the operands (see [`operands`]) have classes `a` and `b`.
 pub const fn code(used: u32, a: u8, b: u8) -> u64 {
     let [first, second] = operands(used);
     let mut code = UNKNOWN;
-    if used & (uses::D << first) != 0 {
+    if used & (uses::DST << first) != 0 {
         code = with(code, first, a);
     }
-    if second != first && used & (uses::D << second) != 0 {
+    if second != first && used & (uses::DST << second) != 0 {
         code = with(code, second, b);
     }
     code
@@ -65,12 +65,12 @@ pub const fn code(used: u32, a: u8, b: u8) -> u64 {
 pub const fn exact(used: u32, fields: [u8; 5]) -> u64 {
     let (used, mut code, mut k) = (used | used >> 8, UNKNOWN, 0);
     while k < 4 {
-        if used & (uses::D << k) != 0 {
+        if used & (uses::DST << k) != 0 {
             code = with(code, k, fields[k as usize]);
         }
         k += 1;
     }
-    if used & uses::X != 0 { code | (fields[4] as u64) << 32 } else { code }
+    if used & uses::INDEX != 0 { code | (fields[4] as u64) << 32 } else { code }
 }
 
 const fn with(code: u64, k: u32, class: u8) -> u64 {
@@ -82,7 +82,7 @@ const fn with(code: u64, k: u32, class: u8) -> u64 {
 pub const fn registers(used: u32, code: u64) -> u32 {
     let (mut all, mut k) = (used & 0xffff, 0);
     while k < 4 {
-        if used & (uses::D << k) != 0 {
+        if used & (uses::DST << k) != 0 {
             let field = (code >> (8 * k)) as u8;
             all |= if field < 128 { 1 << (field / 8) } else { 0xffff };
         }

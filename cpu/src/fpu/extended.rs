@@ -1,4 +1,4 @@
-//! The usual case of the x87's arithmetic: normal numbers or zeros, rounded to nearest with 64 bits to a
+//! The fast path of the x87's arithmetic: normal numbers or zeros, rounded to nearest with 64 bits to a
 //! normal number or an exact zero. Of the exceptions only Precision can be due.
 //!
 //! All else is `None` here, and [`super::soft`]'s, which these functions agree with where they answer.
@@ -84,7 +84,7 @@ fn pack(se: u64, m: u64, rest: u64) -> Option<Rounded> {
 /// The last exponent field of a normal number.
 const LAST: u64 = EXPONENT - 1;
 
-/// Whether neither is zero or unusual.
+/// Whether neither is zero or fallback.
 #[inline(always)]
 pub fn both_normal(a: Register, b: Register) -> bool {
     (a.se | b.se) & (EMPTY | ODD) == 0

@@ -2,9 +2,9 @@
 //!
 //! On an x86 host (`x86`) an instruction is done by itself, with all that it notes in MXCSR: while blocks
 //! run, the host's MXCSR stands at its initial value, and what it notes there is the guest's, to be taken up
-//! ([`Cpu::take_noted`](crate::Cpu::take_noted)) before anything looks at the guest's MXCSR or computes for
+//! ([`Cpu::collect_host_exceptions`](crate::Cpu::collect_host_exceptions)) before anything looks at the guest's MXCSR or computes for
 //! itself. That holds where the guest masks all exceptions and neither rounds nor flushes in its own way
-//! ([`usual`]). Other hosts (`portable`) compute what is normal; all else is [`super::simd`]'s.
+//! ([`can_compute`]). Other hosts (`portable`) compute what is normal; all else is [`super::simd`]'s.
 #![expect(unsafe_code, reason = "vectors of the host, and its MXCSR")]
 
 #[cfg(any(not(target_arch = "x86_64"), test))]
@@ -58,7 +58,7 @@ pub enum Op {
 }
 
 /// Vectors of a format, as the host computes with them. `SCALAR` means the lowest lane only: a result's
-/// others are the first operand's. The guest's MXCSR is [`usual`]; `None` where the host cannot say.
+/// others are the first operand's. The guest's MXCSR is [`can_compute`]; `None` where the host cannot say.
 pub trait Lanes: 'static {
     /// Computes `op`.
     fn arith<const SCALAR: bool>(op: Op, a: V, b: V) -> Option<V>;
@@ -74,7 +74,7 @@ pub const MXCSR: u32 = super::MXCSR_RESET;
 /// Whether a guest's MXCSR differs from [`MXCSR`] in what it has noted at most, and, where the host cannot
 /// note anything, has noted Precision already.
 #[inline(always)]
-pub fn usual(mxcsr: u32) -> bool {
+pub fn can_compute(mxcsr: u32) -> bool {
     mxcsr & !63 == MXCSR && (NOTES || mxcsr & super::flag::P != 0)
 }
 
@@ -106,7 +106,7 @@ mod tests {
         let mut e = Env { fast: false, ..Env::sse(MXCSR) };
         let expected = T::run(&mut e, a, b, imm);
         super::set_mxcsr(MXCSR);
-        let found = T::usual(of(a), of(b), imm).map(bits);
+        let found = T::on_host(of(a), of(b), imm).map(bits);
         let noted = super::mxcsr() & 63;
         super::set_mxcsr(MXCSR);
         let name = std::any::type_name::<T>();

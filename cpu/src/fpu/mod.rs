@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`soft`] (exact arithmetic on any binary format), [`simd`] (SSE's rules on top),
 //! [`host`] and `integers` (what the host may do instead),
-//! [`status`] (the status word), [`x87`] (the register stack), [`extended`] (its usual arithmetic), [`transcendental`].
+//! [`status`] (the status word), [`x87`] (the register stack), [`extended`] (its fast arithmetic), [`transcendental`].
 //! The instructions are in [`crate::isa`].
 
 pub mod extended;
@@ -103,11 +103,11 @@ impl Register {
     }
 }
 
-/// What keeps the usual case from being usual, see [`status`].
-pub mod unusual {
+/// Reasons to leave the fast path, see [`status`].
+pub mod fallback {
     /// SSE instructions may not run.
     pub const SSE: u8 = 1;
-    /// MXCSR is not [`super::host::usual`].
+    /// MXCSR is not [`super::host::can_compute`].
     pub const MXCSR: u8 = 2;
     /// x87 instructions may not run.
     pub const X87: u8 = 4;
@@ -219,25 +219,25 @@ impl Fpu {
 }
 
 impl Cpu {
-    /// What is unusual now; of [`unusual`].
-    fn seen_unusual(&self) -> u8 {
+    /// What is fallback now; of [`fallback`].
+    fn computed_fallback(&self) -> u8 {
         let (sys, f) = (&self.sys, &self.fpu);
         let off = sys.cr0 & (CR0_EM | CR0_TS) != 0;
         let bit = |on: bool, bit| if on { bit } else { 0 };
-        bit(off || sys.cr4 & CR4_OSFXSR == 0, unusual::SSE)
-            | bit(!host::usual(f.mxcsr), unusual::MXCSR)
-            | bit(off, unusual::X87)
-            | bit(f.cw & (3 << 10 | flag::P as u16) != flag::P as u16, unusual::ROUNDING)
-            | bit(f.cw >> 8 & 3 != 3, unusual::PRECISION)
+        bit(off || sys.cr4 & CR4_OSFXSR == 0, fallback::SSE)
+            | bit(!host::can_compute(f.mxcsr), fallback::MXCSR)
+            | bit(off, fallback::X87)
+            | bit(f.cw & (3 << 10 | flag::P as u16) != flag::P as u16, fallback::ROUNDING)
+            | bit(f.cw >> 8 & 3 != 3, fallback::PRECISION)
     }
 
     /// Takes up what the host has noted of the guest's exceptions, see [`host`], and lets the host forget it.
     #[inline(always)]
-    pub fn take_noted(&mut self) {
+    pub fn collect_host_exceptions(&mut self) {
         let noted = host::mxcsr() & 63;
         if noted != 0 {
             // What is noted under another MXCSR is the emulator's own.
-            if self.usual(unusual::MXCSR) {
+            if self.fast_path_allowed(fallback::MXCSR) {
                 self.fpu.mxcsr |= noted;
             }
             host::set_mxcsr(host::MXCSR);
@@ -246,22 +246,22 @@ impl Cpu {
 
     /// Lets the host forget what the emulator itself has made it note.
     #[inline(always)]
-    pub fn forget_noted(&self) {
+    pub fn clear_host_exceptions(&self) {
         if host::mxcsr() & 63 != 0 {
             host::set_mxcsr(host::MXCSR);
         }
     }
 
-    /// Brings [`unusual`] up to date after changes to CR0, CR4, MXCSR or the control word.
-    pub fn update_unusual(&mut self) {
-        self.fpu.sw.set_unusual(self.seen_unusual());
+    /// Brings [`fallback`] up to date after changes to CR0, CR4, MXCSR or the control word.
+    pub fn update_fallback(&mut self) {
+        self.fpu.sw.set_fallback(self.computed_fallback());
     }
 
-    /// Whether nothing among `which` is unusual.
+    /// Whether nothing among `which` is fallback.
     #[inline(always)]
-    pub fn usual(&self, which: u8) -> bool {
-        debug_assert_eq!(self.fpu.sw.unusual(), self.seen_unusual());
-        self.fpu.sw.unusual() & which == 0
+    pub fn fast_path_allowed(&self, which: u8) -> bool {
+        debug_assert_eq!(self.fpu.sw.fallback(), self.computed_fallback());
+        self.fpu.sw.fallback() & which == 0
     }
 
     /// #UD or #NM, if SSE instructions may not run. SDM vol. 2, "Exceptions Type" of each.

@@ -145,7 +145,7 @@ impl Cpu {
     fn note_simd(&mut self, flags: u32) {
         if flags & !self.fpu.mxcsr != 0 {
             self.fpu.mxcsr |= flags;
-            self.update_unusual();
+            self.update_fallback();
         }
     }
 }

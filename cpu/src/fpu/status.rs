@@ -10,10 +10,10 @@ const APART: u16 = 7 << TOP | C1 | P as u16;
 /// What is cut off by rounding, in units of 2^-64 of the last bit: a half.
 pub const HALF: u64 = 1 << 63;
 
-/// The status word; and, because an instruction asks for both at once, [`super::unusual`].
+/// The status word; and, because an instruction asks for both at once, [`super::fallback`].
 #[derive(Clone, Copy, Debug)]
 pub struct StatusWord {
-    /// The bits that have no part of their own; above them what is unusual.
+    /// The bits that have no part of their own; above them what is fallback.
     pub(crate) bits: u32,
     /// TOP times 16: the offset of ST(0) among the registers, in bytes.
     pub(crate) top: u32,
@@ -24,7 +24,7 @@ pub struct StatusWord {
 }
 
 impl StatusWord {
-    /// All as in the value 0, and all that there is unusual.
+    /// All as in the value 0, and all that there is fallback.
     pub(crate) const ZERO: StatusWord = StatusWord { bits: 0xff << 16, top: 0, cut: 0, inexact: 0 };
 
     /// Its value.
@@ -48,14 +48,14 @@ impl StatusWord {
         self.set(self.get() & !mask | bits);
     }
 
-    /// What is unusual.
+    /// What is fallback.
     #[inline(always)]
-    pub(crate) fn unusual(&self) -> u8 {
+    pub(crate) fn fallback(&self) -> u8 {
         (self.bits >> 16) as u8
     }
 
-    /// Sets what is unusual.
-    pub(crate) fn set_unusual(&mut self, which: u8) {
+    /// Sets what is fallback.
+    pub(crate) fn set_fallback(&mut self, which: u8) {
         self.bits = self.bits & 0xffff | (which as u32) << 16;
     }
 }
@@ -84,9 +84,9 @@ mod tests {
     fn every_value() {
         for v in 0..=u16::MAX {
             let mut sw = StatusWord::from(!v);
-            sw.set_unusual(v as u8);
+            sw.set_fallback(v as u8);
             sw.set(v);
-            assert_eq!((sw.get(), sw.unusual()), (v, v as u8));
+            assert_eq!((sw.get(), sw.fallback()), (v, v as u8));
         }
     }
 }

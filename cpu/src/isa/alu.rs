@@ -2,9 +2,9 @@
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
-use super::{Form, Make, Shape, forms};
-use crate::dispatch::owed::{self, Owed, now, owing};
-use crate::dispatch::{Flow, Handler, Sem, uses};
+use super::{Exec, Form, Operands, forms};
+use crate::dispatch::deferred::{self, Deferred, deferring, now};
+use crate::dispatch::{Flow, Handler, Semantics, uses};
 use crate::flags::{Lazy, class};
 use crate::mem::{FastMem, Mem, get, put};
 use crate::op::Op;
@@ -30,7 +30,7 @@ pub mod op {
 /// `a OP b`, and records the flags.
 ///
 /// # Safety
-/// As [`Sem::run`].
+/// As [`Semantics::run`].
 #[inline(always)]
 pub unsafe fn alu<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, b: W) -> W {
     let (res, flags) = compute::<W, OP>(carry::<OP>(cpu), a, b);
@@ -77,14 +77,14 @@ const fn looks(o: u8) -> bool {
     o == op::ADC || o == op::SBB
 }
 
-/// See [`Sem::RENEWS`].
+/// See [`Semantics::KILLS`].
 const fn renews(o: u8, flags: bool) -> u32 {
-    if flags && !looks(o) { owed::FLAGS } else { 0 }
+    if flags && !looks(o) { deferred::FLAGS } else { 0 }
 }
 
-/// See [`Sem::IGNORES`].
+/// See [`Semantics::PRESERVES`].
 const fn ignores(o: u8, flags: bool) -> u32 {
-    if flags || looks(o) { owed::ALL & !owed::FLAGS } else { owed::ALL }
+    if flags || looks(o) { deferred::ALL & !deferred::FLAGS } else { deferred::ALL }
 }
 
 /// `OP r/m, reg`.
@@ -126,42 +126,42 @@ unsafe fn apply_back<M: Mem, A: Rm, W: Word, const OP: u8>(
     note: impl FnOnce(Lazy),
 ) -> Flow {
     let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
-    let (res, flags) = compute::<W, OP>(carry::<OP>(cpu), get(cpu, (*o).d), b);
+    let (res, flags) = compute::<W, OP>(carry::<OP>(cpu), get(cpu, (*o).dst), b);
     note(flags);
     if writes(OP) {
-        put(cpu, (*o).d, res);
+        put(cpu, (*o).dst, res);
     }
     Flow::Next(1)
 }
 
-impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmReg<A, W, OP, FL> {
-    const REPEATS: bool = A::REGISTER && !writes(OP);
-    const RENEWS: u32 = renews(OP, FL);
-    const IGNORES: u32 = ignores(OP, FL);
-    const READS: u32 = A::READS | uses::S;
+impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RmReg<A, W, OP, FL> {
+    const REPLAYABLE: bool = A::REGISTER && !writes(OP);
+    const KILLS: u32 = renews(OP, FL);
+    const PRESERVES: u32 = ignores(OP, FL);
+    const READS: u32 = A::READS | uses::SRC;
     const SETS: u32 = written(A::SETS, OP);
     const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        apply::<M, A, W, OP>(o, cpu, tlb, get(cpu, (*o).s), now::<M, FL>(cpu))
+        apply::<M, A, W, OP>(o, cpu, tlb, get(cpu, (*o).src), now::<M, FL>(cpu))
     }
 
     #[inline(always)]
-    unsafe fn run_owing(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
-        let b = get(cpu, (*o).s);
-        owing::<FL>(cpu, later, |tlb, owes| {
-            apply::<FastMem, A, W, OP>(o, cpu, tlb, b, owed::later(owes))
+    unsafe fn run_deferring(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Deferred) {
+        let b = get(cpu, (*o).src);
+        deferring::<FL>(cpu, later, |tlb, owes| {
+            apply::<FastMem, A, W, OP>(o, cpu, tlb, b, deferred::later(owes))
         })
     }
 }
 
-impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RegRm<A, W, OP, FL> {
-    const REPEATS: bool = A::REGISTER && !writes(OP);
-    const RENEWS: u32 = renews(OP, FL);
-    const IGNORES: u32 = ignores(OP, FL);
-    const READS: u32 = A::READS | uses::D;
-    const SETS: u32 = written(uses::D, OP);
+impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RegRm<A, W, OP, FL> {
+    const REPLAYABLE: bool = A::REGISTER && !writes(OP);
+    const KILLS: u32 = renews(OP, FL);
+    const PRESERVES: u32 = ignores(OP, FL);
+    const READS: u32 = A::READS | uses::DST;
+    const SETS: u32 = written(uses::DST, OP);
     const BITS: u32 = W::BITS;
 
     #[inline(always)]
@@ -170,17 +170,17 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RegRm<A, W, OP, FL> {
     }
 
     #[inline(always)]
-    unsafe fn run_owing(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
-        owing::<FL>(cpu, later, |tlb, owes| {
-            apply_back::<FastMem, A, W, OP>(o, cpu, tlb, owed::later(owes))
+    unsafe fn run_deferring(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Deferred) {
+        deferring::<FL>(cpu, later, |tlb, owes| {
+            apply_back::<FastMem, A, W, OP>(o, cpu, tlb, deferred::later(owes))
         })
     }
 }
 
-impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmImm<A, W, OP, FL> {
-    const REPEATS: bool = A::REGISTER && !writes(OP);
-    const RENEWS: u32 = renews(OP, FL);
-    const IGNORES: u32 = ignores(OP, FL);
+impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RmImm<A, W, OP, FL> {
+    const REPLAYABLE: bool = A::REGISTER && !writes(OP);
+    const KILLS: u32 = renews(OP, FL);
+    const PRESERVES: u32 = ignores(OP, FL);
     const READS: u32 = A::READS;
     const SETS: u32 = written(A::SETS, OP);
     const BITS: u32 = W::BITS;
@@ -191,35 +191,35 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for RmImm<A, W, OP, FL> {
     }
 
     #[inline(always)]
-    unsafe fn run_owing(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
+    unsafe fn run_deferring(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Deferred) {
         let b = W::of((*o).imm);
-        owing::<FL>(cpu, later, |tlb, owes| {
-            apply::<FastMem, A, W, OP>(o, cpu, tlb, b, owed::later(owes))
+        deferring::<FL>(cpu, later, |tlb, owes| {
+            apply::<FastMem, A, W, OP>(o, cpu, tlb, b, deferred::later(owes))
         })
     }
 }
 
-fn rm_reg<W: Word, const OP: u8>(s: &Shape) -> Handler {
+fn rm_reg<W: Word, const OP: u8>(s: &Operands) -> Handler {
     if s.flags {
-        by_rm!(s.am, RegD, |A| RmReg<A, W, OP, true>)
+        by_rm!(s.addressing, RegD, |A| RmReg<A, W, OP, true>)
     } else {
-        by_rm!(s.am, RegD, |A| RmReg<A, W, OP, false>)
+        by_rm!(s.addressing, RegD, |A| RmReg<A, W, OP, false>)
     }
 }
 
-fn reg_rm<W: Word, const OP: u8>(s: &Shape) -> Handler {
+fn reg_rm<W: Word, const OP: u8>(s: &Operands) -> Handler {
     if s.flags {
-        by_rm!(s.am, RegS, |A| RegRm<A, W, OP, true>)
+        by_rm!(s.addressing, RegS, |A| RegRm<A, W, OP, true>)
     } else {
-        by_rm!(s.am, RegS, |A| RegRm<A, W, OP, false>)
+        by_rm!(s.addressing, RegS, |A| RegRm<A, W, OP, false>)
     }
 }
 
-fn rm_imm<W: Word, const OP: u8>(s: &Shape) -> Handler {
+fn rm_imm<W: Word, const OP: u8>(s: &Operands) -> Handler {
     if s.flags {
-        by_rm!(s.am, RegD, |A| RmImm<A, W, OP, true>)
+        by_rm!(s.addressing, RegD, |A| RmImm<A, W, OP, true>)
     } else {
-        by_rm!(s.am, RegD, |A| RmImm<A, W, OP, false>)
+        by_rm!(s.addressing, RegD, |A| RmImm<A, W, OP, false>)
     }
 }
 
@@ -232,26 +232,26 @@ macro_rules! eight {
         $rm8_imm8:ident $rm8_imm8_82:ident $rm16_imm16:ident $rm32_imm32:ident $rm64_imm32:ident
         $rm16_imm8:ident $rm32_imm8:ident $rm64_imm8:ident))*) => {
         forms! {$(
-            $rm8_r8 => Make::Typed(rm_reg::<u8, { op::$op }>);
-            $rm16_r16 => Make::Typed(rm_reg::<u16, { op::$op }>);
-            $rm32_r32 => Make::Typed(rm_reg::<u32, { op::$op }>);
-            $rm64_r64 => Make::Typed(rm_reg::<u64, { op::$op }>);
-            $r8_rm8 => Make::Typed(reg_rm::<u8, { op::$op }>);
-            $r16_rm16 => Make::Typed(reg_rm::<u16, { op::$op }>);
-            $r32_rm32 => Make::Typed(reg_rm::<u32, { op::$op }>);
-            $r64_rm64 => Make::Typed(reg_rm::<u64, { op::$op }>);
-            $al => Make::Typed(rm_imm::<u8, { op::$op }>);
-            $ax => Make::Typed(rm_imm::<u16, { op::$op }>);
-            $eax => Make::Typed(rm_imm::<u32, { op::$op }>);
-            $rax => Make::Typed(rm_imm::<u64, { op::$op }>);
-            $rm8_imm8 => Make::Typed(rm_imm::<u8, { op::$op }>);
-            $rm8_imm8_82 => Make::Typed(rm_imm::<u8, { op::$op }>);
-            $rm16_imm16 => Make::Typed(rm_imm::<u16, { op::$op }>);
-            $rm32_imm32 => Make::Typed(rm_imm::<u32, { op::$op }>);
-            $rm64_imm32 => Make::Typed(rm_imm::<u64, { op::$op }>);
-            $rm16_imm8 => Make::Typed(rm_imm::<u16, { op::$op }>);
-            $rm32_imm8 => Make::Typed(rm_imm::<u32, { op::$op }>);
-            $rm64_imm8 => Make::Typed(rm_imm::<u64, { op::$op }>);
+            $rm8_r8 => Exec::Handler(rm_reg::<u8, { op::$op }>);
+            $rm16_r16 => Exec::Handler(rm_reg::<u16, { op::$op }>);
+            $rm32_r32 => Exec::Handler(rm_reg::<u32, { op::$op }>);
+            $rm64_r64 => Exec::Handler(rm_reg::<u64, { op::$op }>);
+            $r8_rm8 => Exec::Handler(reg_rm::<u8, { op::$op }>);
+            $r16_rm16 => Exec::Handler(reg_rm::<u16, { op::$op }>);
+            $r32_rm32 => Exec::Handler(reg_rm::<u32, { op::$op }>);
+            $r64_rm64 => Exec::Handler(reg_rm::<u64, { op::$op }>);
+            $al => Exec::Handler(rm_imm::<u8, { op::$op }>);
+            $ax => Exec::Handler(rm_imm::<u16, { op::$op }>);
+            $eax => Exec::Handler(rm_imm::<u32, { op::$op }>);
+            $rax => Exec::Handler(rm_imm::<u64, { op::$op }>);
+            $rm8_imm8 => Exec::Handler(rm_imm::<u8, { op::$op }>);
+            $rm8_imm8_82 => Exec::Handler(rm_imm::<u8, { op::$op }>);
+            $rm16_imm16 => Exec::Handler(rm_imm::<u16, { op::$op }>);
+            $rm32_imm32 => Exec::Handler(rm_imm::<u32, { op::$op }>);
+            $rm64_imm32 => Exec::Handler(rm_imm::<u64, { op::$op }>);
+            $rm16_imm8 => Exec::Handler(rm_imm::<u16, { op::$op }>);
+            $rm32_imm8 => Exec::Handler(rm_imm::<u32, { op::$op }>);
+            $rm64_imm8 => Exec::Handler(rm_imm::<u64, { op::$op }>);
         )*}
     };
 }
@@ -312,20 +312,20 @@ pub const FORMS: &[Form] = eight! {
 /// TEST.
 #[rustfmt::skip]
 pub const TEST_FORMS: &[Form] = forms! {
-    Test_rm8_r8 => Make::Typed(rm_reg::<u8, { op::TEST }>);
-    Test_rm16_r16 => Make::Typed(rm_reg::<u16, { op::TEST }>);
-    Test_rm32_r32 => Make::Typed(rm_reg::<u32, { op::TEST }>);
-    Test_rm64_r64 => Make::Typed(rm_reg::<u64, { op::TEST }>);
-    Test_AL_imm8 => Make::Typed(rm_imm::<u8, { op::TEST }>);
-    Test_AX_imm16 => Make::Typed(rm_imm::<u16, { op::TEST }>);
-    Test_EAX_imm32 => Make::Typed(rm_imm::<u32, { op::TEST }>);
-    Test_RAX_imm32 => Make::Typed(rm_imm::<u64, { op::TEST }>);
-    Test_rm8_imm8 => Make::Typed(rm_imm::<u8, { op::TEST }>);
-    Test_rm8_imm8_F6r1 => Make::Typed(rm_imm::<u8, { op::TEST }>);
-    Test_rm16_imm16 => Make::Typed(rm_imm::<u16, { op::TEST }>);
-    Test_rm16_imm16_F7r1 => Make::Typed(rm_imm::<u16, { op::TEST }>);
-    Test_rm32_imm32 => Make::Typed(rm_imm::<u32, { op::TEST }>);
-    Test_rm32_imm32_F7r1 => Make::Typed(rm_imm::<u32, { op::TEST }>);
-    Test_rm64_imm32 => Make::Typed(rm_imm::<u64, { op::TEST }>);
-    Test_rm64_imm32_F7r1 => Make::Typed(rm_imm::<u64, { op::TEST }>);
+    Test_rm8_r8 => Exec::Handler(rm_reg::<u8, { op::TEST }>);
+    Test_rm16_r16 => Exec::Handler(rm_reg::<u16, { op::TEST }>);
+    Test_rm32_r32 => Exec::Handler(rm_reg::<u32, { op::TEST }>);
+    Test_rm64_r64 => Exec::Handler(rm_reg::<u64, { op::TEST }>);
+    Test_AL_imm8 => Exec::Handler(rm_imm::<u8, { op::TEST }>);
+    Test_AX_imm16 => Exec::Handler(rm_imm::<u16, { op::TEST }>);
+    Test_EAX_imm32 => Exec::Handler(rm_imm::<u32, { op::TEST }>);
+    Test_RAX_imm32 => Exec::Handler(rm_imm::<u64, { op::TEST }>);
+    Test_rm8_imm8 => Exec::Handler(rm_imm::<u8, { op::TEST }>);
+    Test_rm8_imm8_F6r1 => Exec::Handler(rm_imm::<u8, { op::TEST }>);
+    Test_rm16_imm16 => Exec::Handler(rm_imm::<u16, { op::TEST }>);
+    Test_rm16_imm16_F7r1 => Exec::Handler(rm_imm::<u16, { op::TEST }>);
+    Test_rm32_imm32 => Exec::Handler(rm_imm::<u32, { op::TEST }>);
+    Test_rm32_imm32_F7r1 => Exec::Handler(rm_imm::<u32, { op::TEST }>);
+    Test_rm64_imm32 => Exec::Handler(rm_imm::<u64, { op::TEST }>);
+    Test_rm64_imm32_F7r1 => Exec::Handler(rm_imm::<u64, { op::TEST }>);
 };

@@ -32,7 +32,7 @@ impl Cpu {
         [self.fpu.xmm[n], if r.is_ymm() { self.fpu.upper[n] } else { 0 }]
     }
 
-    /// Writes a vector register; the upper half behind an XMM register is cleared.
+    /// Writes a vector register; the upper half of an XMM register is cleared.
     pub(super) fn set_vector(&mut self, r: Register, v: V) {
         let n = number(r) & 15;
         self.fpu.xmm[n] = v[0];

@@ -3,8 +3,8 @@
 
 use super::branch::condition;
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
-use super::{Am, Form, Make, Shape, forms};
-use crate::dispatch::{Flow, Handler, Sem, handler, owed, uses};
+use super::{AddressingMode, Exec, Form, Operands, forms};
+use crate::dispatch::{Flow, Handler, Semantics, deferred, handler, uses};
 use crate::flags;
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
@@ -20,7 +20,7 @@ pub struct Set<A, const CC: u8>(PhantomData<A>);
 /// `CMOVcc`: the source is always read.
 pub struct Cmov<A, W, const CC: u8>(PhantomData<(A, W)>);
 
-impl<A: Rm, const CC: u8> Sem for Set<A, CC> {
+impl<A: Rm, const CC: u8> Semantics for Set<A, CC> {
     const READS: u32 = A::ADDRESS;
     const SETS: u32 = A::SETS;
     const BITS: u32 = 8;
@@ -33,47 +33,47 @@ impl<A: Rm, const CC: u8> Sem for Set<A, CC> {
     }
 }
 
-impl<A: Rm, W: Word, const CC: u8> Sem for Cmov<A, W, CC> {
-    const READS: u32 = A::READS | uses::D;
-    const SETS: u32 = uses::D;
+impl<A: Rm, W: Word, const CC: u8> Semantics for Cmov<A, W, CC> {
+    const READS: u32 = A::READS | uses::DST;
+    const SETS: u32 = uses::DST;
     const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let new = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        let old = get::<W>(cpu, (*o).d);
-        put(cpu, (*o).d, if condition::<CC>(cpu) { new } else { old });
+        let old = get::<W>(cpu, (*o).dst);
+        put(cpu, (*o).dst, if condition::<CC>(cpu) { new } else { old });
         Flow::Next(1)
     }
 }
 
-fn set<const CC: u8>(s: &Shape) -> Handler {
-    by_rm!(s.am, RegD, |A| Set<A, CC>)
+fn set<const CC: u8>(s: &Operands) -> Handler {
+    by_rm!(s.addressing, RegD, |A| Set<A, CC>)
 }
 
-fn cmov<W: Word, const CC: u8>(s: &Shape) -> Handler {
-    by_rm!(s.am, RegS, |A| Cmov<A, W, CC>)
+fn cmov<W: Word, const CC: u8>(s: &Operands) -> Handler {
+    by_rm!(s.addressing, RegS, |A| Cmov<A, W, CC>)
 }
 
 /// `BSWAP`.
 pub struct Bswap<W>(PhantomData<W>);
 
-impl<W: Word> Sem for Bswap<W> {
-    const IGNORES: u32 = owed::ALL;
-    const READS: u32 = uses::D;
-    const SETS: u32 = uses::D;
+impl<W: Word> Semantics for Bswap<W> {
+    const PRESERVES: u32 = deferred::ALL;
+    const READS: u32 = uses::DST;
+    const SETS: u32 = uses::DST;
     const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
-        let v = get::<W>(cpu, (*o).d).u().swap_bytes() >> (64 - W::BITS);
+        let v = get::<W>(cpu, (*o).dst).u().swap_bytes() >> (64 - W::BITS);
         // The 16-bit form is undefined; silicon clears the register.
-        put(cpu, (*o).d, W::of(if W::BITS == 16 { 0 } else { v }));
+        put(cpu, (*o).dst, W::of(if W::BITS == 16 { 0 } else { v }));
         Flow::Next(1)
     }
 }
 
-fn bswap<W: Word>(_: &Shape) -> Handler {
+fn bswap<W: Word>(_: &Operands) -> Handler {
     handler::<Bswap<W>>()
 }
 
@@ -85,10 +85,10 @@ const BTC: u8 = 3;
 /// `BT` and its like on `r/m` with an immediate, or on a register: the offset stays in the operand.
 pub struct Bit<A, W, const OP: u8, const IMM: bool>(PhantomData<(A, W)>);
 
-impl<A: Rm, W: Word, const OP: u8, const IMM: bool> Sem for Bit<A, W, OP, IMM> {
+impl<A: Rm, W: Word, const OP: u8, const IMM: bool> Semantics for Bit<A, W, OP, IMM> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        let n = if IMM { (*o).imm } else { get::<W>(cpu, (*o).s).u() } & (W::BITS as u64 - 1);
+        let n = if IMM { (*o).imm } else { get::<W>(cpu, (*o).src).u() } & (W::BITS as u64 - 1);
         if OP == BT {
             let a = try_flow!(A::load::<M, W>(o, cpu, tlb));
             bit_flag(&mut *cpu, a.u() >> n & 1 != 0);
@@ -107,13 +107,13 @@ impl<A: Rm, W: Word, const OP: u8, const IMM: bool> Sem for Bit<A, W, OP, IMM> {
     }
 }
 
-fn bit_imm<W: Word, const OP: u8>(s: &Shape) -> Handler {
-    by_rm!(s.am, RegD, |A| Bit<A, W, OP, true>)
+fn bit_imm<W: Word, const OP: u8>(s: &Operands) -> Handler {
+    by_rm!(s.addressing, RegD, |A| Bit<A, W, OP, true>)
 }
 
 /// With a register offset: typed on a register, plain on memory, whose address the offset moves.
-fn bit_reg<W: Word, const OP: u8>(s: &Shape) -> Handler {
-    debug_assert!(s.am == Am::Reg);
+fn bit_reg<W: Word, const OP: u8>(s: &Operands) -> Handler {
+    debug_assert!(s.addressing == AddressingMode::Reg);
     handler::<Bit<RegD, W, OP, false>>()
 }
 
@@ -170,9 +170,9 @@ const POPCNT: u8 = 4;
 /// `BSF`, `BSR`, `TZCNT`, `LZCNT`, `POPCNT`.
 pub struct Scan<A, W, const OP: u8>(PhantomData<(A, W)>);
 
-impl<A: Rm, W: Word, const OP: u8> Sem for Scan<A, W, OP> {
+impl<A: Rm, W: Word, const OP: u8> Semantics for Scan<A, W, OP> {
     const READS: u32 = A::READS;
-    const SETS: u32 = uses::D;
+    const SETS: u32 = uses::DST;
     const BITS: u32 = W::BITS;
 
     #[inline(always)]
@@ -187,7 +187,7 @@ impl<A: Rm, W: Word, const OP: u8> Sem for Scan<A, W, OP> {
         };
         // With a zero source the destination of a scan stays.
         if !matches!(OP, BSF | BSR) || v != 0 {
-            put(cpu, (*o).d, W::of(res as u64));
+            put(cpu, (*o).dst, W::of(res as u64));
         }
         let flag = |b: bool, f: u64| if b { f } else { 0 };
         let status = match OP {
@@ -204,8 +204,8 @@ impl<A: Rm, W: Word, const OP: u8> Sem for Scan<A, W, OP> {
     }
 }
 
-fn scan<W: Word, const OP: u8>(s: &Shape) -> Handler {
-    by_rm!(s.am, RegS, |A| Scan<A, W, OP>)
+fn scan<W: Word, const OP: u8>(s: &Operands) -> Handler {
+    by_rm!(s.addressing, RegS, |A| Scan<A, W, OP>)
 }
 
 /// `MOVBE`.
@@ -322,146 +322,146 @@ fn adx<W: Word, const FLAG: u64>(cpu: &mut Cpu, i: &Instruction) -> Result<(), T
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Seto_rm8 => Make::Typed(set::<0>);
-    Setno_rm8 => Make::Typed(set::<1>);
-    Setb_rm8 => Make::Typed(set::<2>);
-    Setae_rm8 => Make::Typed(set::<3>);
-    Sete_rm8 => Make::Typed(set::<4>);
-    Setne_rm8 => Make::Typed(set::<5>);
-    Setbe_rm8 => Make::Typed(set::<6>);
-    Seta_rm8 => Make::Typed(set::<7>);
-    Sets_rm8 => Make::Typed(set::<8>);
-    Setns_rm8 => Make::Typed(set::<9>);
-    Setp_rm8 => Make::Typed(set::<10>);
-    Setnp_rm8 => Make::Typed(set::<11>);
-    Setl_rm8 => Make::Typed(set::<12>);
-    Setge_rm8 => Make::Typed(set::<13>);
-    Setle_rm8 => Make::Typed(set::<14>);
-    Setg_rm8 => Make::Typed(set::<15>);
-    Cmovo_r16_rm16 => Make::Typed(cmov::<u16, 0>);
-    Cmovo_r32_rm32 => Make::Typed(cmov::<u32, 0>);
-    Cmovo_r64_rm64 => Make::Typed(cmov::<u64, 0>);
-    Cmovno_r16_rm16 => Make::Typed(cmov::<u16, 1>);
-    Cmovno_r32_rm32 => Make::Typed(cmov::<u32, 1>);
-    Cmovno_r64_rm64 => Make::Typed(cmov::<u64, 1>);
-    Cmovb_r16_rm16 => Make::Typed(cmov::<u16, 2>);
-    Cmovb_r32_rm32 => Make::Typed(cmov::<u32, 2>);
-    Cmovb_r64_rm64 => Make::Typed(cmov::<u64, 2>);
-    Cmovae_r16_rm16 => Make::Typed(cmov::<u16, 3>);
-    Cmovae_r32_rm32 => Make::Typed(cmov::<u32, 3>);
-    Cmovae_r64_rm64 => Make::Typed(cmov::<u64, 3>);
-    Cmove_r16_rm16 => Make::Typed(cmov::<u16, 4>);
-    Cmove_r32_rm32 => Make::Typed(cmov::<u32, 4>);
-    Cmove_r64_rm64 => Make::Typed(cmov::<u64, 4>);
-    Cmovne_r16_rm16 => Make::Typed(cmov::<u16, 5>);
-    Cmovne_r32_rm32 => Make::Typed(cmov::<u32, 5>);
-    Cmovne_r64_rm64 => Make::Typed(cmov::<u64, 5>);
-    Cmovbe_r16_rm16 => Make::Typed(cmov::<u16, 6>);
-    Cmovbe_r32_rm32 => Make::Typed(cmov::<u32, 6>);
-    Cmovbe_r64_rm64 => Make::Typed(cmov::<u64, 6>);
-    Cmova_r16_rm16 => Make::Typed(cmov::<u16, 7>);
-    Cmova_r32_rm32 => Make::Typed(cmov::<u32, 7>);
-    Cmova_r64_rm64 => Make::Typed(cmov::<u64, 7>);
-    Cmovs_r16_rm16 => Make::Typed(cmov::<u16, 8>);
-    Cmovs_r32_rm32 => Make::Typed(cmov::<u32, 8>);
-    Cmovs_r64_rm64 => Make::Typed(cmov::<u64, 8>);
-    Cmovns_r16_rm16 => Make::Typed(cmov::<u16, 9>);
-    Cmovns_r32_rm32 => Make::Typed(cmov::<u32, 9>);
-    Cmovns_r64_rm64 => Make::Typed(cmov::<u64, 9>);
-    Cmovp_r16_rm16 => Make::Typed(cmov::<u16, 10>);
-    Cmovp_r32_rm32 => Make::Typed(cmov::<u32, 10>);
-    Cmovp_r64_rm64 => Make::Typed(cmov::<u64, 10>);
-    Cmovnp_r16_rm16 => Make::Typed(cmov::<u16, 11>);
-    Cmovnp_r32_rm32 => Make::Typed(cmov::<u32, 11>);
-    Cmovnp_r64_rm64 => Make::Typed(cmov::<u64, 11>);
-    Cmovl_r16_rm16 => Make::Typed(cmov::<u16, 12>);
-    Cmovl_r32_rm32 => Make::Typed(cmov::<u32, 12>);
-    Cmovl_r64_rm64 => Make::Typed(cmov::<u64, 12>);
-    Cmovge_r16_rm16 => Make::Typed(cmov::<u16, 13>);
-    Cmovge_r32_rm32 => Make::Typed(cmov::<u32, 13>);
-    Cmovge_r64_rm64 => Make::Typed(cmov::<u64, 13>);
-    Cmovle_r16_rm16 => Make::Typed(cmov::<u16, 14>);
-    Cmovle_r32_rm32 => Make::Typed(cmov::<u32, 14>);
-    Cmovle_r64_rm64 => Make::Typed(cmov::<u64, 14>);
-    Cmovg_r16_rm16 => Make::Typed(cmov::<u16, 15>);
-    Cmovg_r32_rm32 => Make::Typed(cmov::<u32, 15>);
-    Cmovg_r64_rm64 => Make::Typed(cmov::<u64, 15>);
-    Bswap_r16 => Make::Typed(bswap::<u16>);
-    Bswap_r32 => Make::Typed(bswap::<u32>);
-    Bswap_r64 => Make::Typed(bswap::<u64>);
-    Bt_rm16_r16 => Make::Either(bit_reg::<u16, BT>, bit::<u16, BT>);
-    Bt_rm16_imm8 => Make::Typed(bit_imm::<u16, BT>);
-    Bt_rm32_r32 => Make::Either(bit_reg::<u32, BT>, bit::<u32, BT>);
-    Bt_rm32_imm8 => Make::Typed(bit_imm::<u32, BT>);
-    Bt_rm64_r64 => Make::Either(bit_reg::<u64, BT>, bit::<u64, BT>);
-    Bt_rm64_imm8 => Make::Typed(bit_imm::<u64, BT>);
-    Bts_rm16_r16 => Make::Either(bit_reg::<u16, BTS>, bit::<u16, BTS>);
-    Bts_rm16_imm8 => Make::Typed(bit_imm::<u16, BTS>);
-    Bts_rm32_r32 => Make::Either(bit_reg::<u32, BTS>, bit::<u32, BTS>);
-    Bts_rm32_imm8 => Make::Typed(bit_imm::<u32, BTS>);
-    Bts_rm64_r64 => Make::Either(bit_reg::<u64, BTS>, bit::<u64, BTS>);
-    Bts_rm64_imm8 => Make::Typed(bit_imm::<u64, BTS>);
-    Btr_rm16_r16 => Make::Either(bit_reg::<u16, BTR>, bit::<u16, BTR>);
-    Btr_rm16_imm8 => Make::Typed(bit_imm::<u16, BTR>);
-    Btr_rm32_r32 => Make::Either(bit_reg::<u32, BTR>, bit::<u32, BTR>);
-    Btr_rm32_imm8 => Make::Typed(bit_imm::<u32, BTR>);
-    Btr_rm64_r64 => Make::Either(bit_reg::<u64, BTR>, bit::<u64, BTR>);
-    Btr_rm64_imm8 => Make::Typed(bit_imm::<u64, BTR>);
-    Btc_rm16_r16 => Make::Either(bit_reg::<u16, BTC>, bit::<u16, BTC>);
-    Btc_rm16_imm8 => Make::Typed(bit_imm::<u16, BTC>);
-    Btc_rm32_r32 => Make::Either(bit_reg::<u32, BTC>, bit::<u32, BTC>);
-    Btc_rm32_imm8 => Make::Typed(bit_imm::<u32, BTC>);
-    Btc_rm64_r64 => Make::Either(bit_reg::<u64, BTC>, bit::<u64, BTC>);
-    Btc_rm64_imm8 => Make::Typed(bit_imm::<u64, BTC>);
-    Bsf_r16_rm16 => Make::Typed(scan::<u16, BSF>);
-    Bsf_r32_rm32 => Make::Typed(scan::<u32, BSF>);
-    Bsf_r64_rm64 => Make::Typed(scan::<u64, BSF>);
-    Bsr_r16_rm16 => Make::Typed(scan::<u16, BSR>);
-    Bsr_r32_rm32 => Make::Typed(scan::<u32, BSR>);
-    Bsr_r64_rm64 => Make::Typed(scan::<u64, BSR>);
-    Tzcnt_r16_rm16 => Make::Typed(scan::<u16, TZCNT>);
-    Tzcnt_r32_rm32 => Make::Typed(scan::<u32, TZCNT>);
-    Tzcnt_r64_rm64 => Make::Typed(scan::<u64, TZCNT>);
-    Lzcnt_r16_rm16 => Make::Typed(scan::<u16, LZCNT>);
-    Lzcnt_r32_rm32 => Make::Typed(scan::<u32, LZCNT>);
-    Lzcnt_r64_rm64 => Make::Typed(scan::<u64, LZCNT>);
-    Popcnt_r16_rm16 => Make::Typed(scan::<u16, POPCNT>);
-    Popcnt_r32_rm32 => Make::Typed(scan::<u32, POPCNT>);
-    Popcnt_r64_rm64 => Make::Typed(scan::<u64, POPCNT>);
-    Movbe_r16_m16 => Make::Plain(movbe::<u16>);
-    Movbe_m16_r16 => Make::Plain(movbe::<u16>);
-    Movbe_r32_m32 => Make::Plain(movbe::<u32>);
-    Movbe_m32_r32 => Make::Plain(movbe::<u32>);
-    Movbe_r64_m64 => Make::Plain(movbe::<u64>);
-    Movbe_m64_r64 => Make::Plain(movbe::<u64>);
-    VEX_Andn_r32_r32_rm32 => Make::Plain(andn::<u32>);
-    VEX_Blsr_r32_rm32 => Make::Plain(lowest::<u32, 1>);
-    VEX_Blsmsk_r32_rm32 => Make::Plain(lowest::<u32, 2>);
-    VEX_Blsi_r32_rm32 => Make::Plain(lowest::<u32, 3>);
-    VEX_Bextr_r32_rm32_r32 => Make::Plain(bextr::<u32>);
-    VEX_Bzhi_r32_rm32_r32 => Make::Plain(bzhi::<u32>);
-    VEX_Pdep_r32_r32_rm32 => Make::Plain(deposit::<u32, false>);
-    VEX_Pext_r32_r32_rm32 => Make::Plain(deposit::<u32, true>);
-    VEX_Mulx_r32_r32_rm32 => Make::Plain(mulx::<u32>);
-    VEX_Rorx_r32_rm32_imm8 => Make::Plain(shiftx::<u32, 0>);
-    VEX_Sarx_r32_rm32_r32 => Make::Plain(shiftx::<u32, 1>);
-    VEX_Shlx_r32_rm32_r32 => Make::Plain(shiftx::<u32, 2>);
-    VEX_Shrx_r32_rm32_r32 => Make::Plain(shiftx::<u32, 3>);
-    Adcx_r32_rm32 => Make::Plain(adx::<u32, { flags::CF }>);
-    Adox_r32_rm32 => Make::Plain(adx::<u32, { flags::OF }>);
-    VEX_Andn_r64_r64_rm64 => Make::Plain(andn::<u64>);
-    VEX_Blsr_r64_rm64 => Make::Plain(lowest::<u64, 1>);
-    VEX_Blsmsk_r64_rm64 => Make::Plain(lowest::<u64, 2>);
-    VEX_Blsi_r64_rm64 => Make::Plain(lowest::<u64, 3>);
-    VEX_Bextr_r64_rm64_r64 => Make::Plain(bextr::<u64>);
-    VEX_Bzhi_r64_rm64_r64 => Make::Plain(bzhi::<u64>);
-    VEX_Pdep_r64_r64_rm64 => Make::Plain(deposit::<u64, false>);
-    VEX_Pext_r64_r64_rm64 => Make::Plain(deposit::<u64, true>);
-    VEX_Mulx_r64_r64_rm64 => Make::Plain(mulx::<u64>);
-    VEX_Rorx_r64_rm64_imm8 => Make::Plain(shiftx::<u64, 0>);
-    VEX_Sarx_r64_rm64_r64 => Make::Plain(shiftx::<u64, 1>);
-    VEX_Shlx_r64_rm64_r64 => Make::Plain(shiftx::<u64, 2>);
-    VEX_Shrx_r64_rm64_r64 => Make::Plain(shiftx::<u64, 3>);
-    Adcx_r64_rm64 => Make::Plain(adx::<u64, { flags::CF }>);
-    Adox_r64_rm64 => Make::Plain(adx::<u64, { flags::OF }>);
+    Seto_rm8 => Exec::Handler(set::<0>);
+    Setno_rm8 => Exec::Handler(set::<1>);
+    Setb_rm8 => Exec::Handler(set::<2>);
+    Setae_rm8 => Exec::Handler(set::<3>);
+    Sete_rm8 => Exec::Handler(set::<4>);
+    Setne_rm8 => Exec::Handler(set::<5>);
+    Setbe_rm8 => Exec::Handler(set::<6>);
+    Seta_rm8 => Exec::Handler(set::<7>);
+    Sets_rm8 => Exec::Handler(set::<8>);
+    Setns_rm8 => Exec::Handler(set::<9>);
+    Setp_rm8 => Exec::Handler(set::<10>);
+    Setnp_rm8 => Exec::Handler(set::<11>);
+    Setl_rm8 => Exec::Handler(set::<12>);
+    Setge_rm8 => Exec::Handler(set::<13>);
+    Setle_rm8 => Exec::Handler(set::<14>);
+    Setg_rm8 => Exec::Handler(set::<15>);
+    Cmovo_r16_rm16 => Exec::Handler(cmov::<u16, 0>);
+    Cmovo_r32_rm32 => Exec::Handler(cmov::<u32, 0>);
+    Cmovo_r64_rm64 => Exec::Handler(cmov::<u64, 0>);
+    Cmovno_r16_rm16 => Exec::Handler(cmov::<u16, 1>);
+    Cmovno_r32_rm32 => Exec::Handler(cmov::<u32, 1>);
+    Cmovno_r64_rm64 => Exec::Handler(cmov::<u64, 1>);
+    Cmovb_r16_rm16 => Exec::Handler(cmov::<u16, 2>);
+    Cmovb_r32_rm32 => Exec::Handler(cmov::<u32, 2>);
+    Cmovb_r64_rm64 => Exec::Handler(cmov::<u64, 2>);
+    Cmovae_r16_rm16 => Exec::Handler(cmov::<u16, 3>);
+    Cmovae_r32_rm32 => Exec::Handler(cmov::<u32, 3>);
+    Cmovae_r64_rm64 => Exec::Handler(cmov::<u64, 3>);
+    Cmove_r16_rm16 => Exec::Handler(cmov::<u16, 4>);
+    Cmove_r32_rm32 => Exec::Handler(cmov::<u32, 4>);
+    Cmove_r64_rm64 => Exec::Handler(cmov::<u64, 4>);
+    Cmovne_r16_rm16 => Exec::Handler(cmov::<u16, 5>);
+    Cmovne_r32_rm32 => Exec::Handler(cmov::<u32, 5>);
+    Cmovne_r64_rm64 => Exec::Handler(cmov::<u64, 5>);
+    Cmovbe_r16_rm16 => Exec::Handler(cmov::<u16, 6>);
+    Cmovbe_r32_rm32 => Exec::Handler(cmov::<u32, 6>);
+    Cmovbe_r64_rm64 => Exec::Handler(cmov::<u64, 6>);
+    Cmova_r16_rm16 => Exec::Handler(cmov::<u16, 7>);
+    Cmova_r32_rm32 => Exec::Handler(cmov::<u32, 7>);
+    Cmova_r64_rm64 => Exec::Handler(cmov::<u64, 7>);
+    Cmovs_r16_rm16 => Exec::Handler(cmov::<u16, 8>);
+    Cmovs_r32_rm32 => Exec::Handler(cmov::<u32, 8>);
+    Cmovs_r64_rm64 => Exec::Handler(cmov::<u64, 8>);
+    Cmovns_r16_rm16 => Exec::Handler(cmov::<u16, 9>);
+    Cmovns_r32_rm32 => Exec::Handler(cmov::<u32, 9>);
+    Cmovns_r64_rm64 => Exec::Handler(cmov::<u64, 9>);
+    Cmovp_r16_rm16 => Exec::Handler(cmov::<u16, 10>);
+    Cmovp_r32_rm32 => Exec::Handler(cmov::<u32, 10>);
+    Cmovp_r64_rm64 => Exec::Handler(cmov::<u64, 10>);
+    Cmovnp_r16_rm16 => Exec::Handler(cmov::<u16, 11>);
+    Cmovnp_r32_rm32 => Exec::Handler(cmov::<u32, 11>);
+    Cmovnp_r64_rm64 => Exec::Handler(cmov::<u64, 11>);
+    Cmovl_r16_rm16 => Exec::Handler(cmov::<u16, 12>);
+    Cmovl_r32_rm32 => Exec::Handler(cmov::<u32, 12>);
+    Cmovl_r64_rm64 => Exec::Handler(cmov::<u64, 12>);
+    Cmovge_r16_rm16 => Exec::Handler(cmov::<u16, 13>);
+    Cmovge_r32_rm32 => Exec::Handler(cmov::<u32, 13>);
+    Cmovge_r64_rm64 => Exec::Handler(cmov::<u64, 13>);
+    Cmovle_r16_rm16 => Exec::Handler(cmov::<u16, 14>);
+    Cmovle_r32_rm32 => Exec::Handler(cmov::<u32, 14>);
+    Cmovle_r64_rm64 => Exec::Handler(cmov::<u64, 14>);
+    Cmovg_r16_rm16 => Exec::Handler(cmov::<u16, 15>);
+    Cmovg_r32_rm32 => Exec::Handler(cmov::<u32, 15>);
+    Cmovg_r64_rm64 => Exec::Handler(cmov::<u64, 15>);
+    Bswap_r16 => Exec::Handler(bswap::<u16>);
+    Bswap_r32 => Exec::Handler(bswap::<u32>);
+    Bswap_r64 => Exec::Handler(bswap::<u64>);
+    Bt_rm16_r16 => Exec::RegisterHandler(bit_reg::<u16, BT>, bit::<u16, BT>);
+    Bt_rm16_imm8 => Exec::Handler(bit_imm::<u16, BT>);
+    Bt_rm32_r32 => Exec::RegisterHandler(bit_reg::<u32, BT>, bit::<u32, BT>);
+    Bt_rm32_imm8 => Exec::Handler(bit_imm::<u32, BT>);
+    Bt_rm64_r64 => Exec::RegisterHandler(bit_reg::<u64, BT>, bit::<u64, BT>);
+    Bt_rm64_imm8 => Exec::Handler(bit_imm::<u64, BT>);
+    Bts_rm16_r16 => Exec::RegisterHandler(bit_reg::<u16, BTS>, bit::<u16, BTS>);
+    Bts_rm16_imm8 => Exec::Handler(bit_imm::<u16, BTS>);
+    Bts_rm32_r32 => Exec::RegisterHandler(bit_reg::<u32, BTS>, bit::<u32, BTS>);
+    Bts_rm32_imm8 => Exec::Handler(bit_imm::<u32, BTS>);
+    Bts_rm64_r64 => Exec::RegisterHandler(bit_reg::<u64, BTS>, bit::<u64, BTS>);
+    Bts_rm64_imm8 => Exec::Handler(bit_imm::<u64, BTS>);
+    Btr_rm16_r16 => Exec::RegisterHandler(bit_reg::<u16, BTR>, bit::<u16, BTR>);
+    Btr_rm16_imm8 => Exec::Handler(bit_imm::<u16, BTR>);
+    Btr_rm32_r32 => Exec::RegisterHandler(bit_reg::<u32, BTR>, bit::<u32, BTR>);
+    Btr_rm32_imm8 => Exec::Handler(bit_imm::<u32, BTR>);
+    Btr_rm64_r64 => Exec::RegisterHandler(bit_reg::<u64, BTR>, bit::<u64, BTR>);
+    Btr_rm64_imm8 => Exec::Handler(bit_imm::<u64, BTR>);
+    Btc_rm16_r16 => Exec::RegisterHandler(bit_reg::<u16, BTC>, bit::<u16, BTC>);
+    Btc_rm16_imm8 => Exec::Handler(bit_imm::<u16, BTC>);
+    Btc_rm32_r32 => Exec::RegisterHandler(bit_reg::<u32, BTC>, bit::<u32, BTC>);
+    Btc_rm32_imm8 => Exec::Handler(bit_imm::<u32, BTC>);
+    Btc_rm64_r64 => Exec::RegisterHandler(bit_reg::<u64, BTC>, bit::<u64, BTC>);
+    Btc_rm64_imm8 => Exec::Handler(bit_imm::<u64, BTC>);
+    Bsf_r16_rm16 => Exec::Handler(scan::<u16, BSF>);
+    Bsf_r32_rm32 => Exec::Handler(scan::<u32, BSF>);
+    Bsf_r64_rm64 => Exec::Handler(scan::<u64, BSF>);
+    Bsr_r16_rm16 => Exec::Handler(scan::<u16, BSR>);
+    Bsr_r32_rm32 => Exec::Handler(scan::<u32, BSR>);
+    Bsr_r64_rm64 => Exec::Handler(scan::<u64, BSR>);
+    Tzcnt_r16_rm16 => Exec::Handler(scan::<u16, TZCNT>);
+    Tzcnt_r32_rm32 => Exec::Handler(scan::<u32, TZCNT>);
+    Tzcnt_r64_rm64 => Exec::Handler(scan::<u64, TZCNT>);
+    Lzcnt_r16_rm16 => Exec::Handler(scan::<u16, LZCNT>);
+    Lzcnt_r32_rm32 => Exec::Handler(scan::<u32, LZCNT>);
+    Lzcnt_r64_rm64 => Exec::Handler(scan::<u64, LZCNT>);
+    Popcnt_r16_rm16 => Exec::Handler(scan::<u16, POPCNT>);
+    Popcnt_r32_rm32 => Exec::Handler(scan::<u32, POPCNT>);
+    Popcnt_r64_rm64 => Exec::Handler(scan::<u64, POPCNT>);
+    Movbe_r16_m16 => Exec::Function(movbe::<u16>);
+    Movbe_m16_r16 => Exec::Function(movbe::<u16>);
+    Movbe_r32_m32 => Exec::Function(movbe::<u32>);
+    Movbe_m32_r32 => Exec::Function(movbe::<u32>);
+    Movbe_r64_m64 => Exec::Function(movbe::<u64>);
+    Movbe_m64_r64 => Exec::Function(movbe::<u64>);
+    VEX_Andn_r32_r32_rm32 => Exec::Function(andn::<u32>);
+    VEX_Blsr_r32_rm32 => Exec::Function(lowest::<u32, 1>);
+    VEX_Blsmsk_r32_rm32 => Exec::Function(lowest::<u32, 2>);
+    VEX_Blsi_r32_rm32 => Exec::Function(lowest::<u32, 3>);
+    VEX_Bextr_r32_rm32_r32 => Exec::Function(bextr::<u32>);
+    VEX_Bzhi_r32_rm32_r32 => Exec::Function(bzhi::<u32>);
+    VEX_Pdep_r32_r32_rm32 => Exec::Function(deposit::<u32, false>);
+    VEX_Pext_r32_r32_rm32 => Exec::Function(deposit::<u32, true>);
+    VEX_Mulx_r32_r32_rm32 => Exec::Function(mulx::<u32>);
+    VEX_Rorx_r32_rm32_imm8 => Exec::Function(shiftx::<u32, 0>);
+    VEX_Sarx_r32_rm32_r32 => Exec::Function(shiftx::<u32, 1>);
+    VEX_Shlx_r32_rm32_r32 => Exec::Function(shiftx::<u32, 2>);
+    VEX_Shrx_r32_rm32_r32 => Exec::Function(shiftx::<u32, 3>);
+    Adcx_r32_rm32 => Exec::Function(adx::<u32, { flags::CF }>);
+    Adox_r32_rm32 => Exec::Function(adx::<u32, { flags::OF }>);
+    VEX_Andn_r64_r64_rm64 => Exec::Function(andn::<u64>);
+    VEX_Blsr_r64_rm64 => Exec::Function(lowest::<u64, 1>);
+    VEX_Blsmsk_r64_rm64 => Exec::Function(lowest::<u64, 2>);
+    VEX_Blsi_r64_rm64 => Exec::Function(lowest::<u64, 3>);
+    VEX_Bextr_r64_rm64_r64 => Exec::Function(bextr::<u64>);
+    VEX_Bzhi_r64_rm64_r64 => Exec::Function(bzhi::<u64>);
+    VEX_Pdep_r64_r64_rm64 => Exec::Function(deposit::<u64, false>);
+    VEX_Pext_r64_r64_rm64 => Exec::Function(deposit::<u64, true>);
+    VEX_Mulx_r64_r64_rm64 => Exec::Function(mulx::<u64>);
+    VEX_Rorx_r64_rm64_imm8 => Exec::Function(shiftx::<u64, 0>);
+    VEX_Sarx_r64_rm64_r64 => Exec::Function(shiftx::<u64, 1>);
+    VEX_Shlx_r64_rm64_r64 => Exec::Function(shiftx::<u64, 2>);
+    VEX_Shrx_r64_rm64_r64 => Exec::Function(shiftx::<u64, 3>);
+    Adcx_r64_rm64 => Exec::Function(adx::<u64, { flags::CF }>);
+    Adox_r64_rm64 => Exec::Function(adx::<u64, { flags::OF }>);
 };

@@ -3,13 +3,13 @@
 
 use super::rm::{RegD, by_rm, try_flow};
 use super::segmented::{near_call, near_call_rm, near_jump, near_jump_rm, near_return};
-use super::{Am, Form, Make, forms};
-use crate::block::{Key, Most, NO_STAMP, Start};
-use crate::dispatch::{Flow, Handler, Sem, handler, uses};
+use super::{AddressingMode, Exec, Form, forms};
+use crate::block::{BlockLimit, Key, NO_TAG, Start};
+use crate::dispatch::{Flow, Handler, Semantics, handler, uses};
 use crate::isa::rm::Rm;
 use crate::mem::{Mem, rare};
 use crate::op::Op;
-use crate::state::{CodeMode, Cpu, JUMPS, Jump, gpr};
+use crate::state::{CodeMode, Cpu, JUMP_ENTRIES, JumpEntry, gpr};
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Code, ConditionCode, Instruction};
@@ -30,12 +30,12 @@ pub struct Guard;
 pub struct Leave;
 
 /// The target of a taken direct branch. In the cold twin an unresolvable target is null, with `cpu.rip`
-/// set to it: the fetch faults there, behind the branch.
+/// set to it: the fetch faults there, after the branch.
 #[inline(always)]
 unsafe fn target<M: Mem, const X: bool>(op: *const Op, cpu: *mut Cpu) -> Option<*const Op> {
     if X {
-        let vgen = (*cpu).vgen;
-        if (*op.add(1)).imm != vgen && Op::second_stamp(op) != vgen {
+        let link_tag = (*cpu).link_tag;
+        if (*op.add(1)).imm != link_tag && Op::alternate_tag(op) != link_tag {
             if !M::SLOW {
                 rare();
                 return None;
@@ -57,12 +57,12 @@ unsafe fn take<M: Mem, const X: bool>(op: *const Op, cpu: *mut Cpu, to: *const O
         }
         let delta = ((*op.add(1)).disp as i64 as u64) << 12;
         (*cpu).vbase = (*cpu).vbase.wrapping_add(delta);
-        (*cpu).vgen = (*cpu).vgen.wrapping_add(delta);
+        (*cpu).link_tag = (*cpu).link_tag.wrapping_add(delta);
     }
     Flow::Taken(to)
 }
 
-impl<const X: bool> Sem for Jmp<X> {
+impl<const X: bool> Semantics for Jmp<X> {
     const SETS: u32 = 0;
 
     #[inline(always)]
@@ -72,7 +72,7 @@ impl<const X: bool> Sem for Jmp<X> {
     }
 }
 
-impl<const CC: u8, const X: bool> Sem for Jcc<CC, X> {
+impl<const CC: u8, const X: bool> Semantics for Jcc<CC, X> {
     const SETS: u32 = 0;
 
     #[inline(always)]
@@ -88,7 +88,7 @@ impl<const CC: u8, const X: bool> Sem for Jcc<CC, X> {
 /// Condition `CC` from the lazy flags; the common ones in line.
 ///
 /// # Safety
-/// As [`Sem::run`].
+/// As [`Semantics::run`].
 #[inline(always)]
 pub unsafe fn condition<const CC: u8>(cpu: *mut Cpu) -> bool {
     let v = match CC >> 1 {
@@ -111,10 +111,10 @@ unsafe fn push<M: Mem, W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, v: u64) -> Op
 
 #[inline(always)]
 unsafe fn return_address(op: *const Op, cpu: *mut Cpu) -> u64 {
-    (*cpu).vbase.wrapping_add((*op).po as u64 + (*op).len as u64)
+    (*cpu).vbase.wrapping_add((*op).page_offset as u64 + (*op).len as u64)
 }
 
-impl<W: Word, const X: bool> Sem for Call<W, X> {
+impl<W: Word, const X: bool> Semantics for Call<W, X> {
     const READS: u32 = uses::RSP;
     const SETS: u32 = uses::RSP;
 
@@ -128,9 +128,10 @@ impl<W: Word, const X: bool> Sem for Call<W, X> {
 
 /// The first operation at linear address `to`; as [`target`].
 #[inline(always)]
-unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<Jump> {
-    let e = (&raw const *(*cpu).jumps as *const Jump).add(jump_index(to, (*cpu).vgen_mix));
-    if (*e).to == to && (*e).mix == (*cpu).vgen_mix {
+unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<JumpEntry> {
+    let e =
+        (&raw const *(*cpu).jump_cache as *const JumpEntry).add(jump_index(to, (*cpu).space_tag));
+    if (*e).to == to && (*e).space_tag == (*cpu).space_tag {
         return Some(*e);
     }
     if !M::SLOW {
@@ -142,29 +143,29 @@ unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<Jump> {
         return None;
     }
     let op = (*cpu).resolve_indirect(to);
-    Some((*cpu).jump_to(to, op))
+    Some((*cpu).jump_entry(to, op))
 }
 
 /// Where a target stands in the indirect-branch cache under the generation `mix`: pages at the same offset
 /// spread out, and so do address spaces, which share a kernel.
 #[inline(always)]
 pub(crate) fn jump_index(to: u64, mix: u64) -> usize {
-    (to ^ to >> 12 ^ mix) as usize & (JUMPS - 1)
+    (to ^ to >> 12 ^ mix) as usize & (JUMP_ENTRIES - 1)
 }
 
 #[inline(always)]
-unsafe fn go<M: Mem>(cpu: *mut Cpu, to: u64, jump: Jump) -> Flow {
+unsafe fn go<M: Mem>(cpu: *mut Cpu, to: u64, jump: JumpEntry) -> Flow {
     if M::SLOW && jump.op.is_null() {
         (*cpu).rip = to;
         return Flow::Exit;
     }
     (*cpu).vbase = to & !0xfff;
-    (*cpu).vgen = jump.vgen;
+    (*cpu).link_tag = jump.link_tag;
     Flow::Taken(jump.op)
 }
 
-/// The bits of `vgen` that are the page's address; the others are the generation's.
-pub const VGEN_ADDRESS: u64 = 0x0000_ffff_ffff_f000;
+/// The bits of `link_tag` that are the page's address; the others are the generation's.
+pub const TAG_ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 
 /// `JMP r/m`.
 pub struct JmpRm<A, W>(PhantomData<(A, W)>);
@@ -173,7 +174,7 @@ pub struct CallRm<A, W>(PhantomData<(A, W)>);
 /// `RET` and `RET imm16`.
 pub struct Ret<W>(PhantomData<W>);
 
-impl<A: Rm, W: Word> Sem for JmpRm<A, W> {
+impl<A: Rm, W: Word> Semantics for JmpRm<A, W> {
     const READS: u32 = A::READS;
     const SETS: u32 = 0;
 
@@ -185,7 +186,7 @@ impl<A: Rm, W: Word> Sem for JmpRm<A, W> {
     }
 }
 
-impl<A: Rm, W: Word> Sem for CallRm<A, W> {
+impl<A: Rm, W: Word> Semantics for CallRm<A, W> {
     const READS: u32 = A::READS | uses::RSP;
     const SETS: u32 = uses::RSP;
 
@@ -201,7 +202,7 @@ impl<A: Rm, W: Word> Sem for CallRm<A, W> {
     }
 }
 
-impl<W: Word> Sem for Ret<W> {
+impl<W: Word> Semantics for Ret<W> {
     const READS: u32 = uses::RSP;
     const SETS: u32 = uses::RSP;
 
@@ -215,7 +216,7 @@ impl<W: Word> Sem for Ret<W> {
     }
 }
 
-impl Sem for Stub {
+impl Semantics for Stub {
     const SETS: u32 = 0;
 
     #[inline(always)]
@@ -226,29 +227,29 @@ impl Sem for Stub {
         match (*cpu).resolve_stub(op) {
             Some(to) => Flow::Taken(to),
             None => {
-                (*cpu).set_rip_at((*op).po);
+                (*cpu).set_rip_at((*op).page_offset);
                 Flow::Exit
             }
         }
     }
 }
 
-impl Sem for Leave {
+impl Semantics for Leave {
     const SETS: u32 = 0;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
-        (*cpu).set_rip_at((*op).po);
+        (*cpu).set_rip_at((*op).page_offset);
         Flow::Exit
     }
 }
 
-impl Sem for Guard {
+impl Semantics for Guard {
     const SETS: u32 = 0;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
-        if (*op).imm == (*cpu).vgen {
+        if (*op).imm == (*cpu).link_tag {
             return Flow::Next(1);
         }
         if !M::SLOW {
@@ -257,7 +258,7 @@ impl Sem for Guard {
         if (*cpu).guard(op as *mut Op) {
             return Flow::Next(1);
         }
-        (*cpu).set_rip_at((*op).po);
+        (*cpu).set_rip_at((*op).page_offset);
         Flow::Exit
     }
 }
@@ -283,10 +284,10 @@ impl Cpu {
     /// the target, when the target cannot be fetched from, or lies across a wrap of the address space.
     #[cold]
     fn resolve_cross(&mut self, branch: *mut Op) -> bool {
-        // SAFETY: the builder put the link behind its branch.
+        // SAFETY: the builder put the link after its branch.
         let (op, link) = unsafe { (&mut *branch, &mut *branch.add(1)) };
         let page = self.vbase.wrapping_add((link.disp as i64 as u64) << 12);
-        let target = page.wrapping_add(link.po as u64);
+        let target = page.wrapping_add(link.page_offset as u64);
         self.rip = if self.is_64() { target } else { target as u32 as u64 };
         let wraps = if self.is_64() { (page ^ self.vbase) >> 47 != 0 } else { page >> 32 != 0 };
         if wraps {
@@ -295,16 +296,16 @@ impl Cpu {
         let Ok(key) = self.key_at(target) else { return false };
         // What another address space has linked holds here too where the frame is the same.
         let frame = (key.frame as u32).to_le_bytes();
-        if link.imm == NO_STAMP || [link.d, link.s, link.b, link.x] != frame {
+        if link.imm == NO_TAG || [link.dst, link.src, link.base, link.index] != frame {
             let Ok(Start { op: to, .. }) = self.block(key, page) else { return false };
             op.imm = to as u64;
-            [link.d, link.s, link.b, link.x] = frame;
-            self.code().link(key, &raw mut *link, NO_STAMP);
-            link.imm = NO_STAMP;
+            [link.dst, link.src, link.base, link.index] = frame;
+            self.code().link(key, &raw mut *link, NO_TAG);
+            link.imm = NO_TAG;
         }
         // Two address spaces that take turns find their own stamps.
-        op.set_second_stamp(link.imm);
-        link.imm = self.vgen;
+        op.set_alternate_tag(link.imm);
+        link.imm = self.link_tag;
         true
     }
 
@@ -314,19 +315,19 @@ impl Cpu {
     fn resolve_indirect(&mut self, to: u64) -> *const Op {
         let Ok(key) = self.key_at(to) else { return std::ptr::null() };
         let Ok(Start { op, .. }) = self.block(key, to & !0xfff) else { return std::ptr::null() };
-        self.note_jump(to, op);
+        self.note_jump_entry(to, op);
         op
     }
 
     /// Enters the block at linear address `to` into the indirect-branch cache.
-    pub(crate) fn note_jump(&mut self, to: u64, op: *const Op) {
-        self.jumps[jump_index(to, self.vgen_mix)] = self.jump_to(to, op);
+    pub(crate) fn note_jump_entry(&mut self, to: u64, op: *const Op) {
+        self.jump_cache[jump_index(to, self.space_tag)] = self.jump_entry(to, op);
     }
 
     /// The entry of the block at `op`, which begins at linear address `to`.
-    fn jump_to(&self, to: u64, op: *const Op) -> Jump {
-        let mix = self.vgen_mix;
-        Jump { to, mix, vgen: (to & VGEN_ADDRESS) | mix, op }
+    fn jump_entry(&self, to: u64, op: *const Op) -> JumpEntry {
+        let mix = self.space_tag;
+        JumpEntry { to, space_tag: mix, link_tag: (to & TAG_ADDRESS) | mix, op }
     }
 
     /// Whether the second page of the instruction that `guard` stands before is still the frame that
@@ -335,20 +336,27 @@ impl Cpu {
     fn guard(&mut self, guard: *mut Op) -> bool {
         // SAFETY: the guard is the running operation.
         let op = unsafe { &mut *guard };
-        let Ok(first) = self.key_at(self.vbase.wrapping_add(op.po as u64)) else { return false };
+        let Ok(first) = self.key_at(self.vbase.wrapping_add(op.page_offset as u64)) else {
+            return false;
+        };
         let next = self.step(self.vbase, 0x1000);
         if self.key_at(next).is_ok_and(|second| second.frame == op.disp as u32 as u64) {
-            op.imm = self.vgen;
+            op.imm = self.link_tag;
             return true;
         }
         // Decoding it anew meets the fault, if there is one.
-        self.code().drop_key(Key { most: Most::of(op.s), ..first });
+        self.code().drop_key(Key { limit: BlockLimit::of(op.src), ..first });
         false
     }
 }
 
 fn stub_key(s: &Op) -> Key {
-    Key { frame: s.disp as u32 as u64, po: s.po, mode: mode_of(s.d), most: Most::of(s.s) }
+    Key {
+        frame: s.disp as u32 as u64,
+        page_offset: s.page_offset,
+        mode: mode_of(s.dst),
+        limit: BlockLimit::of(s.src),
+    }
 }
 
 fn mode_of(v: u8) -> CodeMode {
@@ -390,40 +398,40 @@ pub fn call(i: &Instruction, cross: bool) -> Handler {
     }
 }
 
-fn jmp_rm<W: Word>(am: Am) -> Handler {
+fn jmp_rm<W: Word>(am: AddressingMode) -> Handler {
     by_rm!(am, RegD, |A| JmpRm<A, W>)
 }
 
-fn call_rm<W: Word>(am: Am) -> Handler {
+fn call_rm<W: Word>(am: AddressingMode) -> Handler {
     by_rm!(am, RegD, |A| CallRm<A, W>)
 }
 
-fn ret<W: Word>(_: Am) -> Handler {
+fn ret<W: Word>(_: AddressingMode) -> Handler {
     handler::<Ret<W>>()
 }
 
 /// Near branches of flat modes, all with segmented twins in [`super::segmented`].
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Jmp_rel8_64 => Make::Jmp;
-    Jmp_rel32_64 => Make::Jmp;
-    Jmp_rel8_32 => Make::Jmp, segmented Make::End(near_jump);
-    Jmp_rel32_32 => Make::Jmp, segmented Make::End(near_jump);
-    Jmp_rel8_16 => Make::End(near_jump);
-    Jmp_rel16 => Make::End(near_jump);
-    Call_rel32_64 => Make::Call;
-    Call_rel32_32 => Make::Call, segmented Make::End(near_call::<u32>);
-    Call_rel16 => Make::End(near_call::<u16>);
-    Jmp_rm64 => Make::Indirect(jmp_rm::<u64>);
-    Jmp_rm32 => Make::Indirect(jmp_rm::<u32>), segmented Make::End(near_jump_rm::<u32>);
-    Jmp_rm16 => Make::End(near_jump_rm::<u16>);
-    Call_rm64 => Make::Indirect(call_rm::<u64>);
-    Call_rm32 => Make::Indirect(call_rm::<u32>), segmented Make::End(near_call_rm::<u32>);
-    Call_rm16 => Make::End(near_call_rm::<u16>);
-    Retnq => Make::Indirect(ret::<u64>);
-    Retnq_imm16 => Make::Indirect(ret::<u64>);
-    Retnd => Make::Indirect(ret::<u32>), segmented Make::End(near_return::<u32>);
-    Retnd_imm16 => Make::Indirect(ret::<u32>), segmented Make::End(near_return::<u32>);
-    Retnw => Make::End(near_return::<u16>);
-    Retnw_imm16 => Make::End(near_return::<u16>);
+    Jmp_rel8_64 => Exec::Jmp;
+    Jmp_rel32_64 => Exec::Jmp;
+    Jmp_rel8_32 => Exec::Jmp, segmented Exec::EndsBlock(near_jump);
+    Jmp_rel32_32 => Exec::Jmp, segmented Exec::EndsBlock(near_jump);
+    Jmp_rel8_16 => Exec::EndsBlock(near_jump);
+    Jmp_rel16 => Exec::EndsBlock(near_jump);
+    Call_rel32_64 => Exec::Call;
+    Call_rel32_32 => Exec::Call, segmented Exec::EndsBlock(near_call::<u32>);
+    Call_rel16 => Exec::EndsBlock(near_call::<u16>);
+    Jmp_rm64 => Exec::Indirect(jmp_rm::<u64>);
+    Jmp_rm32 => Exec::Indirect(jmp_rm::<u32>), segmented Exec::EndsBlock(near_jump_rm::<u32>);
+    Jmp_rm16 => Exec::EndsBlock(near_jump_rm::<u16>);
+    Call_rm64 => Exec::Indirect(call_rm::<u64>);
+    Call_rm32 => Exec::Indirect(call_rm::<u32>), segmented Exec::EndsBlock(near_call_rm::<u32>);
+    Call_rm16 => Exec::EndsBlock(near_call_rm::<u16>);
+    Retnq => Exec::Indirect(ret::<u64>);
+    Retnq_imm16 => Exec::Indirect(ret::<u64>);
+    Retnd => Exec::Indirect(ret::<u32>), segmented Exec::EndsBlock(near_return::<u32>);
+    Retnd_imm16 => Exec::Indirect(ret::<u32>), segmented Exec::EndsBlock(near_return::<u32>);
+    Retnw => Exec::EndsBlock(near_return::<u16>);
+    Retnw_imm16 => Exec::EndsBlock(near_return::<u16>);
 };

@@ -3,7 +3,7 @@
 use super::sse_moves::number;
 use super::sse4::source;
 use super::vector::{Lane, build, full, pure};
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::state::Cpu;
 use crate::trap::Trap;
 use iced_x86::Instruction;
@@ -212,18 +212,18 @@ pure! {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Aesenc_xmm_xmmm128 => Make::Typed(full::<AesEnc>);
-    Aesenclast_xmm_xmmm128 => Make::Typed(full::<AesEncLast>);
-    Aesdec_xmm_xmmm128 => Make::Typed(full::<AesDec>);
-    Aesdeclast_xmm_xmmm128 => Make::Typed(full::<AesDecLast>);
-    Aesimc_xmm_xmmm128 => Make::Typed(full::<AesImc>);
-    Aeskeygenassist_xmm_xmmm128_imm8 => Make::Typed(full::<AesKey>);
-    Pclmulqdq_xmm_xmmm128_imm8 => Make::Typed(full::<ClMul>);
-    Sha1rnds4_xmm_xmmm128_imm8 => Make::Typed(full::<Sha1Rounds>);
-    Sha1nexte_xmm_xmmm128 => Make::Typed(full::<Sha1NextE>);
-    Sha1msg1_xmm_xmmm128 => Make::Typed(full::<Sha1Msg1>);
-    Sha1msg2_xmm_xmmm128 => Make::Typed(full::<Sha1Msg2>);
-    Sha256rnds2_xmm_xmmm128 => Make::Plain(sha256rnds2);
-    Sha256msg1_xmm_xmmm128 => Make::Typed(full::<Sha256Msg1>);
-    Sha256msg2_xmm_xmmm128 => Make::Typed(full::<Sha256Msg2>);
+    Aesenc_xmm_xmmm128 => Exec::Handler(full::<AesEnc>);
+    Aesenclast_xmm_xmmm128 => Exec::Handler(full::<AesEncLast>);
+    Aesdec_xmm_xmmm128 => Exec::Handler(full::<AesDec>);
+    Aesdeclast_xmm_xmmm128 => Exec::Handler(full::<AesDecLast>);
+    Aesimc_xmm_xmmm128 => Exec::Handler(full::<AesImc>);
+    Aeskeygenassist_xmm_xmmm128_imm8 => Exec::Handler(full::<AesKey>);
+    Pclmulqdq_xmm_xmmm128_imm8 => Exec::Handler(full::<ClMul>);
+    Sha1rnds4_xmm_xmmm128_imm8 => Exec::Handler(full::<Sha1Rounds>);
+    Sha1nexte_xmm_xmmm128 => Exec::Handler(full::<Sha1NextE>);
+    Sha1msg1_xmm_xmmm128 => Exec::Handler(full::<Sha1Msg1>);
+    Sha1msg2_xmm_xmmm128 => Exec::Handler(full::<Sha1Msg2>);
+    Sha256rnds2_xmm_xmmm128 => Exec::Function(sha256rnds2);
+    Sha256msg1_xmm_xmmm128 => Exec::Handler(full::<Sha256Msg1>);
+    Sha256msg2_xmm_xmmm128 => Exec::Handler(full::<Sha256Msg2>);
 };

@@ -1,7 +1,7 @@
 //! Far transfers: JMP, CALL and RET through selectors and call gates, IRET. SDM vol. 2 under these
 //! names, vol. 3, "Privilege Levels" and "Call Gates".
 
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::descriptors::{
     Descriptor, NewStack, gp, is_null, null_segment, null_stack, rpl, selector_fault, system,
 };
@@ -87,7 +87,7 @@ fn jump_far<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     }
     let d = cpu.descriptor(selector, vector::GP, 0)?;
     if let Some(task) = task_of(cpu, selector, d)? {
-        return cpu.switch_task(task, Source::Jump, None, 0);
+        return cpu.switch_task(task, Source::JumpEntry, None, 0);
     }
     if !d.is_segment() {
         let (cs, rip, _) = gate_target(cpu, selector, d)?;
@@ -436,23 +436,23 @@ fn iret_to_v86(cpu: &mut Cpu, rip: u64, cs: u16, image: u64) -> Outcome {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Jmp_ptr1616 => Make::End(jump_far::<u16>);
-    Jmp_ptr1632 => Make::End(jump_far::<u32>);
-    Jmp_m1616 => Make::End(jump_far::<u16>);
-    Jmp_m1632 => Make::End(jump_far::<u32>);
-    Jmp_m1664 => Make::End(jump_far::<u64>);
-    Call_ptr1616 => Make::End(call_far::<u16>);
-    Call_ptr1632 => Make::End(call_far::<u32>);
-    Call_m1616 => Make::End(call_far::<u16>);
-    Call_m1632 => Make::End(call_far::<u32>);
-    Call_m1664 => Make::End(call_far::<u64>);
-    Retfw => Make::End(return_far::<u16>);
-    Retfd => Make::End(return_far::<u32>);
-    Retfq => Make::End(return_far::<u64>);
-    Retfw_imm16 => Make::End(return_far::<u16>);
-    Retfd_imm16 => Make::End(return_far::<u32>);
-    Retfq_imm16 => Make::End(return_far::<u64>);
-    Iretw => Make::End(iret::<u16>);
-    Iretd => Make::End(iret::<u32>);
-    Iretq => Make::End(iret::<u64>);
+    Jmp_ptr1616 => Exec::EndsBlock(jump_far::<u16>);
+    Jmp_ptr1632 => Exec::EndsBlock(jump_far::<u32>);
+    Jmp_m1616 => Exec::EndsBlock(jump_far::<u16>);
+    Jmp_m1632 => Exec::EndsBlock(jump_far::<u32>);
+    Jmp_m1664 => Exec::EndsBlock(jump_far::<u64>);
+    Call_ptr1616 => Exec::EndsBlock(call_far::<u16>);
+    Call_ptr1632 => Exec::EndsBlock(call_far::<u32>);
+    Call_m1616 => Exec::EndsBlock(call_far::<u16>);
+    Call_m1632 => Exec::EndsBlock(call_far::<u32>);
+    Call_m1664 => Exec::EndsBlock(call_far::<u64>);
+    Retfw => Exec::EndsBlock(return_far::<u16>);
+    Retfd => Exec::EndsBlock(return_far::<u32>);
+    Retfq => Exec::EndsBlock(return_far::<u64>);
+    Retfw_imm16 => Exec::EndsBlock(return_far::<u16>);
+    Retfd_imm16 => Exec::EndsBlock(return_far::<u32>);
+    Retfq_imm16 => Exec::EndsBlock(return_far::<u64>);
+    Iretw => Exec::EndsBlock(iret::<u16>);
+    Iretd => Exec::EndsBlock(iret::<u32>);
+    Iretq => Exec::EndsBlock(iret::<u64>);
 };

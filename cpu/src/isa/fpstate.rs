@@ -1,7 +1,7 @@
 //! FXSAVE, FXRSTOR and the XSAVE family; XCR0. SDM vol. 1, "Managing State Using the XSAVE Feature
 //! Set".
 
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::control::{CR0_EM, CR0_TS};
 use crate::feature;
 use crate::fpu::{CR4_OSXSAVE, F80, Fpu, MXCSR_MASK, MXCSR_RESET};
@@ -148,7 +148,7 @@ fn fxrstor<const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let mxcsr = checked_mxcsr(&area)?;
     load_x87(&mut cpu.fpu, &area, form);
     cpu.fpu.mxcsr = mxcsr;
-    cpu.update_unusual();
+    cpu.update_fallback();
     load_vectors(&mut cpu.fpu.xmm, &area, 160, form);
     Ok(())
 }
@@ -319,7 +319,7 @@ fn xrstor<const SUPER: bool, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -
     if loaded & AVX != 0 {
         load_vectors(&mut f.upper, &area, EXTENDED, form);
     }
-    cpu.update_unusual();
+    cpu.update_fallback();
     Ok(())
 }
 
@@ -376,22 +376,22 @@ fn xsetbv(cpu: &mut Cpu, i: &Instruction) -> Done {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Fxsave_m512byte => Make::Plain(fxsave::<false>);
-    Fxsave64_m512byte => Make::Plain(fxsave::<true>);
-    Fxrstor_m512byte => Make::Plain(fxrstor::<false>);
-    Fxrstor64_m512byte => Make::Plain(fxrstor::<true>);
-    Xsave_mem => Make::Plain(xsave::<PLAIN, false>);
-    Xsave64_mem => Make::Plain(xsave::<PLAIN, true>);
-    Xsaveopt_mem => Make::Plain(xsave::<OPT, false>);
-    Xsaveopt64_mem => Make::Plain(xsave::<OPT, true>);
-    Xsavec_mem => Make::Plain(xsave::<COMPACT, false>);
-    Xsavec64_mem => Make::Plain(xsave::<COMPACT, true>);
-    Xsaves_mem => Make::Plain(xsave::<SUPERVISOR, false>);
-    Xsaves64_mem => Make::Plain(xsave::<SUPERVISOR, true>);
-    Xrstor_mem => Make::Plain(xrstor::<false, false>);
-    Xrstor64_mem => Make::Plain(xrstor::<false, true>);
-    Xrstors_mem => Make::Plain(xrstor::<true, false>);
-    Xrstors64_mem => Make::Plain(xrstor::<true, true>);
-    Xgetbv => Make::Plain(xgetbv);
-    Xsetbv => Make::End(xsetbv);
+    Fxsave_m512byte => Exec::Function(fxsave::<false>);
+    Fxsave64_m512byte => Exec::Function(fxsave::<true>);
+    Fxrstor_m512byte => Exec::Function(fxrstor::<false>);
+    Fxrstor64_m512byte => Exec::Function(fxrstor::<true>);
+    Xsave_mem => Exec::Function(xsave::<PLAIN, false>);
+    Xsave64_mem => Exec::Function(xsave::<PLAIN, true>);
+    Xsaveopt_mem => Exec::Function(xsave::<OPT, false>);
+    Xsaveopt64_mem => Exec::Function(xsave::<OPT, true>);
+    Xsavec_mem => Exec::Function(xsave::<COMPACT, false>);
+    Xsavec64_mem => Exec::Function(xsave::<COMPACT, true>);
+    Xsaves_mem => Exec::Function(xsave::<SUPERVISOR, false>);
+    Xsaves64_mem => Exec::Function(xsave::<SUPERVISOR, true>);
+    Xrstor_mem => Exec::Function(xrstor::<false, false>);
+    Xrstor64_mem => Exec::Function(xrstor::<false, true>);
+    Xrstors_mem => Exec::Function(xrstor::<true, false>);
+    Xrstors64_mem => Exec::Function(xrstor::<true, true>);
+    Xgetbv => Exec::Function(xgetbv);
+    Xsetbv => Exec::EndsBlock(xsetbv);
 };

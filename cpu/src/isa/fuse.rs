@@ -6,9 +6,9 @@
 use super::alu::{compute, op};
 use super::rm::{RegD, Rm, try_flow};
 use super::segmented::condition_number;
-use super::{Am, rm};
-use crate::dispatch::owed::{self, Owed, now, owing};
-use crate::dispatch::{Flow, Handler, Sem, handler, uses};
+use super::{AddressingMode, rm};
+use crate::dispatch::deferred::{self, Deferred, deferring, now};
+use crate::dispatch::{Flow, Handler, Semantics, handler, uses};
 use crate::flags::Lazy;
 use crate::mem::{Base, FastMem, Index, Mem, get, put};
 use crate::op::Op;
@@ -25,7 +25,7 @@ pub trait Source {
     /// Reads it.
     ///
     /// # Safety
-    /// As [`Sem::run`].
+    /// As [`Semantics::run`].
     unsafe fn get<W: Word>(op: *const Op, cpu: *mut Cpu) -> W;
 }
 
@@ -37,11 +37,11 @@ pub struct FromDisp;
 pub struct FromByte;
 
 impl Source for FromReg {
-    const READS: u32 = uses::S;
+    const READS: u32 = uses::SRC;
 
     #[inline(always)]
     unsafe fn get<W: Word>(op: *const Op, cpu: *mut Cpu) -> W {
-        get(cpu, (*op).s)
+        get(cpu, (*op).src)
     }
 }
 
@@ -55,7 +55,7 @@ impl Source for FromDisp {
 impl Source for FromByte {
     #[inline(always)]
     unsafe fn get<W: Word>(op: *const Op, _: *mut Cpu) -> W {
-        W::of((*op).s as i8 as u64)
+        W::of((*op).src as i8 as u64)
     }
 }
 
@@ -105,11 +105,11 @@ macro_rules! noting {
         }
 
         #[inline(always)]
-        unsafe fn run_owing($o: *const Op, $cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
+        unsafe fn run_deferring($o: *const Op, $cpu: *mut Cpu, later: u32) -> (Flow, Deferred) {
             #[allow(dead_code, reason = "not every body has memory operands")]
             type $M = FastMem;
-            owing::<true>($cpu, later, |$tlb, owes| {
-                let $note = owed::later(owes);
+            deferring::<true>($cpu, later, |$tlb, owes| {
+                let $note = deferred::later(owes);
                 $body
             })
         }
@@ -137,9 +137,9 @@ pub struct CompareLoad<A, W, const CC: u8>(PhantomData<(A, W)>);
 /// `ADD`, `SUB`, `AND`, `OR` on a register, and a branch on equality or sign.
 pub struct Arithmetic<S, W, const OP: u8, const CC: u8>(PhantomData<(S, W)>);
 
-impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Sem for Compare<A, S, W, OP, CC> {
-    const REPEATS: bool = A::REGISTER;
-    const RENEWS: u32 = owed::FLAGS;
+impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Semantics for Compare<A, S, W, OP, CC> {
+    const REPLAYABLE: bool = A::REGISTER;
+    const KILLS: u32 = deferred::FLAGS;
     const READS: u32 = A::READS | S::READS;
     const SETS: u32 = 0;
 
@@ -149,27 +149,27 @@ impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Sem for Compare<A, S
     } }
 }
 
-impl<A: Rm, W: Word, const CC: u8> Sem for CompareLoad<A, W, CC> {
-    const RENEWS: u32 = owed::FLAGS;
-    const READS: u32 = A::READS | uses::D;
+impl<A: Rm, W: Word, const CC: u8> Semantics for CompareLoad<A, W, CC> {
+    const KILLS: u32 = deferred::FLAGS;
+    const READS: u32 = A::READS | uses::DST;
     const SETS: u32 = 0;
 
     noting! { |o, cpu, tlb, M, note| {
         let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        decide::<W, { op::CMP }, CC>(o, get(cpu, (*o).d), b, note)
+        decide::<W, { op::CMP }, CC>(o, get(cpu, (*o).dst), b, note)
     } }
 }
 
-impl<S: Source, W: Word, const OP: u8, const CC: u8> Sem for Arithmetic<S, W, OP, CC> {
-    const RENEWS: u32 = owed::FLAGS;
-    const READS: u32 = S::READS | uses::D;
-    const SETS: u32 = uses::D;
+impl<S: Source, W: Word, const OP: u8, const CC: u8> Semantics for Arithmetic<S, W, OP, CC> {
+    const KILLS: u32 = deferred::FLAGS;
+    const READS: u32 = S::READS | uses::DST;
+    const SETS: u32 = uses::DST;
     const BITS: u32 = W::BITS;
 
     noting! { |o, cpu, _tlb, M, note| {
-        let (res, flags) = compute::<W, OP>(0, get(cpu, (*o).d), S::get(o, cpu));
+        let (res, flags) = compute::<W, OP>(0, get(cpu, (*o).dst), S::get(o, cpu));
         note(flags);
-        put(cpu, (*o).d, res);
+        put(cpu, (*o).dst, res);
         branch(o, after_logic::<W, CC>(res))
     } }
 }
@@ -196,21 +196,25 @@ macro_rules! compare {
 type Mb = rm::Memory<Base>;
 type Mi = rm::Memory<Index>;
 
-fn compare<W: Word, const OP: u8>(am: Am, imm: bool, cc: u8) -> Option<Handler> {
+fn compare<W: Word, const OP: u8>(am: AddressingMode, imm: bool, cc: u8) -> Option<Handler> {
     match (am, imm) {
-        (Am::Reg, false) => compare!(cc, RegD, FromReg, W, OP),
-        (Am::Reg, true) => compare!(cc, RegD, FromDisp, W, OP),
-        (Am::Base, false) => compare!(cc, Mb, FromReg, W, OP),
-        (Am::Base, true) => compare!(cc, Mb, FromByte, W, OP),
-        (Am::Index, true) => compare!(cc, Mi, FromByte, W, OP),
+        (AddressingMode::Reg, false) => compare!(cc, RegD, FromReg, W, OP),
+        (AddressingMode::Reg, true) => compare!(cc, RegD, FromDisp, W, OP),
+        (AddressingMode::Base, false) => compare!(cc, Mb, FromReg, W, OP),
+        (AddressingMode::Base, true) => compare!(cc, Mb, FromByte, W, OP),
+        (AddressingMode::Index, true) => compare!(cc, Mi, FromByte, W, OP),
         _ => None,
     }
 }
 
-fn compare_load<W: Word>(am: Am, cc: u8) -> Option<Handler> {
+fn compare_load<W: Word>(am: AddressingMode, cc: u8) -> Option<Handler> {
     match am {
-        Am::Base => by_cc!(cc, [2 3 4 5 6 7 8 9 12 13 14 15], |CC| CompareLoad<Mb, W, CC>),
-        Am::Index => by_cc!(cc, [2 3 4 5 6 7 8 9 12 13 14 15], |CC| CompareLoad<Mi, W, CC>),
+        AddressingMode::Base => {
+            by_cc!(cc, [2 3 4 5 6 7 8 9 12 13 14 15], |CC| CompareLoad<Mb, W, CC>)
+        }
+        AddressingMode::Index => {
+            by_cc!(cc, [2 3 4 5 6 7 8 9 12 13 14 15], |CC| CompareLoad<Mi, W, CC>)
+        }
         _ => None,
     }
 }
@@ -223,17 +227,17 @@ fn arithmetic<W: Word, const OP: u8>(imm: bool, cc: u8) -> Option<Handler> {
     }
 }
 
-fn pick<W: Word>(i: &Instruction, am: Am, cc: u8) -> Option<Handler> {
+fn pick<W: Word>(i: &Instruction, am: AddressingMode, cc: u8) -> Option<Handler> {
     let memory_first = i.op0_kind() == OpKind::Memory;
     let imm = i.op1_kind() != OpKind::Register && i.op1_kind() != OpKind::Memory;
-    if am != Am::Reg && imm && i.immediate(1) as i64 != i.immediate(1) as i8 as i64 {
+    if am != AddressingMode::Reg && imm && i.immediate(1) as i64 != i.immediate(1) as i8 as i64 {
         return None;
     }
     match i.mnemonic() {
-        Mnemonic::Cmp if am != Am::Reg && !memory_first => compare_load::<W>(am, cc),
+        Mnemonic::Cmp if am != AddressingMode::Reg && !memory_first => compare_load::<W>(am, cc),
         Mnemonic::Cmp => compare::<W, { op::CMP }>(am, imm, cc),
         Mnemonic::Test => compare::<W, { op::TEST }>(am, imm, cc),
-        _ if am != Am::Reg => None,
+        _ if am != AddressingMode::Reg => None,
         Mnemonic::Add => arithmetic::<W, { op::ADD }>(imm, cc),
         Mnemonic::Sub => arithmetic::<W, { op::SUB }>(imm, cc),
         Mnemonic::And => arithmetic::<W, { op::AND }>(imm, cc),
@@ -243,7 +247,7 @@ fn pick<W: Word>(i: &Instruction, am: Am, cc: u8) -> Option<Handler> {
 
 /// The handler that does `i` and the conditional branch `j` in one, if there is one. Its immediate is
 /// expected in `disp` for a register operand, in `s` for a memory operand.
-pub fn fused(i: &Instruction, am: Am, j: &Instruction) -> Option<Handler> {
+pub fn fused(i: &Instruction, am: AddressingMode, j: &Instruction) -> Option<Handler> {
     if !matches!(
         i.mnemonic(),
         Mnemonic::Cmp | Mnemonic::Test | Mnemonic::Add | Mnemonic::Sub | Mnemonic::And

@@ -1,6 +1,6 @@
 //! CPUID, time-stamp counter, performance counters, MSRs, random numbers. SDM vol. 2 under these names.
 
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::control::{CR4_PCE, CR4_TSD};
 use crate::feature;
 use crate::flags;
@@ -122,18 +122,18 @@ fn random(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Cpuid => Make::Plain(cpuid);
-    Rdtsc => Make::Plain(rdtsc);
-    Rdtscp => Make::Plain(rdtscp);
-    Rdpid_r32 => Make::Plain(rdpid);
-    Rdpid_r64 => Make::Plain(rdpid);
-    Rdpmc => Make::Plain(rdpmc);
-    Rdmsr => Make::Plain(rdmsr);
-    Wrmsr => Make::End(wrmsr);
-    Rdrand_r16 => Make::Plain(random);
-    Rdrand_r32 => Make::Plain(random);
-    Rdrand_r64 => Make::Plain(random);
-    Rdseed_r16 => Make::Plain(random);
-    Rdseed_r32 => Make::Plain(random);
-    Rdseed_r64 => Make::Plain(random);
+    Cpuid => Exec::Function(cpuid);
+    Rdtsc => Exec::Function(rdtsc);
+    Rdtscp => Exec::Function(rdtscp);
+    Rdpid_r32 => Exec::Function(rdpid);
+    Rdpid_r64 => Exec::Function(rdpid);
+    Rdpmc => Exec::Function(rdpmc);
+    Rdmsr => Exec::Function(rdmsr);
+    Wrmsr => Exec::EndsBlock(wrmsr);
+    Rdrand_r16 => Exec::Function(random);
+    Rdrand_r32 => Exec::Function(random);
+    Rdrand_r64 => Exec::Function(random);
+    Rdseed_r16 => Exec::Function(random);
+    Rdseed_r32 => Exec::Function(random);
+    Rdseed_r64 => Exec::Function(random);
 };

@@ -1,6 +1,6 @@
 //! Ports: IN, OUT, INS, OUTS. SDM vol. 1, "Input/Output".
 
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::flags;
 use crate::operand::segment_number;
 use crate::state::{Cpu, gpr, seg};
@@ -152,22 +152,22 @@ fn outs<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    In_AL_imm8 => Make::Plain(input::<u8>);
-    In_AX_imm8 => Make::Plain(input::<u16>);
-    In_EAX_imm8 => Make::Plain(input::<u32>);
-    In_AL_DX => Make::Plain(input::<u8>);
-    In_AX_DX => Make::Plain(input::<u16>);
-    In_EAX_DX => Make::Plain(input::<u32>);
-    Out_imm8_AL => Make::Plain(output::<u8>);
-    Out_imm8_AX => Make::Plain(output::<u16>);
-    Out_imm8_EAX => Make::Plain(output::<u32>);
-    Out_DX_AL => Make::Plain(output::<u8>);
-    Out_DX_AX => Make::Plain(output::<u16>);
-    Out_DX_EAX => Make::Plain(output::<u32>);
-    Insb_m8_DX => Make::Plain(ins::<u8>);
-    Insw_m16_DX => Make::Plain(ins::<u16>);
-    Insd_m32_DX => Make::Plain(ins::<u32>);
-    Outsb_DX_m8 => Make::Plain(outs::<u8>);
-    Outsw_DX_m16 => Make::Plain(outs::<u16>);
-    Outsd_DX_m32 => Make::Plain(outs::<u32>);
+    In_AL_imm8 => Exec::Function(input::<u8>);
+    In_AX_imm8 => Exec::Function(input::<u16>);
+    In_EAX_imm8 => Exec::Function(input::<u32>);
+    In_AL_DX => Exec::Function(input::<u8>);
+    In_AX_DX => Exec::Function(input::<u16>);
+    In_EAX_DX => Exec::Function(input::<u32>);
+    Out_imm8_AL => Exec::Function(output::<u8>);
+    Out_imm8_AX => Exec::Function(output::<u16>);
+    Out_imm8_EAX => Exec::Function(output::<u32>);
+    Out_DX_AL => Exec::Function(output::<u8>);
+    Out_DX_AX => Exec::Function(output::<u16>);
+    Out_DX_EAX => Exec::Function(output::<u32>);
+    Insb_m8_DX => Exec::Function(ins::<u8>);
+    Insw_m16_DX => Exec::Function(ins::<u16>);
+    Insd_m32_DX => Exec::Function(ins::<u32>);
+    Outsb_DX_m8 => Exec::Function(outs::<u8>);
+    Outsw_DX_m16 => Exec::Function(outs::<u16>);
+    Outsd_DX_m32 => Exec::Function(outs::<u32>);
 };

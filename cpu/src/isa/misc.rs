@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::rm::try_flow;
-use super::{Form, Make, Shape, forms};
-use crate::dispatch::{Flow, Handler, Sem, handler, owed};
+use super::{Exec, Form, Operands, forms};
+use crate::dispatch::{Flow, Handler, Semantics, deferred, handler};
 use crate::flags::{self, class};
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
@@ -23,8 +23,8 @@ pub struct SignAcc<W>(PhantomData<W>);
 /// `LEAVE` on a flat stack.
 pub struct Leave;
 
-impl Sem for Nop {
-    const IGNORES: u32 = owed::ALL;
+impl Semantics for Nop {
+    const PRESERVES: u32 = deferred::ALL;
     const SETS: u32 = 0;
 
     #[inline(always)]
@@ -33,8 +33,8 @@ impl Sem for Nop {
     }
 }
 
-impl<W: Word, S: Word> Sem for ExtendAcc<W, S> {
-    const IGNORES: u32 = owed::ALL;
+impl<W: Word, S: Word> Semantics for ExtendAcc<W, S> {
+    const PRESERVES: u32 = deferred::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         put(cpu, 0, W::of(get::<S>(cpu, 0).s() as u64));
@@ -42,8 +42,8 @@ impl<W: Word, S: Word> Sem for ExtendAcc<W, S> {
     }
 }
 
-impl<W: Word> Sem for SignAcc<W> {
-    const IGNORES: u32 = owed::ALL;
+impl<W: Word> Semantics for SignAcc<W> {
+    const PRESERVES: u32 = deferred::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
         put(cpu, 8 * gpr::RDX as u8, W::of((get::<W>(cpu, 0).s() >> 63) as u64));
@@ -51,8 +51,8 @@ impl<W: Word> Sem for SignAcc<W> {
     }
 }
 
-impl Sem for Leave {
-    const IGNORES: u32 = owed::ALL;
+impl Semantics for Leave {
+    const PRESERVES: u32 = deferred::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(_: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let bp = (*cpu).regs[gpr::RBP];
@@ -63,19 +63,19 @@ impl Sem for Leave {
     }
 }
 
-fn nop(_: &Shape) -> Handler {
+fn nop(_: &Operands) -> Handler {
     handler::<Nop>()
 }
 
-fn extend<W: Word, S: Word>(_: &Shape) -> Handler {
+fn extend<W: Word, S: Word>(_: &Operands) -> Handler {
     handler::<ExtendAcc<W, S>>()
 }
 
-fn sign<W: Word>(_: &Shape) -> Handler {
+fn sign<W: Word>(_: &Operands) -> Handler {
     handler::<SignAcc<W>>()
 }
 
-fn leave_64(_: &Shape) -> Handler {
+fn leave_64(_: &Operands) -> Handler {
     handler::<Leave>()
 }
 
@@ -321,113 +321,113 @@ fn popa<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Nopw => Make::Typed(nop);
-    Nopd => Make::Typed(nop);
-    Nopq => Make::Typed(nop);
-    Nop_rm16 => Make::Typed(nop);
-    Nop_rm32 => Make::Typed(nop);
-    Nop_rm64 => Make::Typed(nop);
-    Reservednop_rm16_r16_0F0D => Make::Typed(nop);
-    Reservednop_rm32_r32_0F0D => Make::Typed(nop);
-    Reservednop_rm64_r64_0F0D => Make::Typed(nop);
-    Reservednop_rm16_r16_0F18 => Make::Typed(nop);
-    Reservednop_rm32_r32_0F18 => Make::Typed(nop);
-    Reservednop_rm64_r64_0F18 => Make::Typed(nop);
-    Reservednop_rm16_r16_0F19 => Make::Typed(nop);
-    Reservednop_rm32_r32_0F19 => Make::Typed(nop);
-    Reservednop_rm64_r64_0F19 => Make::Typed(nop);
-    Reservednop_rm16_r16_0F1A => Make::Typed(nop);
-    Reservednop_rm32_r32_0F1A => Make::Typed(nop);
-    Reservednop_rm64_r64_0F1A => Make::Typed(nop);
-    Reservednop_rm16_r16_0F1B => Make::Typed(nop);
-    Reservednop_rm32_r32_0F1B => Make::Typed(nop);
-    Reservednop_rm64_r64_0F1B => Make::Typed(nop);
-    Reservednop_rm16_r16_0F1C => Make::Typed(nop);
-    Reservednop_rm32_r32_0F1C => Make::Typed(nop);
-    Reservednop_rm64_r64_0F1C => Make::Typed(nop);
-    Reservednop_rm16_r16_0F1D => Make::Typed(nop);
-    Reservednop_rm32_r32_0F1D => Make::Typed(nop);
-    Reservednop_rm64_r64_0F1D => Make::Typed(nop);
-    Reservednop_rm16_r16_0F1E => Make::Typed(nop);
-    Reservednop_rm32_r32_0F1E => Make::Typed(nop);
-    Reservednop_rm64_r64_0F1E => Make::Typed(nop);
-    Reservednop_rm16_r16_0F1F => Make::Typed(nop);
-    Reservednop_rm32_r32_0F1F => Make::Typed(nop);
-    Reservednop_rm64_r64_0F1F => Make::Typed(nop);
-    Endbr64 => Make::Typed(nop);
-    Endbr32 => Make::Typed(nop);
+    Nopw => Exec::Handler(nop);
+    Nopd => Exec::Handler(nop);
+    Nopq => Exec::Handler(nop);
+    Nop_rm16 => Exec::Handler(nop);
+    Nop_rm32 => Exec::Handler(nop);
+    Nop_rm64 => Exec::Handler(nop);
+    Reservednop_rm16_r16_0F0D => Exec::Handler(nop);
+    Reservednop_rm32_r32_0F0D => Exec::Handler(nop);
+    Reservednop_rm64_r64_0F0D => Exec::Handler(nop);
+    Reservednop_rm16_r16_0F18 => Exec::Handler(nop);
+    Reservednop_rm32_r32_0F18 => Exec::Handler(nop);
+    Reservednop_rm64_r64_0F18 => Exec::Handler(nop);
+    Reservednop_rm16_r16_0F19 => Exec::Handler(nop);
+    Reservednop_rm32_r32_0F19 => Exec::Handler(nop);
+    Reservednop_rm64_r64_0F19 => Exec::Handler(nop);
+    Reservednop_rm16_r16_0F1A => Exec::Handler(nop);
+    Reservednop_rm32_r32_0F1A => Exec::Handler(nop);
+    Reservednop_rm64_r64_0F1A => Exec::Handler(nop);
+    Reservednop_rm16_r16_0F1B => Exec::Handler(nop);
+    Reservednop_rm32_r32_0F1B => Exec::Handler(nop);
+    Reservednop_rm64_r64_0F1B => Exec::Handler(nop);
+    Reservednop_rm16_r16_0F1C => Exec::Handler(nop);
+    Reservednop_rm32_r32_0F1C => Exec::Handler(nop);
+    Reservednop_rm64_r64_0F1C => Exec::Handler(nop);
+    Reservednop_rm16_r16_0F1D => Exec::Handler(nop);
+    Reservednop_rm32_r32_0F1D => Exec::Handler(nop);
+    Reservednop_rm64_r64_0F1D => Exec::Handler(nop);
+    Reservednop_rm16_r16_0F1E => Exec::Handler(nop);
+    Reservednop_rm32_r32_0F1E => Exec::Handler(nop);
+    Reservednop_rm64_r64_0F1E => Exec::Handler(nop);
+    Reservednop_rm16_r16_0F1F => Exec::Handler(nop);
+    Reservednop_rm32_r32_0F1F => Exec::Handler(nop);
+    Reservednop_rm64_r64_0F1F => Exec::Handler(nop);
+    Endbr64 => Exec::Handler(nop);
+    Endbr32 => Exec::Handler(nop);
     // No shadow stacks: a no-operation in the space reserved for hints.
-    Rdsspd_r32 => Make::Typed(nop);
-    Rdsspq_r64 => Make::Typed(nop);
-    Prefetchnta_m8 => Make::Typed(nop);
-    Prefetcht0_m8 => Make::Typed(nop);
-    Prefetcht1_m8 => Make::Typed(nop);
-    Prefetcht2_m8 => Make::Typed(nop);
-    Prefetchw_m8 => Make::Typed(nop);
-    Prefetch_m8 => Make::Typed(nop);
-    Prefetchwt1_m8 => Make::Typed(nop);
-    Prefetchit0_m8 => Make::Typed(nop);
-    Prefetchit1_m8 => Make::Typed(nop);
-    Prefetchreserved3_m8 => Make::Typed(nop);
-    Prefetchreserved4_m8 => Make::Typed(nop);
-    Prefetchreserved5_m8 => Make::Typed(nop);
-    Prefetchreserved6_m8 => Make::Typed(nop);
-    Prefetchreserved7_m8 => Make::Typed(nop);
-    Lfence => Make::Typed(nop);
-    Mfence => Make::Typed(nop);
-    Sfence => Make::Typed(nop);
-    Lfence_E9 => Make::Typed(nop);
-    Lfence_EA => Make::Typed(nop);
-    Lfence_EB => Make::Typed(nop);
-    Lfence_EC => Make::Typed(nop);
-    Lfence_ED => Make::Typed(nop);
-    Lfence_EE => Make::Typed(nop);
-    Lfence_EF => Make::Typed(nop);
-    Mfence_F1 => Make::Typed(nop);
-    Mfence_F2 => Make::Typed(nop);
-    Mfence_F3 => Make::Typed(nop);
-    Mfence_F4 => Make::Typed(nop);
-    Mfence_F5 => Make::Typed(nop);
-    Mfence_F6 => Make::Typed(nop);
-    Mfence_F7 => Make::Typed(nop);
-    Sfence_F9 => Make::Typed(nop);
-    Sfence_FA => Make::Typed(nop);
-    Sfence_FB => Make::Typed(nop);
-    Sfence_FC => Make::Typed(nop);
-    Sfence_FD => Make::Typed(nop);
-    Sfence_FE => Make::Typed(nop);
-    Sfence_FF => Make::Typed(nop);
-    Cbw => Make::Typed(extend::<u16, u8>);
-    Cwde => Make::Typed(extend::<u32, u16>);
-    Cdqe => Make::Typed(extend::<u64, u32>);
-    Cwd => Make::Typed(sign::<u16>);
-    Cdq => Make::Typed(sign::<u32>);
-    Cqo => Make::Typed(sign::<u64>);
-    Leaveq => Make::Typed(leave_64);
-    Leaved => Make::Plain(leave::<u32>);
-    Leavew => Make::Plain(leave::<u16>);
-    Enterq_imm16_imm8 => Make::Plain(enter::<u64>);
-    Enterd_imm16_imm8 => Make::Plain(enter::<u32>);
-    Enterw_imm16_imm8 => Make::Plain(enter::<u16>);
-    Clc => Make::Plain(clc);
-    Stc => Make::Plain(stc);
-    Cmc => Make::Plain(cmc);
-    Cld => Make::Plain(cld);
-    Std => Make::Plain(std);
-    Lahf => Make::Plain(lahf);
-    Sahf => Make::Plain(sahf);
-    Salc => Make::Plain(salc);
-    Xlat_m8 => Make::Plain(xlat);
-    Cmpxchg8b_m64 => Make::Plain(cmpxchg8b);
-    Cmpxchg16b_m128 => Make::Plain(cmpxchg16b);
-    Daa => Make::Plain(decimal::<false>);
-    Das => Make::Plain(decimal::<true>);
-    Aaa => Make::Plain(ascii::<false>);
-    Aas => Make::Plain(ascii::<true>);
-    Aam_imm8 => Make::Plain(aam);
-    Aad_imm8 => Make::Plain(aad);
-    Pushaw => Make::Plain(pusha::<u16>);
-    Pushad => Make::Plain(pusha::<u32>);
-    Popaw => Make::Plain(popa::<u16>);
-    Popad => Make::Plain(popa::<u32>);
+    Rdsspd_r32 => Exec::Handler(nop);
+    Rdsspq_r64 => Exec::Handler(nop);
+    Prefetchnta_m8 => Exec::Handler(nop);
+    Prefetcht0_m8 => Exec::Handler(nop);
+    Prefetcht1_m8 => Exec::Handler(nop);
+    Prefetcht2_m8 => Exec::Handler(nop);
+    Prefetchw_m8 => Exec::Handler(nop);
+    Prefetch_m8 => Exec::Handler(nop);
+    Prefetchwt1_m8 => Exec::Handler(nop);
+    Prefetchit0_m8 => Exec::Handler(nop);
+    Prefetchit1_m8 => Exec::Handler(nop);
+    Prefetchreserved3_m8 => Exec::Handler(nop);
+    Prefetchreserved4_m8 => Exec::Handler(nop);
+    Prefetchreserved5_m8 => Exec::Handler(nop);
+    Prefetchreserved6_m8 => Exec::Handler(nop);
+    Prefetchreserved7_m8 => Exec::Handler(nop);
+    Lfence => Exec::Handler(nop);
+    Mfence => Exec::Handler(nop);
+    Sfence => Exec::Handler(nop);
+    Lfence_E9 => Exec::Handler(nop);
+    Lfence_EA => Exec::Handler(nop);
+    Lfence_EB => Exec::Handler(nop);
+    Lfence_EC => Exec::Handler(nop);
+    Lfence_ED => Exec::Handler(nop);
+    Lfence_EE => Exec::Handler(nop);
+    Lfence_EF => Exec::Handler(nop);
+    Mfence_F1 => Exec::Handler(nop);
+    Mfence_F2 => Exec::Handler(nop);
+    Mfence_F3 => Exec::Handler(nop);
+    Mfence_F4 => Exec::Handler(nop);
+    Mfence_F5 => Exec::Handler(nop);
+    Mfence_F6 => Exec::Handler(nop);
+    Mfence_F7 => Exec::Handler(nop);
+    Sfence_F9 => Exec::Handler(nop);
+    Sfence_FA => Exec::Handler(nop);
+    Sfence_FB => Exec::Handler(nop);
+    Sfence_FC => Exec::Handler(nop);
+    Sfence_FD => Exec::Handler(nop);
+    Sfence_FE => Exec::Handler(nop);
+    Sfence_FF => Exec::Handler(nop);
+    Cbw => Exec::Handler(extend::<u16, u8>);
+    Cwde => Exec::Handler(extend::<u32, u16>);
+    Cdqe => Exec::Handler(extend::<u64, u32>);
+    Cwd => Exec::Handler(sign::<u16>);
+    Cdq => Exec::Handler(sign::<u32>);
+    Cqo => Exec::Handler(sign::<u64>);
+    Leaveq => Exec::Handler(leave_64);
+    Leaved => Exec::Function(leave::<u32>);
+    Leavew => Exec::Function(leave::<u16>);
+    Enterq_imm16_imm8 => Exec::Function(enter::<u64>);
+    Enterd_imm16_imm8 => Exec::Function(enter::<u32>);
+    Enterw_imm16_imm8 => Exec::Function(enter::<u16>);
+    Clc => Exec::Function(clc);
+    Stc => Exec::Function(stc);
+    Cmc => Exec::Function(cmc);
+    Cld => Exec::Function(cld);
+    Std => Exec::Function(std);
+    Lahf => Exec::Function(lahf);
+    Sahf => Exec::Function(sahf);
+    Salc => Exec::Function(salc);
+    Xlat_m8 => Exec::Function(xlat);
+    Cmpxchg8b_m64 => Exec::Function(cmpxchg8b);
+    Cmpxchg16b_m128 => Exec::Function(cmpxchg16b);
+    Daa => Exec::Function(decimal::<false>);
+    Das => Exec::Function(decimal::<true>);
+    Aaa => Exec::Function(ascii::<false>);
+    Aas => Exec::Function(ascii::<true>);
+    Aam_imm8 => Exec::Function(aam);
+    Aad_imm8 => Exec::Function(aad);
+    Pushaw => Exec::Function(pusha::<u16>);
+    Pushad => Exec::Function(pusha::<u32>);
+    Popaw => Exec::Function(popa::<u16>);
+    Popad => Exec::Function(popa::<u32>);
 };

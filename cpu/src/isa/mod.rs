@@ -2,18 +2,18 @@
 //!
 //! Each family file has a table of [`Form`]s; [`form`] looks one up. Coverage, tracing and the list of
 //! what is missing come from the same tables. To add an instruction: write its body (a
-//! [`crate::dispatch::Sem`] if it is hot, else a plain function) and add its lines.
+//! [`crate::dispatch::Semantics`] if it is hot, else a plain function) and add its lines.
 
 pub mod alu;
 pub mod avx;
+pub mod avx_fast;
 pub mod avx_moves;
 pub mod avx_table;
-pub mod avx_usual;
 pub mod bits;
 pub mod branch;
 pub mod crypto;
 pub mod far;
-pub mod fast;
+pub mod fast_path;
 pub mod fma;
 pub mod fpstate;
 pub mod fuse;
@@ -39,16 +39,16 @@ pub mod sse_float;
 pub mod sse_int;
 pub mod sse_moves;
 pub mod strings;
+pub mod syscall;
 pub mod system;
 pub mod unary;
-pub mod usual;
 pub mod vector;
 mod vme;
 pub mod x87;
 pub mod x87_compare;
 pub mod x87_control;
+pub mod x87_fast;
 pub mod x87_functions;
-pub mod x87_usual;
 
 use crate::dispatch::Handler;
 use crate::plain::PlainFn;
@@ -57,9 +57,9 @@ use crate::trap::Trap;
 use iced_x86::{Code, Instruction};
 use std::sync::OnceLock;
 
-/// How the memory operand of a typed instruction is addressed, or that there is none.
+/// The addressing mode of a typed instruction's memory operand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Am {
+pub enum AddressingMode {
     /// No memory operand.
     Reg,
     /// See [`crate::mem::Base`].
@@ -70,35 +70,35 @@ pub enum Am {
     General,
 }
 
-/// What a selector chooses a handler by.
-pub struct Shape<'a> {
+/// The properties of an instruction that its handler depends on.
+pub struct Operands<'a> {
     /// The instruction.
     pub insn: &'a Instruction,
-    /// Its memory operand.
-    pub am: Am,
-    /// Whether somebody in the block reads the status flags that it writes. Its cold twin records them
-    /// anyway: it may be the last of the run, because it has changed code or woken a device.
+    /// The addressing mode of its memory operand.
+    pub addressing: AddressingMode,
+    /// Whether a later instruction of the block reads the status flags that this one writes. Its cold twin
+    /// records them anyway: it may be the last of the run, because it has changed code or woken a device.
     pub flags: bool,
 }
 
 /// Chooses the handler of a typed instruction.
-pub type Pick = fn(&Shape) -> Handler;
+pub type HandlerFor = fn(&Operands) -> Handler;
 
 /// How an instruction form is executed.
 #[derive(Clone, Copy)]
-pub enum Make {
+pub enum Exec {
     /// Not implemented: #UD, counted.
     Missing,
     /// A plain function.
-    Plain(PlainFn),
-    /// A plain function behind which the block ends: it may change RIP, mode or mappings.
-    End(PlainFn),
+    Function(PlainFn),
+    /// A plain function after which the block ends: it may change RIP, mode or mappings.
+    EndsBlock(PlainFn),
     /// A typed handler.
-    Typed(Pick),
+    Handler(HandlerFor),
     /// A typed handler on registers, a plain function on memory.
-    Either(Pick, PlainFn),
-    /// A typed handler for the usual case in flat modes, a plain function for all others, see [`usual`].
-    Usual(Pick, PlainFn),
+    RegisterHandler(HandlerFor, PlainFn),
+    /// A typed handler for the fast path in flat modes, a plain function otherwise, see [`fast_path`].
+    FastPath(HandlerFor, PlainFn),
     /// A conditional near branch.
     Jcc,
     /// A direct near jump.
@@ -106,7 +106,7 @@ pub enum Make {
     /// A direct near call.
     Call,
     /// An indirect near jump or call, or a near return.
-    Indirect(fn(Am) -> Handler),
+    Indirect(fn(AddressingMode) -> Handler),
 }
 
 /// A line of the table.
@@ -114,17 +114,17 @@ pub struct Form {
     /// The decoder's code.
     pub code: Code,
     /// How it is executed in flat modes.
-    pub make: Make,
+    pub exec: Exec,
     /// How it is executed where segments are not flat, if differently.
-    pub segmented: Option<Make>,
+    pub segmented: Option<Exec>,
 }
 
-/// Lines of a family's table: `Code => Make` or `Code => Make, segmented Make`.
+/// Lines of a family's table: `Code => Exec` or `Code => Exec, segmented Exec`.
 macro_rules! forms {
-    ($($code:ident => $make:expr $(, segmented $seg:expr)?;)*) => {
+    ($($code:ident => $exec:expr $(, segmented $seg:expr)?;)*) => {
         &[$($crate::isa::Form {
             code: iced_x86::Code::$code,
-            make: $make,
+            exec: $exec,
             segmented: $crate::isa::forms!(@seg $($seg)?),
         }),*]
     };
@@ -142,7 +142,7 @@ const FAMILIES: &[&[Form]] = &[
     bits::FORMS,
     branch::FORMS,
     far::FORMS,
-    fast::FORMS,
+    syscall::FORMS,
     identify::FORMS,
     io::FORMS,
     misc::FORMS,
@@ -169,28 +169,28 @@ const FAMILIES: &[&[Form]] = &[
 ];
 
 struct Entry {
-    flat: Make,
-    segmented: Make,
+    flat: Exec,
+    segmented: Exec,
 }
 
 fn table() -> &'static [Entry] {
     static TABLE: OnceLock<Vec<Entry>> = OnceLock::new();
     TABLE.get_or_init(|| {
-        let missing = || Entry { flat: Make::Missing, segmented: Make::Missing };
+        let missing = || Entry { flat: Exec::Missing, segmented: Exec::Missing };
         let mut t: Vec<Entry> = Code::values().map(|_| missing()).collect();
         for f in FAMILIES.iter().copied().flatten() {
-            let segmented = f.segmented.unwrap_or(match f.make {
-                Make::Usual(_, plain) => Make::Plain(plain),
-                make => make,
+            let segmented = f.segmented.unwrap_or(match f.exec {
+                Exec::FastPath(_, plain) => Exec::Function(plain),
+                exec => exec,
             });
-            t[f.code as usize] = Entry { flat: f.make, segmented };
+            t[f.code as usize] = Entry { flat: f.exec, segmented };
         }
         t
     })
 }
 
 /// How `i` is executed in blocks of `mode`.
-pub fn form(i: &Instruction, mode: CodeMode) -> Make {
+pub fn form(i: &Instruction, mode: CodeMode) -> Exec {
     let e = &table()[i.code() as usize];
     match mode {
         CodeMode::Bits64 | CodeMode::Flat32 => e.flat,
@@ -200,7 +200,7 @@ pub fn form(i: &Instruction, mode: CodeMode) -> Make {
 
 /// Whether a form is implemented.
 pub fn implemented(code: Code) -> bool {
-    !matches!(table()[code as usize].flat, Make::Missing)
+    !matches!(table()[code as usize].flat, Exec::Missing)
 }
 
 /// Raises #UD for an instruction that is undefined, or that is defined and missing here; #GP(0) for one

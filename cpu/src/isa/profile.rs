@@ -9,7 +9,7 @@
 //! which. Rows of up to eight operations with these very operands come first (`profile_rows.rs`): the compiler
 //! then knows every place in the processor's state and keeps what one operation leaves to the next in the
 //! host's registers. Other rows know only what the operations are, for code that is wide rather than hot: it
-//! waits for mispredicted jumps more than for anything else. What is in no row has the pairs and the variants by classes of operands
+//! waits for mispredicted jump_cache more than for anything else. What is in no row has the pairs and the variants by classes of operands
 //! (`profile_table.rs`).
 
 use crate::dispatch::{Handler, class, linked, uses};
@@ -18,9 +18,9 @@ use rustc_hash::FxHashMap;
 use std::sync::OnceLock;
 
 const NONE: u32 = 0;
-const D: u32 = uses::D;
-const S: u32 = uses::S;
-const B: u32 = uses::B;
+const D: u32 = uses::DST;
+const S: u32 = uses::SRC;
+const B: u32 = uses::BASE;
 
 /// An operation on operands of certain classes: the handler that takes any, and the classes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,7 +81,7 @@ struct Tables {
 /// Rows by what begins them: each node is the begin of some.
 #[derive(Default)]
 struct Tree {
-    /// The nodes behind a node; 0 is the empty row.
+    /// The nodes after a node; 0 is the empty row.
     next: FxHashMap<(usize, Kind), usize>,
     /// The handlers of the nodes that are rows.
     handlers: Vec<Option<Handler>>,
@@ -151,15 +151,15 @@ fn tables() -> &'static Tables {
 impl Tables {
     /// The kinds of an operation, if it is one of the tables'.
     fn kinds(&self, op: &Op) -> Option<Kinds> {
-        let handler = op.f as usize;
+        let handler = op.handler as usize;
         let used = *self.used.get(&handler)?;
-        let offsets = [op.d, op.s, op.b, op.x];
-        let [a, b] = class::operands(used).map(|k| match used & (uses::D << k) {
-            0 => class::MEMORY,
+        let offsets = [op.dst, op.src, op.base, op.index];
+        let [a, b] = class::operands(used).map(|k| match used & (uses::DST << k) {
+            0 => class::UNPINNED,
             _ => class::of(offsets[k as usize]),
         });
         let broad = Kind { handler, classes: class::code(used, a, b) };
-        let exact = class::exact(used, [op.d, op.s, op.b, op.x, op.sc]);
+        let exact = class::exact(used, [op.dst, op.src, op.base, op.index, op.scale]);
         Some(Kinds { broad, exact: Kind { handler, classes: exact } })
     }
 
@@ -183,7 +183,7 @@ impl Tables {
     /// The handler of two operations: the one with a link, if there is one that holds.
     fn pair(&self, kinds: (Kind, Kind), first: &Op, second: &Op) -> Option<Handler> {
         let by_link = self.pairs.get(&kinds)?;
-        let holds = |link| link == NONE || linked(second, link) == first.d;
+        let holds = |link| link == NONE || linked(second, link) == first.dst;
         LINKS.into_iter().zip(by_link).find_map(|(link, h)| h.filter(|_| holds(link)))
     }
 
@@ -234,7 +234,7 @@ pub fn specialise(ops: &mut [Op]) {
     let choices = choose(ops);
     for (op, choice) in ops.iter_mut().zip(choices) {
         if let Some(handler) = choice.handler {
-            op.f = handler;
+            op.handler = handler;
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::alu::{RegRm, RmImm, RmReg, op::*};
 use super::bits::{Bswap, Cmov, Set};
 use super::branch::{Call, CallRm, Jcc, Jmp, JmpRm, Ret};
+use super::fast_path::Fast;
 use super::fuse::{Arithmetic, Compare, CompareLoad, FromByte, FromDisp, FromReg};
 use super::misc::Nop;
 use super::moves::{Extend, Lea, MovRegRm, MovRmImm, MovRmReg, PopReg, Push};
@@ -14,14 +15,13 @@ use super::shift::{ROL, ROR, SAR, SHL, SHR, Shift};
 use super::sse_float::{Add, Div, Max, Mul, Packed, Scalar, Sqrt, Sub};
 use super::sse_moves::Take;
 use super::unary::{DEC, INC, ImulRegRm, NEG, NOT, Unary};
-use super::usual::Fast;
 use super::vector::{Binary, BinaryFp, Full, Narrow, StoreFull, StoreNarrow, Xmm};
 use super::x87;
 use super::x87_compare::Fcomi;
-use super::x87_usual::{Arith, ArithM, Duplicate, Exchange, Float};
+use super::x87_fast::{Arith, ArithM, Duplicate, Exchange, Float};
 use crate::dispatch::{
-    Handler, Sem, class, eight, five, four, handler, handler_of, linked, pair, seven, six, three,
-    two, uses,
+    Handler, Semantics, class, eight, five, four, handler, handler_of, linked, pair, seven, six,
+    three, two, uses,
 };
 use crate::mem::{Base, General, Index};
 use crate::op::Op;
@@ -31,13 +31,13 @@ type Mi = Memory<Index>;
 type Mg = Memory<General>;
 
 const NONE: u32 = 0;
-const D: u32 = uses::D;
-const S: u32 = uses::S;
-const B: u32 = uses::B;
+const D: u32 = uses::DST;
+const S: u32 = uses::SRC;
+const B: u32 = uses::BASE;
 
 macro_rules! used {
     ($s:ty) => {
-        <$s as Sem>::READS | <$s as Sem>::SETS
+        <$s as Semantics>::READS | <$s as Semantics>::SETS
     };
 }
 

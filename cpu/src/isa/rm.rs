@@ -12,7 +12,7 @@ use std::marker::PhantomData;
 /// An operand that can be loaded, stored and updated.
 ///
 /// # Safety
-/// All methods: as [`crate::dispatch::Sem::run`].
+/// All methods: as [`crate::dispatch::Semantics::run`].
 #[expect(clippy::missing_safety_doc, reason = "stated for the trait")]
 pub trait Rm {
     /// Whether it is a register.
@@ -87,8 +87,8 @@ macro_rules! register {
         }
     };
 }
-register!(RegD, d, uses::D, uses::D);
-register!(RegS, s, uses::S, uses::ANY);
+register!(RegD, dst, uses::DST, uses::DST);
+register!(RegS, src, uses::SRC, uses::ANY);
 
 impl<A: Address> Rm for Memory<A> {
     const REGISTER: bool = false;
@@ -127,19 +127,19 @@ impl<A: Address> Rm for Memory<A> {
 macro_rules! by_rm {
     ($am:expr, $reg:ty, |$A:ident| $sem:ty) => {
         match $am {
-            $crate::isa::Am::Reg => {
+            $crate::isa::AddressingMode::Reg => {
                 type $A = $reg;
                 $crate::dispatch::handler::<$sem>()
             }
-            $crate::isa::Am::Base => {
+            $crate::isa::AddressingMode::Base => {
                 type $A = $crate::isa::rm::Memory<$crate::mem::Base>;
                 $crate::dispatch::handler::<$sem>()
             }
-            $crate::isa::Am::Index => {
+            $crate::isa::AddressingMode::Index => {
                 type $A = $crate::isa::rm::Memory<$crate::mem::Index>;
                 $crate::dispatch::handler::<$sem>()
             }
-            $crate::isa::Am::General => {
+            $crate::isa::AddressingMode::General => {
                 type $A = $crate::isa::rm::Memory<$crate::mem::General>;
                 $crate::dispatch::handler::<$sem>()
             }

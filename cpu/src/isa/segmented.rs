@@ -1,14 +1,14 @@
 //! Near branches where CS is not flat or the operand size is 16 bits: RIP wraps at the operand size and
 //! is checked against the limit of CS. SDM vol. 2, "Jcc", "JMP", "CALL", "RET".
 
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{ConditionCode, Instruction};
 
 /// Sets RIP to `to` cut to the operand size `W`. #GP(0) outside the limit of CS, or if not canonical.
-fn jump_to<W: Word>(cpu: &mut Cpu, to: u64) -> Result<(), Trap> {
+fn jump_entry<W: Word>(cpu: &mut Cpu, to: u64) -> Result<(), Trap> {
     let to = cpu.checked_rip(W::of(to).u())?;
     cpu.rip = to;
     Ok(())
@@ -33,9 +33,9 @@ fn size(i: &Instruction) -> u32 {
 pub fn near_jump(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let to = target(cpu, i);
     match size(i) {
-        2 => jump_to::<u16>(cpu, to),
-        4 => jump_to::<u32>(cpu, to),
-        _ => jump_to::<u64>(cpu, to),
+        2 => jump_entry::<u16>(cpu, to),
+        4 => jump_entry::<u32>(cpu, to),
+        _ => jump_entry::<u64>(cpu, to),
     }
 }
 
@@ -88,7 +88,7 @@ pub fn near_call<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// `JMP r/m`.
 pub fn near_jump_rm<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let to = cpu.read::<W>(i, 0)?;
-    jump_to::<W>(cpu, to.u())
+    jump_entry::<W>(cpu, to.u())
 }
 
 /// `CALL r/m`.
@@ -147,128 +147,128 @@ fn count_size(i: &Instruction) -> u32 {
 /// Conditional branches, LOOP and JCXZ.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Jo_rel8_64 => Make::Jcc;
-    Jo_rel32_64 => Make::Jcc;
-    Jo_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jo_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jo_rel8_16 => Make::End(near_jcc);
-    Jo_rel16 => Make::End(near_jcc);
-    Jno_rel8_64 => Make::Jcc;
-    Jno_rel32_64 => Make::Jcc;
-    Jno_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jno_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jno_rel8_16 => Make::End(near_jcc);
-    Jno_rel16 => Make::End(near_jcc);
-    Jb_rel8_64 => Make::Jcc;
-    Jb_rel32_64 => Make::Jcc;
-    Jb_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jb_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jb_rel8_16 => Make::End(near_jcc);
-    Jb_rel16 => Make::End(near_jcc);
-    Jae_rel8_64 => Make::Jcc;
-    Jae_rel32_64 => Make::Jcc;
-    Jae_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jae_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jae_rel8_16 => Make::End(near_jcc);
-    Jae_rel16 => Make::End(near_jcc);
-    Je_rel8_64 => Make::Jcc;
-    Je_rel32_64 => Make::Jcc;
-    Je_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Je_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Je_rel8_16 => Make::End(near_jcc);
-    Je_rel16 => Make::End(near_jcc);
-    Jne_rel8_64 => Make::Jcc;
-    Jne_rel32_64 => Make::Jcc;
-    Jne_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jne_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jne_rel8_16 => Make::End(near_jcc);
-    Jne_rel16 => Make::End(near_jcc);
-    Jbe_rel8_64 => Make::Jcc;
-    Jbe_rel32_64 => Make::Jcc;
-    Jbe_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jbe_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jbe_rel8_16 => Make::End(near_jcc);
-    Jbe_rel16 => Make::End(near_jcc);
-    Ja_rel8_64 => Make::Jcc;
-    Ja_rel32_64 => Make::Jcc;
-    Ja_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Ja_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Ja_rel8_16 => Make::End(near_jcc);
-    Ja_rel16 => Make::End(near_jcc);
-    Js_rel8_64 => Make::Jcc;
-    Js_rel32_64 => Make::Jcc;
-    Js_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Js_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Js_rel8_16 => Make::End(near_jcc);
-    Js_rel16 => Make::End(near_jcc);
-    Jns_rel8_64 => Make::Jcc;
-    Jns_rel32_64 => Make::Jcc;
-    Jns_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jns_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jns_rel8_16 => Make::End(near_jcc);
-    Jns_rel16 => Make::End(near_jcc);
-    Jp_rel8_64 => Make::Jcc;
-    Jp_rel32_64 => Make::Jcc;
-    Jp_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jp_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jp_rel8_16 => Make::End(near_jcc);
-    Jp_rel16 => Make::End(near_jcc);
-    Jnp_rel8_64 => Make::Jcc;
-    Jnp_rel32_64 => Make::Jcc;
-    Jnp_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jnp_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jnp_rel8_16 => Make::End(near_jcc);
-    Jnp_rel16 => Make::End(near_jcc);
-    Jl_rel8_64 => Make::Jcc;
-    Jl_rel32_64 => Make::Jcc;
-    Jl_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jl_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jl_rel8_16 => Make::End(near_jcc);
-    Jl_rel16 => Make::End(near_jcc);
-    Jge_rel8_64 => Make::Jcc;
-    Jge_rel32_64 => Make::Jcc;
-    Jge_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jge_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jge_rel8_16 => Make::End(near_jcc);
-    Jge_rel16 => Make::End(near_jcc);
-    Jle_rel8_64 => Make::Jcc;
-    Jle_rel32_64 => Make::Jcc;
-    Jle_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jle_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jle_rel8_16 => Make::End(near_jcc);
-    Jle_rel16 => Make::End(near_jcc);
-    Jg_rel8_64 => Make::Jcc;
-    Jg_rel32_64 => Make::Jcc;
-    Jg_rel8_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jg_rel32_32 => Make::Jcc, segmented Make::End(near_jcc);
-    Jg_rel8_16 => Make::End(near_jcc);
-    Jg_rel16 => Make::End(near_jcc);
-    Loop_rel8_16_CX => Make::End(near_loop);
-    Loop_rel8_32_CX => Make::End(near_loop);
-    Loop_rel8_16_ECX => Make::End(near_loop);
-    Loop_rel8_32_ECX => Make::End(near_loop);
-    Loop_rel8_64_ECX => Make::End(near_loop);
-    Loop_rel8_16_RCX => Make::End(near_loop);
-    Loop_rel8_64_RCX => Make::End(near_loop);
-    Loope_rel8_16_CX => Make::End(near_loop);
-    Loope_rel8_32_CX => Make::End(near_loop);
-    Loope_rel8_16_ECX => Make::End(near_loop);
-    Loope_rel8_32_ECX => Make::End(near_loop);
-    Loope_rel8_64_ECX => Make::End(near_loop);
-    Loope_rel8_16_RCX => Make::End(near_loop);
-    Loope_rel8_64_RCX => Make::End(near_loop);
-    Loopne_rel8_16_CX => Make::End(near_loop);
-    Loopne_rel8_32_CX => Make::End(near_loop);
-    Loopne_rel8_16_ECX => Make::End(near_loop);
-    Loopne_rel8_32_ECX => Make::End(near_loop);
-    Loopne_rel8_64_ECX => Make::End(near_loop);
-    Loopne_rel8_16_RCX => Make::End(near_loop);
-    Loopne_rel8_64_RCX => Make::End(near_loop);
-    Jcxz_rel8_16 => Make::End(near_loop);
-    Jcxz_rel8_32 => Make::End(near_loop);
-    Jecxz_rel8_16 => Make::End(near_loop);
-    Jecxz_rel8_32 => Make::End(near_loop);
-    Jecxz_rel8_64 => Make::End(near_loop);
-    Jrcxz_rel8_16 => Make::End(near_loop);
-    Jrcxz_rel8_64 => Make::End(near_loop);
+    Jo_rel8_64 => Exec::Jcc;
+    Jo_rel32_64 => Exec::Jcc;
+    Jo_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jo_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jo_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jo_rel16 => Exec::EndsBlock(near_jcc);
+    Jno_rel8_64 => Exec::Jcc;
+    Jno_rel32_64 => Exec::Jcc;
+    Jno_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jno_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jno_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jno_rel16 => Exec::EndsBlock(near_jcc);
+    Jb_rel8_64 => Exec::Jcc;
+    Jb_rel32_64 => Exec::Jcc;
+    Jb_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jb_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jb_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jb_rel16 => Exec::EndsBlock(near_jcc);
+    Jae_rel8_64 => Exec::Jcc;
+    Jae_rel32_64 => Exec::Jcc;
+    Jae_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jae_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jae_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jae_rel16 => Exec::EndsBlock(near_jcc);
+    Je_rel8_64 => Exec::Jcc;
+    Je_rel32_64 => Exec::Jcc;
+    Je_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Je_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Je_rel8_16 => Exec::EndsBlock(near_jcc);
+    Je_rel16 => Exec::EndsBlock(near_jcc);
+    Jne_rel8_64 => Exec::Jcc;
+    Jne_rel32_64 => Exec::Jcc;
+    Jne_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jne_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jne_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jne_rel16 => Exec::EndsBlock(near_jcc);
+    Jbe_rel8_64 => Exec::Jcc;
+    Jbe_rel32_64 => Exec::Jcc;
+    Jbe_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jbe_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jbe_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jbe_rel16 => Exec::EndsBlock(near_jcc);
+    Ja_rel8_64 => Exec::Jcc;
+    Ja_rel32_64 => Exec::Jcc;
+    Ja_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Ja_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Ja_rel8_16 => Exec::EndsBlock(near_jcc);
+    Ja_rel16 => Exec::EndsBlock(near_jcc);
+    Js_rel8_64 => Exec::Jcc;
+    Js_rel32_64 => Exec::Jcc;
+    Js_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Js_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Js_rel8_16 => Exec::EndsBlock(near_jcc);
+    Js_rel16 => Exec::EndsBlock(near_jcc);
+    Jns_rel8_64 => Exec::Jcc;
+    Jns_rel32_64 => Exec::Jcc;
+    Jns_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jns_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jns_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jns_rel16 => Exec::EndsBlock(near_jcc);
+    Jp_rel8_64 => Exec::Jcc;
+    Jp_rel32_64 => Exec::Jcc;
+    Jp_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jp_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jp_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jp_rel16 => Exec::EndsBlock(near_jcc);
+    Jnp_rel8_64 => Exec::Jcc;
+    Jnp_rel32_64 => Exec::Jcc;
+    Jnp_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jnp_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jnp_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jnp_rel16 => Exec::EndsBlock(near_jcc);
+    Jl_rel8_64 => Exec::Jcc;
+    Jl_rel32_64 => Exec::Jcc;
+    Jl_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jl_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jl_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jl_rel16 => Exec::EndsBlock(near_jcc);
+    Jge_rel8_64 => Exec::Jcc;
+    Jge_rel32_64 => Exec::Jcc;
+    Jge_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jge_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jge_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jge_rel16 => Exec::EndsBlock(near_jcc);
+    Jle_rel8_64 => Exec::Jcc;
+    Jle_rel32_64 => Exec::Jcc;
+    Jle_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jle_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jle_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jle_rel16 => Exec::EndsBlock(near_jcc);
+    Jg_rel8_64 => Exec::Jcc;
+    Jg_rel32_64 => Exec::Jcc;
+    Jg_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jg_rel32_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);
+    Jg_rel8_16 => Exec::EndsBlock(near_jcc);
+    Jg_rel16 => Exec::EndsBlock(near_jcc);
+    Loop_rel8_16_CX => Exec::EndsBlock(near_loop);
+    Loop_rel8_32_CX => Exec::EndsBlock(near_loop);
+    Loop_rel8_16_ECX => Exec::EndsBlock(near_loop);
+    Loop_rel8_32_ECX => Exec::EndsBlock(near_loop);
+    Loop_rel8_64_ECX => Exec::EndsBlock(near_loop);
+    Loop_rel8_16_RCX => Exec::EndsBlock(near_loop);
+    Loop_rel8_64_RCX => Exec::EndsBlock(near_loop);
+    Loope_rel8_16_CX => Exec::EndsBlock(near_loop);
+    Loope_rel8_32_CX => Exec::EndsBlock(near_loop);
+    Loope_rel8_16_ECX => Exec::EndsBlock(near_loop);
+    Loope_rel8_32_ECX => Exec::EndsBlock(near_loop);
+    Loope_rel8_64_ECX => Exec::EndsBlock(near_loop);
+    Loope_rel8_16_RCX => Exec::EndsBlock(near_loop);
+    Loope_rel8_64_RCX => Exec::EndsBlock(near_loop);
+    Loopne_rel8_16_CX => Exec::EndsBlock(near_loop);
+    Loopne_rel8_32_CX => Exec::EndsBlock(near_loop);
+    Loopne_rel8_16_ECX => Exec::EndsBlock(near_loop);
+    Loopne_rel8_32_ECX => Exec::EndsBlock(near_loop);
+    Loopne_rel8_64_ECX => Exec::EndsBlock(near_loop);
+    Loopne_rel8_16_RCX => Exec::EndsBlock(near_loop);
+    Loopne_rel8_64_RCX => Exec::EndsBlock(near_loop);
+    Jcxz_rel8_16 => Exec::EndsBlock(near_loop);
+    Jcxz_rel8_32 => Exec::EndsBlock(near_loop);
+    Jecxz_rel8_16 => Exec::EndsBlock(near_loop);
+    Jecxz_rel8_32 => Exec::EndsBlock(near_loop);
+    Jecxz_rel8_64 => Exec::EndsBlock(near_loop);
+    Jrcxz_rel8_16 => Exec::EndsBlock(near_loop);
+    Jrcxz_rel8_64 => Exec::EndsBlock(near_loop);
 };

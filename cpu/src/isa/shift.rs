@@ -2,9 +2,9 @@
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::rm::{RegD, Rm, by_rm, try_flow};
-use super::{Form, Make, Shape, forms};
-use crate::dispatch::owed::{self, Owed, now, owing};
-use crate::dispatch::{Flow, Handler, Sem, uses};
+use super::{Exec, Form, Operands, forms};
+use crate::dispatch::deferred::{self, Deferred, deferring, now};
+use crate::dispatch::{Flow, Handler, Semantics, uses};
 use crate::flags::{self, Lazy, class};
 use crate::mem::{FastMem, Mem, get};
 use crate::op::Op;
@@ -103,9 +103,11 @@ fn rotate_flags<W: Word, const OP: u8>(cpu: &mut Cpu, res: W) {
     cpu.set_cf_of(cf | if of != 0 { flags::OF } else { 0 });
 }
 
-impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Sem for Shift<A, W, OP, CL, FL> {
-    const RENEWS: u32 = if FL && !CL && matches!(OP, SHL | SHR | SAR) { owed::FLAGS } else { 0 };
-    const IGNORES: u32 = if FL { owed::ALL & !owed::FLAGS } else { owed::ALL };
+impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Semantics
+    for Shift<A, W, OP, CL, FL>
+{
+    const KILLS: u32 = if FL && !CL && matches!(OP, SHL | SHR | SAR) { deferred::FLAGS } else { 0 };
+    const PRESERVES: u32 = if FL { deferred::ALL & !deferred::FLAGS } else { deferred::ALL };
     const READS: u32 = A::READS | if CL { uses::RCX } else { 0 };
     const SETS: u32 = A::SETS;
     const BITS: u32 = W::BITS;
@@ -122,12 +124,12 @@ impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Sem for Shift
     }
 
     #[inline(always)]
-    unsafe fn run_owing(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Owed) {
-        if Self::RENEWS == 0 {
-            return (Self::run::<FastMem>(o, cpu, (*cpu).tlb), Owed::NOTHING);
+    unsafe fn run_deferring(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Deferred) {
+        if Self::KILLS == 0 {
+            return (Self::run::<FastMem>(o, cpu, (*cpu).tlb), Deferred::NONE);
         }
-        owing::<FL>(cpu, later, |tlb, owes| {
-            let note = owed::later(owes);
+        deferring::<FL>(cpu, later, |tlb, owes| {
+            let note = deferred::later(owes);
             Self::with_flags::<FastMem>(o, cpu, tlb, (*o).imm as u32, note)
         })
     }
@@ -156,14 +158,14 @@ const fn mask<W: Word>() -> u32 {
     if W::BITS == 64 { 63 } else { 31 }
 }
 
-fn sh<W: Word, const OP: u8>(s: &Shape) -> Handler {
+fn sh<W: Word, const OP: u8>(s: &Operands) -> Handler {
     let cl = s.insn.op1_register() == Register::CL;
     let nothing = !cl && s.insn.immediate(1) as u32 & mask::<W>() == 0;
     match (cl, s.flags && !nothing) {
-        (false, false) => by_rm!(s.am, RegD, |A| Shift<A, W, OP, false, false>),
-        (false, true) => by_rm!(s.am, RegD, |A| Shift<A, W, OP, false, true>),
-        (true, false) => by_rm!(s.am, RegD, |A| Shift<A, W, OP, true, false>),
-        (true, true) => by_rm!(s.am, RegD, |A| Shift<A, W, OP, true, true>),
+        (false, false) => by_rm!(s.addressing, RegD, |A| Shift<A, W, OP, false, false>),
+        (false, true) => by_rm!(s.addressing, RegD, |A| Shift<A, W, OP, false, true>),
+        (true, false) => by_rm!(s.addressing, RegD, |A| Shift<A, W, OP, true, false>),
+        (true, true) => by_rm!(s.addressing, RegD, |A| Shift<A, W, OP, true, true>),
     }
 }
 
@@ -262,112 +264,112 @@ fn double_shift<W: Word, const LEFT: bool>(a: u64, fill: u64, n: u32) -> W {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Rol_rm8_imm8 => Make::Typed(sh::<u8, ROL>);
-    Rol_rm8_1 => Make::Typed(sh::<u8, ROL>);
-    Rol_rm8_CL => Make::Typed(sh::<u8, ROL>);
-    Rol_rm16_imm8 => Make::Typed(sh::<u16, ROL>);
-    Rol_rm16_1 => Make::Typed(sh::<u16, ROL>);
-    Rol_rm16_CL => Make::Typed(sh::<u16, ROL>);
-    Rol_rm32_imm8 => Make::Typed(sh::<u32, ROL>);
-    Rol_rm32_1 => Make::Typed(sh::<u32, ROL>);
-    Rol_rm32_CL => Make::Typed(sh::<u32, ROL>);
-    Rol_rm64_imm8 => Make::Typed(sh::<u64, ROL>);
-    Rol_rm64_1 => Make::Typed(sh::<u64, ROL>);
-    Rol_rm64_CL => Make::Typed(sh::<u64, ROL>);
-    Ror_rm8_imm8 => Make::Typed(sh::<u8, ROR>);
-    Ror_rm8_1 => Make::Typed(sh::<u8, ROR>);
-    Ror_rm8_CL => Make::Typed(sh::<u8, ROR>);
-    Ror_rm16_imm8 => Make::Typed(sh::<u16, ROR>);
-    Ror_rm16_1 => Make::Typed(sh::<u16, ROR>);
-    Ror_rm16_CL => Make::Typed(sh::<u16, ROR>);
-    Ror_rm32_imm8 => Make::Typed(sh::<u32, ROR>);
-    Ror_rm32_1 => Make::Typed(sh::<u32, ROR>);
-    Ror_rm32_CL => Make::Typed(sh::<u32, ROR>);
-    Ror_rm64_imm8 => Make::Typed(sh::<u64, ROR>);
-    Ror_rm64_1 => Make::Typed(sh::<u64, ROR>);
-    Ror_rm64_CL => Make::Typed(sh::<u64, ROR>);
-    Shl_rm8_imm8 => Make::Typed(sh::<u8, SHL>);
-    Shl_rm8_1 => Make::Typed(sh::<u8, SHL>);
-    Shl_rm8_CL => Make::Typed(sh::<u8, SHL>);
-    Shl_rm16_imm8 => Make::Typed(sh::<u16, SHL>);
-    Shl_rm16_1 => Make::Typed(sh::<u16, SHL>);
-    Shl_rm16_CL => Make::Typed(sh::<u16, SHL>);
-    Shl_rm32_imm8 => Make::Typed(sh::<u32, SHL>);
-    Shl_rm32_1 => Make::Typed(sh::<u32, SHL>);
-    Shl_rm32_CL => Make::Typed(sh::<u32, SHL>);
-    Shl_rm64_imm8 => Make::Typed(sh::<u64, SHL>);
-    Shl_rm64_1 => Make::Typed(sh::<u64, SHL>);
-    Shl_rm64_CL => Make::Typed(sh::<u64, SHL>);
-    Shr_rm8_imm8 => Make::Typed(sh::<u8, SHR>);
-    Shr_rm8_1 => Make::Typed(sh::<u8, SHR>);
-    Shr_rm8_CL => Make::Typed(sh::<u8, SHR>);
-    Shr_rm16_imm8 => Make::Typed(sh::<u16, SHR>);
-    Shr_rm16_1 => Make::Typed(sh::<u16, SHR>);
-    Shr_rm16_CL => Make::Typed(sh::<u16, SHR>);
-    Shr_rm32_imm8 => Make::Typed(sh::<u32, SHR>);
-    Shr_rm32_1 => Make::Typed(sh::<u32, SHR>);
-    Shr_rm32_CL => Make::Typed(sh::<u32, SHR>);
-    Shr_rm64_imm8 => Make::Typed(sh::<u64, SHR>);
-    Shr_rm64_1 => Make::Typed(sh::<u64, SHR>);
-    Shr_rm64_CL => Make::Typed(sh::<u64, SHR>);
-    Sar_rm8_imm8 => Make::Typed(sh::<u8, SAR>);
-    Sar_rm8_1 => Make::Typed(sh::<u8, SAR>);
-    Sar_rm8_CL => Make::Typed(sh::<u8, SAR>);
-    Sar_rm16_imm8 => Make::Typed(sh::<u16, SAR>);
-    Sar_rm16_1 => Make::Typed(sh::<u16, SAR>);
-    Sar_rm16_CL => Make::Typed(sh::<u16, SAR>);
-    Sar_rm32_imm8 => Make::Typed(sh::<u32, SAR>);
-    Sar_rm32_1 => Make::Typed(sh::<u32, SAR>);
-    Sar_rm32_CL => Make::Typed(sh::<u32, SAR>);
-    Sar_rm64_imm8 => Make::Typed(sh::<u64, SAR>);
-    Sar_rm64_1 => Make::Typed(sh::<u64, SAR>);
-    Sar_rm64_CL => Make::Typed(sh::<u64, SAR>);
-    Sal_rm8_imm8 => Make::Typed(sh::<u8, SHL>);
-    Sal_rm8_1 => Make::Typed(sh::<u8, SHL>);
-    Sal_rm8_CL => Make::Typed(sh::<u8, SHL>);
-    Sal_rm16_imm8 => Make::Typed(sh::<u16, SHL>);
-    Sal_rm16_1 => Make::Typed(sh::<u16, SHL>);
-    Sal_rm16_CL => Make::Typed(sh::<u16, SHL>);
-    Sal_rm32_imm8 => Make::Typed(sh::<u32, SHL>);
-    Sal_rm32_1 => Make::Typed(sh::<u32, SHL>);
-    Sal_rm32_CL => Make::Typed(sh::<u32, SHL>);
-    Sal_rm64_imm8 => Make::Typed(sh::<u64, SHL>);
-    Sal_rm64_1 => Make::Typed(sh::<u64, SHL>);
-    Sal_rm64_CL => Make::Typed(sh::<u64, SHL>);
-    Rcl_rm8_imm8 => Make::Plain(rotate_carry::<u8, true>);
-    Rcl_rm8_1 => Make::Plain(rotate_carry::<u8, true>);
-    Rcl_rm8_CL => Make::Plain(rotate_carry::<u8, true>);
-    Rcl_rm16_imm8 => Make::Plain(rotate_carry::<u16, true>);
-    Rcl_rm16_1 => Make::Plain(rotate_carry::<u16, true>);
-    Rcl_rm16_CL => Make::Plain(rotate_carry::<u16, true>);
-    Rcl_rm32_imm8 => Make::Plain(rotate_carry::<u32, true>);
-    Rcl_rm32_1 => Make::Plain(rotate_carry::<u32, true>);
-    Rcl_rm32_CL => Make::Plain(rotate_carry::<u32, true>);
-    Rcl_rm64_imm8 => Make::Plain(rotate_carry::<u64, true>);
-    Rcl_rm64_1 => Make::Plain(rotate_carry::<u64, true>);
-    Rcl_rm64_CL => Make::Plain(rotate_carry::<u64, true>);
-    Rcr_rm8_imm8 => Make::Plain(rotate_carry::<u8, false>);
-    Rcr_rm8_1 => Make::Plain(rotate_carry::<u8, false>);
-    Rcr_rm8_CL => Make::Plain(rotate_carry::<u8, false>);
-    Rcr_rm16_imm8 => Make::Plain(rotate_carry::<u16, false>);
-    Rcr_rm16_1 => Make::Plain(rotate_carry::<u16, false>);
-    Rcr_rm16_CL => Make::Plain(rotate_carry::<u16, false>);
-    Rcr_rm32_imm8 => Make::Plain(rotate_carry::<u32, false>);
-    Rcr_rm32_1 => Make::Plain(rotate_carry::<u32, false>);
-    Rcr_rm32_CL => Make::Plain(rotate_carry::<u32, false>);
-    Rcr_rm64_imm8 => Make::Plain(rotate_carry::<u64, false>);
-    Rcr_rm64_1 => Make::Plain(rotate_carry::<u64, false>);
-    Rcr_rm64_CL => Make::Plain(rotate_carry::<u64, false>);
-    Shld_rm16_r16_imm8 => Make::Plain(double::<u16, true>);
-    Shld_rm16_r16_CL => Make::Plain(double::<u16, true>);
-    Shld_rm32_r32_imm8 => Make::Plain(double::<u32, true>);
-    Shld_rm32_r32_CL => Make::Plain(double::<u32, true>);
-    Shld_rm64_r64_imm8 => Make::Plain(double::<u64, true>);
-    Shld_rm64_r64_CL => Make::Plain(double::<u64, true>);
-    Shrd_rm16_r16_imm8 => Make::Plain(double::<u16, false>);
-    Shrd_rm16_r16_CL => Make::Plain(double::<u16, false>);
-    Shrd_rm32_r32_imm8 => Make::Plain(double::<u32, false>);
-    Shrd_rm32_r32_CL => Make::Plain(double::<u32, false>);
-    Shrd_rm64_r64_imm8 => Make::Plain(double::<u64, false>);
-    Shrd_rm64_r64_CL => Make::Plain(double::<u64, false>);
+    Rol_rm8_imm8 => Exec::Handler(sh::<u8, ROL>);
+    Rol_rm8_1 => Exec::Handler(sh::<u8, ROL>);
+    Rol_rm8_CL => Exec::Handler(sh::<u8, ROL>);
+    Rol_rm16_imm8 => Exec::Handler(sh::<u16, ROL>);
+    Rol_rm16_1 => Exec::Handler(sh::<u16, ROL>);
+    Rol_rm16_CL => Exec::Handler(sh::<u16, ROL>);
+    Rol_rm32_imm8 => Exec::Handler(sh::<u32, ROL>);
+    Rol_rm32_1 => Exec::Handler(sh::<u32, ROL>);
+    Rol_rm32_CL => Exec::Handler(sh::<u32, ROL>);
+    Rol_rm64_imm8 => Exec::Handler(sh::<u64, ROL>);
+    Rol_rm64_1 => Exec::Handler(sh::<u64, ROL>);
+    Rol_rm64_CL => Exec::Handler(sh::<u64, ROL>);
+    Ror_rm8_imm8 => Exec::Handler(sh::<u8, ROR>);
+    Ror_rm8_1 => Exec::Handler(sh::<u8, ROR>);
+    Ror_rm8_CL => Exec::Handler(sh::<u8, ROR>);
+    Ror_rm16_imm8 => Exec::Handler(sh::<u16, ROR>);
+    Ror_rm16_1 => Exec::Handler(sh::<u16, ROR>);
+    Ror_rm16_CL => Exec::Handler(sh::<u16, ROR>);
+    Ror_rm32_imm8 => Exec::Handler(sh::<u32, ROR>);
+    Ror_rm32_1 => Exec::Handler(sh::<u32, ROR>);
+    Ror_rm32_CL => Exec::Handler(sh::<u32, ROR>);
+    Ror_rm64_imm8 => Exec::Handler(sh::<u64, ROR>);
+    Ror_rm64_1 => Exec::Handler(sh::<u64, ROR>);
+    Ror_rm64_CL => Exec::Handler(sh::<u64, ROR>);
+    Shl_rm8_imm8 => Exec::Handler(sh::<u8, SHL>);
+    Shl_rm8_1 => Exec::Handler(sh::<u8, SHL>);
+    Shl_rm8_CL => Exec::Handler(sh::<u8, SHL>);
+    Shl_rm16_imm8 => Exec::Handler(sh::<u16, SHL>);
+    Shl_rm16_1 => Exec::Handler(sh::<u16, SHL>);
+    Shl_rm16_CL => Exec::Handler(sh::<u16, SHL>);
+    Shl_rm32_imm8 => Exec::Handler(sh::<u32, SHL>);
+    Shl_rm32_1 => Exec::Handler(sh::<u32, SHL>);
+    Shl_rm32_CL => Exec::Handler(sh::<u32, SHL>);
+    Shl_rm64_imm8 => Exec::Handler(sh::<u64, SHL>);
+    Shl_rm64_1 => Exec::Handler(sh::<u64, SHL>);
+    Shl_rm64_CL => Exec::Handler(sh::<u64, SHL>);
+    Shr_rm8_imm8 => Exec::Handler(sh::<u8, SHR>);
+    Shr_rm8_1 => Exec::Handler(sh::<u8, SHR>);
+    Shr_rm8_CL => Exec::Handler(sh::<u8, SHR>);
+    Shr_rm16_imm8 => Exec::Handler(sh::<u16, SHR>);
+    Shr_rm16_1 => Exec::Handler(sh::<u16, SHR>);
+    Shr_rm16_CL => Exec::Handler(sh::<u16, SHR>);
+    Shr_rm32_imm8 => Exec::Handler(sh::<u32, SHR>);
+    Shr_rm32_1 => Exec::Handler(sh::<u32, SHR>);
+    Shr_rm32_CL => Exec::Handler(sh::<u32, SHR>);
+    Shr_rm64_imm8 => Exec::Handler(sh::<u64, SHR>);
+    Shr_rm64_1 => Exec::Handler(sh::<u64, SHR>);
+    Shr_rm64_CL => Exec::Handler(sh::<u64, SHR>);
+    Sar_rm8_imm8 => Exec::Handler(sh::<u8, SAR>);
+    Sar_rm8_1 => Exec::Handler(sh::<u8, SAR>);
+    Sar_rm8_CL => Exec::Handler(sh::<u8, SAR>);
+    Sar_rm16_imm8 => Exec::Handler(sh::<u16, SAR>);
+    Sar_rm16_1 => Exec::Handler(sh::<u16, SAR>);
+    Sar_rm16_CL => Exec::Handler(sh::<u16, SAR>);
+    Sar_rm32_imm8 => Exec::Handler(sh::<u32, SAR>);
+    Sar_rm32_1 => Exec::Handler(sh::<u32, SAR>);
+    Sar_rm32_CL => Exec::Handler(sh::<u32, SAR>);
+    Sar_rm64_imm8 => Exec::Handler(sh::<u64, SAR>);
+    Sar_rm64_1 => Exec::Handler(sh::<u64, SAR>);
+    Sar_rm64_CL => Exec::Handler(sh::<u64, SAR>);
+    Sal_rm8_imm8 => Exec::Handler(sh::<u8, SHL>);
+    Sal_rm8_1 => Exec::Handler(sh::<u8, SHL>);
+    Sal_rm8_CL => Exec::Handler(sh::<u8, SHL>);
+    Sal_rm16_imm8 => Exec::Handler(sh::<u16, SHL>);
+    Sal_rm16_1 => Exec::Handler(sh::<u16, SHL>);
+    Sal_rm16_CL => Exec::Handler(sh::<u16, SHL>);
+    Sal_rm32_imm8 => Exec::Handler(sh::<u32, SHL>);
+    Sal_rm32_1 => Exec::Handler(sh::<u32, SHL>);
+    Sal_rm32_CL => Exec::Handler(sh::<u32, SHL>);
+    Sal_rm64_imm8 => Exec::Handler(sh::<u64, SHL>);
+    Sal_rm64_1 => Exec::Handler(sh::<u64, SHL>);
+    Sal_rm64_CL => Exec::Handler(sh::<u64, SHL>);
+    Rcl_rm8_imm8 => Exec::Function(rotate_carry::<u8, true>);
+    Rcl_rm8_1 => Exec::Function(rotate_carry::<u8, true>);
+    Rcl_rm8_CL => Exec::Function(rotate_carry::<u8, true>);
+    Rcl_rm16_imm8 => Exec::Function(rotate_carry::<u16, true>);
+    Rcl_rm16_1 => Exec::Function(rotate_carry::<u16, true>);
+    Rcl_rm16_CL => Exec::Function(rotate_carry::<u16, true>);
+    Rcl_rm32_imm8 => Exec::Function(rotate_carry::<u32, true>);
+    Rcl_rm32_1 => Exec::Function(rotate_carry::<u32, true>);
+    Rcl_rm32_CL => Exec::Function(rotate_carry::<u32, true>);
+    Rcl_rm64_imm8 => Exec::Function(rotate_carry::<u64, true>);
+    Rcl_rm64_1 => Exec::Function(rotate_carry::<u64, true>);
+    Rcl_rm64_CL => Exec::Function(rotate_carry::<u64, true>);
+    Rcr_rm8_imm8 => Exec::Function(rotate_carry::<u8, false>);
+    Rcr_rm8_1 => Exec::Function(rotate_carry::<u8, false>);
+    Rcr_rm8_CL => Exec::Function(rotate_carry::<u8, false>);
+    Rcr_rm16_imm8 => Exec::Function(rotate_carry::<u16, false>);
+    Rcr_rm16_1 => Exec::Function(rotate_carry::<u16, false>);
+    Rcr_rm16_CL => Exec::Function(rotate_carry::<u16, false>);
+    Rcr_rm32_imm8 => Exec::Function(rotate_carry::<u32, false>);
+    Rcr_rm32_1 => Exec::Function(rotate_carry::<u32, false>);
+    Rcr_rm32_CL => Exec::Function(rotate_carry::<u32, false>);
+    Rcr_rm64_imm8 => Exec::Function(rotate_carry::<u64, false>);
+    Rcr_rm64_1 => Exec::Function(rotate_carry::<u64, false>);
+    Rcr_rm64_CL => Exec::Function(rotate_carry::<u64, false>);
+    Shld_rm16_r16_imm8 => Exec::Function(double::<u16, true>);
+    Shld_rm16_r16_CL => Exec::Function(double::<u16, true>);
+    Shld_rm32_r32_imm8 => Exec::Function(double::<u32, true>);
+    Shld_rm32_r32_CL => Exec::Function(double::<u32, true>);
+    Shld_rm64_r64_imm8 => Exec::Function(double::<u64, true>);
+    Shld_rm64_r64_CL => Exec::Function(double::<u64, true>);
+    Shrd_rm16_r16_imm8 => Exec::Function(double::<u16, false>);
+    Shrd_rm16_r16_CL => Exec::Function(double::<u16, false>);
+    Shrd_rm32_r32_imm8 => Exec::Function(double::<u32, false>);
+    Shrd_rm32_r32_CL => Exec::Function(double::<u32, false>);
+    Shrd_rm64_r64_imm8 => Exec::Function(double::<u64, false>);
+    Shrd_rm64_r64_CL => Exec::Function(double::<u64, false>);
 };

@@ -7,7 +7,7 @@ use super::vector::{
     self, Floating, Lane, build, each, floating, fp_full, fp_narrow, from_gpr, full, lane_of,
     lanes, narrow, pure, with_lane,
 };
-use super::{Am, Form, Make, Shape, avx, forms};
+use super::{AddressingMode, Exec, Form, Operands, avx, forms};
 use crate::dispatch::Handler;
 use crate::flags;
 use crate::fpu::host::{self, Lanes, V};
@@ -96,7 +96,7 @@ fn insert_single(a: u128, lane: u32, imm: u8) -> u128 {
 }
 
 /// Dot products of `N` halves: `imm` chooses factors (high half) and results (low half). The steps
-/// behind one that found an unmasked exception are not done. SDM vol. 2, "DPPS": "Exceptions are
+/// after one that found an unmasked exception are not done. SDM vol. 2, "DPPS": "Exceptions are
 /// determined separately for each add and multiply operation."
 pub(super) fn dots<F: Float + Lane, const N: usize>(
     e: &mut Env,
@@ -170,7 +170,7 @@ impl<F: Float + Lane + Lanes> Floating for AddSub<F> {
         })
     }
     #[inline(always)]
-    fn usual(a: V, b: V, _: u8) -> Option<V> {
+    fn on_host(a: V, b: V, _: u8) -> Option<V> {
         // A difference is the sum with what has the other sign, but for the sign of a NaN.
         let b = host::bits(b);
         let b =
@@ -184,7 +184,7 @@ impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Horizontal<F, O> {
         pairs::<F>(a, b, |x, y| O::run(e, x, y, imm))
     }
     #[inline(always)]
-    fn usual(a: V, b: V, _: u8) -> Option<V> {
+    fn on_host(a: V, b: V, _: u8) -> Option<V> {
         let (a, b) = (host::bits(a), host::bits(b));
         let n = 16 / size_of::<F>();
         let pick =
@@ -264,9 +264,9 @@ pure! {
 }
 
 /// `INSERTPS`: from memory there is one lane only.
-fn insertps(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => narrow::<InsertPS, u32>(s),
+fn insertps(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => narrow::<InsertPS, u32>(s),
         _ => narrow::<InsertPSMem, u32>(s),
     }
 }
@@ -306,95 +306,95 @@ fn blendvpd(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Haddps_xmm_xmmm128 => Make::Typed(fp_full::<Horizontal<u32, Add>>);
-    Haddpd_xmm_xmmm128 => Make::Typed(fp_full::<Horizontal<u64, Add>>);
-    Hsubps_xmm_xmmm128 => Make::Typed(fp_full::<Horizontal<u32, Sub>>);
-    Hsubpd_xmm_xmmm128 => Make::Typed(fp_full::<Horizontal<u64, Sub>>);
-    Addsubps_xmm_xmmm128 => Make::Typed(fp_full::<AddSub<u32>>);
-    Addsubpd_xmm_xmmm128 => Make::Typed(fp_full::<AddSub<u64>>);
-    Pshufb_xmm_xmmm128 => Make::Typed(full::<ShufB>);
-    Phaddw_xmm_xmmm128 => Make::Typed(full::<HAddW>);
-    Phaddd_xmm_xmmm128 => Make::Typed(full::<HAddD>);
-    Phaddsw_xmm_xmmm128 => Make::Typed(full::<HAddSW>);
-    Phsubw_xmm_xmmm128 => Make::Typed(full::<HSubW>);
-    Phsubd_xmm_xmmm128 => Make::Typed(full::<HSubD>);
-    Phsubsw_xmm_xmmm128 => Make::Typed(full::<HSubSW>);
-    Pmaddubsw_xmm_xmmm128 => Make::Typed(full::<MulAddUBSW>);
-    Psignb_xmm_xmmm128 => Make::Typed(full::<SignB>);
-    Psignw_xmm_xmmm128 => Make::Typed(full::<SignW>);
-    Psignd_xmm_xmmm128 => Make::Typed(full::<SignD>);
-    Pmulhrsw_xmm_xmmm128 => Make::Typed(full::<MulHRSW>);
-    Pabsb_xmm_xmmm128 => Make::Typed(full::<AbsB>);
-    Pabsw_xmm_xmmm128 => Make::Typed(full::<AbsW>);
-    Pabsd_xmm_xmmm128 => Make::Typed(full::<AbsD>);
-    Palignr_xmm_xmmm128_imm8 => Make::Typed(full::<AlignR>);
-    Pmuldq_xmm_xmmm128 => Make::Typed(full::<MulDQ>);
-    Pmulld_xmm_xmmm128 => Make::Typed(full::<MulLD>);
-    Pminsb_xmm_xmmm128 => Make::Typed(full::<MinSB>);
-    Pmaxsb_xmm_xmmm128 => Make::Typed(full::<MaxSB>);
-    Pminuw_xmm_xmmm128 => Make::Typed(full::<MinUW>);
-    Pmaxuw_xmm_xmmm128 => Make::Typed(full::<MaxUW>);
-    Pminsd_xmm_xmmm128 => Make::Typed(full::<MinSD>);
-    Pmaxsd_xmm_xmmm128 => Make::Typed(full::<MaxSD>);
-    Pminud_xmm_xmmm128 => Make::Typed(full::<MinUD>);
-    Pmaxud_xmm_xmmm128 => Make::Typed(full::<MaxUD>);
-    Pcmpeqq_xmm_xmmm128 => Make::Typed(full::<CmpEqQ>);
-    Pcmpgtq_xmm_xmmm128 => Make::Typed(full::<CmpGtQ>);
-    Packusdw_xmm_xmmm128 => Make::Typed(full::<PackUSDW>);
-    Phminposuw_xmm_xmmm128 => Make::Typed(full::<MinPos>);
-    Mpsadbw_xmm_xmmm128_imm8 => Make::Typed(full::<SumsAD>);
-    Blendps_xmm_xmmm128_imm8 => Make::Typed(full::<BlendD>);
-    Blendpd_xmm_xmmm128_imm8 => Make::Typed(full::<BlendQ>);
-    Pblendw_xmm_xmmm128_imm8 => Make::Typed(full::<BlendW>);
-    Pblendvb_xmm_xmmm128 => Make::Plain(pblendvb);
-    Blendvps_xmm_xmmm128 => Make::Plain(blendvps);
-    Blendvpd_xmm_xmmm128 => Make::Plain(blendvpd);
-    Ptest_xmm_xmmm128 => Make::Typed(vector::fp_full_to_flags::<Test>);
-    Pmovsxbw_xmm_xmmm64 => Make::Typed(narrow::<SxBW, u64>);
-    Pmovsxbd_xmm_xmmm32 => Make::Typed(narrow::<SxBD, u32>);
-    Pmovsxbq_xmm_xmmm16 => Make::Typed(narrow::<SxBQ, u16>);
-    Pmovsxwd_xmm_xmmm64 => Make::Typed(narrow::<SxWD, u64>);
-    Pmovsxwq_xmm_xmmm32 => Make::Typed(narrow::<SxWQ, u32>);
-    Pmovsxdq_xmm_xmmm64 => Make::Typed(narrow::<SxDQ, u64>);
-    Pmovzxbw_xmm_xmmm64 => Make::Typed(narrow::<ZxBW, u64>);
-    Pmovzxbd_xmm_xmmm32 => Make::Typed(narrow::<ZxBD, u32>);
-    Pmovzxbq_xmm_xmmm16 => Make::Typed(narrow::<ZxBQ, u16>);
-    Pmovzxwd_xmm_xmmm64 => Make::Typed(narrow::<ZxWD, u64>);
-    Pmovzxwq_xmm_xmmm32 => Make::Typed(narrow::<ZxWQ, u32>);
-    Pmovzxdq_xmm_xmmm64 => Make::Typed(narrow::<ZxDQ, u64>);
-    Pinsrb_xmm_r32m8_imm8 => Make::Typed(from_gpr::<InsertB, u32, u8>);
-    Pinsrb_xmm_r64m8_imm8 => Make::Typed(from_gpr::<InsertB, u64, u8>);
-    Pinsrd_xmm_rm32_imm8 => Make::Typed(from_gpr::<InsertD, u32, u32>);
-    Pinsrq_xmm_rm64_imm8 => Make::Typed(from_gpr::<InsertQ, u64, u64>);
-    Insertps_xmm_xmmm32_imm8 => Make::Typed(insertps);
-    Pextrb_r32m8_xmm_imm8 => Make::Typed(vector::to_gpr_or_memory::<ExtractB, u32, u8>);
-    Pextrb_r64m8_xmm_imm8 => Make::Typed(vector::to_gpr_or_memory::<ExtractB, u64, u8>);
-    Pextrw_r32m16_xmm_imm8 => Make::Typed(vector::to_gpr_or_memory::<super::sse_moves::ExtractW, u32, u16>);
-    Pextrw_r64m16_xmm_imm8 => Make::Typed(vector::to_gpr_or_memory::<super::sse_moves::ExtractW, u64, u16>);
-    Pextrd_rm32_xmm_imm8 => Make::Typed(vector::to_gpr_or_memory::<ExtractD, u32, u32>);
-    Pextrq_rm64_xmm_imm8 => Make::Typed(vector::to_gpr_or_memory::<ExtractQ, u64, u64>);
-    Extractps_rm32_xmm_imm8 => Make::Typed(vector::to_gpr_or_memory::<ExtractD, u32, u32>);
-    Extractps_r64m32_xmm_imm8 => Make::Typed(vector::to_gpr_or_memory::<ExtractD, u64, u32>);
-    Roundps_xmm_xmmm128_imm8 => Make::Typed(fp_full::<Packed<u32, Round>>);
-    Roundpd_xmm_xmmm128_imm8 => Make::Typed(fp_full::<Packed<u64, Round>>);
-    Roundss_xmm_xmmm32_imm8 => Make::Typed(fp_narrow::<Scalar<u32, Round>, u32>);
-    Roundsd_xmm_xmmm64_imm8 => Make::Typed(fp_narrow::<Scalar<u64, Round>, u64>);
-    Dpps_xmm_xmmm128_imm8 => Make::Typed(fp_full::<DotPS>);
-    Dppd_xmm_xmmm128_imm8 => Make::Typed(fp_full::<DotPD>);
-    Pshufb_mm_mmm64 => Make::Plain(mmx::binary::<ShufB8, 8>);
-    Phaddw_mm_mmm64 => Make::Plain(mmx::binary::<Packs<HAddW>, 8>);
-    Phaddd_mm_mmm64 => Make::Plain(mmx::binary::<Packs<HAddD>, 8>);
-    Phaddsw_mm_mmm64 => Make::Plain(mmx::binary::<Packs<HAddSW>, 8>);
-    Phsubw_mm_mmm64 => Make::Plain(mmx::binary::<Packs<HSubW>, 8>);
-    Phsubd_mm_mmm64 => Make::Plain(mmx::binary::<Packs<HSubD>, 8>);
-    Phsubsw_mm_mmm64 => Make::Plain(mmx::binary::<Packs<HSubSW>, 8>);
-    Pmaddubsw_mm_mmm64 => Make::Plain(mmx::binary::<MulAddUBSW, 8>);
-    Psignb_mm_mmm64 => Make::Plain(mmx::binary::<SignB, 8>);
-    Psignw_mm_mmm64 => Make::Plain(mmx::binary::<SignW, 8>);
-    Psignd_mm_mmm64 => Make::Plain(mmx::binary::<SignD, 8>);
-    Pmulhrsw_mm_mmm64 => Make::Plain(mmx::binary::<MulHRSW, 8>);
-    Pabsb_mm_mmm64 => Make::Plain(mmx::binary::<AbsB, 8>);
-    Pabsw_mm_mmm64 => Make::Plain(mmx::binary::<AbsW, 8>);
-    Pabsd_mm_mmm64 => Make::Plain(mmx::binary::<AbsD, 8>);
-    Palignr_mm_mmm64_imm8 => Make::Plain(mmx::binary::<AlignR8, 8>);
+    Haddps_xmm_xmmm128 => Exec::Handler(fp_full::<Horizontal<u32, Add>>);
+    Haddpd_xmm_xmmm128 => Exec::Handler(fp_full::<Horizontal<u64, Add>>);
+    Hsubps_xmm_xmmm128 => Exec::Handler(fp_full::<Horizontal<u32, Sub>>);
+    Hsubpd_xmm_xmmm128 => Exec::Handler(fp_full::<Horizontal<u64, Sub>>);
+    Addsubps_xmm_xmmm128 => Exec::Handler(fp_full::<AddSub<u32>>);
+    Addsubpd_xmm_xmmm128 => Exec::Handler(fp_full::<AddSub<u64>>);
+    Pshufb_xmm_xmmm128 => Exec::Handler(full::<ShufB>);
+    Phaddw_xmm_xmmm128 => Exec::Handler(full::<HAddW>);
+    Phaddd_xmm_xmmm128 => Exec::Handler(full::<HAddD>);
+    Phaddsw_xmm_xmmm128 => Exec::Handler(full::<HAddSW>);
+    Phsubw_xmm_xmmm128 => Exec::Handler(full::<HSubW>);
+    Phsubd_xmm_xmmm128 => Exec::Handler(full::<HSubD>);
+    Phsubsw_xmm_xmmm128 => Exec::Handler(full::<HSubSW>);
+    Pmaddubsw_xmm_xmmm128 => Exec::Handler(full::<MulAddUBSW>);
+    Psignb_xmm_xmmm128 => Exec::Handler(full::<SignB>);
+    Psignw_xmm_xmmm128 => Exec::Handler(full::<SignW>);
+    Psignd_xmm_xmmm128 => Exec::Handler(full::<SignD>);
+    Pmulhrsw_xmm_xmmm128 => Exec::Handler(full::<MulHRSW>);
+    Pabsb_xmm_xmmm128 => Exec::Handler(full::<AbsB>);
+    Pabsw_xmm_xmmm128 => Exec::Handler(full::<AbsW>);
+    Pabsd_xmm_xmmm128 => Exec::Handler(full::<AbsD>);
+    Palignr_xmm_xmmm128_imm8 => Exec::Handler(full::<AlignR>);
+    Pmuldq_xmm_xmmm128 => Exec::Handler(full::<MulDQ>);
+    Pmulld_xmm_xmmm128 => Exec::Handler(full::<MulLD>);
+    Pminsb_xmm_xmmm128 => Exec::Handler(full::<MinSB>);
+    Pmaxsb_xmm_xmmm128 => Exec::Handler(full::<MaxSB>);
+    Pminuw_xmm_xmmm128 => Exec::Handler(full::<MinUW>);
+    Pmaxuw_xmm_xmmm128 => Exec::Handler(full::<MaxUW>);
+    Pminsd_xmm_xmmm128 => Exec::Handler(full::<MinSD>);
+    Pmaxsd_xmm_xmmm128 => Exec::Handler(full::<MaxSD>);
+    Pminud_xmm_xmmm128 => Exec::Handler(full::<MinUD>);
+    Pmaxud_xmm_xmmm128 => Exec::Handler(full::<MaxUD>);
+    Pcmpeqq_xmm_xmmm128 => Exec::Handler(full::<CmpEqQ>);
+    Pcmpgtq_xmm_xmmm128 => Exec::Handler(full::<CmpGtQ>);
+    Packusdw_xmm_xmmm128 => Exec::Handler(full::<PackUSDW>);
+    Phminposuw_xmm_xmmm128 => Exec::Handler(full::<MinPos>);
+    Mpsadbw_xmm_xmmm128_imm8 => Exec::Handler(full::<SumsAD>);
+    Blendps_xmm_xmmm128_imm8 => Exec::Handler(full::<BlendD>);
+    Blendpd_xmm_xmmm128_imm8 => Exec::Handler(full::<BlendQ>);
+    Pblendw_xmm_xmmm128_imm8 => Exec::Handler(full::<BlendW>);
+    Pblendvb_xmm_xmmm128 => Exec::Function(pblendvb);
+    Blendvps_xmm_xmmm128 => Exec::Function(blendvps);
+    Blendvpd_xmm_xmmm128 => Exec::Function(blendvpd);
+    Ptest_xmm_xmmm128 => Exec::Handler(vector::fp_full_to_flags::<Test>);
+    Pmovsxbw_xmm_xmmm64 => Exec::Handler(narrow::<SxBW, u64>);
+    Pmovsxbd_xmm_xmmm32 => Exec::Handler(narrow::<SxBD, u32>);
+    Pmovsxbq_xmm_xmmm16 => Exec::Handler(narrow::<SxBQ, u16>);
+    Pmovsxwd_xmm_xmmm64 => Exec::Handler(narrow::<SxWD, u64>);
+    Pmovsxwq_xmm_xmmm32 => Exec::Handler(narrow::<SxWQ, u32>);
+    Pmovsxdq_xmm_xmmm64 => Exec::Handler(narrow::<SxDQ, u64>);
+    Pmovzxbw_xmm_xmmm64 => Exec::Handler(narrow::<ZxBW, u64>);
+    Pmovzxbd_xmm_xmmm32 => Exec::Handler(narrow::<ZxBD, u32>);
+    Pmovzxbq_xmm_xmmm16 => Exec::Handler(narrow::<ZxBQ, u16>);
+    Pmovzxwd_xmm_xmmm64 => Exec::Handler(narrow::<ZxWD, u64>);
+    Pmovzxwq_xmm_xmmm32 => Exec::Handler(narrow::<ZxWQ, u32>);
+    Pmovzxdq_xmm_xmmm64 => Exec::Handler(narrow::<ZxDQ, u64>);
+    Pinsrb_xmm_r32m8_imm8 => Exec::Handler(from_gpr::<InsertB, u32, u8>);
+    Pinsrb_xmm_r64m8_imm8 => Exec::Handler(from_gpr::<InsertB, u64, u8>);
+    Pinsrd_xmm_rm32_imm8 => Exec::Handler(from_gpr::<InsertD, u32, u32>);
+    Pinsrq_xmm_rm64_imm8 => Exec::Handler(from_gpr::<InsertQ, u64, u64>);
+    Insertps_xmm_xmmm32_imm8 => Exec::Handler(insertps);
+    Pextrb_r32m8_xmm_imm8 => Exec::Handler(vector::to_gpr_or_memory::<ExtractB, u32, u8>);
+    Pextrb_r64m8_xmm_imm8 => Exec::Handler(vector::to_gpr_or_memory::<ExtractB, u64, u8>);
+    Pextrw_r32m16_xmm_imm8 => Exec::Handler(vector::to_gpr_or_memory::<super::sse_moves::ExtractW, u32, u16>);
+    Pextrw_r64m16_xmm_imm8 => Exec::Handler(vector::to_gpr_or_memory::<super::sse_moves::ExtractW, u64, u16>);
+    Pextrd_rm32_xmm_imm8 => Exec::Handler(vector::to_gpr_or_memory::<ExtractD, u32, u32>);
+    Pextrq_rm64_xmm_imm8 => Exec::Handler(vector::to_gpr_or_memory::<ExtractQ, u64, u64>);
+    Extractps_rm32_xmm_imm8 => Exec::Handler(vector::to_gpr_or_memory::<ExtractD, u32, u32>);
+    Extractps_r64m32_xmm_imm8 => Exec::Handler(vector::to_gpr_or_memory::<ExtractD, u64, u32>);
+    Roundps_xmm_xmmm128_imm8 => Exec::Handler(fp_full::<Packed<u32, Round>>);
+    Roundpd_xmm_xmmm128_imm8 => Exec::Handler(fp_full::<Packed<u64, Round>>);
+    Roundss_xmm_xmmm32_imm8 => Exec::Handler(fp_narrow::<Scalar<u32, Round>, u32>);
+    Roundsd_xmm_xmmm64_imm8 => Exec::Handler(fp_narrow::<Scalar<u64, Round>, u64>);
+    Dpps_xmm_xmmm128_imm8 => Exec::Handler(fp_full::<DotPS>);
+    Dppd_xmm_xmmm128_imm8 => Exec::Handler(fp_full::<DotPD>);
+    Pshufb_mm_mmm64 => Exec::Function(mmx::binary::<ShufB8, 8>);
+    Phaddw_mm_mmm64 => Exec::Function(mmx::binary::<Packs<HAddW>, 8>);
+    Phaddd_mm_mmm64 => Exec::Function(mmx::binary::<Packs<HAddD>, 8>);
+    Phaddsw_mm_mmm64 => Exec::Function(mmx::binary::<Packs<HAddSW>, 8>);
+    Phsubw_mm_mmm64 => Exec::Function(mmx::binary::<Packs<HSubW>, 8>);
+    Phsubd_mm_mmm64 => Exec::Function(mmx::binary::<Packs<HSubD>, 8>);
+    Phsubsw_mm_mmm64 => Exec::Function(mmx::binary::<Packs<HSubSW>, 8>);
+    Pmaddubsw_mm_mmm64 => Exec::Function(mmx::binary::<MulAddUBSW, 8>);
+    Psignb_mm_mmm64 => Exec::Function(mmx::binary::<SignB, 8>);
+    Psignw_mm_mmm64 => Exec::Function(mmx::binary::<SignW, 8>);
+    Psignd_mm_mmm64 => Exec::Function(mmx::binary::<SignD, 8>);
+    Pmulhrsw_mm_mmm64 => Exec::Function(mmx::binary::<MulHRSW, 8>);
+    Pabsb_mm_mmm64 => Exec::Function(mmx::binary::<AbsB, 8>);
+    Pabsw_mm_mmm64 => Exec::Function(mmx::binary::<AbsW, 8>);
+    Pabsd_mm_mmm64 => Exec::Function(mmx::binary::<AbsD, 8>);
+    Palignr_mm_mmm64_imm8 => Exec::Function(mmx::binary::<AlignR8, 8>);
 };

@@ -4,7 +4,7 @@ use super::sse_int::CmpEqB;
 use super::sse_moves::MaskB;
 use super::sse4::source;
 use super::vector::{Pure, build, each, lane_of};
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::flags::{CF, OF, SF, ZF};
 use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
@@ -174,21 +174,21 @@ fn crc32<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Pcmpestrm_xmm_xmmm128_imm8 => Make::Plain(compare::<true, false, false>);
-    Pcmpestrm64_xmm_xmmm128_imm8 => Make::Plain(compare::<true, true, false>);
-    Pcmpestri_xmm_xmmm128_imm8 => Make::Plain(compare::<true, false, true>);
-    Pcmpestri64_xmm_xmmm128_imm8 => Make::Plain(compare::<true, true, true>);
-    Pcmpistrm_xmm_xmmm128_imm8 => Make::Plain(compare::<false, false, false>);
-    Pcmpistri_xmm_xmmm128_imm8 => Make::Plain(compare::<false, false, true>);
-    VEX_Vpcmpestrm_xmm_xmmm128_imm8 => Make::Plain(compare::<true, false, false>);
-    VEX_Vpcmpestrm64_xmm_xmmm128_imm8 => Make::Plain(compare::<true, true, false>);
-    VEX_Vpcmpestri_xmm_xmmm128_imm8 => Make::Plain(compare::<true, false, true>);
-    VEX_Vpcmpestri64_xmm_xmmm128_imm8 => Make::Plain(compare::<true, true, true>);
-    VEX_Vpcmpistrm_xmm_xmmm128_imm8 => Make::Plain(compare::<false, false, false>);
-    VEX_Vpcmpistri_xmm_xmmm128_imm8 => Make::Plain(compare::<false, false, true>);
-    Crc32_r32_rm8 => Make::Plain(crc32::<u8>);
-    Crc32_r64_rm8 => Make::Plain(crc32::<u8>);
-    Crc32_r32_rm16 => Make::Plain(crc32::<u16>);
-    Crc32_r32_rm32 => Make::Plain(crc32::<u32>);
-    Crc32_r64_rm64 => Make::Plain(crc32::<u64>);
+    Pcmpestrm_xmm_xmmm128_imm8 => Exec::Function(compare::<true, false, false>);
+    Pcmpestrm64_xmm_xmmm128_imm8 => Exec::Function(compare::<true, true, false>);
+    Pcmpestri_xmm_xmmm128_imm8 => Exec::Function(compare::<true, false, true>);
+    Pcmpestri64_xmm_xmmm128_imm8 => Exec::Function(compare::<true, true, true>);
+    Pcmpistrm_xmm_xmmm128_imm8 => Exec::Function(compare::<false, false, false>);
+    Pcmpistri_xmm_xmmm128_imm8 => Exec::Function(compare::<false, false, true>);
+    VEX_Vpcmpestrm_xmm_xmmm128_imm8 => Exec::Function(compare::<true, false, false>);
+    VEX_Vpcmpestrm64_xmm_xmmm128_imm8 => Exec::Function(compare::<true, true, false>);
+    VEX_Vpcmpestri_xmm_xmmm128_imm8 => Exec::Function(compare::<true, false, true>);
+    VEX_Vpcmpestri64_xmm_xmmm128_imm8 => Exec::Function(compare::<true, true, true>);
+    VEX_Vpcmpistrm_xmm_xmmm128_imm8 => Exec::Function(compare::<false, false, false>);
+    VEX_Vpcmpistri_xmm_xmmm128_imm8 => Exec::Function(compare::<false, false, true>);
+    Crc32_r32_rm8 => Exec::Function(crc32::<u8>);
+    Crc32_r64_rm8 => Exec::Function(crc32::<u8>);
+    Crc32_r32_rm16 => Exec::Function(crc32::<u16>);
+    Crc32_r32_rm32 => Exec::Function(crc32::<u32>);
+    Crc32_r64_rm64 => Exec::Function(crc32::<u64>);
 };

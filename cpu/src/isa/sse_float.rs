@@ -4,7 +4,7 @@ use super::vector::{
     Floating, Lane, floating, fp_from_gpr, fp_full, fp_narrow, fp_to_flags, fp_to_gpr, full, lanes,
     merge, narrow, pure,
 };
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::flags;
 use crate::fpu::host::{self, Lanes, V};
 use crate::fpu::simd::{self, Float, Op};
@@ -59,7 +59,7 @@ impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Packed<F, O> {
         lanes::<F>(a, b, |x, y| O::run(e, x, y, imm))
     }
     #[inline(always)]
-    fn usual(a: V, b: V, _: u8) -> Option<V> {
+    fn on_host(a: V, b: V, _: u8) -> Option<V> {
         F::arith::<false>(O::HOST?, a, b)
     }
 }
@@ -71,7 +71,7 @@ impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Scalar<F, O> {
         merge(a, r.bits() as u128, 8 * size_of::<F>() as u32)
     }
     #[inline(always)]
-    fn usual(a: V, b: V, _: u8) -> Option<V> {
+    fn on_host(a: V, b: V, _: u8) -> Option<V> {
         F::arith::<true>(O::HOST?, a, b)
     }
 }
@@ -90,7 +90,7 @@ impl<F: Float + Lane + Lanes, const SCALAR: bool, const MASK: u8> Floating
         lanes::<F>(a, b, holds)
     }
     #[inline(always)]
-    fn usual(a: V, b: V, imm: u8) -> Option<V> {
+    fn on_host(a: V, b: V, imm: u8) -> Option<V> {
         F::compare::<SCALAR>(a, b, imm & MASK)
     }
 }
@@ -194,66 +194,66 @@ pure! {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Addps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Add>>);
-    Addpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Add>>);
-    Addss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Add>, u32>);
-    Addsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Add>, u64>);
-    Subps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Sub>>);
-    Subpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Sub>>);
-    Subss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Sub>, u32>);
-    Subsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Sub>, u64>);
-    Mulps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Mul>>);
-    Mulpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Mul>>);
-    Mulss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Mul>, u32>);
-    Mulsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Mul>, u64>);
-    Divps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Div>>);
-    Divpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Div>>);
-    Divss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Div>, u32>);
-    Divsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Div>, u64>);
-    Minps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Min>>);
-    Minpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Min>>);
-    Minss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Min>, u32>);
-    Minsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Min>, u64>);
-    Maxps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Max>>);
-    Maxpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Max>>);
-    Maxss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Max>, u32>);
-    Maxsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Max>, u64>);
-    Sqrtps_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u32, Sqrt>>);
-    Sqrtpd_xmm_xmmm128 => Make::Typed(fp_full::<Packed<u64, Sqrt>>);
-    Sqrtss_xmm_xmmm32 => Make::Typed(fp_narrow::<Scalar<u32, Sqrt>, u32>);
-    Sqrtsd_xmm_xmmm64 => Make::Typed(fp_narrow::<Scalar<u64, Sqrt>, u64>);
-    Cmpps_xmm_xmmm128_imm8 => Make::Typed(fp_full::<Compare<u32, false, 7>>);
-    Cmppd_xmm_xmmm128_imm8 => Make::Typed(fp_full::<Compare<u64, false, 7>>);
-    Cmpss_xmm_xmmm32_imm8 => Make::Typed(fp_narrow::<Compare<u32, true, 7>, u32>);
-    Cmpsd_xmm_xmmm64_imm8 => Make::Typed(fp_narrow::<Compare<u64, true, 7>, u64>);
-    Comiss_xmm_xmmm32 => Make::Typed(fp_to_flags::<ComiSS, u32>);
-    Comisd_xmm_xmmm64 => Make::Typed(fp_to_flags::<ComiSD, u64>);
-    Ucomiss_xmm_xmmm32 => Make::Typed(fp_to_flags::<UcomiSS, u32>);
-    Ucomisd_xmm_xmmm64 => Make::Typed(fp_to_flags::<UcomiSD, u64>);
-    Rcpps_xmm_xmmm128 => Make::Typed(full::<RcpPS>);
-    Rcpss_xmm_xmmm32 => Make::Typed(narrow::<RcpSS, u32>);
-    Rsqrtps_xmm_xmmm128 => Make::Typed(full::<RsqrtPS>);
-    Rsqrtss_xmm_xmmm32 => Make::Typed(narrow::<RsqrtSS, u32>);
-    Cvtss2sd_xmm_xmmm32 => Make::Typed(fp_narrow::<SS2SD, u32>);
-    Cvtsd2ss_xmm_xmmm64 => Make::Typed(fp_narrow::<SD2SS, u64>);
-    Cvtps2pd_xmm_xmmm64 => Make::Typed(fp_narrow::<PS2PD, u64>);
-    Cvtpd2ps_xmm_xmmm128 => Make::Typed(fp_full::<PD2PS>);
-    Cvtdq2ps_xmm_xmmm128 => Make::Typed(fp_full::<DQ2PS>);
-    Cvtdq2pd_xmm_xmmm64 => Make::Typed(fp_narrow::<DQ2PD, u64>);
-    Cvtps2dq_xmm_xmmm128 => Make::Typed(fp_full::<PS2DQ>);
-    Cvttps2dq_xmm_xmmm128 => Make::Typed(fp_full::<TPS2DQ>);
-    Cvtpd2dq_xmm_xmmm128 => Make::Typed(fp_full::<PD2DQ>);
-    Cvttpd2dq_xmm_xmmm128 => Make::Typed(fp_full::<TPD2DQ>);
-    Cvtsi2ss_xmm_rm32 => Make::Typed(fp_from_gpr::<SI2SS32, u32>);
-    Cvtsi2ss_xmm_rm64 => Make::Typed(fp_from_gpr::<SI2SS64, u64>);
-    Cvtsi2sd_xmm_rm32 => Make::Typed(fp_from_gpr::<SI2SD32, u32>);
-    Cvtsi2sd_xmm_rm64 => Make::Typed(fp_from_gpr::<SI2SD64, u64>);
-    Cvtss2si_r32_xmmm32 => Make::Typed(fp_to_gpr::<SS2SI32, u32, u32>);
-    Cvtss2si_r64_xmmm32 => Make::Typed(fp_to_gpr::<SS2SI64, u64, u32>);
-    Cvtsd2si_r32_xmmm64 => Make::Typed(fp_to_gpr::<SD2SI32, u32, u64>);
-    Cvtsd2si_r64_xmmm64 => Make::Typed(fp_to_gpr::<SD2SI64, u64, u64>);
-    Cvttss2si_r32_xmmm32 => Make::Typed(fp_to_gpr::<TSS2SI32, u32, u32>);
-    Cvttss2si_r64_xmmm32 => Make::Typed(fp_to_gpr::<TSS2SI64, u64, u32>);
-    Cvttsd2si_r32_xmmm64 => Make::Typed(fp_to_gpr::<TSD2SI32, u32, u64>);
-    Cvttsd2si_r64_xmmm64 => Make::Typed(fp_to_gpr::<TSD2SI64, u64, u64>);
+    Addps_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u32, Add>>);
+    Addpd_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u64, Add>>);
+    Addss_xmm_xmmm32 => Exec::Handler(fp_narrow::<Scalar<u32, Add>, u32>);
+    Addsd_xmm_xmmm64 => Exec::Handler(fp_narrow::<Scalar<u64, Add>, u64>);
+    Subps_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u32, Sub>>);
+    Subpd_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u64, Sub>>);
+    Subss_xmm_xmmm32 => Exec::Handler(fp_narrow::<Scalar<u32, Sub>, u32>);
+    Subsd_xmm_xmmm64 => Exec::Handler(fp_narrow::<Scalar<u64, Sub>, u64>);
+    Mulps_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u32, Mul>>);
+    Mulpd_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u64, Mul>>);
+    Mulss_xmm_xmmm32 => Exec::Handler(fp_narrow::<Scalar<u32, Mul>, u32>);
+    Mulsd_xmm_xmmm64 => Exec::Handler(fp_narrow::<Scalar<u64, Mul>, u64>);
+    Divps_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u32, Div>>);
+    Divpd_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u64, Div>>);
+    Divss_xmm_xmmm32 => Exec::Handler(fp_narrow::<Scalar<u32, Div>, u32>);
+    Divsd_xmm_xmmm64 => Exec::Handler(fp_narrow::<Scalar<u64, Div>, u64>);
+    Minps_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u32, Min>>);
+    Minpd_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u64, Min>>);
+    Minss_xmm_xmmm32 => Exec::Handler(fp_narrow::<Scalar<u32, Min>, u32>);
+    Minsd_xmm_xmmm64 => Exec::Handler(fp_narrow::<Scalar<u64, Min>, u64>);
+    Maxps_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u32, Max>>);
+    Maxpd_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u64, Max>>);
+    Maxss_xmm_xmmm32 => Exec::Handler(fp_narrow::<Scalar<u32, Max>, u32>);
+    Maxsd_xmm_xmmm64 => Exec::Handler(fp_narrow::<Scalar<u64, Max>, u64>);
+    Sqrtps_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u32, Sqrt>>);
+    Sqrtpd_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u64, Sqrt>>);
+    Sqrtss_xmm_xmmm32 => Exec::Handler(fp_narrow::<Scalar<u32, Sqrt>, u32>);
+    Sqrtsd_xmm_xmmm64 => Exec::Handler(fp_narrow::<Scalar<u64, Sqrt>, u64>);
+    Cmpps_xmm_xmmm128_imm8 => Exec::Handler(fp_full::<Compare<u32, false, 7>>);
+    Cmppd_xmm_xmmm128_imm8 => Exec::Handler(fp_full::<Compare<u64, false, 7>>);
+    Cmpss_xmm_xmmm32_imm8 => Exec::Handler(fp_narrow::<Compare<u32, true, 7>, u32>);
+    Cmpsd_xmm_xmmm64_imm8 => Exec::Handler(fp_narrow::<Compare<u64, true, 7>, u64>);
+    Comiss_xmm_xmmm32 => Exec::Handler(fp_to_flags::<ComiSS, u32>);
+    Comisd_xmm_xmmm64 => Exec::Handler(fp_to_flags::<ComiSD, u64>);
+    Ucomiss_xmm_xmmm32 => Exec::Handler(fp_to_flags::<UcomiSS, u32>);
+    Ucomisd_xmm_xmmm64 => Exec::Handler(fp_to_flags::<UcomiSD, u64>);
+    Rcpps_xmm_xmmm128 => Exec::Handler(full::<RcpPS>);
+    Rcpss_xmm_xmmm32 => Exec::Handler(narrow::<RcpSS, u32>);
+    Rsqrtps_xmm_xmmm128 => Exec::Handler(full::<RsqrtPS>);
+    Rsqrtss_xmm_xmmm32 => Exec::Handler(narrow::<RsqrtSS, u32>);
+    Cvtss2sd_xmm_xmmm32 => Exec::Handler(fp_narrow::<SS2SD, u32>);
+    Cvtsd2ss_xmm_xmmm64 => Exec::Handler(fp_narrow::<SD2SS, u64>);
+    Cvtps2pd_xmm_xmmm64 => Exec::Handler(fp_narrow::<PS2PD, u64>);
+    Cvtpd2ps_xmm_xmmm128 => Exec::Handler(fp_full::<PD2PS>);
+    Cvtdq2ps_xmm_xmmm128 => Exec::Handler(fp_full::<DQ2PS>);
+    Cvtdq2pd_xmm_xmmm64 => Exec::Handler(fp_narrow::<DQ2PD, u64>);
+    Cvtps2dq_xmm_xmmm128 => Exec::Handler(fp_full::<PS2DQ>);
+    Cvttps2dq_xmm_xmmm128 => Exec::Handler(fp_full::<TPS2DQ>);
+    Cvtpd2dq_xmm_xmmm128 => Exec::Handler(fp_full::<PD2DQ>);
+    Cvttpd2dq_xmm_xmmm128 => Exec::Handler(fp_full::<TPD2DQ>);
+    Cvtsi2ss_xmm_rm32 => Exec::Handler(fp_from_gpr::<SI2SS32, u32>);
+    Cvtsi2ss_xmm_rm64 => Exec::Handler(fp_from_gpr::<SI2SS64, u64>);
+    Cvtsi2sd_xmm_rm32 => Exec::Handler(fp_from_gpr::<SI2SD32, u32>);
+    Cvtsi2sd_xmm_rm64 => Exec::Handler(fp_from_gpr::<SI2SD64, u64>);
+    Cvtss2si_r32_xmmm32 => Exec::Handler(fp_to_gpr::<SS2SI32, u32, u32>);
+    Cvtss2si_r64_xmmm32 => Exec::Handler(fp_to_gpr::<SS2SI64, u64, u32>);
+    Cvtsd2si_r32_xmmm64 => Exec::Handler(fp_to_gpr::<SD2SI32, u32, u64>);
+    Cvtsd2si_r64_xmmm64 => Exec::Handler(fp_to_gpr::<SD2SI64, u64, u64>);
+    Cvttss2si_r32_xmmm32 => Exec::Handler(fp_to_gpr::<TSS2SI32, u32, u32>);
+    Cvttss2si_r64_xmmm32 => Exec::Handler(fp_to_gpr::<TSS2SI64, u64, u32>);
+    Cvttsd2si_r32_xmmm64 => Exec::Handler(fp_to_gpr::<TSD2SI32, u32, u64>);
+    Cvttsd2si_r64_xmmm64 => Exec::Handler(fp_to_gpr::<TSD2SI64, u64, u64>);
 };

@@ -4,7 +4,7 @@ use super::vector::{
     self, Pure, from_gpr, full, hot, hot_unaligned, lane_of, merge, narrow, pure, store,
     store_full, to_gpr, with_lane,
 };
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
 use crate::word::Word;
@@ -100,7 +100,7 @@ pub(super) fn ldmxcsr(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
         return Err(Trap::GP0);
     }
     cpu.fpu.mxcsr = v;
-    cpu.update_unusual();
+    cpu.update_fallback();
     Ok(())
 }
 
@@ -113,67 +113,67 @@ fn stmxcsr(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Movups_xmm_xmmm128 => Make::Typed(hot_unaligned::<Take>);
-    Movupd_xmm_xmmm128 => Make::Typed(hot_unaligned::<Take>);
-    Movdqu_xmm_xmmm128 => Make::Typed(hot_unaligned::<Take>);
-    Lddqu_xmm_m128 => Make::Typed(hot_unaligned::<Take>);
-    Movaps_xmm_xmmm128 => Make::Typed(hot::<Take>);
-    Movapd_xmm_xmmm128 => Make::Typed(hot::<Take>);
-    Movdqa_xmm_xmmm128 => Make::Typed(hot::<Take>);
-    Movntdqa_xmm_m128 => Make::Typed(hot::<Take>);
-    Movups_xmmm128_xmm => Make::Typed(store_full::<Take, false>);
-    Movupd_xmmm128_xmm => Make::Typed(store_full::<Take, false>);
-    Movdqu_xmmm128_xmm => Make::Typed(store_full::<Take, false>);
-    Movaps_xmmm128_xmm => Make::Typed(store_full::<Take, true>);
-    Movapd_xmmm128_xmm => Make::Typed(store_full::<Take, true>);
-    Movdqa_xmmm128_xmm => Make::Typed(store_full::<Take, true>);
-    Movntps_m128_xmm => Make::Typed(store_full::<Take, true>);
-    Movntpd_m128_xmm => Make::Typed(store_full::<Take, true>);
-    Movntdq_m128_xmm => Make::Typed(store_full::<Take, true>);
-    Movss_xmm_xmmm32 => Make::Typed(load_scalar::<Low32, u32>);
-    Movsd_xmm_xmmm64 => Make::Typed(load_scalar::<Low64, u64>);
-    Movss_xmmm32_xmm => Make::Typed(store::<Low32, Take, u32>);
-    Movsd_xmmm64_xmm => Make::Typed(store::<Low64, Take, u64>);
-    Movq_xmm_xmmm64 => Make::Typed(narrow::<ZeroHigh, u64>);
-    Movq_xmmm64_xmm => Make::Typed(store::<ZeroHigh, Take, u64>);
-    Movd_xmm_rm32 => Make::Typed(from_gpr::<Take, u32, u32>);
-    Movq_xmm_rm64 => Make::Typed(from_gpr::<Take, u64, u64>);
-    Movd_rm32_xmm => Make::Typed(vector::to_gpr_or_memory::<Take, u32, u32>);
-    Movq_rm64_xmm => Make::Typed(vector::to_gpr_or_memory::<Take, u64, u64>);
-    Movlps_xmm_m64 => Make::Typed(narrow::<Low64, u64>);
-    Movlpd_xmm_m64 => Make::Typed(narrow::<Low64, u64>);
-    Movhps_xmm_m64 => Make::Typed(narrow::<High64, u64>);
-    Movhpd_xmm_m64 => Make::Typed(narrow::<High64, u64>);
-    Movlhps_xmm_xmm => Make::Typed(narrow::<High64, u64>);
-    Movhlps_xmm_xmm => Make::Typed(narrow::<HighToLow, u64>);
-    Movlps_m64_xmm => Make::Typed(store::<Take, Take, u64>);
-    Movlpd_m64_xmm => Make::Typed(store::<Take, Take, u64>);
-    Movhps_m64_xmm => Make::Typed(store::<Take, UpperHalf, u64>);
-    Movhpd_m64_xmm => Make::Typed(store::<Take, UpperHalf, u64>);
-    Movddup_xmm_xmmm64 => Make::Typed(narrow::<DupLow64, u64>);
-    Movsldup_xmm_xmmm128 => Make::Typed(full::<DupEven32>);
-    Movshdup_xmm_xmmm128 => Make::Typed(full::<DupOdd32>);
-    Movmskps_r32_xmm => Make::Typed(to_gpr::<MaskD, u32>);
-    Movmskps_r64_xmm => Make::Typed(to_gpr::<MaskD, u64>);
-    Movmskpd_r32_xmm => Make::Typed(to_gpr::<MaskQ, u32>);
-    Movmskpd_r64_xmm => Make::Typed(to_gpr::<MaskQ, u64>);
-    Pmovmskb_r32_xmm => Make::Typed(to_gpr::<MaskB, u32>);
-    Pmovmskb_r64_xmm => Make::Typed(to_gpr::<MaskB, u64>);
-    Pinsrw_xmm_r32m16_imm8 => Make::Typed(from_gpr::<InsertW, u32, u16>);
-    Pinsrw_xmm_r64m16_imm8 => Make::Typed(from_gpr::<InsertW, u64, u16>);
-    Pextrw_r32_xmm_imm8 => Make::Typed(to_gpr::<ExtractW, u32>);
-    Pextrw_r64_xmm_imm8 => Make::Typed(to_gpr::<ExtractW, u64>);
-    Maskmovdqu_rDI_xmm_xmm => Make::Plain(maskmovdqu);
-    Movnti_m32_r32 => Make::Plain(movnti::<u32>);
-    Movnti_m64_r64 => Make::Plain(movnti::<u64>);
-    Ldmxcsr_m32 => Make::Plain(ldmxcsr);
-    Stmxcsr_m32 => Make::Plain(stmxcsr);
+    Movups_xmm_xmmm128 => Exec::Handler(hot_unaligned::<Take>);
+    Movupd_xmm_xmmm128 => Exec::Handler(hot_unaligned::<Take>);
+    Movdqu_xmm_xmmm128 => Exec::Handler(hot_unaligned::<Take>);
+    Lddqu_xmm_m128 => Exec::Handler(hot_unaligned::<Take>);
+    Movaps_xmm_xmmm128 => Exec::Handler(hot::<Take>);
+    Movapd_xmm_xmmm128 => Exec::Handler(hot::<Take>);
+    Movdqa_xmm_xmmm128 => Exec::Handler(hot::<Take>);
+    Movntdqa_xmm_m128 => Exec::Handler(hot::<Take>);
+    Movups_xmmm128_xmm => Exec::Handler(store_full::<Take, false>);
+    Movupd_xmmm128_xmm => Exec::Handler(store_full::<Take, false>);
+    Movdqu_xmmm128_xmm => Exec::Handler(store_full::<Take, false>);
+    Movaps_xmmm128_xmm => Exec::Handler(store_full::<Take, true>);
+    Movapd_xmmm128_xmm => Exec::Handler(store_full::<Take, true>);
+    Movdqa_xmmm128_xmm => Exec::Handler(store_full::<Take, true>);
+    Movntps_m128_xmm => Exec::Handler(store_full::<Take, true>);
+    Movntpd_m128_xmm => Exec::Handler(store_full::<Take, true>);
+    Movntdq_m128_xmm => Exec::Handler(store_full::<Take, true>);
+    Movss_xmm_xmmm32 => Exec::Handler(load_scalar::<Low32, u32>);
+    Movsd_xmm_xmmm64 => Exec::Handler(load_scalar::<Low64, u64>);
+    Movss_xmmm32_xmm => Exec::Handler(store::<Low32, Take, u32>);
+    Movsd_xmmm64_xmm => Exec::Handler(store::<Low64, Take, u64>);
+    Movq_xmm_xmmm64 => Exec::Handler(narrow::<ZeroHigh, u64>);
+    Movq_xmmm64_xmm => Exec::Handler(store::<ZeroHigh, Take, u64>);
+    Movd_xmm_rm32 => Exec::Handler(from_gpr::<Take, u32, u32>);
+    Movq_xmm_rm64 => Exec::Handler(from_gpr::<Take, u64, u64>);
+    Movd_rm32_xmm => Exec::Handler(vector::to_gpr_or_memory::<Take, u32, u32>);
+    Movq_rm64_xmm => Exec::Handler(vector::to_gpr_or_memory::<Take, u64, u64>);
+    Movlps_xmm_m64 => Exec::Handler(narrow::<Low64, u64>);
+    Movlpd_xmm_m64 => Exec::Handler(narrow::<Low64, u64>);
+    Movhps_xmm_m64 => Exec::Handler(narrow::<High64, u64>);
+    Movhpd_xmm_m64 => Exec::Handler(narrow::<High64, u64>);
+    Movlhps_xmm_xmm => Exec::Handler(narrow::<High64, u64>);
+    Movhlps_xmm_xmm => Exec::Handler(narrow::<HighToLow, u64>);
+    Movlps_m64_xmm => Exec::Handler(store::<Take, Take, u64>);
+    Movlpd_m64_xmm => Exec::Handler(store::<Take, Take, u64>);
+    Movhps_m64_xmm => Exec::Handler(store::<Take, UpperHalf, u64>);
+    Movhpd_m64_xmm => Exec::Handler(store::<Take, UpperHalf, u64>);
+    Movddup_xmm_xmmm64 => Exec::Handler(narrow::<DupLow64, u64>);
+    Movsldup_xmm_xmmm128 => Exec::Handler(full::<DupEven32>);
+    Movshdup_xmm_xmmm128 => Exec::Handler(full::<DupOdd32>);
+    Movmskps_r32_xmm => Exec::Handler(to_gpr::<MaskD, u32>);
+    Movmskps_r64_xmm => Exec::Handler(to_gpr::<MaskD, u64>);
+    Movmskpd_r32_xmm => Exec::Handler(to_gpr::<MaskQ, u32>);
+    Movmskpd_r64_xmm => Exec::Handler(to_gpr::<MaskQ, u64>);
+    Pmovmskb_r32_xmm => Exec::Handler(to_gpr::<MaskB, u32>);
+    Pmovmskb_r64_xmm => Exec::Handler(to_gpr::<MaskB, u64>);
+    Pinsrw_xmm_r32m16_imm8 => Exec::Handler(from_gpr::<InsertW, u32, u16>);
+    Pinsrw_xmm_r64m16_imm8 => Exec::Handler(from_gpr::<InsertW, u64, u16>);
+    Pextrw_r32_xmm_imm8 => Exec::Handler(to_gpr::<ExtractW, u32>);
+    Pextrw_r64_xmm_imm8 => Exec::Handler(to_gpr::<ExtractW, u64>);
+    Maskmovdqu_rDI_xmm_xmm => Exec::Function(maskmovdqu);
+    Movnti_m32_r32 => Exec::Function(movnti::<u32>);
+    Movnti_m64_r64 => Exec::Function(movnti::<u64>);
+    Ldmxcsr_m32 => Exec::Function(ldmxcsr);
+    Stmxcsr_m32 => Exec::Function(stmxcsr);
 };
 
 /// `MOVSS` and `MOVSD`: merge from a register, zero-extend from memory.
-fn load_scalar<P: Pure, W: Word>(s: &super::Shape) -> crate::dispatch::Handler {
-    match s.am {
-        super::Am::Reg => narrow::<P, W>(s),
+fn load_scalar<P: Pure, W: Word>(s: &super::Operands) -> crate::dispatch::Handler {
+    match s.addressing {
+        super::AddressingMode::Reg => narrow::<P, W>(s),
         _ => narrow::<Take, W>(s),
     }
 }

@@ -4,7 +4,7 @@
 //! points at it: so it is interruptible, exact at a fault, and no count, however large, holds the host
 //! up. SDM vol. 2, "REP/REPE/REPZ/REPNE/REPNZ".
 
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::flags;
 use crate::operand::segment_number;
 use crate::state::{Cpu, gpr, seg};
@@ -13,7 +13,7 @@ use crate::word::Word;
 use iced_x86::{Instruction, OpKind};
 use mmu::{AccessKind, HostPhys};
 
-/// Most iterations of a REP that retire as one instruction.
+/// BlockLimit iterations of a REP that retire as one instruction.
 pub const CHUNK: u64 = 1 << 14;
 const PAGE: u64 = 4096;
 
@@ -130,13 +130,13 @@ fn repeat(
     }
 }
 
-/// The frame behind a run of bytes, if it is RAM without traps.
+/// The frame after a run of bytes, if it is RAM without traps.
 fn frame(cpu: &mut Cpu, la: u64, kind: AccessKind) -> Result<Option<HostPhys>, Trap> {
     if cpu.watching() {
         return Ok(None);
     }
     let p = cpu.translate(la, kind)?;
-    let plain = cpu.mmu().ram.is_ram(p) && !cpu.mmu().kinds(p).trap;
+    let plain = cpu.mmu().ram.is_ram(p) && !cpu.mmu().kinds(p).slow_path;
     Ok(plain.then_some(p))
 }
 
@@ -293,24 +293,24 @@ fn cmps<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Movsb_m8_m8 => Make::Plain(movs::<u8>);
-    Movsw_m16_m16 => Make::Plain(movs::<u16>);
-    Movsd_m32_m32 => Make::Plain(movs::<u32>);
-    Movsq_m64_m64 => Make::Plain(movs::<u64>);
-    Stosb_m8_AL => Make::Plain(stos::<u8>);
-    Stosw_m16_AX => Make::Plain(stos::<u16>);
-    Stosd_m32_EAX => Make::Plain(stos::<u32>);
-    Stosq_m64_RAX => Make::Plain(stos::<u64>);
-    Lodsb_AL_m8 => Make::Plain(lods::<u8>);
-    Lodsw_AX_m16 => Make::Plain(lods::<u16>);
-    Lodsd_EAX_m32 => Make::Plain(lods::<u32>);
-    Lodsq_RAX_m64 => Make::Plain(lods::<u64>);
-    Scasb_AL_m8 => Make::Plain(scas::<u8>);
-    Scasw_AX_m16 => Make::Plain(scas::<u16>);
-    Scasd_EAX_m32 => Make::Plain(scas::<u32>);
-    Scasq_RAX_m64 => Make::Plain(scas::<u64>);
-    Cmpsb_m8_m8 => Make::Plain(cmps::<u8>);
-    Cmpsw_m16_m16 => Make::Plain(cmps::<u16>);
-    Cmpsd_m32_m32 => Make::Plain(cmps::<u32>);
-    Cmpsq_m64_m64 => Make::Plain(cmps::<u64>);
+    Movsb_m8_m8 => Exec::Function(movs::<u8>);
+    Movsw_m16_m16 => Exec::Function(movs::<u16>);
+    Movsd_m32_m32 => Exec::Function(movs::<u32>);
+    Movsq_m64_m64 => Exec::Function(movs::<u64>);
+    Stosb_m8_AL => Exec::Function(stos::<u8>);
+    Stosw_m16_AX => Exec::Function(stos::<u16>);
+    Stosd_m32_EAX => Exec::Function(stos::<u32>);
+    Stosq_m64_RAX => Exec::Function(stos::<u64>);
+    Lodsb_AL_m8 => Exec::Function(lods::<u8>);
+    Lodsw_AX_m16 => Exec::Function(lods::<u16>);
+    Lodsd_EAX_m32 => Exec::Function(lods::<u32>);
+    Lodsq_RAX_m64 => Exec::Function(lods::<u64>);
+    Scasb_AL_m8 => Exec::Function(scas::<u8>);
+    Scasw_AX_m16 => Exec::Function(scas::<u16>);
+    Scasd_EAX_m32 => Exec::Function(scas::<u32>);
+    Scasq_RAX_m64 => Exec::Function(scas::<u64>);
+    Cmpsb_m8_m8 => Exec::Function(cmps::<u8>);
+    Cmpsw_m16_m16 => Exec::Function(cmps::<u16>);
+    Cmpsd_m32_m32 => Exec::Function(cmps::<u32>);
+    Cmpsq_m64_m64 => Exec::Function(cmps::<u64>);
 };

@@ -1,7 +1,7 @@
 //! Control and debug registers, cache and TLB control, HLT. SDM vol. 2 under these names, vol. 3,
 //! "Control Registers" and "Debug Registers".
 
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::control::*;
 use crate::debug::{DR6_BD, DR7_GD};
 use crate::descriptors::system as kind;
@@ -258,7 +258,7 @@ fn clts(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
     if cpu.vmx_clts(i)? {
         cpu.sys.cr0 &= !CR0_TS;
-        cpu.update_unusual();
+        cpu.update_fallback();
     }
     Ok(())
 }
@@ -402,39 +402,39 @@ fn set_ac<const ON: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Mov_r32_cr => Make::Plain(mov_from_cr);
-    Mov_r64_cr => Make::Plain(mov_from_cr);
-    Mov_cr_r32 => Make::End(mov_to_cr);
-    Mov_cr_r64 => Make::End(mov_to_cr);
-    Mov_r32_dr => Make::Plain(mov_from_dr);
-    Mov_r64_dr => Make::Plain(mov_from_dr);
-    Mov_dr_r32 => Make::End(mov_to_dr);
-    Mov_dr_r64 => Make::End(mov_to_dr);
-    Lmsw_rm16 => Make::End(lmsw);
-    Lmsw_r32m16 => Make::End(lmsw);
-    Lmsw_r64m16 => Make::End(lmsw);
-    Smsw_rm16 => Make::Plain(smsw);
-    Smsw_r32m16 => Make::Plain(smsw);
-    Smsw_r64m16 => Make::Plain(smsw);
-    Clts => Make::Plain(clts);
-    Hlt => Make::End(hlt);
-    Pause => Make::Plain(pause);
-    Invd => Make::Plain(invalidate_caches);
-    Wbinvd => Make::Plain(invalidate_caches);
-    Wbnoinvd => Make::Plain(invalidate_caches);
-    Invlpg_m => Make::End(invlpg);
-    Invpcid_r32_m128 => Make::End(invpcid);
-    Invpcid_r64_m128 => Make::End(invpcid);
-    Clflush_m8 => Make::Plain(flush_line);
-    Clflushopt_m8 => Make::Plain(flush_line);
-    Clwb_m8 => Make::Plain(flush_line);
-    Cldemote_m8 => Make::Plain(nothing);
-    Monitorw => Make::Plain(monitor);
-    Monitord => Make::Plain(monitor);
-    Monitorq => Make::Plain(monitor);
-    Mwait => Make::Plain(mwait);
-    Serialize => Make::Plain(serialize);
-    Rsm => Make::End(rsm);
-    Clac => Make::Plain(set_ac::<false>);
-    Stac => Make::Plain(set_ac::<true>);
+    Mov_r32_cr => Exec::Function(mov_from_cr);
+    Mov_r64_cr => Exec::Function(mov_from_cr);
+    Mov_cr_r32 => Exec::EndsBlock(mov_to_cr);
+    Mov_cr_r64 => Exec::EndsBlock(mov_to_cr);
+    Mov_r32_dr => Exec::Function(mov_from_dr);
+    Mov_r64_dr => Exec::Function(mov_from_dr);
+    Mov_dr_r32 => Exec::EndsBlock(mov_to_dr);
+    Mov_dr_r64 => Exec::EndsBlock(mov_to_dr);
+    Lmsw_rm16 => Exec::EndsBlock(lmsw);
+    Lmsw_r32m16 => Exec::EndsBlock(lmsw);
+    Lmsw_r64m16 => Exec::EndsBlock(lmsw);
+    Smsw_rm16 => Exec::Function(smsw);
+    Smsw_r32m16 => Exec::Function(smsw);
+    Smsw_r64m16 => Exec::Function(smsw);
+    Clts => Exec::Function(clts);
+    Hlt => Exec::EndsBlock(hlt);
+    Pause => Exec::Function(pause);
+    Invd => Exec::Function(invalidate_caches);
+    Wbinvd => Exec::Function(invalidate_caches);
+    Wbnoinvd => Exec::Function(invalidate_caches);
+    Invlpg_m => Exec::EndsBlock(invlpg);
+    Invpcid_r32_m128 => Exec::EndsBlock(invpcid);
+    Invpcid_r64_m128 => Exec::EndsBlock(invpcid);
+    Clflush_m8 => Exec::Function(flush_line);
+    Clflushopt_m8 => Exec::Function(flush_line);
+    Clwb_m8 => Exec::Function(flush_line);
+    Cldemote_m8 => Exec::Function(nothing);
+    Monitorw => Exec::Function(monitor);
+    Monitord => Exec::Function(monitor);
+    Monitorq => Exec::Function(monitor);
+    Mwait => Exec::Function(mwait);
+    Serialize => Exec::Function(serialize);
+    Rsm => Exec::EndsBlock(rsm);
+    Clac => Exec::Function(set_ac::<false>);
+    Stac => Exec::Function(set_ac::<true>);
 };

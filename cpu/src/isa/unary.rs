@@ -2,8 +2,8 @@
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
-use super::{Form, Make, Shape, alu, forms};
-use crate::dispatch::{Flow, Handler, Sem, owed, uses};
+use super::{Exec, Form, Operands, alu, forms};
+use crate::dispatch::{Flow, Handler, Semantics, deferred, uses};
 use crate::flags::{self, class};
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
@@ -40,9 +40,10 @@ unsafe fn unary<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, flags: bool) -> W {
     res
 }
 
-impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for Unary<A, W, OP, FL> {
-    const RENEWS: u32 = if FL && OP == NEG { owed::FLAGS } else { 0 };
-    const IGNORES: u32 = if FL && OP != NOT { owed::ALL & !owed::FLAGS } else { owed::ALL };
+impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for Unary<A, W, OP, FL> {
+    const KILLS: u32 = if FL && OP == NEG { deferred::FLAGS } else { 0 };
+    const PRESERVES: u32 =
+        if FL && OP != NOT { deferred::ALL & !deferred::FLAGS } else { deferred::ALL };
     const READS: u32 = A::READS;
     const SETS: u32 = A::SETS;
     const BITS: u32 = W::BITS;
@@ -54,11 +55,11 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Sem for Unary<A, W, OP, FL> {
     }
 }
 
-fn un<W: Word, const OP: u8>(s: &Shape) -> Handler {
+fn un<W: Word, const OP: u8>(s: &Operands) -> Handler {
     if s.flags {
-        by_rm!(s.am, RegD, |A| Unary<A, W, OP, true>)
+        by_rm!(s.addressing, RegD, |A| Unary<A, W, OP, true>)
     } else {
-        by_rm!(s.am, RegD, |A| Unary<A, W, OP, false>)
+        by_rm!(s.addressing, RegD, |A| Unary<A, W, OP, false>)
     }
 }
 
@@ -92,45 +93,45 @@ unsafe fn imul<W: Word>(cpu: *mut Cpu, d: u8, a: W, b: W, flags: bool) -> Flow {
     Flow::Next(1)
 }
 
-impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRm<A, W, FL> {
-    const IGNORES: u32 = if FL { owed::ALL & !owed::FLAGS } else { owed::ALL };
-    const READS: u32 = A::READS | uses::D;
-    const SETS: u32 = uses::D;
+impl<A: Rm, W: Word, const FL: bool> Semantics for ImulRegRm<A, W, FL> {
+    const PRESERVES: u32 = if FL { deferred::ALL & !deferred::FLAGS } else { deferred::ALL };
+    const READS: u32 = A::READS | uses::DST;
+    const SETS: u32 = uses::DST;
     const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        imul(cpu, (*o).d, get(cpu, (*o).d), b, FL || M::SLOW)
+        imul(cpu, (*o).dst, get(cpu, (*o).dst), b, FL || M::SLOW)
     }
 }
 
-impl<A: Rm, W: Word, const FL: bool> Sem for ImulRegRmImm<A, W, FL> {
-    const IGNORES: u32 = if FL { owed::ALL & !owed::FLAGS } else { owed::ALL };
+impl<A: Rm, W: Word, const FL: bool> Semantics for ImulRegRmImm<A, W, FL> {
+    const PRESERVES: u32 = if FL { deferred::ALL & !deferred::FLAGS } else { deferred::ALL };
     const READS: u32 = A::READS;
-    const SETS: u32 = uses::D;
+    const SETS: u32 = uses::DST;
     const BITS: u32 = W::BITS;
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let a = try_flow!(A::load::<M, W>(o, cpu, tlb));
-        imul(cpu, (*o).d, a, W::of((*o).imm), FL || M::SLOW)
+        imul(cpu, (*o).dst, a, W::of((*o).imm), FL || M::SLOW)
     }
 }
 
-fn imul2<W: Word>(s: &Shape) -> Handler {
+fn imul2<W: Word>(s: &Operands) -> Handler {
     if s.flags {
-        by_rm!(s.am, RegS, |A| ImulRegRm<A, W, true>)
+        by_rm!(s.addressing, RegS, |A| ImulRegRm<A, W, true>)
     } else {
-        by_rm!(s.am, RegS, |A| ImulRegRm<A, W, false>)
+        by_rm!(s.addressing, RegS, |A| ImulRegRm<A, W, false>)
     }
 }
 
-fn imul3<W: Word>(s: &Shape) -> Handler {
+fn imul3<W: Word>(s: &Operands) -> Handler {
     if s.flags {
-        by_rm!(s.am, RegS, |A| ImulRegRmImm<A, W, true>)
+        by_rm!(s.addressing, RegS, |A| ImulRegRmImm<A, W, true>)
     } else {
-        by_rm!(s.am, RegS, |A| ImulRegRmImm<A, W, false>)
+        by_rm!(s.addressing, RegS, |A| ImulRegRmImm<A, W, false>)
     }
 }
 
@@ -144,7 +145,7 @@ fn high_offset<W: Word>() -> u8 {
     if W::BITS == 8 { 1 } else { 8 * gpr::RDX as u8 }
 }
 
-impl<A: Rm, W: Word, const SIGNED: bool> Sem for MulWide<A, W, SIGNED> {
+impl<A: Rm, W: Word, const SIGNED: bool> Semantics for MulWide<A, W, SIGNED> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
@@ -184,7 +185,7 @@ fn divide<W: Word, const SIGNED: bool>(high: W, low: W, by: W) -> Option<(u64, u
     Some(((n / by.u() as u128) as u64, (n % by.u() as u128) as u64))
 }
 
-impl<A: Rm, W: Word, const SIGNED: bool> Sem for DivWide<A, W, SIGNED> {
+impl<A: Rm, W: Word, const SIGNED: bool> Semantics for DivWide<A, W, SIGNED> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let by = try_flow!(A::load::<M, W>(o, cpu, tlb));
@@ -202,12 +203,12 @@ impl<A: Rm, W: Word, const SIGNED: bool> Sem for DivWide<A, W, SIGNED> {
     }
 }
 
-fn mul<W: Word, const SIGNED: bool>(s: &Shape) -> Handler {
-    by_rm!(s.am, RegD, |A| MulWide<A, W, SIGNED>)
+fn mul<W: Word, const SIGNED: bool>(s: &Operands) -> Handler {
+    by_rm!(s.addressing, RegD, |A| MulWide<A, W, SIGNED>)
 }
 
-fn div<W: Word, const SIGNED: bool>(s: &Shape) -> Handler {
-    by_rm!(s.am, RegD, |A| DivWide<A, W, SIGNED>)
+fn div<W: Word, const SIGNED: bool>(s: &Operands) -> Handler {
+    by_rm!(s.addressing, RegD, |A| DivWide<A, W, SIGNED>)
 }
 
 /// `XCHG r/m, reg`.
@@ -217,43 +218,43 @@ pub struct Xadd<A, W>(PhantomData<(A, W)>);
 /// `CMPXCHG r/m, reg`.
 pub struct Cmpxchg<A, W>(PhantomData<(A, W)>);
 
-impl<A: Rm, W: Word> Sem for Xchg<A, W> {
+impl<A: Rm, W: Word> Semantics for Xchg<A, W> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        let new = get::<W>(cpu, (*o).s);
+        let new = get::<W>(cpu, (*o).src);
         let mut old = new;
         try_flow!(A::update::<M, W>(o, cpu, tlb, |a| {
             old = a;
             new
         }));
-        put(cpu, (*o).s, old);
+        put(cpu, (*o).src, old);
         Flow::Next(1)
     }
 }
 
-impl<A: Rm, W: Word> Sem for Xadd<A, W> {
+impl<A: Rm, W: Word> Semantics for Xadd<A, W> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        let by = get::<W>(cpu, (*o).s);
+        let by = get::<W>(cpu, (*o).src);
         let (mut old, mut new) = (by, by);
         try_flow!(A::update::<M, W>(o, cpu, tlb, |a| {
             old = a;
             new = alu::alu::<W, { alu::op::ADD }>(cpu, a, by);
             new
         }));
-        put(cpu, (*o).s, old);
+        put(cpu, (*o).src, old);
         // With one register as both operands the sum stays.
-        if (*o).d == (*o).s {
-            put(cpu, (*o).d, new);
+        if (*o).dst == (*o).src {
+            put(cpu, (*o).dst, new);
         }
         Flow::Next(1)
     }
 }
 
-impl<A: Rm, W: Word> Sem for Cmpxchg<A, W> {
+impl<A: Rm, W: Word> Semantics for Cmpxchg<A, W> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        let (acc, new) = (get::<W>(cpu, 0), get::<W>(cpu, (*o).s));
+        let (acc, new) = (get::<W>(cpu, 0), get::<W>(cpu, (*o).src));
         let mut old = acc;
         if A::REGISTER {
             // A register that does not compare equal is not written: its upper half stays.
@@ -275,79 +276,79 @@ impl<A: Rm, W: Word> Sem for Cmpxchg<A, W> {
     }
 }
 
-fn xchg<W: Word>(s: &Shape) -> Handler {
-    by_rm!(s.am, RegD, |A| Xchg<A, W>)
+fn xchg<W: Word>(s: &Operands) -> Handler {
+    by_rm!(s.addressing, RegD, |A| Xchg<A, W>)
 }
 
-fn xadd<W: Word>(s: &Shape) -> Handler {
-    by_rm!(s.am, RegD, |A| Xadd<A, W>)
+fn xadd<W: Word>(s: &Operands) -> Handler {
+    by_rm!(s.addressing, RegD, |A| Xadd<A, W>)
 }
 
-fn cmpxchg<W: Word>(s: &Shape) -> Handler {
-    by_rm!(s.am, RegD, |A| Cmpxchg<A, W>)
+fn cmpxchg<W: Word>(s: &Operands) -> Handler {
+    by_rm!(s.addressing, RegD, |A| Cmpxchg<A, W>)
 }
 
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Inc_rm8 => Make::Typed(un::<u8, INC>);
-    Inc_rm16 => Make::Typed(un::<u16, INC>);
-    Inc_rm32 => Make::Typed(un::<u32, INC>);
-    Inc_rm64 => Make::Typed(un::<u64, INC>);
-    Dec_rm8 => Make::Typed(un::<u8, DEC>);
-    Dec_rm16 => Make::Typed(un::<u16, DEC>);
-    Dec_rm32 => Make::Typed(un::<u32, DEC>);
-    Dec_rm64 => Make::Typed(un::<u64, DEC>);
-    Neg_rm8 => Make::Typed(un::<u8, NEG>);
-    Neg_rm16 => Make::Typed(un::<u16, NEG>);
-    Neg_rm32 => Make::Typed(un::<u32, NEG>);
-    Neg_rm64 => Make::Typed(un::<u64, NEG>);
-    Not_rm8 => Make::Typed(un::<u8, NOT>);
-    Not_rm16 => Make::Typed(un::<u16, NOT>);
-    Not_rm32 => Make::Typed(un::<u32, NOT>);
-    Not_rm64 => Make::Typed(un::<u64, NOT>);
-    Inc_r16 => Make::Typed(un::<u16, INC>);
-    Inc_r32 => Make::Typed(un::<u32, INC>);
-    Dec_r16 => Make::Typed(un::<u16, DEC>);
-    Dec_r32 => Make::Typed(un::<u32, DEC>);
-    Mul_rm8 => Make::Typed(mul::<u8, false>);
-    Mul_rm16 => Make::Typed(mul::<u16, false>);
-    Mul_rm32 => Make::Typed(mul::<u32, false>);
-    Mul_rm64 => Make::Typed(mul::<u64, false>);
-    Imul_rm8 => Make::Typed(mul::<u8, true>);
-    Imul_rm16 => Make::Typed(mul::<u16, true>);
-    Imul_rm32 => Make::Typed(mul::<u32, true>);
-    Imul_rm64 => Make::Typed(mul::<u64, true>);
-    Div_rm8 => Make::Typed(div::<u8, false>);
-    Div_rm16 => Make::Typed(div::<u16, false>);
-    Div_rm32 => Make::Typed(div::<u32, false>);
-    Div_rm64 => Make::Typed(div::<u64, false>);
-    Idiv_rm8 => Make::Typed(div::<u8, true>);
-    Idiv_rm16 => Make::Typed(div::<u16, true>);
-    Idiv_rm32 => Make::Typed(div::<u32, true>);
-    Idiv_rm64 => Make::Typed(div::<u64, true>);
-    Imul_r16_rm16 => Make::Typed(imul2::<u16>);
-    Imul_r32_rm32 => Make::Typed(imul2::<u32>);
-    Imul_r64_rm64 => Make::Typed(imul2::<u64>);
-    Imul_r16_rm16_imm16 => Make::Typed(imul3::<u16>);
-    Imul_r32_rm32_imm32 => Make::Typed(imul3::<u32>);
-    Imul_r64_rm64_imm32 => Make::Typed(imul3::<u64>);
-    Imul_r16_rm16_imm8 => Make::Typed(imul3::<u16>);
-    Imul_r32_rm32_imm8 => Make::Typed(imul3::<u32>);
-    Imul_r64_rm64_imm8 => Make::Typed(imul3::<u64>);
-    Xchg_r16_AX => Make::Typed(xchg::<u16>);
-    Xchg_r32_EAX => Make::Typed(xchg::<u32>);
-    Xchg_r64_RAX => Make::Typed(xchg::<u64>);
-    Xchg_rm8_r8 => Make::Typed(xchg::<u8>);
-    Xchg_rm16_r16 => Make::Typed(xchg::<u16>);
-    Xchg_rm32_r32 => Make::Typed(xchg::<u32>);
-    Xchg_rm64_r64 => Make::Typed(xchg::<u64>);
-    Xadd_rm8_r8 => Make::Typed(xadd::<u8>);
-    Xadd_rm16_r16 => Make::Typed(xadd::<u16>);
-    Xadd_rm32_r32 => Make::Typed(xadd::<u32>);
-    Xadd_rm64_r64 => Make::Typed(xadd::<u64>);
-    Cmpxchg_rm8_r8 => Make::Typed(cmpxchg::<u8>);
-    Cmpxchg_rm16_r16 => Make::Typed(cmpxchg::<u16>);
-    Cmpxchg_rm32_r32 => Make::Typed(cmpxchg::<u32>);
-    Cmpxchg_rm64_r64 => Make::Typed(cmpxchg::<u64>);
+    Inc_rm8 => Exec::Handler(un::<u8, INC>);
+    Inc_rm16 => Exec::Handler(un::<u16, INC>);
+    Inc_rm32 => Exec::Handler(un::<u32, INC>);
+    Inc_rm64 => Exec::Handler(un::<u64, INC>);
+    Dec_rm8 => Exec::Handler(un::<u8, DEC>);
+    Dec_rm16 => Exec::Handler(un::<u16, DEC>);
+    Dec_rm32 => Exec::Handler(un::<u32, DEC>);
+    Dec_rm64 => Exec::Handler(un::<u64, DEC>);
+    Neg_rm8 => Exec::Handler(un::<u8, NEG>);
+    Neg_rm16 => Exec::Handler(un::<u16, NEG>);
+    Neg_rm32 => Exec::Handler(un::<u32, NEG>);
+    Neg_rm64 => Exec::Handler(un::<u64, NEG>);
+    Not_rm8 => Exec::Handler(un::<u8, NOT>);
+    Not_rm16 => Exec::Handler(un::<u16, NOT>);
+    Not_rm32 => Exec::Handler(un::<u32, NOT>);
+    Not_rm64 => Exec::Handler(un::<u64, NOT>);
+    Inc_r16 => Exec::Handler(un::<u16, INC>);
+    Inc_r32 => Exec::Handler(un::<u32, INC>);
+    Dec_r16 => Exec::Handler(un::<u16, DEC>);
+    Dec_r32 => Exec::Handler(un::<u32, DEC>);
+    Mul_rm8 => Exec::Handler(mul::<u8, false>);
+    Mul_rm16 => Exec::Handler(mul::<u16, false>);
+    Mul_rm32 => Exec::Handler(mul::<u32, false>);
+    Mul_rm64 => Exec::Handler(mul::<u64, false>);
+    Imul_rm8 => Exec::Handler(mul::<u8, true>);
+    Imul_rm16 => Exec::Handler(mul::<u16, true>);
+    Imul_rm32 => Exec::Handler(mul::<u32, true>);
+    Imul_rm64 => Exec::Handler(mul::<u64, true>);
+    Div_rm8 => Exec::Handler(div::<u8, false>);
+    Div_rm16 => Exec::Handler(div::<u16, false>);
+    Div_rm32 => Exec::Handler(div::<u32, false>);
+    Div_rm64 => Exec::Handler(div::<u64, false>);
+    Idiv_rm8 => Exec::Handler(div::<u8, true>);
+    Idiv_rm16 => Exec::Handler(div::<u16, true>);
+    Idiv_rm32 => Exec::Handler(div::<u32, true>);
+    Idiv_rm64 => Exec::Handler(div::<u64, true>);
+    Imul_r16_rm16 => Exec::Handler(imul2::<u16>);
+    Imul_r32_rm32 => Exec::Handler(imul2::<u32>);
+    Imul_r64_rm64 => Exec::Handler(imul2::<u64>);
+    Imul_r16_rm16_imm16 => Exec::Handler(imul3::<u16>);
+    Imul_r32_rm32_imm32 => Exec::Handler(imul3::<u32>);
+    Imul_r64_rm64_imm32 => Exec::Handler(imul3::<u64>);
+    Imul_r16_rm16_imm8 => Exec::Handler(imul3::<u16>);
+    Imul_r32_rm32_imm8 => Exec::Handler(imul3::<u32>);
+    Imul_r64_rm64_imm8 => Exec::Handler(imul3::<u64>);
+    Xchg_r16_AX => Exec::Handler(xchg::<u16>);
+    Xchg_r32_EAX => Exec::Handler(xchg::<u32>);
+    Xchg_r64_RAX => Exec::Handler(xchg::<u64>);
+    Xchg_rm8_r8 => Exec::Handler(xchg::<u8>);
+    Xchg_rm16_r16 => Exec::Handler(xchg::<u16>);
+    Xchg_rm32_r32 => Exec::Handler(xchg::<u32>);
+    Xchg_rm64_r64 => Exec::Handler(xchg::<u64>);
+    Xadd_rm8_r8 => Exec::Handler(xadd::<u8>);
+    Xadd_rm16_r16 => Exec::Handler(xadd::<u16>);
+    Xadd_rm32_r32 => Exec::Handler(xadd::<u32>);
+    Xadd_rm64_r64 => Exec::Handler(xadd::<u64>);
+    Cmpxchg_rm8_r8 => Exec::Handler(cmpxchg::<u8>);
+    Cmpxchg_rm16_r16 => Exec::Handler(cmpxchg::<u16>);
+    Cmpxchg_rm32_r32 => Exec::Handler(cmpxchg::<u32>);
+    Cmpxchg_rm64_r64 => Exec::Handler(cmpxchg::<u64>);
 };

@@ -4,13 +4,13 @@
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::rm::try_flow;
-use super::{Am, Shape};
-use crate::dispatch::{Flow, Handler, Sem, handler, owed, uses};
+use super::{AddressingMode, Operands};
+use crate::dispatch::{Flow, Handler, Semantics, deferred, handler, uses};
+use crate::fpu::fallback;
 use crate::fpu::host::{self, V};
 use crate::fpu::soft::Env;
-use crate::fpu::unusual;
 use crate::mem::{Address, Base, General, Index, Mem, get, put, rare};
-use crate::op::{Op, kind};
+use crate::op::{Op, op_flags};
 use crate::state::{Cpu, seg};
 use crate::trap::Trap;
 use crate::word::Word;
@@ -32,9 +32,9 @@ pub trait Pure: 'static {
 pub trait Floating: 'static {
     /// Computes it.
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128;
-    /// The same by the host, where MXCSR is [`host::usual`]; `None` if it cannot.
+    /// The same by the host, where MXCSR is [`host::can_compute`]; `None` if it cannot.
     #[inline(always)]
-    fn usual(_a: V, _b: V, _imm: u8) -> Option<V> {
+    fn on_host(_a: V, _b: V, _imm: u8) -> Option<V> {
         None
     }
 }
@@ -62,10 +62,10 @@ macro_rules! pure {
 }
 pub(crate) use pure;
 
-/// Marker types with their [`Floating`] computations, in general and in the usual case.
+/// Marker types with their [`Floating`] computations, in general and in the fast path.
 macro_rules! floating {
     ($($name:ident ($env:ident, $a:ident, $b:ident, $imm:ident) => $e:expr
-       $(, |$x:ident, $y:ident| $usual:expr)?;)*) => {$(
+       $(, |$x:ident, $y:ident| $on_host:expr)?;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
         pub struct $name;
         impl $crate::isa::vector::Floating for $name {
@@ -76,12 +76,12 @@ macro_rules! floating {
             }
             #[inline(always)]
             #[allow(unused_variables, unreachable_code)]
-            fn usual(
+            fn on_host(
                 x: $crate::fpu::host::V,
                 y: $crate::fpu::host::V,
                 $imm: u8,
             ) -> Option<$crate::fpu::host::V> {
-                $(let ($x, $y) = (x, y); return $usual;)?
+                $(let ($x, $y) = (x, y); return $on_host;)?
                 None
             }
         }
@@ -181,18 +181,18 @@ unsafe fn read(cpu: *mut Cpu, n: u8) -> u128 {
 /// Whether the instruction may run; the cold twin records why not.
 #[inline(always)]
 unsafe fn enabled<M: Mem>(cpu: *mut Cpu) -> bool {
-    usual::<M>(cpu, 0)
+    fast_path_allowed::<M>(cpu, 0)
 }
 
-/// As [`enabled`], for one under MXCSR: whether it has its usual case.
+/// As [`enabled`], for one under MXCSR: whether it has its fast path.
 #[inline(always)]
 unsafe fn enabled_fp<M: Mem>(cpu: *mut Cpu) -> bool {
-    usual::<M>(cpu, if M::SLOW { 0 } else { unusual::MXCSR })
+    fast_path_allowed::<M>(cpu, if M::SLOW { 0 } else { fallback::MXCSR })
 }
 
 #[inline(always)]
-unsafe fn usual<M: Mem>(cpu: *mut Cpu, more: u8) -> bool {
-    if (*cpu).usual(unusual::SSE | more) {
+unsafe fn fast_path_allowed<M: Mem>(cpu: *mut Cpu, more: u8) -> bool {
+    if (*cpu).fast_path_allowed(fallback::SSE | more) {
         return true;
     }
     rare();
@@ -205,10 +205,10 @@ unsafe fn usual<M: Mem>(cpu: *mut Cpu, more: u8) -> bool {
 /// A source operand, zero-extended.
 ///
 /// # Safety
-/// As [`Sem::run`].
+/// As [`Semantics::run`].
 #[expect(clippy::missing_safety_doc, reason = "stated for the trait")]
 pub trait Source {
-    /// The operands that it names, see [`uses::in_rows`].
+    /// The operands that it names, see [`uses::vector_operands`].
     const NAMES: u32;
     /// Reads it.
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u128>;
@@ -228,29 +228,29 @@ pub struct Narrow<A, W>(PhantomData<(A, W)>);
 pub struct Full<A, const ALIGNED: bool>(PhantomData<A>);
 
 impl Source for Xmm {
-    const NAMES: u32 = uses::S;
+    const NAMES: u32 = uses::SRC;
 
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
-        Some(read(cpu, (*op).s))
+        Some(read(cpu, (*op).src))
     }
 }
 
 impl Source for XmmD {
-    const NAMES: u32 = uses::D;
+    const NAMES: u32 = uses::DST;
 
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
-        Some(read(cpu, (*op).d))
+        Some(read(cpu, (*op).dst))
     }
 }
 
 impl<W: Word> Source for Gpr<W> {
-    const NAMES: u32 = uses::S;
+    const NAMES: u32 = uses::SRC;
 
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
-        Some(get::<W>(cpu, (*op).s).u() as u128)
+        Some(get::<W>(cpu, (*op).src).u() as u128)
     }
 }
 
@@ -277,8 +277,8 @@ impl Cpu {
     /// The linear address of a memory operand, whatever the segment says: misalignment comes first.
     unsafe fn unchecked<A: Address>(&mut self, op: &Op) -> u64 {
         let off = A::offset(op, self);
-        let s = (op.k >> kind::SEG_SHIFT) as usize;
-        if op.k & kind::LEGACY != 0 || s >= seg::FS {
+        let s = (op.flags >> op_flags::SEG_SHIFT) as usize;
+        if op.flags & op_flags::LEGACY != 0 || s >= seg::FS {
             return self.seg_base[s].wrapping_add(off);
         }
         off
@@ -317,16 +317,16 @@ impl<A: Address, const ALIGNED: bool> Source for Full<A, ALIGNED> {
 /// `XMM = P(XMM, source, imm)`.
 pub struct Binary<S, P>(PhantomData<(S, P)>);
 
-impl<S: Source, P: Pure> Sem for Binary<S, P> {
-    const IGNORES: u32 = owed::ALL;
-    const READS: u32 = uses::in_rows(uses::D | S::NAMES);
+impl<S: Source, P: Pure> Semantics for Binary<S, P> {
+    const PRESERVES: u32 = deferred::ALL;
+    const READS: u32 = uses::vector_operands(uses::DST | S::NAMES);
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         try_flow!(enabled::<M>(cpu).then_some(()));
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
-        let r = P::run(read(cpu, (*o).d), b, (*o).imm as u8);
-        xmm(cpu, (*o).d).cast::<V>().write(host::of(r));
+        let r = P::run(read(cpu, (*o).dst), b, (*o).imm as u8);
+        xmm(cpu, (*o).dst).cast::<V>().write(host::of(r));
         Flow::Next(1)
     }
 }
@@ -334,22 +334,22 @@ impl<S: Source, P: Pure> Sem for Binary<S, P> {
 /// `XMM = P(XMM, source, imm)` under MXCSR.
 pub struct BinaryFp<S, P>(PhantomData<(S, P)>);
 
-impl<S: Source, P: Floating> Sem for BinaryFp<S, P> {
-    const IGNORES: u32 = owed::ALL;
-    const READS: u32 = uses::in_rows(uses::D | S::NAMES);
+impl<S: Source, P: Floating> Semantics for BinaryFp<S, P> {
+    const PRESERVES: u32 = deferred::ALL;
+    const READS: u32 = uses::vector_operands(uses::DST | S::NAMES);
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         try_flow!(enabled_fp::<M>(cpu).then_some(()));
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
-        let a = read(cpu, (*o).d);
+        let a = read(cpu, (*o).dst);
         let r = try_flow!(floating_result::<M, P>(cpu, a, b, (*o).imm as u8));
-        xmm(cpu, (*o).d).cast::<V>().write(host::of(r));
+        xmm(cpu, (*o).dst).cast::<V>().write(host::of(r));
         Flow::Next(1)
     }
 }
 
-/// Computes the usual case; the cold twin anything, and notes the exceptions, `None` for an unmasked one.
+/// Computes the fast path; the cold twin anything, and notes the exceptions, `None` for an unmasked one.
 #[inline(always)]
 unsafe fn floating_result<M: Mem, P: Floating>(
     cpu: *mut Cpu,
@@ -358,7 +358,7 @@ unsafe fn floating_result<M: Mem, P: Floating>(
     imm: u8,
 ) -> Option<u128> {
     if !M::SLOW {
-        return P::usual(host::of(a), host::of(b), imm).map(host::bits);
+        return P::on_host(host::of(a), host::of(b), imm).map(host::bits);
     }
     let mut e = Env::sse((*cpu).fpu.mxcsr);
     let r = P::run(&mut e, a, b, imm);
@@ -374,13 +374,13 @@ unsafe fn floating_result<M: Mem, P: Floating>(
 /// `GPR = P(source, imm)`.
 pub struct ToGpr<S, P, W>(PhantomData<(S, P, W)>);
 
-impl<S: Source, P: Pure, W: Word> Sem for ToGpr<S, P, W> {
-    const IGNORES: u32 = owed::ALL;
+impl<S: Source, P: Pure, W: Word> Semantics for ToGpr<S, P, W> {
+    const PRESERVES: u32 = deferred::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         try_flow!(enabled::<M>(cpu).then_some(()));
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
-        put(cpu, (*o).d, W::of(P::run(0, b, (*o).imm as u8) as u64));
+        put(cpu, (*o).dst, W::of(P::run(0, b, (*o).imm as u8) as u64));
         Flow::Next(1)
     }
 }
@@ -388,14 +388,14 @@ impl<S: Source, P: Pure, W: Word> Sem for ToGpr<S, P, W> {
 /// `GPR = P(source)` under MXCSR.
 pub struct ToGprFp<S, P, W>(PhantomData<(S, P, W)>);
 
-impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
-    const IGNORES: u32 = owed::ALL;
+impl<S: Source, P: Floating, W: Word> Semantics for ToGprFp<S, P, W> {
+    const PRESERVES: u32 = deferred::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         try_flow!(enabled_fp::<M>(cpu).then_some(()));
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
         let r = try_flow!(floating_result::<M, P>(cpu, 0, b, 0));
-        put(cpu, (*o).d, W::of(r as u64));
+        put(cpu, (*o).dst, W::of(r as u64));
         Flow::Next(1)
     }
 }
@@ -403,14 +403,14 @@ impl<S: Source, P: Floating, W: Word> Sem for ToGprFp<S, P, W> {
 /// Compares XMM with the source; P gives the status flags.
 pub struct ToFlags<S, P>(PhantomData<(S, P)>);
 
-impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
-    const READS: u32 = uses::in_rows(uses::D | S::NAMES);
+impl<S: Source, P: Floating> Semantics for ToFlags<S, P> {
+    const READS: u32 = uses::vector_operands(uses::DST | S::NAMES);
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         try_flow!(enabled_fp::<M>(cpu).then_some(()));
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
-        let r = try_flow!(floating_result::<M, P>(cpu, read(cpu, (*o).d), b, 0));
+        let r = try_flow!(floating_result::<M, P>(cpu, read(cpu, (*o).dst), b, 0));
         (*cpu).set_status(r as u64);
         Flow::Next(1)
     }
@@ -419,9 +419,9 @@ impl<S: Source, P: Floating> Sem for ToFlags<S, P> {
 /// `memory = XMM`, 16 bytes.
 pub struct StoreFull<A, const ALIGNED: bool>(PhantomData<A>);
 
-impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
-    const IGNORES: u32 = owed::ALL;
-    const READS: u32 = uses::in_rows(uses::S | A::READS);
+impl<A: Address, const ALIGNED: bool> Semantics for StoreFull<A, ALIGNED> {
+    const PRESERVES: u32 = deferred::ALL;
+    const READS: u32 = uses::vector_operands(uses::SRC | A::READS);
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -433,7 +433,7 @@ impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
         if ALIGNED {
             try_flow!(check_aligned::<M>(cpu, la));
         }
-        try_flow!(M::store_vector(cpu, tlb, la, *xmm(cpu, (*o).s)));
+        try_flow!(M::store_vector(cpu, tlb, la, *xmm(cpu, (*o).src)));
         Flow::Next(1)
     }
 }
@@ -441,14 +441,14 @@ impl<A: Address, const ALIGNED: bool> Sem for StoreFull<A, ALIGNED> {
 /// `memory = P(XMM, imm)`, a word.
 pub struct StoreNarrow<A, P, W>(PhantomData<(A, P, W)>);
 
-impl<A: Address, P: Pure, W: Word> Sem for StoreNarrow<A, P, W> {
-    const IGNORES: u32 = owed::ALL;
-    const READS: u32 = uses::in_rows(uses::S | A::READS);
+impl<A: Address, P: Pure, W: Word> Semantics for StoreNarrow<A, P, W> {
+    const PRESERVES: u32 = deferred::ALL;
+    const READS: u32 = uses::vector_operands(uses::SRC | A::READS);
     const SETS: u32 = 0;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         try_flow!(enabled::<M>(cpu).then_some(()));
-        let v = P::run(0, *xmm(cpu, (*o).s), (*o).imm as u8);
+        let v = P::run(0, *xmm(cpu, (*o).src), (*o).imm as u8);
         let la = try_flow!(A::linear::<M>(&*o, cpu, W::BYTES, true));
         try_flow!(M::store(cpu, tlb, la, W::of(v as u64)));
         Flow::Next(1)
@@ -456,137 +456,137 @@ impl<A: Address, P: Pure, W: Word> Sem for StoreNarrow<A, P, W> {
 }
 
 /// `P(XMM, XMM or aligned m128, imm)`; the address forms have their own handlers.
-pub fn hot<P: Pure>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<Binary<Xmm, P>>(),
-        Am::Base => handler::<Binary<Full<Base, true>, P>>(),
-        Am::Index => handler::<Binary<Full<Index, true>, P>>(),
-        Am::General => handler::<Binary<Full<General, true>, P>>(),
+pub fn hot<P: Pure>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
+        AddressingMode::Base => handler::<Binary<Full<Base, true>, P>>(),
+        AddressingMode::Index => handler::<Binary<Full<Index, true>, P>>(),
+        AddressingMode::General => handler::<Binary<Full<General, true>, P>>(),
     }
 }
 
 /// As [`hot`], the address may be misaligned.
-pub fn hot_unaligned<P: Pure>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<Binary<Xmm, P>>(),
-        Am::Base => handler::<Binary<Full<Base, false>, P>>(),
-        Am::Index => handler::<Binary<Full<Index, false>, P>>(),
-        Am::General => handler::<Binary<Full<General, false>, P>>(),
+pub fn hot_unaligned<P: Pure>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
+        AddressingMode::Base => handler::<Binary<Full<Base, false>, P>>(),
+        AddressingMode::Index => handler::<Binary<Full<Index, false>, P>>(),
+        AddressingMode::General => handler::<Binary<Full<General, false>, P>>(),
     }
 }
 
 /// `P(XMM, XMM or aligned m128, imm)`.
-pub fn full<P: Pure>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<Binary<Xmm, P>>(),
+pub fn full<P: Pure>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
         _ => handler::<Binary<Full<General, true>, P>>(),
     }
 }
 
 /// `P(XMM, XMM or a word in memory, imm)`.
-pub fn narrow<P: Pure, W: Word>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<Binary<Xmm, P>>(),
-        Am::Base => handler::<Binary<Narrow<Base, W>, P>>(),
-        Am::Index => handler::<Binary<Narrow<Index, W>, P>>(),
-        Am::General => handler::<Binary<Narrow<General, W>, P>>(),
+pub fn narrow<P: Pure, W: Word>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
+        AddressingMode::Base => handler::<Binary<Narrow<Base, W>, P>>(),
+        AddressingMode::Index => handler::<Binary<Narrow<Index, W>, P>>(),
+        AddressingMode::General => handler::<Binary<Narrow<General, W>, P>>(),
     }
 }
 
 /// `P(XMM, general-purpose register of width G or a word in memory, imm)`.
-pub fn from_gpr<P: Pure, G: Word, W: Word>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<Binary<Gpr<G>, P>>(),
-        Am::Base => handler::<Binary<Narrow<Base, W>, P>>(),
+pub fn from_gpr<P: Pure, G: Word, W: Word>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<Binary<Gpr<G>, P>>(),
+        AddressingMode::Base => handler::<Binary<Narrow<Base, W>, P>>(),
         _ => handler::<Binary<Narrow<General, W>, P>>(),
     }
 }
 
 /// `P(XMM, imm)`.
-pub fn by_imm<P: Pure>(_: &Shape) -> Handler {
+pub fn by_imm<P: Pure>(_: &Operands) -> Handler {
     handler::<Binary<Imm, P>>()
 }
 
 /// `GPR = P(XMM, imm)`.
-pub fn to_gpr<P: Pure, W: Word>(_: &Shape) -> Handler {
+pub fn to_gpr<P: Pure, W: Word>(_: &Operands) -> Handler {
     handler::<ToGpr<Xmm, P, W>>()
 }
 
 /// `GPR of width G or a word in memory = P(XMM, imm)`.
-pub fn to_gpr_or_memory<P: Pure, G: Word, W: Word>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<ToGpr<Xmm, P, G>>(),
-        Am::Base => handler::<StoreNarrow<Base, P, W>>(),
+pub fn to_gpr_or_memory<P: Pure, G: Word, W: Word>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<ToGpr<Xmm, P, G>>(),
+        AddressingMode::Base => handler::<StoreNarrow<Base, P, W>>(),
         _ => handler::<StoreNarrow<General, P, W>>(),
     }
 }
 
 /// `XMM or word in memory = XMM`; P says how registers do it, Q what is stored.
-pub fn store<P: Pure, Q: Pure, W: Word>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<Binary<Xmm, P>>(),
-        Am::Base => handler::<StoreNarrow<Base, Q, W>>(),
-        Am::Index => handler::<StoreNarrow<Index, Q, W>>(),
-        Am::General => handler::<StoreNarrow<General, Q, W>>(),
+pub fn store<P: Pure, Q: Pure, W: Word>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
+        AddressingMode::Base => handler::<StoreNarrow<Base, Q, W>>(),
+        AddressingMode::Index => handler::<StoreNarrow<Index, Q, W>>(),
+        AddressingMode::General => handler::<StoreNarrow<General, Q, W>>(),
     }
 }
 
 /// `XMM or m128 = XMM`.
-pub fn store_full<P: Pure, const ALIGNED: bool>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<Binary<Xmm, P>>(),
-        Am::Base => handler::<StoreFull<Base, ALIGNED>>(),
-        Am::Index => handler::<StoreFull<Index, ALIGNED>>(),
-        Am::General => handler::<StoreFull<General, ALIGNED>>(),
+pub fn store_full<P: Pure, const ALIGNED: bool>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
+        AddressingMode::Base => handler::<StoreFull<Base, ALIGNED>>(),
+        AddressingMode::Index => handler::<StoreFull<Index, ALIGNED>>(),
+        AddressingMode::General => handler::<StoreFull<General, ALIGNED>>(),
     }
 }
 
 /// `P(XMM, XMM or aligned m128, imm)` under MXCSR.
-pub fn fp_full<P: Floating>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<BinaryFp<Xmm, P>>(),
+pub fn fp_full<P: Floating>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<BinaryFp<Xmm, P>>(),
         _ => handler::<BinaryFp<Full<General, true>, P>>(),
     }
 }
 
 /// `P(XMM, XMM or a word in memory, imm)` under MXCSR.
-pub fn fp_narrow<P: Floating, W: Word>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<BinaryFp<Xmm, P>>(),
-        Am::Base => handler::<BinaryFp<Narrow<Base, W>, P>>(),
-        Am::Index => handler::<BinaryFp<Narrow<Index, W>, P>>(),
-        Am::General => handler::<BinaryFp<Narrow<General, W>, P>>(),
+pub fn fp_narrow<P: Floating, W: Word>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<BinaryFp<Xmm, P>>(),
+        AddressingMode::Base => handler::<BinaryFp<Narrow<Base, W>, P>>(),
+        AddressingMode::Index => handler::<BinaryFp<Narrow<Index, W>, P>>(),
+        AddressingMode::General => handler::<BinaryFp<Narrow<General, W>, P>>(),
     }
 }
 
 /// `P(XMM, general-purpose register or memory)` under MXCSR.
-pub fn fp_from_gpr<P: Floating, W: Word>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<BinaryFp<Gpr<W>, P>>(),
+pub fn fp_from_gpr<P: Floating, W: Word>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<BinaryFp<Gpr<W>, P>>(),
         _ => handler::<BinaryFp<Narrow<General, W>, P>>(),
     }
 }
 
 /// `GPR of width G = P(XMM or a word in memory)` under MXCSR.
-pub fn fp_to_gpr<P: Floating, G: Word, W: Word>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<ToGprFp<Xmm, P, G>>(),
+pub fn fp_to_gpr<P: Floating, G: Word, W: Word>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<ToGprFp<Xmm, P, G>>(),
         _ => handler::<ToGprFp<Narrow<General, W>, P, G>>(),
     }
 }
 
 /// `status flags = P(XMM, XMM or aligned m128)`.
-pub fn fp_full_to_flags<P: Floating>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<ToFlags<Xmm, P>>(),
+pub fn fp_full_to_flags<P: Floating>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<ToFlags<Xmm, P>>(),
         _ => handler::<ToFlags<Full<General, true>, P>>(),
     }
 }
 
 /// `status flags = P(XMM, XMM or a word in memory)` under MXCSR.
-pub fn fp_to_flags<P: Floating, W: Word>(s: &Shape) -> Handler {
-    match s.am {
-        Am::Reg => handler::<ToFlags<Xmm, P>>(),
+pub fn fp_to_flags<P: Floating, W: Word>(s: &Operands) -> Handler {
+    match s.addressing {
+        AddressingMode::Reg => handler::<ToFlags<Xmm, P>>(),
         _ => handler::<ToFlags<Narrow<General, W>, P>>(),
     }
 }

@@ -1,12 +1,12 @@
-//! x87: the usual cases of comparisons, as in [`super::x87_usual`].
+//! x87: the fast paths of comparisons, as in [`super::x87_fast`].
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
-use super::usual::WithMemory;
-use super::x87_usual::{Recorded, Source, at, pop, ready, record_operand, st, top};
+use super::fast_path::WithMemory;
+use super::x87_fast::{Recorded, Source, at, pop, ready, record_operand, st, top};
 use crate::flags;
 use crate::fpu::Register;
 use crate::fpu::extended as ext;
-use crate::fpu::unusual::X87;
+use crate::fpu::fallback::X87;
 use crate::fpu::x87::{C0, C2, C3};
 use crate::mem::Address;
 use crate::op::Op;
@@ -37,7 +37,7 @@ impl<const OTHER: u8, const POPS: u32> Recorded for Fcom<OTHER, POPS> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
-        let other = if OTHER == 8 { (*op).s } else { 16 * OTHER };
+        let other = if OTHER == 8 { (*op).src } else { 16 * OTHER };
         let (a, b) = (*at(cpu, top(cpu)), *st(cpu, other));
         compared::<POPS>(cpu, codes(a, b)?);
         Some(0)
@@ -71,7 +71,7 @@ impl<const POP: bool> Recorded for Fcomi<POP> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
-        let (a, b) = (*at(cpu, top(cpu)), *st(cpu, (*op).s));
+        let (a, b) = (*at(cpu, top(cpu)), *st(cpu, (*op).src));
         let (less, equal) = ext::compare(a, b)?;
         pop::<POP>(cpu);
         (*cpu).set_status((less as u64 * flags::CF) | (equal as u64 * flags::ZF));

@@ -1,11 +1,11 @@
 //! x87 control: FINIT, control and status words, environments, whole-state saves, stack pointer; moves
 //! between registers.
 
+use super::fast_path::{memory, registers};
 use super::sse_moves::number;
-use super::usual::{memory, registers};
 use super::x87::begin;
-use super::x87_usual::{Exchange, LoadControl, StatusToAx, StoreControl};
-use super::{Form, Make, forms};
+use super::x87_fast::{Exchange, LoadControl, StatusToAx, StoreControl};
+use super::{Exec, Form, forms};
 use crate::fpu::soft::{Kind, Num};
 use crate::fpu::x87::{C1, INDEFINITE};
 use crate::fpu::{F80, Fpu};
@@ -23,7 +23,7 @@ const MASKS: u16 = 0x3f;
 fn fninit(cpu: &mut Cpu, _: &Instruction) -> Done {
     cpu.x87_check_nowait()?;
     cpu.fpu.init_x87();
-    cpu.update_unusual();
+    cpu.update_fallback();
     Ok(())
 }
 
@@ -73,7 +73,7 @@ fn fldcw(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check()?;
     let v = cpu.load_operand::<u16>(i)?;
     cpu.fpu.set_cw(v);
-    cpu.update_unusual();
+    cpu.update_fallback();
     Ok(())
 }
 
@@ -179,7 +179,7 @@ fn fnstenv<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let bytes = environment(&Layout::of::<W>(cpu), &cpu.fpu);
     store(cpu, i, &bytes, W::BYTES)?;
     cpu.fpu.cw |= MASKS;
-    cpu.update_unusual();
+    cpu.update_fallback();
     cpu.fpu.summarize();
     Ok(())
 }
@@ -189,7 +189,7 @@ fn fldenv<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let layout = Layout::of::<W>(cpu);
     let bytes = load(cpu, i, layout.size(), W::BYTES)?;
     load_environment(&layout, &mut cpu.fpu, &bytes);
-    cpu.update_unusual();
+    cpu.update_fallback();
     Ok(())
 }
 
@@ -203,7 +203,7 @@ fn fnsave<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     }
     store(cpu, i, &bytes, W::BYTES)?;
     cpu.fpu.init_x87();
-    cpu.update_unusual();
+    cpu.update_fallback();
     Ok(())
 }
 
@@ -219,7 +219,7 @@ fn frstor<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
         let m = b[..8].iter().rev().fold(0, |v, b| v << 8 | *b as u64);
         f.set_value(top + n, F80 { m, se: u16::from_le_bytes([b[8], b[9]]) });
     }
-    cpu.update_unusual();
+    cpu.update_fallback();
     Ok(())
 }
 
@@ -290,38 +290,38 @@ fn fcmov<const CC: u8>(cpu: &mut Cpu, i: &Instruction) -> Done {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Wait => Make::Plain(wait);
-    Fxch_st0_sti => Make::Usual(registers::<Exchange>, fxch);
-    Fxch_st0_sti_DDC8 => Make::Usual(registers::<Exchange>, fxch);
-    Fxch_st0_sti_DFC8 => Make::Usual(registers::<Exchange>, fxch);
-    Fcmovb_st0_sti => Make::Plain(fcmov::<2>);
-    Fcmovnb_st0_sti => Make::Plain(fcmov::<3>);
-    Fcmove_st0_sti => Make::Plain(fcmov::<4>);
-    Fcmovne_st0_sti => Make::Plain(fcmov::<5>);
-    Fcmovbe_st0_sti => Make::Plain(fcmov::<6>);
-    Fcmovnbe_st0_sti => Make::Plain(fcmov::<7>);
-    Fcmovu_st0_sti => Make::Plain(fcmov::<10>);
-    Fcmovnu_st0_sti => Make::Plain(fcmov::<11>);
-    Fninit => Make::Plain(fninit);
-    Fnclex => Make::Plain(fnclex);
-    Fldcw_m2byte => Make::Usual(memory::<LoadControl>, fldcw);
-    Fnstcw_m2byte => Make::Usual(memory::<StoreControl>, fnstcw);
-    Fnstsw_m2byte => Make::Plain(fnstsw);
-    Fnstsw_AX => Make::Usual(registers::<StatusToAx>, fnstsw);
-    Fnstenv_m14byte => Make::Plain(fnstenv::<u16>);
-    Fnstenv_m28byte => Make::Plain(fnstenv::<u32>);
-    Fldenv_m14byte => Make::Plain(fldenv::<u16>);
-    Fldenv_m28byte => Make::Plain(fldenv::<u32>);
-    Fnsave_m94byte => Make::Plain(fnsave::<u16>);
-    Fnsave_m108byte => Make::Plain(fnsave::<u32>);
-    Frstor_m94byte => Make::Plain(frstor::<u16>);
-    Frstor_m108byte => Make::Plain(frstor::<u32>);
-    Ffree_sti => Make::Plain(ffree::<false>);
-    Ffreep_sti => Make::Plain(ffree::<true>);
-    Fincstp => Make::Plain(rotate::<1>);
-    Fdecstp => Make::Plain(rotate::<7>);
-    Fnop => Make::Plain(fnop);
-    Fneni => Make::Plain(obsolete);
-    Fndisi => Make::Plain(obsolete);
-    Fnsetpm => Make::Plain(obsolete);
+    Wait => Exec::Function(wait);
+    Fxch_st0_sti => Exec::FastPath(registers::<Exchange>, fxch);
+    Fxch_st0_sti_DDC8 => Exec::FastPath(registers::<Exchange>, fxch);
+    Fxch_st0_sti_DFC8 => Exec::FastPath(registers::<Exchange>, fxch);
+    Fcmovb_st0_sti => Exec::Function(fcmov::<2>);
+    Fcmovnb_st0_sti => Exec::Function(fcmov::<3>);
+    Fcmove_st0_sti => Exec::Function(fcmov::<4>);
+    Fcmovne_st0_sti => Exec::Function(fcmov::<5>);
+    Fcmovbe_st0_sti => Exec::Function(fcmov::<6>);
+    Fcmovnbe_st0_sti => Exec::Function(fcmov::<7>);
+    Fcmovu_st0_sti => Exec::Function(fcmov::<10>);
+    Fcmovnu_st0_sti => Exec::Function(fcmov::<11>);
+    Fninit => Exec::Function(fninit);
+    Fnclex => Exec::Function(fnclex);
+    Fldcw_m2byte => Exec::FastPath(memory::<LoadControl>, fldcw);
+    Fnstcw_m2byte => Exec::FastPath(memory::<StoreControl>, fnstcw);
+    Fnstsw_m2byte => Exec::Function(fnstsw);
+    Fnstsw_AX => Exec::FastPath(registers::<StatusToAx>, fnstsw);
+    Fnstenv_m14byte => Exec::Function(fnstenv::<u16>);
+    Fnstenv_m28byte => Exec::Function(fnstenv::<u32>);
+    Fldenv_m14byte => Exec::Function(fldenv::<u16>);
+    Fldenv_m28byte => Exec::Function(fldenv::<u32>);
+    Fnsave_m94byte => Exec::Function(fnsave::<u16>);
+    Fnsave_m108byte => Exec::Function(fnsave::<u32>);
+    Frstor_m94byte => Exec::Function(frstor::<u16>);
+    Frstor_m108byte => Exec::Function(frstor::<u32>);
+    Ffree_sti => Exec::Function(ffree::<false>);
+    Ffreep_sti => Exec::Function(ffree::<true>);
+    Fincstp => Exec::Function(rotate::<1>);
+    Fdecstp => Exec::Function(rotate::<7>);
+    Fnop => Exec::Function(fnop);
+    Fneni => Exec::Function(obsolete);
+    Fndisi => Exec::Function(obsolete);
+    Fnsetpm => Exec::Function(obsolete);
 };

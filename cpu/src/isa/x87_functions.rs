@@ -1,9 +1,9 @@
 //! x87: constants, remainders, scaling, decimal integers and the transcendental functions.
 
-use super::usual::registers;
+use super::fast_path::registers;
 use super::x87::{begin, finish, unary};
-use super::x87_usual::Constant;
-use super::{Form, Make, forms};
+use super::x87_fast::Constant;
+use super::{Exec, Form, forms};
 use crate::fpu::flag::{D, I, O, P, U, Z};
 use crate::fpu::simd::int_of;
 use crate::fpu::soft::{Env, Kind, Num, Rounding, Wide, X80, compare};
@@ -502,25 +502,25 @@ fn fyl2xp1(cpu: &mut Cpu, i: &Instruction) -> Done {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Fld1 => Make::Usual(registers::<Constant<{ ONE.m }, { ONE.se }>>, fld1);
-    Fldz => Make::Usual(registers::<Constant<0, 0>>, fldz);
-    Fldpi => Make::Plain(fldpi);
-    Fldl2t => Make::Plain(fldl2t);
-    Fldl2e => Make::Plain(fldl2e);
-    Fldlg2 => Make::Plain(fldlg2);
-    Fldln2 => Make::Plain(fldln2);
-    Fprem => Make::Plain(remainder::<false>);
-    Fprem1 => Make::Plain(remainder::<true>);
-    Fscale => Make::Plain(fscale);
-    Fxtract => Make::Plain(fxtract);
-    Fbld_m80bcd => Make::Plain(fbld);
-    Fbstp_m80bcd => Make::Plain(fbstp);
-    Fsin => Make::Plain(fsin);
-    Fcos => Make::Plain(fcos);
-    Fsincos => Make::Plain(fsincos);
-    Fptan => Make::Plain(fptan);
-    Fpatan => Make::Plain(fpatan);
-    F2xm1 => Make::Plain(f2xm1);
-    Fyl2x => Make::Plain(fyl2x);
-    Fyl2xp1 => Make::Plain(fyl2xp1);
+    Fld1 => Exec::FastPath(registers::<Constant<{ ONE.m }, { ONE.se }>>, fld1);
+    Fldz => Exec::FastPath(registers::<Constant<0, 0>>, fldz);
+    Fldpi => Exec::Function(fldpi);
+    Fldl2t => Exec::Function(fldl2t);
+    Fldl2e => Exec::Function(fldl2e);
+    Fldlg2 => Exec::Function(fldlg2);
+    Fldln2 => Exec::Function(fldln2);
+    Fprem => Exec::Function(remainder::<false>);
+    Fprem1 => Exec::Function(remainder::<true>);
+    Fscale => Exec::Function(fscale);
+    Fxtract => Exec::Function(fxtract);
+    Fbld_m80bcd => Exec::Function(fbld);
+    Fbstp_m80bcd => Exec::Function(fbstp);
+    Fsin => Exec::Function(fsin);
+    Fcos => Exec::Function(fcos);
+    Fsincos => Exec::Function(fsincos);
+    Fptan => Exec::Function(fptan);
+    Fpatan => Exec::Function(fpatan);
+    F2xm1 => Exec::Function(f2xm1);
+    Fyl2x => Exec::Function(fyl2x);
+    Fyl2xp1 => Exec::Function(fyl2xp1);
 };

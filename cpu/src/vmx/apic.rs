@@ -7,7 +7,7 @@ use super::reason;
 use super::vmcs::Vmcs;
 use crate::state::Cpu;
 use crate::trap::Trap;
-use mmu::{HostPhys, Kind};
+use mmu::{HostPhys, PageKind};
 
 /// Offset of the task-priority register in an APIC page.
 const TPR: u64 = 0x80;
@@ -55,8 +55,8 @@ impl Cpu {
             return;
         }
         let page = HostPhys(self.vmx.vmcs[Field::ApicAccessAddress]);
-        if !self.mmu().kinds(page).trap {
-            self.mmu().set_kind(page, Kind::Trap, true);
+        if !self.mmu().kinds(page).slow_path {
+            self.mmu().set_kind(page, PageKind::SlowPath, true);
             self.refresh_generation();
         }
     }

@@ -120,7 +120,7 @@ impl Cpu {
         }
     }
 
-    /// A VM-entry failure behind the checks of controls and host: SDM vol. 3, "VM-Entry Failures During or
+    /// A VM-entry failure after the checks of controls and host: SDM vol. 3, "VM-Entry Failures During or
     /// After Loading Guest State". Nothing of the VMCS changes but reason and qualification.
     fn fail_entry(&mut self, reason: u32, qualification: u64) {
         let reason = reason | reason::ENTRY_FAILED;

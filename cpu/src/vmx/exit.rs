@@ -99,7 +99,7 @@ impl Cpu {
         }
     }
 
-    /// Everything behind saving the guest: MSR lists, host state.
+    /// Everything after saving the guest: MSR lists, host state.
     pub(super) fn finish_exit(&mut self, reason: u32) {
         if reason & reason::ENTRY_FAILED == 0 && !self.store_msrs() {
             return self.vmx_abort();

@@ -15,7 +15,7 @@ use crate::trap::vector;
 impl Cpu {
     /// Whether VMX has an event to look at, at this boundary.
     #[inline]
-    pub(crate) fn vmx_attention(&self) -> bool {
+    pub(crate) fn vmx_event_pending(&self) -> bool {
         self.vmx.guest && self.vmx_pending()
     }
 

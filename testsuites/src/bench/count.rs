@@ -81,7 +81,7 @@ impl Strata {
     }
 }
 
-/// The number in the first line that has `word`, `after` places behind it; a colon is no place.
+/// The number in the first line that has `word`, `after` places after it; a colon is no place.
 fn field(text: &str, word: &str, after: usize) -> Option<f64> {
     text.lines().find_map(|line| {
         let words: Vec<&str> = line.split_whitespace().filter(|w| *w != ":").collect();

@@ -5,7 +5,7 @@
 pub const KNOBS: usize = 32;
 
 /// Values at which arithmetic and addresses turn over.
-const EDGES: [u64; 16] = [
+const DEADLINE_ENTRIES: [u64; 16] = [
     0,
     1,
     2,
@@ -77,8 +77,10 @@ impl<'a> Input<'a> {
     /// A value worth trying: at an edge, small, an address of code or data, or anything.
     pub fn value(&mut self) -> u64 {
         match self.below(8) {
-            0 => EDGES[self.below(16) as usize],
-            1 => EDGES[self.below(16) as usize].wrapping_add(self.below(16)).wrapping_sub(8),
+            0 => DEADLINE_ENTRIES[self.below(16) as usize],
+            1 => DEADLINE_ENTRIES[self.below(16) as usize]
+                .wrapping_add(self.below(16))
+                .wrapping_sub(8),
             2 => self.below(64),
             3 | 4 => super::memory::DATA + self.below(0x4000),
             5 => super::memory::CODE + self.below(0x1000),

@@ -173,7 +173,7 @@ fn tasks(input: &mut Input, image: &mut Image, long: bool) {
     }
 }
 
-/// The first MiB maps to itself, with exceptions behind the tables, and again from 2 MiB on.
+/// The first MiB maps to itself, with exceptions after the tables, and again from 2 MiB on.
 fn pages(input: &mut Input, image: &mut Image) {
     image.put64(PML4, PDPT | 7);
     image.put64(PML4 + 8 * 256, PDPT | 7);

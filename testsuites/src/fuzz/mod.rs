@@ -24,7 +24,7 @@ use std::cell::RefCell;
 
 /// Memory of the machine.
 pub const MEMORY: u64 = 1 << 20;
-/// Most instructions of a run.
+/// BlockLimit instructions of a run.
 const BUDGET: u64 = 256;
 /// Returns from the processor in a row that retire nothing: more mean that it hangs.
 const PATIENCE: u32 = 1000;

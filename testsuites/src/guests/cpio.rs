@@ -46,7 +46,7 @@ impl Newc {
         self.bytes
     }
 
-    /// The header: 13 fields of eight hexadecimal digits behind the magic, then the name.
+    /// The header: 13 fields of eight hexadecimal digits after the magic, then the name.
     fn entry(&mut self, name: &str, mode: u32, size: u32) {
         self.entries += 1;
         let links = if mode & FOLDER != 0 { 2 } else { 1 };

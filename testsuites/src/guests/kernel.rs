@@ -38,7 +38,7 @@ pub fn unxz(packed: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Unpacks LZ4's legacy frame: blocks of at most 8 MiB, each behind its packed size. The last
+/// Unpacks LZ4's legacy frame: blocks of at most 8 MiB, each after its packed size. The last
 /// word, by Linux's packing, is the unpacked size.
 fn unlz4(packed: &[u8]) -> Result<Vec<u8>> {
     const BLOCK: usize = 8 << 20;

@@ -65,7 +65,7 @@ pub enum Set {
 }
 
 impl Set {
-    /// The word for `run.sh`, and behind `set=` for the guest's kernel.
+    /// The word for `run.sh`, and after `set=` for the guest's kernel.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -24,7 +24,7 @@ fn target(r: &mut Random) -> u64 {
     })
 }
 
-/// An offset in the code page behind the instruction; now and then at its end, or in the data, which
+/// An offset in the code page after the instruction; now and then at its end, or in the data, which
 /// cannot be run.
 fn landing(case: &Case, r: &mut Random) -> u64 {
     match r.below(48) {

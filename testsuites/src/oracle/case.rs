@@ -1,6 +1,6 @@
 //! A case: one instruction and the state that it meets; and its outcome.
 //!
-//! The code page holds the instruction at its start and INT3 behind it and all around, so that a case
+//! The code page holds the instruction at its start and INT3 after it and all around, so that a case
 //! ends in an exception always: its own fault, or #BP where it leads to, or, with TF set, #DB.
 
 use super::base;
@@ -165,7 +165,7 @@ impl Case {
         case
     }
 
-    /// Recomputes `len` from the bytes, and puts INT3 behind.
+    /// Recomputes `len` from the bytes, and puts INT3 after.
     pub fn trim(&mut self) {
         self.len = 15;
         let i = self.instruction();

@@ -262,7 +262,7 @@ pub const TABLE: &[Row] = &[
     Row { when: names!(Dpps | Dppd | Vdpps | Vdppd), loose: Loose::Rounded,
           why: "which of the other products are rounded before one ends it: SDM vol. 2, \"DPPS\"; Zen 3 and Zen 4 differ" },
     Row { when: wraps_masked, loose: Loose::All,
-          why: "implementation-specific: SDM vol. 3, \"Limit Checking\"; Zen 3 and Zen 4 go on at 0, Zen 5 behind the end" },
+          why: "implementation-specific: SDM vol. 3, \"Limit Checking\"; Zen 3 and Zen 4 go on at 0, Zen 5 after the end" },
     Row { when: |case, i| gathers(i) && case.step, loose: Loose::All,
           why: "a trap may come between two elements: SDM vol. 2, \"VPGATHERDD\"" },
     Row { when: |_, i| matches!(i.mnemonic(), Mnemonic::Popa | Mnemonic::Popad | Mnemonic::Maskmovq) || i.is_call_far()
@@ -449,7 +449,7 @@ fn alike(h: u128, o: u128) -> u128 {
 }
 
 /// Takes out of an outcome what the architecture leaves undefined, whoever made it: the upper halves
-/// of registers behind 32- and 16-bit code, of RSP also behind a transfer to it (SDM vol. 1,
+/// of registers after 32- and 16-bit code, of RSP also after a transfer to it (SDM vol. 1,
 /// "General-Purpose Registers in 64-Bit Mode"). The RPL of null selectors is lost on the host's way
 /// through its kernel.
 pub fn normalize(case: &Case, o: &mut Outcome) {

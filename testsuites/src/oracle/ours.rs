@@ -19,7 +19,7 @@ const TABLES: u64 = 0x10_0000;
 const CODE_FRAME: u64 = 0x20_0000;
 const DATA_FRAME: u64 = 0x21_0000;
 const SYSTEM_FRAME: u64 = 0x22_0000;
-/// Linear address of the descriptor tables: the global one, and behind it the local one.
+/// Linear address of the descriptor tables: the global one, and after it the local one.
 const SYSTEM: u64 = 0xffff_8000_0000_0000;
 const LDT: u64 = SYSTEM + 0x800;
 /// A task-state segment without I/O bitmap.

@@ -4,7 +4,7 @@ use super::aim::aim;
 use super::vary::vary;
 use super::{Case, Mode, Random};
 
-/// Random bytes behind some prefixes.
+/// Random bytes after some prefixes.
 pub fn case(mode: Mode, page: u64, r: &mut Random) -> Case {
     const PREFIXES: [u8; 11] = [0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65];
     let mut b = Vec::with_capacity(32);

@@ -13,7 +13,7 @@ pub mod sample;
 
 use anyhow::{Context, Result};
 use choose::Run;
-use cpu::block::{Key, Most};
+use cpu::block::{BlockLimit, Key};
 use cpu::decode::{Source, explain};
 use cpu::feature::ModelName;
 use cpu::feature_filter::FeatureFilter;
@@ -43,7 +43,7 @@ pub fn runs(blocks: &Blocks, names: &mut Names, power: f64) -> Vec<Run> {
 }
 
 fn members(begin: &Begin, filter: &FeatureFilter) -> Vec<Option<Member>> {
-    let key = Key { frame: 0, po: begin.po, mode: begin.mode, most: Most::ANY };
+    let key = Key { frame: 0, page_offset: begin.po, mode: begin.mode, limit: BlockLimit::ANY };
     explain(key, &Source { page: &begin.bytes, next: None, filter })
 }
 
@@ -70,7 +70,7 @@ fn table() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "../cpu/src/isa/profile_rows.rs"].iter().collect()
 }
 
-/// Those of `rows` that the table lacks; puts them behind those that it has, if asked to.
+/// Those of `rows` that the table lacks; puts them after those that it has, if asked to.
 pub fn fresh(mut rows: Vec<String>, write: bool) -> Result<Vec<String>> {
     let path = table();
     let text = fs::read_to_string(&path)?;

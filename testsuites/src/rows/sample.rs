@@ -92,11 +92,11 @@ impl Guest {
 /// Goes on to the next jump or interrupt, and says what block begins there.
 fn next_block(machine: &mut Machine) -> Option<Begin> {
     for _ in 0..MAX_BLOCK {
-        let behind = behind_next(machine)?;
+        let after = after_next(machine)?;
         if machine.run(1) != MachineStop::Budget {
             return None;
         }
-        if place(machine).0 != behind {
+        if place(machine).0 != after {
             break;
         }
     }
@@ -110,8 +110,8 @@ fn place(machine: &Machine) -> (u64, CodeMode) {
     machine.processors().next().map_or((0, CodeMode::Bits64), |cpu| (cpu.rip, cpu.mode))
 }
 
-/// The address behind the next instruction.
-fn behind_next(machine: &mut Machine) -> Option<u64> {
+/// The address after the next instruction.
+fn after_next(machine: &mut Machine) -> Option<u64> {
     let (rip, mode) = place(machine);
     let (_, bytes) = machine.ahead(MAX_LEN);
     let bits = match mode {

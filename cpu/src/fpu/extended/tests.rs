@@ -1,4 +1,4 @@
-//! The usual arithmetic against the exact one.
+//! The fast arithmetic against the exact one.
 
 use super::*;
 use crate::fpu::flag::P;
@@ -33,17 +33,17 @@ fn status(e: &Env) -> Option<(bool, bool)> {
 
 #[track_caller]
 fn check<T: PartialEq + std::fmt::Debug>(
-    usual: Option<Rounded<T>>,
+    fast: Option<Rounded<T>>,
     exact: impl FnOnce(&mut Env) -> T,
     operands: &[Register],
 ) -> bool {
     let mut e = env();
     let v = exact(&mut e);
-    if let Some(usual) = usual.as_ref() {
-        let seen = (usual.inexact != 0, usual.cut > HALF);
-        assert_eq!(Some((&usual.v, seen)), status(&e).map(|s| (&v, s)), "{operands:x?}");
+    if let Some(fast) = fast.as_ref() {
+        let seen = (fast.inexact != 0, fast.cut > HALF);
+        assert_eq!(Some((&fast.v, seen)), status(&e).map(|s| (&v, s)), "{operands:x?}");
     }
-    usual.is_some()
+    fast.is_some()
 }
 
 fn sum(a: Register, b: Register) -> Option<Rounded> {
@@ -57,8 +57,8 @@ fn product(a: Register, b: Register) -> Option<Rounded> {
 #[test]
 fn arithmetic() {
     let (values, mut answers) = (values(), [0; 4]);
-    type Usual = fn(Register, Register) -> Option<Rounded>;
-    let ops: [(Op, Usual); 4] =
+    type FastPath = fn(Register, Register) -> Option<Rounded>;
+    let ops: [(Op, FastPath); 4] =
         [(Op::Add, sum), (Op::Sub, |a, b| sum(a, negated(b))), (Op::Mul, product), (Op::Div, div)];
     for (n, (op, f)) in ops.into_iter().enumerate() {
         for (a, b) in values.iter().flat_map(|a| values.iter().map(move |b| (*a, *b))) {
@@ -67,7 +67,7 @@ fn arithmetic() {
             answers[n] += check(f(a, b), exact, &[a, b]) as u32;
         }
     }
-    // Most pairs are far apart, or near an end of the range.
+    // BlockLimit pairs are far apart, or near an end of the range.
     let all = (values.len() * values.len()) as u32;
     assert!(answers.iter().all(|n| *n > all / 5), "{answers:?} of {all}");
 }
@@ -154,9 +154,9 @@ fn from_memory() {
         for e in [0, 1, 2, 1023, 2046, 2047u64] {
             let bits = e << 52 | v | v << 63;
             let n = Num::of_bits(&F64, bits);
-            let usual = of_double(bits);
-            assert!(usual.is_none_or(|f| f.value() == n.to_f80() && !n.denormal && !n.is_nan()));
-            assert!(usual.is_some() || e == 0 || e == 2047, "{bits:x}");
+            let fast = of_double(bits);
+            assert!(fast.is_none_or(|f| f.value() == n.to_f80() && !n.denormal && !n.is_nan()));
+            assert!(fast.is_some() || e == 0 || e == 2047, "{bits:x}");
             let bits = ((e.min(255) << 23) | v >> 29 | v << 31) as u32;
             let n = Num::of_bits(&F32, bits as u64);
             assert!(of_single(bits).is_none_or(|f| f.value() == n.to_f80()), "{bits:x}");

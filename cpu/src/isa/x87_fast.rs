@@ -1,19 +1,19 @@
-//! x87: the usual cases of loads, stores, arithmetic and comparisons. No register is missing, nothing is
+//! x87: the fast paths of loads, stores, arithmetic and comparisons. No register is missing, nothing is
 //! pending, operands are normal or zero; the control word rounds to nearest with 64 bits and masks
 //! Precision where that matters.
 //!
 //! The pointer to the operand is recorded as soon as that is read: the plain function, if it is its turn
 //! after all, cannot fault any more and records the same. The pointer to the instruction, and C1, come last,
-//! so that a row need not record them for each of its members (see [`Owed`]).
+//! so that a row need not record them for each of its members (see [`Deferred`]).
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
-use super::usual::{Usual, WithMemory};
+use super::fast_path::{FastPath, WithMemory};
 use super::x87::{ADD, DIV, DIVR, MUL, SUB};
-use crate::dispatch::owed::{C1, INSTRUCTION, Owed};
+use crate::dispatch::deferred::{C1, Deferred, INSTRUCTION};
 use crate::dispatch::uses;
 use crate::fpu::extended::{self as ext, Rounded};
+use crate::fpu::fallback::{PRECISION, ROUNDING, X87};
 use crate::fpu::host::V;
-use crate::fpu::unusual::{PRECISION, ROUNDING, X87};
 use crate::fpu::x87::ES;
 use crate::fpu::{EMPTY, F80, Register, SIGN, flag};
 use crate::mem::{Address, FastMem, Mem, rare};
@@ -29,10 +29,10 @@ const ARITHMETIC: u8 = X87 | ROUNDING | PRECISION;
 /// Arithmetic says that it changes the pinned registers: to load them again is cheaper than to save others.
 const SCRATCH: u32 = uses::RAX | uses::RCX | 1 << crate::state::gpr::RDX;
 
-/// Whether the instruction may run, and is usual in what it needs (see [`crate::fpu::unusual`]).
+/// Whether the instruction may run, by the fast path, as far as it depends on `needs` (see [`crate::fpu::fallback`]).
 #[inline(always)]
 pub(super) unsafe fn ready(cpu: *mut Cpu, needs: u8) -> Option<()> {
-    debug_assert_eq!((*cpu).usual(needs), (*cpu).fpu.sw.unusual() & needs == 0);
+    debug_assert_eq!((*cpu).fast_path_allowed(needs), (*cpu).fpu.sw.fallback() & needs == 0);
     if (*cpu).fpu.sw.bits & (ES as u32 | (needs as u32) << 16) != 0 {
         rare();
         return None;
@@ -103,41 +103,41 @@ pub(super) unsafe fn record_operand<A: Address>(op: *const Op, cpu: *mut Cpu) {
     (*cpu).fpu.fdp = A::offset(&*op, cpu);
 }
 
-/// A usual case of an instruction that is recorded as the last.
+/// A fast path of an instruction that is recorded as the last.
 pub trait Recorded {
-    /// See [`Usual::NAMES`].
+    /// See [`FastPath::NAMES`].
     const NAMES: u32 = 0;
-    /// See [`Usual::SETS`].
+    /// See [`FastPath::SETS`].
     const SETS: u32 = 0;
-    /// See [`Usual::FRAMED`].
+    /// See [`FastPath::FRAMED`].
     const FRAMED: bool = false;
     /// Whether C1 stays.
     const KEEPS_C1: bool = false;
 
-    /// As [`Usual::run`]; what was cut off by rounding, see [`crate::fpu::status::StatusWord`].
+    /// As [`FastPath::run`]; what was cut off by rounding, see [`crate::fpu::status::StatusWord`].
     ///
     /// # Safety
     /// As there.
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64>;
 }
 
-impl<R: Recorded> Usual for R {
+impl<R: Recorded> FastPath for R {
     const NAMES: u32 = R::NAMES;
     const SETS: u32 = R::SETS;
     const FRAMED: bool = R::FRAMED;
-    const RENEWS: u32 = if R::KEEPS_C1 { INSTRUCTION } else { INSTRUCTION | C1 };
+    const KILLS: u32 = if R::KEEPS_C1 { INSTRUCTION } else { INSTRUCTION | C1 };
 
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        Self::run_owing(op, cpu, 0)?;
+        Self::run_deferring(op, cpu, 0)?;
         Some(())
     }
 
     #[inline(always)]
-    unsafe fn run_owing(op: *const Op, cpu: *mut Cpu, later: u32) -> Option<Owed> {
+    unsafe fn run_deferring(op: *const Op, cpu: *mut Cpu, later: u32) -> Option<Deferred> {
         let cut = R::run(op, cpu, (*cpu).tlb)?;
-        let (later, now) = Owed::x87(op, Self::RENEWS, cut).split(later);
-        now.pay(cpu);
+        let (later, now) = Deferred::x87(op, Self::KILLS, cut).split(later);
+        now.flush(cpu);
         Some(later)
     }
 }
@@ -161,7 +161,7 @@ pub trait Source {
     /// Loads it, if it is normal or zero.
     ///
     /// # Safety
-    /// As [`Usual::run`].
+    /// As [`FastPath::run`].
     unsafe fn load<A: Address>(
         op: *const Op,
         cpu: *mut Cpu,
@@ -236,15 +236,15 @@ impl<const OP: u8, const BACK: bool, const POP: bool> Arith<OP, BACK, POP> {
     #[inline(always)]
     unsafe fn operands(op: *const Op, cpu: *mut Cpu) -> [*mut Register; 2] {
         if BACK {
-            [st(cpu, (*op).d), at(cpu, top(cpu))]
+            [st(cpu, (*op).dst), at(cpu, top(cpu))]
         } else {
-            [at(cpu, top(cpu)), st(cpu, (*op).s)]
+            [at(cpu, top(cpu)), st(cpu, (*op).src)]
         }
     }
 }
 
 impl<const OP: u8, const BACK: bool, const POP: bool> Recorded for Arith<OP, BACK, POP> {
-    const NAMES: u32 = if BACK { uses::D } else { uses::S };
+    const NAMES: u32 = if BACK { uses::DST } else { uses::SRC };
 
     const SETS: u32 = SCRATCH;
 
@@ -299,9 +299,9 @@ impl<S: Source, const OP: u8, A: Address> Recorded for ArithM<S, OP, A> {
 /// What `f` finds by the host's floating point, which is not to note anything in the guest's MXCSR.
 #[inline(always)]
 unsafe fn estimated<T>(cpu: *mut Cpu, f: impl FnOnce() -> T) -> T {
-    (*cpu).take_noted();
+    (*cpu).collect_host_exceptions();
     let r = f();
-    (*cpu).forget_noted();
+    (*cpu).clear_host_exceptions();
     r
 }
 
@@ -393,7 +393,7 @@ impl<A: Address> Recorded for StoreExtended<A> {
 pub trait Target {
     /// Its width.
     type Word: Word;
-    /// See [`crate::fpu::unusual`].
+    /// See [`crate::fpu::fallback`].
     const NEEDS: u8;
     /// The bits that `v` becomes.
     fn convert(v: Register, cw: u16) -> Option<Rounded<u64>>;
@@ -471,12 +471,12 @@ impl<T: Target, const POP: bool, A: Address> Recorded for Store<T, POP, A> {
 pub struct Duplicate;
 
 impl Recorded for Duplicate {
-    const NAMES: u32 = uses::D;
+    const NAMES: u32 = uses::DST;
 
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
-        push(cpu, || full(st(cpu, (*op).d)))?;
+        push(cpu, || full(st(cpu, (*op).dst)))?;
         Some(0)
     }
 }
@@ -497,13 +497,13 @@ impl<const M: u64, const SE: u16> Recorded for Constant<M, SE> {
 pub struct Copy<const POP: bool>;
 
 impl<const POP: bool> Recorded for Copy<POP> {
-    const NAMES: u32 = uses::D;
+    const NAMES: u32 = uses::DST;
 
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
         let v = full(at(cpu, top(cpu)))?;
-        st(cpu, (*op).d).cast::<V>().write(v);
+        st(cpu, (*op).dst).cast::<V>().write(v);
         pop::<POP>(cpu);
         Some(0)
     }
@@ -513,12 +513,12 @@ impl<const POP: bool> Recorded for Copy<POP> {
 pub struct Exchange;
 
 impl Recorded for Exchange {
-    const NAMES: u32 = uses::S;
+    const NAMES: u32 = uses::SRC;
 
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
-        let (i, j) = (at(cpu, top(cpu)), st(cpu, (*op).s));
+        let (i, j) = (at(cpu, top(cpu)), st(cpu, (*op).src));
         let (a, b) = (full(i)?, full(j)?);
         i.cast::<V>().write(b);
         j.cast::<V>().write(a);
@@ -544,12 +544,12 @@ impl<const NEGATE: bool> Recorded for Sign<NEGATE> {
 /// `FNSTSW AX`.
 pub struct StatusToAx;
 
-impl Usual for StatusToAx {
+impl FastPath for StatusToAx {
     const SETS: u32 = uses::RAX;
 
     #[inline(always)]
     unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        if !(*cpu).usual(X87) {
+        if !(*cpu).fast_path_allowed(X87) {
             return None;
         }
         u16::put(&mut (*cpu).regs[0], (*cpu).fpu.sw.get());
@@ -564,10 +564,10 @@ impl WithMemory for StoreControl {
     type At<A: Address> = StoreControl<A>;
 }
 
-impl<A: Address> Usual for StoreControl<A> {
+impl<A: Address> FastPath for StoreControl<A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        if !(*cpu).usual(X87) {
+        if !(*cpu).fast_path_allowed(X87) {
             return None;
         }
         let la = A::linear::<FastMem>(&*op, cpu, 2, true)?;
@@ -582,13 +582,13 @@ impl WithMemory for LoadControl {
     type At<A: Address> = LoadControl<A>;
 }
 
-impl<A: Address> Usual for LoadControl<A> {
+impl<A: Address> FastPath for LoadControl<A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu, X87)?;
         let v = word::<A, u16>(op, cpu, tlb)?;
         (*cpu).fpu.set_cw(v);
-        (*cpu).update_unusual();
+        (*cpu).update_fallback();
         Some(())
     }
 }

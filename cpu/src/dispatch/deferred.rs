@@ -1,8 +1,8 @@
-//! What an operation in a row may leave undone because one behind it does it afresh: the flags, and what the
+//! What an operation in a row may leave undone because one after it does it afresh: the flags, and what the
 //! x87 keeps of its last instruction. Whoever leaves between the two pays first.
 #![expect(unsafe_code, reason = "works on the raw pointers of handlers")]
 
-use super::{Flow, Sem, class};
+use super::{Flow, Semantics, class};
 use crate::flags::Lazy;
 use crate::mem::{FastMem, Mem};
 use crate::op::Op;
@@ -21,26 +21,26 @@ pub const ALL: u32 = FLAGS | INSTRUCTION | C1;
 /// The operations of a row that are still to come.
 pub trait Rest {
     /// What of [`ALL`] they give a new value before they look at it or end.
-    const RENEWS: u32;
+    const KILLS: u32;
 }
 
 impl Rest for () {
-    const RENEWS: u32 = 0;
+    const KILLS: u32 = 0;
 }
 
-impl<S: Sem, R: Rest> Rest for (S, R) {
-    const RENEWS: u32 = S::RENEWS | S::IGNORES & R::RENEWS;
+impl<S: Semantics, R: Rest> Rest for (S, R) {
+    const KILLS: u32 = S::KILLS | S::PRESERVES & R::KILLS;
 }
 
 /// What is undone.
 #[derive(Clone, Copy)]
-pub struct Owed {
+pub struct Deferred {
     /// Which parts.
     parts: u32,
     /// The flags.
     flags: Lazy,
     /// What sets them as well, which saves to keep them.
-    again: Option<Again>,
+    replay: Option<Replay>,
     /// The x87's last instruction.
     op: *const Op,
     /// What its rounding cut off, see [`crate::fpu::status::StatusWord`].
@@ -49,7 +49,7 @@ pub struct Owed {
 
 /// An operation that sets flags and does nothing else.
 #[derive(Clone, Copy)]
-pub struct Again {
+pub struct Replay {
     /// It.
     pub op: *const Op,
     /// What does it.
@@ -58,60 +58,60 @@ pub struct Again {
     reads: u32,
 }
 
-unsafe extern "sysv64" fn again<S: Sem>(op: *const Op, cpu: *mut Cpu) {
+unsafe extern "sysv64" fn replay<S: Semantics>(op: *const Op, cpu: *mut Cpu) {
     S::run::<FastMem>(op, cpu, (*cpu).tlb);
 }
 
-impl Owed {
+impl Deferred {
     /// Nothing.
-    pub const NOTHING: Owed =
-        Owed { parts: 0, flags: Lazy::NONE, again: None, op: std::ptr::null(), cut: 0 };
+    pub const NONE: Deferred =
+        Deferred { parts: 0, flags: Lazy::NONE, replay: None, op: std::ptr::null(), cut: 0 };
 
     /// These flags.
     #[inline(always)]
-    pub fn flags(flags: Lazy) -> Owed {
-        Owed { parts: FLAGS, flags, ..Owed::NOTHING }
+    pub fn flags(flags: Lazy) -> Deferred {
+        Deferred { parts: FLAGS, flags, ..Deferred::NONE }
     }
 
     /// What the x87's `op` owes that renews `parts` and cut off `cut`.
     #[inline(always)]
-    pub fn x87(op: *const Op, parts: u32, cut: u64) -> Owed {
-        Owed { parts, op, cut, ..Owed::NOTHING }
+    pub fn x87(op: *const Op, parts: u32, cut: u64) -> Deferred {
+        Deferred { parts, op, cut, ..Deferred::NONE }
     }
 
     /// What of it may wait, and the rest.
     #[inline(always)]
-    pub fn split(self, later: u32) -> (Owed, Owed) {
-        let part = |parts| Owed { parts, ..self };
+    pub fn split(self, later: u32) -> (Deferred, Deferred) {
+        let part = |parts| Deferred { parts, ..self };
         (part(self.parts & later), part(self.parts & !later))
     }
 
-    /// What is owed behind `op`, which owes `more`; of its operands `C` is known, see [`class`].
+    /// What is deferred after `op`, which owes `more`; of its operands `C` is known, see [`class`].
     #[inline(always)]
-    pub fn behind<S: Sem, const C: u64>(self, op: *const Op, more: Owed) -> Owed {
-        let parts = self.parts & !S::RENEWS | more.parts;
+    pub fn after<S: Semantics, const C: u64>(self, op: *const Op, more: Deferred) -> Deferred {
+        let parts = self.parts & !S::KILLS | more.parts;
         let x87 = if more.parts & (INSTRUCTION | C1) != 0 { more } else { self };
-        let (flags, again) = if more.parts & FLAGS != 0 {
+        let (flags, replay) = if more.parts & FLAGS != 0 {
             let reads = const { class::registers(S::READS, C) };
-            let this = Again { op, run: again::<S>, reads };
-            (more.flags, if S::REPEATS { Some(this) } else { None })
+            let this = Replay { op, run: replay::<S>, reads };
+            (more.flags, if S::REPLAYABLE { Some(this) } else { None })
         } else {
             let writes = const { class::registers(S::SETS, C) };
-            (self.flags, self.again.filter(|a| a.reads & writes == 0))
+            (self.flags, self.replay.filter(|a| a.reads & writes == 0))
         };
-        Owed { parts, flags, again, ..x87 }
+        Deferred { parts, flags, replay, ..x87 }
     }
 
-    /// Does it, but for the flags where there is an operation to be done again for them.
+    /// Does it, but for the flags where there is an operation to be done replay for them.
     ///
     /// # Safety
-    /// As [`Owed::pay`].
+    /// As [`Deferred::pay`].
     #[inline(always)]
-    pub unsafe fn pay_rest(self, cpu: *mut Cpu) -> Option<Again> {
-        let again = self.again.filter(|_| self.parts & FLAGS != 0);
-        let due = if again.is_some() { !FLAGS } else { ALL };
-        Owed { parts: self.parts & due, ..self }.pay(cpu);
-        again
+    pub unsafe fn flush_rest(self, cpu: *mut Cpu) -> Option<Replay> {
+        let replay = self.replay.filter(|_| self.parts & FLAGS != 0);
+        let due = if replay.is_some() { !FLAGS } else { ALL };
+        Deferred { parts: self.parts & due, ..self }.flush(cpu);
+        replay
     }
 
     /// Does it.
@@ -119,7 +119,7 @@ impl Owed {
     /// # Safety
     /// The operation is live and was the processor's last.
     #[inline(always)]
-    pub unsafe fn pay(self, cpu: *mut Cpu) {
+    pub unsafe fn flush(self, cpu: *mut Cpu) {
         if self.parts & FLAGS != 0 {
             (*cpu).set_lazy(self.flags);
         }
@@ -128,7 +128,7 @@ impl Owed {
         }
         if self.parts & INSTRUCTION != 0 {
             // In flat modes the segment's base is 0.
-            (*cpu).fpu.fip = (*cpu).vbase.wrapping_add((*self.op).po as u64);
+            (*cpu).fpu.fip = (*cpu).vbase.wrapping_add((*self.op).page_offset as u64);
         }
     }
 }
@@ -136,7 +136,7 @@ impl Owed {
 /// Records flags at once, if they are wanted (`FL`) or it is the cold twin that asks.
 ///
 /// # Safety
-/// As [`Sem::run`], until the flags have been taken.
+/// As [`Semantics::run`], until the flags have been taken.
 #[inline(always)]
 pub unsafe fn now<M: Mem, const FL: bool>(cpu: *mut Cpu) -> impl FnOnce(Lazy) {
     move |flags| {
@@ -146,28 +146,28 @@ pub unsafe fn now<M: Mem, const FL: bool>(cpu: *mut Cpu) -> impl FnOnce(Lazy) {
     }
 }
 
-/// Leaves flags owing.
+/// Leaves flags deferring.
 #[inline(always)]
-pub fn later(owed: &mut Owed) -> impl FnOnce(Lazy) {
-    |flags| *owed = Owed::flags(flags)
+pub fn later(deferred: &mut Deferred) -> impl FnOnce(Lazy) {
+    |flags| *deferred = Deferred::flags(flags)
 }
 
-/// [`Sem::run_owing`] of an operation that has nothing but flags to owe, which it wants recorded if `FL`:
+/// [`Semantics::run_deferring`] of an operation that has nothing but flags to owe, which it wants recorded if `FL`:
 /// `f` does it, but for them.
 ///
 /// # Safety
-/// As [`Sem::run_owing`].
+/// As [`Semantics::run_deferring`].
 #[inline(always)]
-pub unsafe fn owing<const FL: bool>(
+pub unsafe fn deferring<const FL: bool>(
     cpu: *mut Cpu,
     later: u32,
-    f: impl FnOnce(*mut TlbEntry, &mut Owed) -> Flow,
-) -> (Flow, Owed) {
-    let mut owed = Owed::NOTHING;
-    let flow = f((*cpu).tlb, &mut owed);
-    let (later, due) = owed.split(if FL { later } else { 0 });
+    f: impl FnOnce(*mut TlbEntry, &mut Deferred) -> Flow,
+) -> (Flow, Deferred) {
+    let mut deferred = Deferred::NONE;
+    let flow = f((*cpu).tlb, &mut deferred);
+    let (later, due) = deferred.split(if FL { later } else { 0 });
     if FL && !matches!(flow, Flow::Slow) {
-        due.pay(cpu);
+        due.flush(cpu);
     }
     (flow, later)
 }

@@ -1,7 +1,7 @@
 //! SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS, FS and GS bases; interrupts by instruction; flags that
 //! the system owns. SDM vol. 2 under these names.
 
-use super::{Form, Make, forms};
+use super::{Exec, Form, forms};
 use crate::control::{CR4_FSGSBASE, EFER_SCE};
 use crate::delivery::{Event, EventKind};
 use crate::descriptors::is_null;
@@ -241,41 +241,41 @@ fn sti(cpu: &mut Cpu, _: &Instruction) -> Outcome {
 /// The table of this family.
 #[rustfmt::skip]
 pub const FORMS: &[Form] = forms! {
-    Syscall => Make::End(syscall);
-    Sysretd => Make::End(sysret::<false>);
-    Sysretq => Make::End(sysret::<true>);
-    Sysenter => Make::End(sysenter);
-    Sysexitd => Make::End(sysexit::<false>);
-    Sysexitq => Make::End(sysexit::<true>);
-    Swapgs => Make::Plain(swapgs);
-    Rdfsbase_r32 => Make::Plain(read_base::<{ seg::FS }>);
-    Rdfsbase_r64 => Make::Plain(read_base::<{ seg::FS }>);
-    Rdgsbase_r32 => Make::Plain(read_base::<{ seg::GS }>);
-    Rdgsbase_r64 => Make::Plain(read_base::<{ seg::GS }>);
-    Wrfsbase_r32 => Make::Plain(write_base::<{ seg::FS }>);
-    Wrfsbase_r64 => Make::Plain(write_base::<{ seg::FS }>);
-    Wrgsbase_r32 => Make::Plain(write_base::<{ seg::GS }>);
-    Wrgsbase_r64 => Make::Plain(write_base::<{ seg::GS }>);
-    Int_imm8 => Make::End(int_n);
-    Int3 => Make::End(int3);
-    Int1 => Make::End(int1);
-    Into => Make::End(into);
-    Ud0 => Make::End(undefined);
-    Ud0_r16_rm16 => Make::End(undefined);
-    Ud0_r32_rm32 => Make::End(undefined);
-    Ud0_r64_rm64 => Make::End(undefined);
-    Ud1_r16_rm16 => Make::End(undefined);
-    Ud1_r32_rm32 => Make::End(undefined);
-    Ud1_r64_rm64 => Make::End(undefined);
-    Ud2 => Make::End(undefined);
-    Bound_r16_m1616 => Make::Plain(bound::<u16>);
-    Bound_r32_m3232 => Make::Plain(bound::<u32>);
-    Pushfw => Make::Plain(pushf::<u16>);
-    Pushfd => Make::Plain(pushf::<u32>);
-    Pushfq => Make::Plain(pushf::<u64>);
-    Popfw => Make::End(popf::<u16>);
-    Popfd => Make::End(popf::<u32>);
-    Popfq => Make::End(popf::<u64>);
-    Cli => Make::Plain(cli);
-    Sti => Make::End(sti);
+    Syscall => Exec::EndsBlock(syscall);
+    Sysretd => Exec::EndsBlock(sysret::<false>);
+    Sysretq => Exec::EndsBlock(sysret::<true>);
+    Sysenter => Exec::EndsBlock(sysenter);
+    Sysexitd => Exec::EndsBlock(sysexit::<false>);
+    Sysexitq => Exec::EndsBlock(sysexit::<true>);
+    Swapgs => Exec::Function(swapgs);
+    Rdfsbase_r32 => Exec::Function(read_base::<{ seg::FS }>);
+    Rdfsbase_r64 => Exec::Function(read_base::<{ seg::FS }>);
+    Rdgsbase_r32 => Exec::Function(read_base::<{ seg::GS }>);
+    Rdgsbase_r64 => Exec::Function(read_base::<{ seg::GS }>);
+    Wrfsbase_r32 => Exec::Function(write_base::<{ seg::FS }>);
+    Wrfsbase_r64 => Exec::Function(write_base::<{ seg::FS }>);
+    Wrgsbase_r32 => Exec::Function(write_base::<{ seg::GS }>);
+    Wrgsbase_r64 => Exec::Function(write_base::<{ seg::GS }>);
+    Int_imm8 => Exec::EndsBlock(int_n);
+    Int3 => Exec::EndsBlock(int3);
+    Int1 => Exec::EndsBlock(int1);
+    Into => Exec::EndsBlock(into);
+    Ud0 => Exec::EndsBlock(undefined);
+    Ud0_r16_rm16 => Exec::EndsBlock(undefined);
+    Ud0_r32_rm32 => Exec::EndsBlock(undefined);
+    Ud0_r64_rm64 => Exec::EndsBlock(undefined);
+    Ud1_r16_rm16 => Exec::EndsBlock(undefined);
+    Ud1_r32_rm32 => Exec::EndsBlock(undefined);
+    Ud1_r64_rm64 => Exec::EndsBlock(undefined);
+    Ud2 => Exec::EndsBlock(undefined);
+    Bound_r16_m1616 => Exec::Function(bound::<u16>);
+    Bound_r32_m3232 => Exec::Function(bound::<u32>);
+    Pushfw => Exec::Function(pushf::<u16>);
+    Pushfd => Exec::Function(pushf::<u32>);
+    Pushfq => Exec::Function(pushf::<u64>);
+    Popfw => Exec::EndsBlock(popf::<u16>);
+    Popfd => Exec::EndsBlock(popf::<u32>);
+    Popfq => Exec::EndsBlock(popf::<u64>);
+    Cli => Exec::Function(cli);
+    Sti => Exec::EndsBlock(sti);
 };

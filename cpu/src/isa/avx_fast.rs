@@ -1,17 +1,17 @@
-//! AVX: the usual cases of what is SSE's on more operands and both halves, and of moves.
+//! AVX: the fast paths of what is SSE's on more operands and both halves, and of moves.
 //!
 //! Registers are all XMM or all YMM; what mixes them, or takes general-purpose registers, is left to the
 //! plain functions of [`super::avx`].
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
-use super::usual::{Fast, Usual, registers};
+use super::fast_path::{Fast, FastPath, registers};
 use super::vector::{Floating, Pure, xmm};
-use super::{Am, Make, Shape, avx};
+use super::{AddressingMode, Exec, Operands, avx};
 use crate::control::CR0_TS;
 use crate::dispatch::{Handler, Plain, handler, uses};
 use crate::fpu::CR4_OSXSAVE;
+use crate::fpu::fallback;
 use crate::fpu::host::{V, bits, of};
-use crate::fpu::unusual;
 use crate::mem::{Address, FastMem, General, Mem, put};
 use crate::op::Op;
 use crate::plain::{PlainFn, Side};
@@ -60,7 +60,7 @@ pub trait Source: 'static {
     /// Reads it; a narrow one is zero-extended.
     ///
     /// # Safety
-    /// As [`Usual::run`].
+    /// As [`FastPath::run`].
     unsafe fn load<const WIDE: bool>(
         op: *const Op,
         cpu: *mut Cpu,
@@ -80,7 +80,7 @@ impl Source for Register {
         cpu: *mut Cpu,
         _: *mut TlbEntry,
     ) -> Option<[V; 2]> {
-        Some(read::<WIDE>(cpu, (*op).x))
+        Some(read::<WIDE>(cpu, (*op).index))
     }
 }
 
@@ -129,63 +129,63 @@ impl<const SIZE: usize, const ALIGNED: bool> Source for Memory<SIZE, ALIGNED> {
 /// `d = P(s, source, immediate)`, both halves alike, the high one with the immediate shifted right.
 pub struct Ints<P, S, const WIDE: bool, const SHIFT: u32>(PhantomData<(P, S)>);
 
-impl<P: Pure, S: Source, const WIDE: bool, const SHIFT: u32> Usual for Ints<P, S, WIDE, SHIFT> {
+impl<P: Pure, S: Source, const WIDE: bool, const SHIFT: u32> FastPath for Ints<P, S, WIDE, SHIFT> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
         let b = S::load::<WIDE>(op, cpu, tlb)?.map(bits);
-        let (a, imm) = (read::<WIDE>(cpu, (*op).s).map(bits), immediate(op));
+        let (a, imm) = (read::<WIDE>(cpu, (*op).src).map(bits), immediate(op));
         let low = P::run(a[0], b[0], imm);
         let high = if WIDE { P::run(a[1], b[1], imm >> SHIFT) } else { 0 };
-        write(cpu, (*op).d, [of(low), of(high)])
+        write(cpu, (*op).dst, [of(low), of(high)])
     }
 }
 
 /// The same under MXCSR.
 pub struct Floats<P, S, const WIDE: bool, const SHIFT: u32>(PhantomData<(P, S)>);
 
-impl<P: Floating, S: Source, const WIDE: bool, const SHIFT: u32> Usual
+impl<P: Floating, S: Source, const WIDE: bool, const SHIFT: u32> FastPath
     for Floats<P, S, WIDE, SHIFT>
 {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
         let b = S::load::<WIDE>(op, cpu, tlb)?;
-        let (a, imm) = (read::<WIDE>(cpu, (*op).s), immediate(op));
-        if !(*cpu).usual(unusual::MXCSR) {
+        let (a, imm) = (read::<WIDE>(cpu, (*op).src), immediate(op));
+        if !(*cpu).fast_path_allowed(fallback::MXCSR) {
             return None;
         }
-        let low = P::usual(a[0], b[0], imm)?;
-        let high = if WIDE { P::usual(a[1], b[1], imm >> SHIFT)? } else { of(0) };
-        write(cpu, (*op).d, [low, high])
+        let low = P::on_host(a[0], b[0], imm)?;
+        let high = if WIDE { P::on_host(a[1], b[1], imm >> SHIFT)? } else { of(0) };
+        write(cpu, (*op).dst, [low, high])
     }
 }
 
 /// Shifts by the immediate: `d = P(x, immediate)`.
 pub struct Shift<P, const WIDE: bool>(PhantomData<P>);
 
-impl<P: Pure, const WIDE: bool> Usual for Shift<P, WIDE> {
+impl<P: Pure, const WIDE: bool> FastPath for Shift<P, WIDE> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
-        let (a, count) = (read::<WIDE>(cpu, (*op).x).map(bits), immediate(op) as u128);
+        let (a, count) = (read::<WIDE>(cpu, (*op).index).map(bits), immediate(op) as u128);
         let high = if WIDE { P::run(a[1], count, 0) } else { 0 };
-        write(cpu, (*op).d, [of(P::run(a[0], count, 0)), of(high)])
+        write(cpu, (*op).dst, [of(P::run(a[0], count, 0)), of(high)])
     }
 }
 
 /// `general-purpose register d = a bit of P for each lane`; `LANES` of them in each half.
 pub struct Mask<P, const WIDE: bool, const LANES: u32>(PhantomData<P>);
 
-impl<P: Pure, const WIDE: bool, const LANES: u32> Usual for Mask<P, WIDE, LANES> {
+impl<P: Pure, const WIDE: bool, const LANES: u32> FastPath for Mask<P, WIDE, LANES> {
     const SETS: u32 = uses::ANY;
 
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
-        let v = read::<WIDE>(cpu, (*op).x).map(bits);
+        let v = read::<WIDE>(cpu, (*op).index).map(bits);
         let high = if WIDE { P::run(0, v[1], 0) as u64 } else { 0 };
-        put(cpu, (*op).d, P::run(0, v[0], 0) as u64 | high << LANES);
+        put(cpu, (*op).dst, P::run(0, v[0], 0) as u64 | high << LANES);
         Some(())
     }
 }
@@ -193,25 +193,25 @@ impl<P: Pure, const WIDE: bool, const LANES: u32> Usual for Mask<P, WIDE, LANES>
 /// `d = source`.
 pub struct Load<S, const WIDE: bool>(PhantomData<S>);
 
-impl<S: Source, const WIDE: bool> Usual for Load<S, WIDE> {
+impl<S: Source, const WIDE: bool> FastPath for Load<S, WIDE> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
         let v = S::load::<WIDE>(op, cpu, tlb)?;
-        write(cpu, (*op).d, v)
+        write(cpu, (*op).dst, v)
     }
 }
 
 /// `memory = s`.
 pub struct Store<const WIDE: bool, const ALIGNED: bool>;
 
-impl<const WIDE: bool, const ALIGNED: bool> Usual for Store<WIDE, ALIGNED> {
+impl<const WIDE: bool, const ALIGNED: bool> FastPath for Store<WIDE, ALIGNED> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
         let size = if WIDE { 32 } else { 16 };
         let la = address(op, cpu, (size, if ALIGNED { size } else { 1 }), true)?;
-        let [low, high] = read::<WIDE>(cpu, (*op).s).map(bits);
+        let [low, high] = read::<WIDE>(cpu, (*op).src).map(bits);
         FastMem::store_vector(cpu, tlb, la, low)?;
         if WIDE {
             // In the same page, where nothing but the first can fail.
@@ -224,7 +224,7 @@ impl<const WIDE: bool, const ALIGNED: bool> Usual for Store<WIDE, ALIGNED> {
 /// `VZEROUPPER`.
 pub struct ZeroUpper;
 
-impl Usual for ZeroUpper {
+impl FastPath for ZeroUpper {
     #[inline(always)]
     unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
@@ -238,7 +238,7 @@ impl Usual for ZeroUpper {
 
 /// Whether the vector registers that are named are YMM, or XMM; `None` if some are of another kind.
 /// `from` is the first to look at.
-fn wide(s: &Shape, from: u32) -> Option<bool> {
+fn wide(s: &Operands, from: u32) -> Option<bool> {
     let registers = (from..s.insn.op_count()).filter(|k| s.insn.op_kind(*k) == OpKind::Register);
     let kinds: Vec<_> = registers.map(|k| s.insn.op_register(k)).collect();
     let (x, y) = (kinds.iter().all(|r| r.is_xmm()), kinds.iter().all(|r| r.is_ymm()));
@@ -250,27 +250,27 @@ fn mixed() -> Handler {
     handler::<Plain<false>>()
 }
 
-fn pick_ints<P: Pure, const SHIFT: u32, const SIZE: usize>(s: &Shape) -> Handler {
-    match (wide(s, 0), s.am) {
+fn pick_ints<P: Pure, const SHIFT: u32, const SIZE: usize>(s: &Operands) -> Handler {
+    match (wide(s, 0), s.addressing) {
         (None, _) => mixed(),
-        (Some(false), Am::Reg) => handler::<Fast<Ints<P, Register, false, SHIFT>>>(),
-        (Some(true), Am::Reg) => handler::<Fast<Ints<P, Register, true, SHIFT>>>(),
+        (Some(false), AddressingMode::Reg) => handler::<Fast<Ints<P, Register, false, SHIFT>>>(),
+        (Some(true), AddressingMode::Reg) => handler::<Fast<Ints<P, Register, true, SHIFT>>>(),
         (Some(false), _) => handler::<Fast<Ints<P, Memory<SIZE, false>, false, SHIFT>>>(),
         (Some(true), _) => handler::<Fast<Ints<P, Memory<SIZE, false>, true, SHIFT>>>(),
     }
 }
 
-fn pick_floats<P: Floating, const SHIFT: u32, const SIZE: usize>(s: &Shape) -> Handler {
-    match (wide(s, 0), s.am) {
+fn pick_floats<P: Floating, const SHIFT: u32, const SIZE: usize>(s: &Operands) -> Handler {
+    match (wide(s, 0), s.addressing) {
         (None, _) => mixed(),
-        (Some(false), Am::Reg) => handler::<Fast<Floats<P, Register, false, SHIFT>>>(),
-        (Some(true), Am::Reg) => handler::<Fast<Floats<P, Register, true, SHIFT>>>(),
+        (Some(false), AddressingMode::Reg) => handler::<Fast<Floats<P, Register, false, SHIFT>>>(),
+        (Some(true), AddressingMode::Reg) => handler::<Fast<Floats<P, Register, true, SHIFT>>>(),
         (Some(false), _) => handler::<Fast<Floats<P, Memory<SIZE, false>, false, SHIFT>>>(),
         (Some(true), _) => handler::<Fast<Floats<P, Memory<SIZE, false>, true, SHIFT>>>(),
     }
 }
 
-fn pick_shift<P: Pure>(s: &Shape) -> Handler {
+fn pick_shift<P: Pure>(s: &Operands) -> Handler {
     match wide(s, 0) {
         None => mixed(),
         Some(false) => handler::<Fast<Shift<P, false>>>(),
@@ -278,7 +278,7 @@ fn pick_shift<P: Pure>(s: &Shape) -> Handler {
     }
 }
 
-fn pick_mask<P: Pure, const LANES: u32>(s: &Shape) -> Handler {
+fn pick_mask<P: Pure, const LANES: u32>(s: &Operands) -> Handler {
     match wide(s, 1) {
         None => mixed(),
         Some(false) => handler::<Fast<Mask<P, false, LANES>>>(),
@@ -286,57 +286,57 @@ fn pick_mask<P: Pure, const LANES: u32>(s: &Shape) -> Handler {
     }
 }
 
-fn pick_load<const ALIGNED: bool>(s: &Shape) -> Handler {
-    match (wide(s, 0), s.am) {
+fn pick_load<const ALIGNED: bool>(s: &Operands) -> Handler {
+    match (wide(s, 0), s.addressing) {
         (None, _) => mixed(),
-        (Some(false), Am::Reg) => handler::<Fast<Load<Register, false>>>(),
-        (Some(true), Am::Reg) => handler::<Fast<Load<Register, true>>>(),
+        (Some(false), AddressingMode::Reg) => handler::<Fast<Load<Register, false>>>(),
+        (Some(true), AddressingMode::Reg) => handler::<Fast<Load<Register, true>>>(),
         (Some(false), _) => handler::<Fast<Load<Memory<0, ALIGNED>, false>>>(),
         (Some(true), _) => handler::<Fast<Load<Memory<0, ALIGNED>, true>>>(),
     }
 }
 
-fn pick_store<const ALIGNED: bool>(s: &Shape) -> Handler {
-    match (wide(s, 0), s.am) {
+fn pick_store<const ALIGNED: bool>(s: &Operands) -> Handler {
+    match (wide(s, 0), s.addressing) {
         (None, _) => mixed(),
-        (Some(false), Am::Reg) => handler::<Fast<Load<Register, false>>>(),
-        (Some(true), Am::Reg) => handler::<Fast<Load<Register, true>>>(),
+        (Some(false), AddressingMode::Reg) => handler::<Fast<Load<Register, false>>>(),
+        (Some(true), AddressingMode::Reg) => handler::<Fast<Load<Register, true>>>(),
         (Some(false), _) => handler::<Fast<Store<false, ALIGNED>>>(),
         (Some(true), _) => handler::<Fast<Store<true, ALIGNED>>>(),
     }
 }
 
 /// The form of [`avx::pure`].
-pub(super) const fn pure<P: Pure, const SHIFT: u32, const SIZE: usize>() -> Make {
-    Make::Usual(pick_ints::<P, SHIFT, SIZE>, avx::pure::<P, SHIFT, SIZE>)
+pub(super) const fn pure<P: Pure, const SHIFT: u32, const SIZE: usize>() -> Exec {
+    Exec::FastPath(pick_ints::<P, SHIFT, SIZE>, avx::pure::<P, SHIFT, SIZE>)
 }
 
 /// The form of [`avx::float`].
-pub(super) const fn float<P: Floating, const SHIFT: u32, const SIZE: usize>() -> Make {
-    Make::Usual(pick_floats::<P, SHIFT, SIZE>, avx::float::<P, SHIFT, SIZE>)
+pub(super) const fn float<P: Floating, const SHIFT: u32, const SIZE: usize>() -> Exec {
+    Exec::FastPath(pick_floats::<P, SHIFT, SIZE>, avx::float::<P, SHIFT, SIZE>)
 }
 
 /// The form of [`avx::by_imm`].
-pub(super) const fn by_imm<P: Pure>() -> Make {
-    Make::Usual(pick_shift::<P>, avx::by_imm::<P>)
+pub(super) const fn by_imm<P: Pure>() -> Exec {
+    Exec::FastPath(pick_shift::<P>, avx::by_imm::<P>)
 }
 
 /// The form of [`avx::mask`].
-pub(super) const fn mask<P: Pure, const LANES: u32>() -> Make {
-    Make::Usual(pick_mask::<P, LANES>, avx::mask::<P, LANES>)
+pub(super) const fn mask<P: Pure, const LANES: u32>() -> Exec {
+    Exec::FastPath(pick_mask::<P, LANES>, avx::mask::<P, LANES>)
 }
 
 /// A form that loads a register, and the plain function for it.
-pub(super) const fn load<const ALIGNED: bool>(plain: PlainFn) -> Make {
-    Make::Usual(pick_load::<ALIGNED>, plain)
+pub(super) const fn load<const ALIGNED: bool>(plain: PlainFn) -> Exec {
+    Exec::FastPath(pick_load::<ALIGNED>, plain)
 }
 
 /// A form that stores a register.
-pub(super) const fn store<const ALIGNED: bool>(plain: PlainFn) -> Make {
-    Make::Usual(pick_store::<ALIGNED>, plain)
+pub(super) const fn store<const ALIGNED: bool>(plain: PlainFn) -> Exec {
+    Exec::FastPath(pick_store::<ALIGNED>, plain)
 }
 
 /// `VZEROUPPER`.
-pub(super) const fn zero_upper(plain: PlainFn) -> Make {
-    Make::Usual(registers::<ZeroUpper>, plain)
+pub(super) const fn zero_upper(plain: PlainFn) -> Exec {
+    Exec::FastPath(registers::<ZeroUpper>, plain)
 }
