@@ -27,6 +27,7 @@ pub mod feature;
 pub mod feature_filter;
 pub mod flags;
 pub mod fpu;
+pub mod interface;
 pub mod isa;
 mod length;
 pub mod mem;
@@ -47,5 +48,6 @@ pub mod vmx;
 pub mod word;
 
 pub use block::CodeCache;
+pub use interface::EntryState;
 pub use run::Stop;
 pub use state::{CodeMode, Cpu};

@@ -228,7 +228,7 @@ fn machine_alone_names_cpu() {
         check(tidy::machine_alone_names_cpu, &[(path, text)], expect);
     };
     check("platform/src/board.rs", "use cpu::Bus;", &["platform/src/board.rs:1: names cpu"]);
-    check("platform/src/machine.rs", "use cpu::Bus;", &[]);
+    check("platform/src/machine/mod.rs", "use cpu::Bus;", &[]);
     check("platform/src/machine/run.rs", "use cpu::Bus;", &[]);
     check("platform/src/board.rs", "use crate::cpu::Bus;", &[]);
 }

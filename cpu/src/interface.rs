@@ -1,0 +1,99 @@
+//! The processor's pins and sockets: what the machine around it sets, asks and takes between two
+//! runs. The machine writes no field of [`Cpu`].
+
+use crate::apic::Apic;
+use crate::bus::Message;
+use crate::model::Model;
+use crate::smm::Smram;
+use crate::state::{Cpu, Segment, TableRegister};
+use crate::trace::Items;
+
+/// The state in which a loaded kernel is entered; what is not named here is as after reset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the registers' own names")]
+pub struct EntryState {
+    pub cr0: u64,
+    pub cr3: u64,
+    pub cr4: u64,
+    pub efer: u64,
+    pub gdtr: TableRegister,
+    pub idtr: TableRegister,
+    pub tr: Segment,
+    pub ldtr: Segment,
+    /// ES, CS, SS, DS, FS, GS.
+    pub segments: [Segment; 6],
+    /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI.
+    pub regs: [u64; 8],
+    pub rflags: u64,
+    pub rip: u64,
+}
+
+impl Cpu {
+    /// The processor with APIC ID `id` at power-up. All but number 0 wait for a start-up IPI.
+    pub fn power_up(model: Model, id: u32) -> Box<Cpu> {
+        let mut cpu = Cpu::new(model);
+        cpu.apic = Apic::new(id);
+        if id != 0 {
+            cpu.wait_for_sipi();
+        }
+        cpu
+    }
+
+    /// Goes to the state in which a loaded kernel is entered.
+    pub fn enter_kernel(&mut self, e: &EntryState) {
+        let s = &mut self.sys;
+        (s.cr0, s.cr3, s.cr4, s.efer) = (e.cr0, e.cr3, e.cr4, e.efer);
+        (s.gdtr, s.idtr, s.tr, s.ldtr) = (e.gdtr, e.idtr, e.tr, e.ldtr);
+        for (n, segment) in e.segments.iter().enumerate() {
+            self.set_segment(n, *segment);
+        }
+        self.regs[..8].copy_from_slice(&e.regs);
+        self.set_rflags(e.rflags);
+        self.rip = e.rip;
+    }
+
+    /// Sets the level of the INTR pin.
+    pub fn set_intr(&mut self, level: bool) {
+        self.sys.intr = level;
+    }
+
+    /// Asserts SMI#, which stays latched until the processor takes it.
+    pub fn raise_smi(&mut self) {
+        self.sys.smm.pending = true;
+    }
+
+    /// Sets who sees system-management RAM, as the chipset has it.
+    pub fn set_smram(&mut self, smram: Smram) {
+        self.sys.smm.smram = smram;
+    }
+
+    /// Whether `message` is for the local APIC of this processor.
+    pub fn is_destination(&self, message: &Message) -> bool {
+        self.apic.matches(message)
+    }
+
+    /// Whether the local APIC is enabled, in its base register and by software.
+    pub fn apic_enabled(&self) -> bool {
+        self.apic.enabled()
+    }
+
+    /// Counts `instructions` as retired, for the user.
+    pub fn count_retired(&mut self, instructions: u64) {
+        self.stats.retired += instructions;
+    }
+
+    /// Counts `time` that has passed without an instruction, for the user.
+    pub fn count_idle(&mut self, time: u64) {
+        self.stats.vmx.idle(time);
+    }
+
+    /// Sets what the processor writes down.
+    pub fn set_trace(&mut self, items: Items) {
+        self.trace.items = items;
+    }
+
+    /// Takes the lines written down since the last call.
+    pub fn take_trace(&mut self) -> String {
+        std::mem::take(&mut self.trace.text)
+    }
+}

@@ -1,0 +1,117 @@
+//! The board as the processor that runs sees it, and what passes from the board to the processors.
+
+use super::report;
+use crate::board::Board;
+use crate::devices::{self, ioapic::InterruptMessage};
+use crate::time::Icount;
+use cpu::bus::{Bus, Destination, Message};
+use cpu::smm::Smram;
+use mmu::HostPhys;
+
+/// The board, and the messages of the running processor.
+pub(super) struct Chipset {
+    pub(super) board: Board,
+    /// IPIs of the running processor.
+    messages: Vec<Message>,
+    /// What the processor that runs knows of the board.
+    known: Seen,
+    /// There is one processor, whose turn no access need end.
+    alone: bool,
+}
+
+/// What a processor knows of the board while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    intr: bool,
+    deadline: Option<Icount>,
+    smram: Smram,
+}
+
+impl Chipset {
+    /// `board` between `processors`.
+    pub(super) fn new(board: Board, processors: u32) -> Chipset {
+        let alone = processors == 1;
+        Chipset { board, messages: Vec::new(), known: Seen::default(), alone }
+    }
+
+    /// A processor begins to run.
+    pub(super) fn begin(&mut self) {
+        self.known = self.seen();
+    }
+
+    /// Who sees system-management RAM.
+    pub(super) fn smram(&self) -> Smram {
+        let devices::pci::Smram { enabled, open, closed } = self.board.smram();
+        Smram { enabled, open, closed }
+    }
+
+    /// Takes the messages to the local APICs since the last call: those of the processor that ran,
+    /// then the board's.
+    pub(super) fn take_messages(&mut self) -> Vec<Message> {
+        let mut messages = std::mem::take(&mut self.messages);
+        if self.board.has_messages() {
+            messages.extend(self.board.take_messages().iter().map(message));
+        }
+        messages
+    }
+
+    /// The messages of the processor that ran, to look at.
+    pub(super) fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    fn seen(&self) -> Seen {
+        Seen {
+            intr: self.board.intr_output(),
+            deadline: self.board.next_deadline(),
+            smram: self.smram(),
+        }
+    }
+}
+
+impl Bus for Chipset {
+    fn port_read(&mut self, port: u16, size: u8, now: u64) -> u32 {
+        self.board.port_read(port, size, Icount(now))
+    }
+    fn port_write(&mut self, port: u16, size: u8, value: u32, now: u64) {
+        self.board.port_write(port, size, value, Icount(now));
+    }
+    fn mmio_read(&mut self, addr: HostPhys, size: u8, now: u64) -> u64 {
+        self.board.mmio_read(addr.0, size, Icount(now))
+    }
+    fn mmio_write(&mut self, addr: HostPhys, size: u8, value: u64, now: u64) {
+        self.board.mmio_write(addr.0, size, value, Icount(now));
+    }
+    fn acknowledge(&mut self) -> u8 {
+        self.board.acknowledge()
+    }
+    fn message(&mut self, message: Message) {
+        self.messages.push(message);
+    }
+    fn end_of_interrupt(&mut self, vector: u8) {
+        self.board.eoi(vector);
+    }
+    fn calm(&self) -> bool {
+        self.alone
+            && self.seen() == self.known
+            && self.messages.is_empty()
+            && !self.board.has_messages()
+            && !self.board.has_smi()
+            && report::asked_for(&self.board).is_none()
+    }
+}
+
+fn message(m: &InterruptMessage) -> Message {
+    let destination = if m.logical {
+        Destination::Logical(m.destination)
+    } else {
+        Destination::Physical(m.destination)
+    };
+    Message {
+        destination,
+        delivery: m.delivery,
+        vector: m.vector,
+        level: m.level,
+        source: u32::MAX,
+    }
+}

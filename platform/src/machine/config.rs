@@ -1,0 +1,115 @@
+//! What a machine is made of and booted from, and why it cannot be.
+
+use crate::board::{Board, BoardConfig};
+use crate::boot::{BootError, BootFile, BootModule, MemoryError};
+use crate::memory_map::MemoryMap;
+use cpu::CodeCache;
+pub use cpu::trace::Items as TraceItems;
+
+/// How decoded code is cut and kept: a matter of speed only, no guest can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeOptions {
+    /// Longest block in instructions, 1 to [`CodeOptions::MAX_BLOCK`].
+    pub block: usize,
+    /// Operations that the cache holds, 32 bytes each, from 1.
+    pub cache: usize,
+    /// Whether one handler may do several instructions.
+    pub fuse: bool,
+}
+
+impl CodeOptions {
+    /// The longest block there is.
+    pub const MAX_BLOCK: usize = cpu::decode::MAX_BLOCK;
+
+    /// An empty cache with these options.
+    pub(super) fn cache(self) -> CodeCache {
+        let mut code = CodeCache::new(self.cache);
+        code.max_block = self.block.clamp(1, CodeOptions::MAX_BLOCK);
+        code.fuse = self.fuse;
+        code
+    }
+}
+
+impl Default for CodeOptions {
+    fn default() -> CodeOptions {
+        CodeOptions { block: CodeOptions::MAX_BLOCK, cache: 2 << 20, fuse: true }
+    }
+}
+
+/// What a machine is made of.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Bytes of memory.
+    pub ram: u64,
+    /// Processors, 1 to 255.
+    pub vcpus: u32,
+    /// Name of the CPU model.
+    pub cpu_model: String,
+    /// `isa-debug-exit`: first port and number of ports.
+    pub debug_exit: Option<(u16, u16)>,
+    /// `pc-testdev`.
+    pub test_device: bool,
+    /// What is written down for [`super::Machine::take_trace`].
+    pub trace: TraceItems,
+    /// How decoded code is cut and kept.
+    pub code: CodeOptions,
+}
+
+impl Default for Config {
+    /// One processor of the default model, 128 MiB, no test devices, no trace.
+    fn default() -> Config {
+        Config {
+            ram: 128 << 20,
+            vcpus: 1,
+            cpu_model: "default".into(),
+            debug_exit: None,
+            test_device: false,
+            trace: TraceItems::default(),
+            code: CodeOptions::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The board of a machine with memory as `map` has it.
+    pub(super) fn board(&self, map: &MemoryMap) -> Board {
+        Board::new(&BoardConfig {
+            low_memory: map.low,
+            high_memory: map.high,
+            processors: self.vcpus as u8,
+            debug_exit: self.debug_exit,
+            test_device: self.test_device,
+            ..BoardConfig::default()
+        })
+    }
+}
+
+/// What is booted.
+pub struct Boot<'a> {
+    /// The kernel.
+    pub kernel: BootFile<'a>,
+    /// Modules; for Linux its initial ramdisk.
+    pub modules: &'a [BootModule<'a>],
+    /// The kernel's command line.
+    pub cmdline: &'a str,
+}
+
+/// Why a machine cannot be made or booted.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The host has no such memory.
+    #[error("memory: {0}")]
+    Ram(#[from] mmu::RamError),
+    /// The number of processors is out of range.
+    #[error("{0} processors; accepted are 1 to 255")]
+    Vcpus(u32),
+    /// There is no such CPU model or feature.
+    #[error("{0}")]
+    CpuModel(String),
+    /// The image cannot be booted.
+    #[error(transparent)]
+    Boot(#[from] BootError),
+    /// The tables do not fit into memory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+}

@@ -1,0 +1,167 @@
+//! The machine: processors, memory and board joined, and time.
+//!
+//! Reading order: `config` (what a machine is made of), `entry` (how a kernel is entered), `schedule`
+//! (how the processors take turns), `bus` (the board as a processor sees it), `report` (how a run
+//! ends), `state` (the hash of everything).
+//!
+//! Invariant: nothing else in this crate names the `cpu` crate.
+
+mod bus;
+mod config;
+mod entry;
+mod report;
+mod schedule;
+mod state;
+
+use crate::board::Board;
+use crate::memory_map::MemoryMap;
+use crate::time::Icount;
+use bus::Chipset;
+pub use config::{Boot, CodeOptions, Config, Error, TraceItems};
+use cpu::Cpu;
+use cpu::model::Model;
+use cpu::vmx::stats::Level;
+use mmu::{HostPhys, Limits, Mmu, Ram};
+pub use report::MachineStop;
+pub use schedule::QUANTUM;
+use schedule::{Schedule, Shared};
+use state::StateHash;
+use std::collections::BTreeMap;
+
+/// A machine.
+pub struct Machine {
+    config: Config,
+    map: MemoryMap,
+    shared: Shared,
+    schedule: Schedule,
+}
+
+impl Machine {
+    /// A machine at power-on, with empty memory.
+    pub fn new(config: &Config) -> Result<Machine, Error> {
+        if config.vcpus == 0 || config.vcpus > 255 {
+            return Err(Error::Vcpus(config.vcpus));
+        }
+        let mut model = Model::parse(&config.cpu_model).map_err(Error::CpuModel)?;
+        model.processors = config.vcpus;
+        let map = MemoryMap::new(config.ram);
+        let cpus = (0..config.vcpus).map(|id| {
+            let mut cpu = Cpu::power_up(model.clone(), id);
+            cpu.set_trace(config.trace);
+            cpu
+        });
+        let shared = Shared {
+            mmu: Mmu::new(Ram::new(map.low + map.high)?, Limits::default()),
+            code: config.code.cache(),
+            chipset: Chipset::new(config.board(&map), config.vcpus),
+        };
+        Ok(Machine { config: config.clone(), map, shared, schedule: Schedule::new(cpus) })
+    }
+
+    /// Loads an image as firmware would, and sets the first processor up to enter it.
+    pub fn boot(&mut self, boot: &Boot<'_>) -> Result<(), Error> {
+        let entry = entry::load(boot, self.map, self.config.vcpus, &mut self.shared.mmu)?;
+        self.schedule.processors[0].cpu.enter_kernel(&entry);
+        Ok(())
+    }
+
+    /// The machine's time: retired instructions of the processor furthest behind.
+    pub fn now(&self) -> u64 {
+        self.schedule.now()
+    }
+
+    /// Instructions that all processors have retired.
+    pub fn retired(&self) -> u64 {
+        self.processors().map(|cpu| cpu.stats.retired).sum()
+    }
+
+    /// Retired instructions by level: VMX root operation (or no VMX), then each guest in the order
+    /// in which they first ran.
+    pub fn levels(&self) -> Vec<u64> {
+        let mut order = vec![Level::Root];
+        let mut sums = BTreeMap::new();
+        for p in &self.schedule.processors {
+            for (level, count) in p.cpu.stats.vmx.levels(p.at) {
+                if !order.contains(&level) {
+                    order.push(level);
+                }
+                *sums.entry(level).or_insert(0) += count;
+            }
+        }
+        order.iter().map(|level| sums.get(level).copied().unwrap_or(0)).collect()
+    }
+
+    /// Runs for `instructions` of machine time, or to an end.
+    pub fn run(&mut self, instructions: u64) -> MachineStop {
+        let end = self.now().saturating_add(instructions);
+        let stop = self.schedule.run(&mut self.shared, end);
+        let now = self.now();
+        self.shared.chipset.board.advance(Icount(now));
+        stop
+    }
+
+    /// Takes the lines that were written down.
+    pub fn take_trace(&mut self) -> String {
+        self.schedule.take_trace()
+    }
+
+    /// Takes what serial port `port` (0: COM1) has sent.
+    pub fn serial_output(&mut self, port: usize) -> Vec<u8> {
+        self.shared.chipset.board.take_serial_output(port)
+    }
+
+    /// Takes what was written to the debug port E9h.
+    pub fn debug_output(&mut self) -> Vec<u8> {
+        self.shared.chipset.board.take_debug_output()
+    }
+
+    /// Gives bytes to serial port `port`.
+    pub fn serial_input(&mut self, port: usize, bytes: &[u8]) {
+        let now = Icount(self.now());
+        self.shared.chipset.board.push_serial_input(port, bytes, now);
+    }
+
+    /// The processors, to look at.
+    pub fn processors(&self) -> impl Iterator<Item = &Cpu> {
+        self.schedule.processors.iter().map(|p| &*p.cpu)
+    }
+
+    /// Where the first processor goes on, and at most `count` bytes of code from there on in its page; none where
+    /// it is not mapped.
+    pub fn ahead(&mut self, count: usize) -> (HostPhys, Vec<u8>) {
+        self.schedule.processors[0].cpu.ahead(&mut self.shared.mmu, count)
+    }
+
+    /// The board, to look at.
+    pub fn board(&self) -> &Board {
+        &self.shared.chipset.board
+    }
+
+    /// Counters of memory translation.
+    pub fn mmu_stats(&self) -> mmu::Stats {
+        self.shared.mmu.stats()
+    }
+
+    /// Counters of decoded code.
+    pub fn code_stats(&self) -> cpu::block::CodeStats {
+        self.shared.code.stats
+    }
+
+    /// The hash of the whole state: processors, board, memory.
+    pub fn state_hash(&self) -> [u8; 32] {
+        let Shared { mmu, chipset, .. } = &self.shared;
+        let mut hash = StateHash::default();
+        self.schedule.processors.iter().for_each(|p| hash.processor(p));
+        // Devices that nothing has looked at lately follow first: how a run was sliced is no state.
+        let mut board = chipset.board.clone();
+        board.advance(Icount(self.now()));
+        hash.board(&board, chipset.messages());
+        hash.memory(&self.map, mmu);
+        hash.finish()
+    }
+}
+
+/// What `-cpu help` prints: models and features.
+pub fn cpu_help() -> String {
+    Model::help()
+}

@@ -1,0 +1,67 @@
+//! How a run ends, and what a processor that shut down was doing.
+
+use crate::board::Board;
+use cpu::Cpu;
+use cpu::state::seg;
+use mmu::Mmu;
+
+/// Why [`super::Machine::run`] returned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MachineStop {
+    /// The instructions asked for are retired.
+    Budget,
+    /// ACPI S5.
+    PowerOff,
+    /// A reset register or the keyboard controller.
+    Reset,
+    /// `isa-debug-exit`, with the exit status that QEMU would have.
+    DebugExit(u32),
+    /// A processor shut down; what it was doing.
+    TripleFault(String),
+    /// Nothing can ever happen without input.
+    Idle,
+}
+
+/// How the guest has asked for an end of the run, if it has.
+pub(super) fn asked_for(board: &Board) -> Option<MachineStop> {
+    if let Some(status) = board.debug_exit() {
+        return Some(MachineStop::DebugExit(status));
+    }
+    if board.power_off() {
+        return Some(MachineStop::PowerOff);
+    }
+    board.reset().then_some(MachineStop::Reset)
+}
+
+/// What a processor that shut down was doing: where it is, the last events that it met (the last of
+/// them led here), and the code at RIP.
+pub(super) fn triple_fault(cpu: &Cpu, mmu: &mut Mmu) -> String {
+    let refused = |says| format!("RSM of a state that breaks \"{says}\"");
+    let what = cpu.stats.rsm_refused.map_or("triple fault".into(), refused);
+    let mut lines = vec![format!("{what} at {}", place(cpu))];
+    lines.extend(cpu.stats.recent.iter().map(|(e, rip)| {
+        let error = e.error.map_or(String::new(), |code| format!(", error code {code:#x}"));
+        format!(
+            "  {:?} event, vector {}{error}, address {:#x}, at {rip:#x}",
+            e.kind, e.vector, e.address
+        )
+    }));
+    lines.extend(cpu.window(mmu).iter().map(|line| format!("  {line}")));
+    lines.join("\n")
+}
+
+/// CS:RIP and the control registers.
+fn place(cpu: &Cpu) -> String {
+    let state = cpu.save();
+    let s = &state.sys;
+    format!(
+        "{:#x}:{:#x}, cr0 {:#x} cr2 {:#x} cr3 {:#x} cr4 {:#x} efer {:#x}",
+        s.seg[seg::CS].selector,
+        state.rip,
+        s.cr0,
+        s.cr2,
+        s.cr3,
+        s.cr4,
+        s.efer
+    )
+}

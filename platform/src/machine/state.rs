@@ -1,0 +1,58 @@
+//! The state of a whole machine in one hash.
+
+use super::schedule::Processor;
+use crate::board::Board;
+use crate::memory_map::MemoryMap;
+use cpu::bus::Message;
+use mmu::{HostPhys, Mmu};
+use serde::Serialize;
+
+/// A hash that is fed with the parts of a machine.
+#[derive(Default)]
+pub(super) struct StateHash(blake3::Hasher);
+
+impl StateHash {
+    /// Feeds a processor.
+    pub(super) fn processor(&mut self, p: &Processor) {
+        self.feed(&p.cpu.save());
+        self.feed(&(p.at, p.idle));
+    }
+
+    /// Feeds the board, every device of which has been brought to now, and messages on their way.
+    pub(super) fn board(&mut self, board: &Board, messages: &[Message]) {
+        self.feed(board);
+        self.feed(&messages);
+    }
+
+    /// Feeds the pages that are not all zero: of memory with their address, of system-management RAM
+    /// with their number.
+    pub(super) fn memory(&mut self, map: &MemoryMap, mmu: &Mmu) {
+        let mut page = [0; 4096];
+        for frame in (0..map.low).chain(1 << 32..(1 << 32) + map.high).step_by(4096) {
+            if mmu.read_slice(HostPhys(frame), &mut page) {
+                self.page(&frame.to_le_bytes(), &page);
+            }
+        }
+        for n in 0..32 {
+            self.page(&[n as u8], &mmu.ram.smram_page(n));
+        }
+    }
+
+    /// The hash of what was fed.
+    pub(super) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
+    fn page(&mut self, name: &[u8], page: &[u8; 4096]) {
+        if *page != [0; 4096] {
+            self.0.update(name);
+            self.0.update(page);
+        }
+    }
+
+    fn feed(&mut self, value: &impl Serialize) {
+        let buffer = postcard::to_extend(value, Vec::new()).expect("state is plain data");
+        self.0.update(&(buffer.len() as u64).to_le_bytes());
+        self.0.update(&buffer);
+    }
+}
