@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use testsuites::guests;
+use testsuites::outcome::Needed;
 use testsuites::strata;
 
 /// Far above what the guests take: a hanging one ends with a status of its own.
@@ -10,18 +11,19 @@ const LIMIT: &str = "40000000000";
 
 /// The command that hands over in a loop, as debug builds do, but optimised.
 fn looped() -> PathBuf {
-    strata::build(&["-p", "cpu", "--features", "cpu/loop-dispatch"], "loop-dispatch").unwrap()
+    strata::build(&["-p", "cpu", "--features", "cpu/loop-dispatch"], "loop-dispatch")
+        .needed("strata")
 }
 
 /// `words` end in one state and one output: by the usual command, by the one with the loop, and with each of
 /// `accel`.
 #[track_caller]
 fn check(words: &[&str], accel: &[&str]) {
-    let threaded = strata::command().unwrap();
+    let threaded = strata::command().needed("strata");
     let end = |program: &Path, accel: &str| {
         let accel = format!("interpreter{accel}");
         let more = ["-accel", &accel, "--limit-instructions", LIMIT];
-        let ended = strata::run_by(program, &[words, &more].concat()).unwrap();
+        let ended = strata::run_by(program, &[words, &more].concat()).needed("strata");
         assert_eq!(ended.status, Some(0), "{accel}: {}\n{}", ended.stdout, ended.stderr);
         (ended.state().unwrap().to_owned(), ended.stdout)
     };
@@ -41,7 +43,7 @@ fn main_job() {
 /// A cache of one operation would take Linux hours.
 #[test]
 fn linux() {
-    let guest = guests::linux().unwrap();
+    let guest = guests::linux().needed("the Linux guest");
     let [kernel, initrd] = [guest.vmlinuz(), guest.initrd()].map(|f| f.display().to_string());
     let words = ["run", "-m", "512", "-kernel", &kernel, "-initrd", &initrd, "-serial", "stdio"];
     let more = ["-append", "console=ttyS0 panic=-1", "-display", "none", "-no-reboot"];

@@ -1,6 +1,7 @@
 //! A domU that breaks the rules is ended alone, with a reason, or nothing comes of it: its neighbour
 //! and dom0 go on.
 
+use testsuites::outcome::Needed;
 use testsuites::strata;
 
 /// Runs a domU that commits `violation` beside one that does nothing wrong. `reason` is in the hypervisor's line
@@ -19,7 +20,7 @@ fn check(violation: &str, reason: &str, lives: bool) {
         "--limit-instructions",
         "2000000000",
     ])
-    .unwrap();
+    .needed("strata");
     assert_eq!(ended.status, Some(0), "{}\n{}", ended.stdout, ended.stderr);
     let hypervisor = ended.console("(hv) ");
     let says = |name: &str, what: &str| {

@@ -2,6 +2,7 @@
 //! and a second run ends in the same state.
 
 use testsuites::guests::{self, Linux};
+use testsuites::outcome::Needed;
 use testsuites::strata::{self, Ended};
 
 /// Far above what a boot and the work take: a hanging guest ends with a status of its own.
@@ -10,7 +11,7 @@ const LIMIT: &str = "40000000000";
 /// What the guest's console shows from `MARK userspace` on.
 fn expected(guest: &Linux, hypervisor: &str) -> Vec<String> {
     let first = ["MARK userspace".to_owned(), format!("hypervisor: {hypervisor}")];
-    let work = guest.work().unwrap();
+    let work = guest.work().needed("a folder");
     first.into_iter().chain(work).chain(["MARK done".to_owned()]).collect()
 }
 
@@ -28,7 +29,8 @@ fn text(path: std::path::PathBuf) -> String {
 /// Both runs of `words` end well; gives the first, after a look that the second ended the same.
 #[track_caller]
 fn twice(words: &[&str]) -> Ended {
-    let [first, second] = [strata::run(words).unwrap(), strata::run(words).unwrap()];
+    let [first, second] =
+        [strata::run(words).needed("strata"), strata::run(words).needed("strata")];
     let tail = first.stdout.lines().rev().take(5).collect::<Vec<_>>();
     assert_eq!(first.status, Some(0), "{tail:?}\n{}", first.stderr);
     assert_eq!(first.state().unwrap(), second.state().unwrap());
@@ -38,7 +40,7 @@ fn twice(words: &[&str]) -> Ended {
 /// Linux alone with `words` beside the usual ones, and `brought_up` in its kernel's messages.
 #[track_caller]
 fn check_bare(words: &[&str], brought_up: &str) {
-    let guest = guests::linux().unwrap();
+    let guest = guests::linux().needed("the Linux guest");
     let (kernel, initrd) = (text(guest.vmlinuz()), text(guest.initrd()));
     let mut all = vec!["run", "-m", "512", "-kernel", &kernel, "-initrd", &initrd];
     all.extend(["-append", "console=ttyS0 panic=-1", "-serial", "stdio", "-display", "none"]);
@@ -62,7 +64,7 @@ fn bare_with_two_processors() {
 /// Linux as dom0 and in two domUs at the same time. dom0 sleeps when its domUs end the run.
 #[test]
 fn dom0_and_domus() {
-    let guest = guests::linux().unwrap();
+    let guest = guests::linux().needed("the Linux guest");
     let (dom0, domu) = (text(guest.dom0_vmlinux()), text(guest.vmlinux()));
     let (dom0_initrd, initrd) = (text(guest.dom0_initrd()), text(guest.initrd()));
     let dom0 = format!(

@@ -1,16 +1,15 @@
 //! A slice of the oracle: single instructions on the host's processor and on ours.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
-#![allow(clippy::print_stderr)]
 
 use testsuites::oracle::campaign::Plan;
 use testsuites::oracle::compare::compare;
 use testsuites::oracle::host::missing;
+use testsuites::outcome::skip;
 
 #[test]
 fn slice() {
     if let Some(why) = missing() {
-        eprintln!("skipped: {why}");
-        return;
+        return skip("avx2", why);
     }
     let plan = Plan { seed: 1, cases: 200_000, wild: 16, ..Plan::everything() };
     let report = plan.run(|_, _| ()).expect("a host child");
@@ -26,8 +25,7 @@ fn slice() {
 #[test]
 fn a_broken_handler() {
     if let Some(why) = missing() {
-        eprintln!("skipped: {why}");
-        return;
+        return skip("avx2", why);
     }
     let broken = Some("Adc_".to_string());
     let plan = Plan { seed: 1, cases: 40_000, broken, ..Plan::everything() };

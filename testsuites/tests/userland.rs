@@ -1,9 +1,9 @@
 //! Debian's programs print in the guest what the same bytes print on the host's processor.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
-#![allow(clippy::print_stderr)]
 
 use testsuites::guests::userland::{self, Set};
 use testsuites::oracle::host::missing;
+use testsuites::outcome::{Needed, skip};
 use testsuites::strata;
 
 /// Far above what a boot and the checks take.
@@ -18,18 +18,18 @@ fn printed(console: &[String]) -> Option<&[String]> {
 /// Runs `set` on the processor `model` and on the host.
 #[track_caller]
 fn check(model: &str, set: Set) {
-    let guest = userland::userland().unwrap();
+    let guest = userland::userland().needed("the guest");
     let [kernel, initrd] =
         [guest.vmlinuz(), guest.initrd()].map(|p| p.to_str().unwrap().to_owned());
     let append = format!("console=ttyS0 panic=-1 quiet loglevel=1 set={}", set.word());
     let mut words = vec!["run", "-m", "512", "-cpu", model, "-kernel", &kernel, "-initrd", &initrd];
     words.extend(["-append", &append, "-serial", "stdio", "-display", "none", "-no-reboot"]);
     words.extend(["--limit-instructions", LIMIT]);
-    let run = strata::run(&words).unwrap();
+    let run = strata::run(&words).needed("strata");
     assert_eq!(run.status, Some(0), "{}", run.stderr);
     let console = run.console("");
     let found = printed(&console).unwrap_or_else(|| panic!("{}", run.stdout));
-    let expected = guest.expected(set).unwrap();
+    let expected = guest.expected(set).needed("the host's output");
     for (found, expected) in found.iter().zip(&expected) {
         assert_eq!(found, expected);
     }
@@ -41,6 +41,6 @@ fn check(model: &str, set: Set) {
 fn as_on_the_host() {
     match missing() {
         None => check("v3", Set::Quick),
-        Some(why) => eprintln!("skipped: {why}"),
+        Some(why) => skip("avx2", why),
     }
 }
