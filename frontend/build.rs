@@ -2,6 +2,9 @@
 //! where their ELF files are, for `include_bytes!(env!("STRATA_HYPERVISOR_ELF"))` and likewise
 //! `STRATA_DOM0_ELF` and `STRATA_DOMU_ELF`.
 
+#[path = "../hypervisor/runtime/flags.rs"]
+mod flags;
+
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,18 +36,11 @@ fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| panic!("cargo sets {name} for build scripts"))
 }
 
-/// The flags for freestanding code: no relocation, no red zone (interrupts use the same stack),
-/// no path of this machine in the result.
+/// The flags for freestanding code, with no path of this machine in the result.
 fn rustflags(root: &Path) -> String {
-    [
-        "-Crelocation-model=static",
-        "-Cno-redzone=yes",
-        "-Cforce-unwind-tables=no",
-        "-Cno-vectorize-slp",
-        "-Cstrip=symbols",
-        &format!("--remap-path-prefix={}=strata", root.display()),
-    ]
-    .join("\u{1f}")
+    let mut flags = flags::freestanding(root);
+    flags.push(format!("--remap-path-prefix={}=strata", root.display()));
+    flags.join("\u{1f}")
 }
 
 fn build(root: &Path, target_dir: &Path) {
@@ -68,7 +64,8 @@ fn build(root: &Path, target_dir: &Path) {
         .env("CARGO_PROFILE_BARE_DEBUG", "0")
         .env("CARGO_INCREMENTAL", "0")
         .current_dir(root)
-        .args(["build", "-q", "-p", "hypervisor", "--bins", "--features", "bare", "--locked"])
+        .args(["build", "-q", "-p", "hypervisor", "-p", "guests", "--bins", "--locked"])
+        .args(["--features", "hypervisor/bare,guests/bare"])
         .args(["--profile", "bare", "--target", TARGET, "--target-dir"])
         .arg(target_dir)
         .status()

@@ -1,6 +1,7 @@
 //! The bundled type-1 hypervisor: a Xen-HVM-like host for dom0 and domUs, as a library whose logic
-//! runs (and is tested) anywhere, and three freestanding programs built with the feature `bare`:
-//! `strata-hypervisor` and the embedded guests `dom0` and `domu`. `frontend/build.rs` builds them.
+//! runs (and is tested) anywhere, and the freestanding program `strata-hypervisor`, built with the
+//! feature `bare`. `frontend/build.rs` builds it, and the embedded guests `dom0` and `domu` of
+//! `guests/`, which share nothing with it but `runtime/`: entry code, ports, the heap.
 //!
 //! Reading order: [`boot`] and [`cmdline`] (what the loader brings), [`memory`] over [`phys`] and
 //! [`ept`] (frames, owners, second-level tables), [`vmx`] (VMX as data), [`xen`] (the guest ABI),
@@ -28,13 +29,10 @@
 extern crate alloc;
 
 pub mod acpi;
-#[cfg(feature = "bare")]
-pub mod bare;
 pub mod boot;
 pub mod cmdline;
 pub mod emulate;
 pub mod ept;
-pub mod guest;
 pub mod memory;
 pub mod phys;
 pub mod ranges;

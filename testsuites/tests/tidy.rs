@@ -98,6 +98,13 @@ fn manifests() {
     check(&format!("{lints}[dependencies]\nplatform.workspace = true\n"), &[wrong]);
     check(&format!("{lints}[dev-dependencies]\nplatform = {{ path = \"..\" }}\n"), &[wrong]);
     check("", &["cpu/Cargo.toml: does not take the workspace's lints"]);
+    let mut tree = files(lints);
+    let guests = format!("{lints}[dependencies]\nruntime.workspace = true\n");
+    tree.0.insert("hypervisor/guests/Cargo.toml".into(), guests.clone());
+    assert_eq!(tidy::manifests(&tree), [""; 0]);
+    tree.0.insert("hypervisor/guests/Cargo.toml".into(), guests + "hypervisor.workspace = true\n");
+    let wrong = "hypervisor/guests/Cargo.toml: guests may not depend on hypervisor";
+    assert_eq!(tidy::manifests(&tree), [wrong]);
 }
 
 #[test]

@@ -1,38 +1,8 @@
-//! Ports, and the ends of a run on each machine.
+//! How a run ends on each machine.
 
 use core::arch::asm;
 use core::arch::x86_64::__cpuid;
-
-/// IN of a byte.
-pub fn inb(port: u16) -> u8 {
-    let value;
-    // SAFETY: what a port does is the caller's choice.
-    unsafe { asm!("in al, dx", in("dx") port, out("al") value, options(nomem, nostack)) };
-    value
-}
-
-/// OUT of a byte.
-pub fn outb(port: u16, value: u8) {
-    // SAFETY: as above.
-    unsafe { asm!("out dx, al", in("dx") port, in("al") value, options(nomem, nostack)) };
-}
-
-/// Writes a model-specific register.
-pub fn wrmsr(msr: u32, value: u64) {
-    // SAFETY: what a register does is the caller's choice.
-    unsafe {
-        asm!("wrmsr", in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32,
-            options(nostack));
-    }
-}
-
-/// Reads a model-specific register.
-pub fn rdmsr(msr: u32) -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: as above.
-    unsafe { asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nostack)) };
-    u64::from(high) << 32 | u64::from(low)
-}
+use runtime::cpu::{outb, wrmsr};
 
 /// Halts for ever, open to interrupts: a domain that halts without them counts as ended.
 pub fn hold() -> ! {
@@ -52,10 +22,7 @@ pub fn off() -> ! {
         outb(0x8900, byte);
     }
     outb(0xF4, 0);
-    loop {
-        // SAFETY: nothing follows.
-        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
-    }
+    runtime::cpu::stop()
 }
 
 /// The base of Xen's CPUID leaves, if they are there.

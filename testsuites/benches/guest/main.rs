@@ -12,57 +12,63 @@
 #![no_main]
 
 mod boot;
-mod console;
 #[path = "../../src/bench/kernels/mod.rs"]
 mod kernels;
 mod machine;
-mod memory;
 mod system;
 mod traps;
 mod vmx;
 
+use core::fmt::{Arguments, Write};
 use kernels::{KERNELS, Memory};
+use runtime::serial::Com1;
 use system::{EVENTS, Event};
 
 static mut MEMORY: Memory = Memory::new();
 
-/// What the first instructions call in 64-bit mode.
-#[unsafe(no_mangle)]
-extern "C" fn guest_main(protocol: u64, info: u64) -> ! {
+/// Called by the entry code in 64-bit mode.
+extern "C" fn guest_main(magic: u32, info: u32) -> ! {
     // SAFETY: called once, by the boot code.
     let memory = unsafe { &mut *(&raw mut MEMORY) };
-    console::init();
+    Com1::init();
+    boot::split_pages();
     traps::init();
-    for word in boot::command_line(protocol, info).split_ascii_whitespace() {
+    for word in boot::command_line(magic, info).split_ascii_whitespace() {
         let (name, count) = word.split_once('=').unwrap_or((word, ""));
         if name == "hold" {
             machine::hold();
         } else if let Some(kernel) = KERNELS.iter().find(|kernel| kernel.name == name) {
             let count = count.parse().unwrap_or(kernel.unit);
-            console::line(format_args!("begin {name}"));
+            line(format_args!("begin {name}"));
             let sum = (kernel.run)(count, memory);
-            console::line(format_args!("end {name} {count} {sum:016x}"));
+            line(format_args!("end {name} {count} {sum:016x}"));
         } else if let Some(event) = EVENTS.iter().find(|event| event.name == name) {
             measure(event, count.parse().unwrap_or(1));
         }
     }
-    console::line(format_args!("done"));
+    line(format_args!("done"));
     machine::off()
+}
+
+/// Writes `text` on COM1 as a line.
+fn line(text: Arguments<'_>) {
+    // Writing never fails.
+    let _ = writeln!(Com1, "{text}");
 }
 
 /// A system measurement; `skip name` where the machine has not the means.
 fn measure(event: &Event, count: u32) {
     let name = event.name;
     if !(event.there)() {
-        return console::line(format_args!("skip {name}"));
+        return line(format_args!("skip {name}"));
     }
-    console::line(format_args!("begin {name}"));
+    line(format_args!("begin {name}"));
     let events = (event.run)(count);
-    console::line(format_args!("end {name} {count} {events:016x}"));
+    line(format_args!("end {name} {count} {events:016x}"));
 }
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    console::line(format_args!("panic: {info}"));
+    line(format_args!("panic: {info}"));
     machine::off()
 }

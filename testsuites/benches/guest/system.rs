@@ -1,10 +1,10 @@
 //! The system measurements: one event of the processor or the platform, over and over. Each
 //! gives the number of events that took place, which must be the count.
 
-use crate::machine::outb;
-use crate::{traps, vmx};
+use crate::{boot, traps, vmx};
 use core::arch::asm;
 use core::arch::x86_64::__cpuid;
+use runtime::cpu::outb;
 
 /// One event to measure.
 pub struct Event {
@@ -47,7 +47,6 @@ pub const EVENTS: [Event; 16] = [
 
 unsafe extern "C" {
     static boot_pml4: [u64; 512];
-    static boot_pt: [u64; 512 * 32];
     fn user_run(rip: unsafe extern "C" fn(), count: u64);
     fn user_syscall();
 }
@@ -75,7 +74,7 @@ fn syscall(count: u32) -> u64 {
 
 /// A store to a page that is not present: the handler makes it present; then it is taken away.
 fn page_fault(count: u32) -> u64 {
-    let pte = &raw const boot_pt as u64 + (PAGE >> 12) * 8;
+    let pte = boot::pte(PAGE);
     traps::begin(pte);
     for _ in 0..count {
         // SAFETY: the entry of a page of this program's own.

@@ -1,8 +1,9 @@
 //! The interrupt descriptor table, the task state segment, and the handlers that the system
 //! measurements count by: each adds one to `trap_events`.
 
-use crate::machine::{outb, wrmsr};
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
+use runtime::cpu::{outb, wrmsr};
+use runtime::descriptors::{interrupt_gate, load_idt, load_task_register, tss_descriptor};
 
 global_asm!(
     r#"
@@ -116,10 +117,12 @@ extern "C" fn trap_fatal(frame: &[u64; 6]) -> ! {
     panic!("exception: {frame:#x?}");
 }
 
+/// The selector of the task-state segment.
+const TSS_SELECTOR: u16 = 0x30;
+
 /// An interrupt gate of privilege `dpl`.
-fn gate(handler: unsafe extern "C" fn(), dpl: u64) -> [u64; 2] {
-    let at = handler as usize as u64;
-    [at & 0xFFFF | 8 << 16 | (0x8E00 | dpl << 13) << 32 | at >> 16 << 48, at >> 32]
+fn gate(handler: unsafe extern "C" fn(), dpl: u8) -> [u64; 2] {
+    interrupt_gate(handler as usize as u64, 0, dpl)
 }
 
 /// Sets everything up; the legacy interrupt controllers are masked, the local APIC is on.
@@ -132,19 +135,12 @@ pub fn init() {
         idt.0[14] = gate(trap_pf, 0);
         idt.0[usize::from(VECTOR)] = gate(trap_interrupt, 0);
         idt.0[0x80] = gate(trap_user_end, 3);
-        let mut idtr = [0xFFF_u16, 0, 0, 0, 0];
-        let base = &raw const IDT as u64;
-        for (n, part) in idtr[1..].iter_mut().enumerate() {
-            *part = (base >> (16 * n)) as u16;
-        }
-        asm!("lidt [{}]", in(reg) &idtr, options(nostack));
+        load_idt(&raw const IDT as u64);
         let tss = &raw mut TSS;
         let top = &raw const trap_stack_top as u64;
         ((*tss).0[1], (*tss).0[2]) = (top as u32, (top >> 32) as u32);
-        let base = tss as u64;
-        boot_gdt[6] = 103 | (base & 0xFF_FFFF) << 16 | 0x89 << 40 | (base >> 24 & 0xFF) << 56;
-        boot_gdt[7] = base >> 32;
-        asm!("ltr {0:x}", in(reg) 0x30, options(nostack));
+        [boot_gdt[6], boot_gdt[7]] = tss_descriptor(tss as u64);
+        load_task_register(TSS_SELECTOR);
     }
     outb(0x21, 0xFF);
     outb(0xA1, 0xFF);

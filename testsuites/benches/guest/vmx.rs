@@ -3,9 +3,9 @@
 //! length and RIP, steps over the instruction and resumes, as hypervisors do.
 //! Field encodings: SDM vol. 3, "Field Encoding in VMCS".
 
-use crate::machine::{rdmsr, wrmsr};
 use core::arch::x86_64::__cpuid;
 use core::arch::{asm, global_asm};
+use runtime::cpu::{rdmsr, wrmsr};
 
 global_asm!(
     r#"

@@ -5,52 +5,60 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What makes the program freestanding; vectors only where a kernel asks for them.
-const FLAGS: [&str; 19] = [
+#[path = "../../../hypervisor/runtime/flags.rs"]
+mod flags;
+
+/// How the program is compiled besides [`flags`]; vectors only where a kernel asks for them.
+const FLAGS: [&str; 6] = [
     "--edition=2024",
-    "--crate-name=bench_guest",
-    "--crate-type=bin",
     "--target=x86_64-unknown-linux-gnu",
     "-Copt-level=2",
     "-Ccodegen-units=1",
     "-Cpanic=abort",
-    "-Crelocation-model=static",
-    "-Cno-redzone=yes",
-    "-Cforce-unwind-tables=no",
     "-Cno-vectorize-loops",
-    "-Cno-vectorize-slp",
-    "-Cstrip=symbols",
-    "-Clink-arg=-nostartfiles",
-    "-Clink-arg=-nostdlib",
-    "-Clink-arg=-static",
-    "-Clink-arg=-no-pie",
-    "-Clink-arg=-Wl,--build-id=none",
-    "-Clink-arg=-Wl,-n",
 ];
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 /// The folder for what is made here.
 fn folder() -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+    let folder = root().join("target/bench");
     fs::create_dir_all(&folder)?;
     Ok(folder.canonicalize()?)
 }
 
-/// Builds the guest; its ELF file.
+/// Builds the runtime and the guest; the guest's ELF file.
 pub fn build() -> Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/guest");
-    let elf = folder()?.join("guest.elf");
+    let (root, folder) = (root(), folder()?);
+    let (library, elf) = (folder.join("libruntime.rlib"), folder.join("guest.elf"));
+    let source = root.join("hypervisor/runtime/src/lib.rs");
+    let bare = ["--crate-name=runtime", "--crate-type=rlib", "--cfg=feature=\"bare\""];
+    compile(&root, &source, &library, &bare)?;
+    let runtime = format!("--extern=runtime={}", library.display());
+    let main = root.join("testsuites/benches/guest/main.rs");
+    let guest = ["--crate-name=bench_guest", "--crate-type=bin", "-Wunsafe_code", &runtime];
+    compile(&root, &main, &elf, &guest)?;
+    Ok(elf)
+}
+
+/// Compiles the crate whose root is `source` into the file `out`.
+fn compile(root: &Path, source: &Path, out: &Path, more: &[&str]) -> Result<()> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let status = Command::new(rustc)
         .args(FLAGS)
-        .args(["-Dwarnings", "-Wunsafe_code"])
-        .arg(format!("-Clink-arg=-Wl,-T{}", source.join("guest.ld").display()))
+        .args(flags::freestanding(root))
+        .arg("-Dwarnings")
+        .args(more)
         .arg("-o")
-        .arg(&elf)
-        .arg(source.join("main.rs"))
+        .arg(out)
+        .arg(source)
         .status()
         .context("rustc")?;
-    ensure!(status.success(), "the bench's guest does not build");
-    Ok(elf)
+    ensure!(status.success(), "{} does not build", source.display());
+    Ok(())
 }
 
 /// A CD image that boots `elf` with the command line `words` by GRUB. `None` without GRUB's tools.

@@ -1,6 +1,6 @@
 //! What a file or a folder is: the root's content, headers, sizes, manifests.
 
-use super::{CRATES, Tree};
+use super::{CRATES, Tree, crate_name};
 
 /// The longest file that needs no excuse.
 const LINES: usize = 600;
@@ -47,11 +47,11 @@ pub fn sizes(tree: &Tree) -> Vec<String> {
 
 /// Each crate depends only on the crates below it, and takes the workspace's lints.
 pub fn manifests(tree: &Tree) -> Vec<String> {
-    CRATES.iter().flat_map(|(name, below)| manifest(tree, name, below)).collect()
+    CRATES.iter().flat_map(|(folder, below)| manifest(tree, folder, below)).collect()
 }
 
-fn manifest(tree: &Tree, name: &str, below: &[&str]) -> Vec<String> {
-    let path = format!("{name}/Cargo.toml");
+fn manifest(tree: &Tree, folder: &str, below: &[&str]) -> Vec<String> {
+    let (name, path) = (crate_name(folder), format!("{folder}/Cargo.toml"));
     let parsed: toml::Table = match tree.text(&path).parse() {
         Ok(table) => table,
         Err(error) => return vec![format!("{path}: {}", error.message())],
@@ -62,7 +62,10 @@ fn manifest(tree: &Tree, name: &str, below: &[&str]) -> Vec<String> {
     }
     for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
         let Some(toml::Value::Table(wanted)) = parsed.get(section) else { continue };
-        let ours = |d: &&String| CRATES.iter().any(|(c, _)| c == d) && !below.contains(&d.as_str());
+        let ours = |d: &&String| {
+            CRATES.iter().any(|(folder, _)| crate_name(folder) == *d)
+                && !below.contains(&d.as_str())
+        };
         let complain = |d| format!("{path}: {name} may not depend on {d}");
         wrong.extend(wanted.keys().filter(ours).map(complain));
     }

@@ -1,7 +1,7 @@
 //! The commands of the documents exist: packages, targets, files and flags are looked up. The list
 //! of departures from hardware, in one of them, has every file that confesses one.
 
-use super::{CRATES, Tree};
+use super::{CRATES, Tree, crate_name};
 
 /// Where departures are confessed.
 const MACHINE: [&str; 4] = ["mmu/src/", "cpu/src/", "platform/src/", "hypervisor/src/"];
@@ -81,7 +81,7 @@ fn cargo(tree: &Tree, words: &[&str]) -> Option<String> {
         words.get(at + 1).copied()
     };
     if let Some(package) = after("-p")
-        && CRATES.iter().all(|(name, _)| *name != package)
+        && CRATES.iter().all(|(folder, _)| crate_name(folder) != package)
     {
         return Some(format!("there is no package {package}"));
     }

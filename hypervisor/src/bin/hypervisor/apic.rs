@@ -1,8 +1,8 @@
 //! The machine's own local APIC (x2APIC where offered) and its timer.
 #![expect(unsafe_code, reason = "the xAPIC is a page of device registers")]
 
-use crate::msr::{rdmsr, wrmsr};
-use hypervisor::bare::cpu::{cpuid, inb, outb, rdtsc};
+use runtime::cpu::{cpuid, inb, outb, rdtsc};
+use runtime::cpu::{rdmsr, wrmsr};
 
 /// The timer's vector.
 pub(crate) const TIMER: u8 = 0xF0;

@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use hypervisor::bare::cpu::{inb, outb};
+use runtime::cpu::{inb, outb};
 
 const COM1: u16 = 0x3F8;
 const DEBUG: u16 = 0xE9;

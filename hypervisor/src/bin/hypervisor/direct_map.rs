@@ -2,12 +2,12 @@
 #![expect(unsafe_code, reason = "physical memory is raw memory")]
 
 use alloc::vec::Vec;
-use hypervisor::bare::cpu::cpuid;
-use hypervisor::bare::heap::Heap;
 use hypervisor::boot::{BootInfo, Range};
 use hypervisor::memory::Memory;
 use hypervisor::phys::Physical;
 use hypervisor::ranges::{carve, free_ranges};
+use runtime::cpu::cpuid;
+use runtime::heap::Heap;
 
 /// Physical memory through the identity map.
 pub(crate) struct Direct;

@@ -7,7 +7,6 @@ use crate::{power, vmx_ops};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-use hypervisor::bare::cpu::rdtsc;
 use hypervisor::boot::BootInfo;
 use hypervisor::cmdline::{self, DomainOptions, ModuleKind};
 use hypervisor::phys::Physical;
@@ -15,6 +14,7 @@ use hypervisor::vmx::bitmaps;
 use hypervisor::vmx::controls::RDTSCP;
 use hypervisor::xen::build::Image;
 use hypervisor::xen::{Action, DomId, DomainConfig, ShutdownReason};
+use runtime::cpu::rdtsc;
 
 /// Ports that dom0 does not reach: the interrupt controllers and timers whose place the virtual
 /// APICs take, the hypervisor's consoles.
@@ -235,7 +235,7 @@ impl Host {
             self.xen.shutdown(DomId(0), ShutdownReason::Poweroff);
             return;
         }
-        hypervisor::bare::cpu::outw(port, value as u16);
+        runtime::cpu::outw(port, value as u16);
     }
 
     /// Prints the statistics and powers the machine off.

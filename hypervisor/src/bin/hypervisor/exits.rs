@@ -1,17 +1,17 @@
 //! VM exits: what each reason does.
 
+use crate::control_registers;
 use crate::host::Host;
-use crate::msr;
 use crate::vmx_ops;
 use alloc::format;
 use alloc::string::String;
-use hypervisor::bare::cpu::{cpuid, rdtsc};
 use hypervisor::vmx::controls::{INVPCID, RDTSCP};
 use hypervisor::vmx::exit::{self, Interruption};
 use hypervisor::vmx::field;
 use hypervisor::xen::devices::Msr;
 use hypervisor::xen::hypercall::Context;
 use hypervisor::xen::{DomId, Flow, Paging, Width};
+use runtime::cpu::{cpuid, rdtsc};
 
 /// Why a domain is ended; `Ok` lets it go on.
 pub(crate) type Outcome = Result<(), String>;
@@ -174,7 +174,7 @@ impl Host {
             (_, 1) => {
                 // The exit comes before DR6 and DR7 change. SDM vol. 3, "Debug Exceptions".
                 let causes = vmx_ops::read(field::EXIT_QUALIFICATION) & 0xE00F;
-                msr::set_dr6(msr::dr6() & !0xF | causes);
+                control_registers::set_dr6(control_registers::dr6() & !0xF | causes);
                 vmx_ops::write(field::GUEST_DR7, vmx_ops::read(field::GUEST_DR7) & !(1 << 13));
                 repair_pending_step();
                 self.reinject(index, event, field::EXIT_INTERRUPTION_ERROR);
@@ -245,7 +245,7 @@ impl Host {
         let number = slot.vcpu.gpr(RCX) as u32;
         let answer = match number {
             IA32_ARCH_CAPABILITIES if cpuid(7, 0)[3] & ARCH_CAPABILITIES != 0 => {
-                Msr::Value(msr::rdmsr(number) & NOT_AFFECTED)
+                Msr::Value(runtime::cpu::rdmsr(number) & NOT_AFFECTED)
             }
             _ => self.xen.rdmsr(slot.dom, slot.id, number, rdtsc()),
         };

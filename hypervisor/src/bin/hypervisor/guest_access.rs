@@ -5,11 +5,11 @@ use crate::exits::{Outcome, advance, advance_by, paging};
 use crate::host::Host;
 use crate::vmx_ops;
 use alloc::format;
-use hypervisor::bare::cpu::rdtsc;
 use hypervisor::emulate::{self, Kind, Mode, Move};
 use hypervisor::vmx::controls::{IA32E_GUEST, VPID};
 use hypervisor::vmx::{cr0, field};
 use hypervisor::xen::guest_memory::read_gpa;
+use runtime::cpu::rdtsc;
 
 const GP: u8 = 13;
 const CR0_PE: u64 = 1;

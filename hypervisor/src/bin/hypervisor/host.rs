@@ -16,7 +16,6 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use hypervisor::acpi::Platform;
-use hypervisor::bare::cpu::rdtsc;
 use hypervisor::memory::Memory;
 use hypervisor::round_robin::RoundRobin;
 use hypervisor::vmx::controls::INTERRUPT_WINDOW;
@@ -25,6 +24,7 @@ use hypervisor::vmx::field;
 use hypervisor::xen::abi::nr::virq;
 use hypervisor::xen::build::acpi_tables;
 use hypervisor::xen::{DomId, Event, Xen};
+use runtime::cpu::rdtsc;
 
 /// How long a vCPU may run while others wait, in milliseconds.
 const SLICE_MS: u64 = 5;

@@ -1,5 +1,4 @@
 //! The freestanding hypervisor: boot, VMX, interrupts, and the loop that runs domains.
-#![expect(unsafe_code, reason = "the entry point has a fixed name")]
 #![no_std]
 #![no_main]
 
@@ -7,15 +6,14 @@ extern crate alloc;
 
 mod apic;
 mod console;
+mod control_registers;
 mod direct_map;
 mod domain_build;
 mod domains;
-mod entry;
 mod exits;
 mod guest_access;
 mod host;
 mod ioapic;
-mod msr;
 mod power;
 mod report;
 mod rtc;
@@ -28,12 +26,17 @@ use apic::Apic;
 use console::{die, say};
 use core::panic::PanicInfo;
 use host::Host;
-use hypervisor::bare::cpu::rdtsc;
-use hypervisor::bare::heap::Heap;
 use hypervisor::boot::{self, BootInfo};
 use hypervisor::memory::Memory;
 use hypervisor::{acpi, xen::frames::FrameTable};
 use ioapic::IoApic;
+use runtime::cpu::rdtsc;
+use runtime::heap::Heap;
+
+runtime::multiboot1_header!();
+runtime::multiboot2_header!();
+// Room for the descriptor of the task-state segment, which `traps` fills in.
+runtime::entry! { main: hypervisor_main, stack: 0x10000, rights: 3, descriptors: [0, 0] }
 
 #[global_allocator]
 static HEAP: Heap = Heap::new();
@@ -48,7 +51,6 @@ fn panic(info: &PanicInfo) -> ! {
 }
 
 /// Called by the entry code with EAX and EBX as the boot loader left them.
-#[unsafe(no_mangle)]
 extern "C" fn hypervisor_main(magic: u32, info: u32) -> ! {
     console::init();
     say!("Strata hypervisor {}", env!("CARGO_PKG_VERSION"));

@@ -1,6 +1,6 @@
 //! Ending the machine.
 
-use hypervisor::bare::cpu;
+use runtime::cpu;
 
 /// Powers the machine off, by whatever works on it, or stops: ACPI S5 through the PM1a control
 /// register and SLP_TYP given, QEMU's exit device, Bochs's shutdown port.

@@ -1,6 +1,6 @@
 //! The date from the machine's real-time clock. Motorola MC146818A data sheet.
 
-use hypervisor::bare::cpu::{inb, outb};
+use runtime::cpu::{inb, outb};
 
 fn register(index: u8) -> u8 {
     outb(0x70, index);

@@ -3,7 +3,7 @@
 
 use crate::exits::{advance, paging};
 use crate::host::Host;
-use crate::{msr, vmx_ops};
+use crate::{control_registers, vmx_ops};
 use hypervisor::vmx::{exit, field};
 use hypervisor::xen::guest_memory::{BadAddress, read_gpa, write_gpa};
 
@@ -43,7 +43,7 @@ impl Host {
             // DEPARTURE: the error code says "not present" even where the page only lacks rights.
             let user = vmx_ops::read(field::GUEST_SS_ACCESS) >> 5 & 3 == 3;
             let code = u32::from(io.is_in()) << 1 | u32::from(user) << 2;
-            msr::set_cr2(linear);
+            control_registers::set_cr2(linear);
             return self.fault(index, PF, Some(code));
         }
         let mask = address_mask();

@@ -4,6 +4,7 @@
 use crate::console::say;
 use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU32, Ordering};
+use runtime::descriptors::{interrupt_gate, load_idt, load_task_register, tss_descriptor};
 
 global_asm!(
     r#"
@@ -65,11 +66,7 @@ unsafe extern "C" {
     static trap_stubs: u8;
 }
 
-/// The selector of the hypervisor's code segment.
-pub(crate) const CODE: u16 = 0x08;
-/// The selector of its data segment.
-pub(crate) const DATA: u16 = 0x10;
-/// The selector of its task-state segment.
+/// The selector of the hypervisor's task-state segment.
 pub(crate) const TSS: u16 = 0x18;
 
 /// What the stubs leave on the stack.
@@ -111,40 +108,21 @@ extern "C" fn hypervisor_trap(frame: &Frame) {
 
 /// Loads IDT and TSS; exceptions run on a stack of their own (IST 1).
 pub(crate) fn init() {
-    let [gdtr, idtr] = tables();
     // SAFETY: runs once, before anything else uses the tables; all addresses are identity-mapped.
     unsafe {
         let stubs = &raw const trap_stubs as u64;
         for vector in 0..256 {
-            let stub = stubs + 16 * vector;
-            let ist = u64::from(vector < 32);
-            trap_idt[vector as usize] = [
-                stub & 0xFFFF
-                    | u64::from(CODE) << 16
-                    | ist << 32
-                    | 0x8E << 40
-                    | (stub >> 16 & 0xFFFF) << 48,
-                stub >> 32,
-            ];
+            let ist = u8::from(vector < 32);
+            trap_idt[vector as usize] = interrupt_gate(stubs + 16 * vector, ist, 0);
         }
-        let tss = &raw const trap_tss as u64;
         let stack = &raw const trap_stack_top as u64;
         trap_tss[9] = stack as u32;
         trap_tss[10] = (stack >> 32) as u32;
         trap_tss[25] = 104 << 16;
-        boot_gdt[3] = 103 | (tss & 0xFF_FFFF) << 16 | 0x89 << 40 | (tss >> 24 & 0xFF) << 56;
-        boot_gdt[4] = tss >> 32;
-        let gdt_pointer = Pointer { limit: 39, base: gdtr };
-        let idt_pointer = Pointer { limit: 4095, base: idtr };
-        asm!("lgdt [{}]", "lidt [{}]", "ltr {2:x}", in(reg) &gdt_pointer, in(reg) &idt_pointer,
-            in(reg) TSS);
+        [boot_gdt[3], boot_gdt[4]] = tss_descriptor(tss());
+        load_idt(&raw const trap_idt as u64);
+        load_task_register(TSS);
     }
-}
-
-#[repr(C, packed)]
-struct Pointer {
-    limit: u16,
-    base: u64,
 }
 
 /// The addresses of GDT and IDT, for the host-state area.

@@ -1,11 +1,11 @@
 //! The VMX instructions, and turning VMX on.
 #![expect(unsafe_code, reason = "VMX instructions are inline assembly")]
 
-use crate::msr::{rdmsr, wrmsr};
 use core::arch::{asm, global_asm};
-use hypervisor::bare::cpu::cpuid;
 use hypervisor::vmx::controls::{self, Missing};
 use hypervisor::vmx::field::Field;
+use runtime::cpu::cpuid;
+use runtime::cpu::{rdmsr, wrmsr};
 
 const IA32_FEATURE_CONTROL: u32 = 0x3A;
 const IA32_VMX_BASIC: u32 = 0x480;

@@ -1,13 +1,15 @@
 //! One virtual processor: its VMCS, and the guest state that the VMCS does not hold.
 
-use crate::msr::{self, rdmsr, wrmsr};
+use crate::control_registers;
 use crate::traps;
 use crate::vmx_ops::{self, Controls, Registers};
-use hypervisor::bare::cpu::cpuid;
 use hypervisor::vmx::controls::{IA32E_GUEST, RDTSCP, VPID};
 use hypervisor::vmx::cr0;
 use hypervisor::vmx::exit::REASONS;
 use hypervisor::vmx::field::{self, Field};
+use runtime::cpu::cpuid;
+use runtime::cpu::{rdmsr, wrmsr};
+use runtime::descriptors;
 
 const CR0_PE: u64 = 1;
 const CR0_ET: u64 = 1 << 4;
@@ -118,13 +120,13 @@ impl VmxVcpu {
         if controls.secondary(RDTSCP) {
             wrmsr(IA32_TSC_AUX, self.tsc_aux);
         }
-        msr::set_cr2(self.cr2);
+        control_registers::set_cr2(self.cr2);
         let [dr0, dr1, dr2, dr3, dr6] = self.dr;
-        msr::set_dr0(dr0);
-        msr::set_dr1(dr1);
-        msr::set_dr2(dr2);
-        msr::set_dr3(dr3);
-        msr::set_dr6(dr6);
+        control_registers::set_dr0(dr0);
+        control_registers::set_dr1(dr1);
+        control_registers::set_dr2(dr2);
+        control_registers::set_dr3(dr3);
+        control_registers::set_dr6(dr6);
     }
 
     /// Takes its state off the processor.
@@ -135,8 +137,14 @@ impl VmxVcpu {
         if controls.secondary(RDTSCP) {
             self.tsc_aux = rdmsr(IA32_TSC_AUX);
         }
-        self.cr2 = msr::cr2();
-        self.dr = [msr::dr0(), msr::dr1(), msr::dr2(), msr::dr3(), msr::dr6()];
+        self.cr2 = control_registers::cr2();
+        self.dr = [
+            control_registers::dr0(),
+            control_registers::dr1(),
+            control_registers::dr2(),
+            control_registers::dr3(),
+            control_registers::dr6(),
+        ];
     }
 
     /// Runs it until its next exit; false if the processor refused to enter.
@@ -204,13 +212,13 @@ fn set_controls(controls: &Controls, frames: &DomainFrames, vpid: u16) {
 fn set_host() {
     let [gdt, idt] = traps::tables();
     set_all(&[
-        (field::HOST_CR0, msr::cr0()),
-        (field::HOST_CR3, msr::cr3()),
-        (field::HOST_CR4, msr::cr4()),
-        (field::HOST_CS_SELECTOR, traps::CODE.into()),
-        (field::HOST_SS_SELECTOR, traps::DATA.into()),
-        (field::HOST_DS_SELECTOR, traps::DATA.into()),
-        (field::HOST_ES_SELECTOR, traps::DATA.into()),
+        (field::HOST_CR0, control_registers::cr0()),
+        (field::HOST_CR3, control_registers::cr3()),
+        (field::HOST_CR4, control_registers::cr4()),
+        (field::HOST_CS_SELECTOR, descriptors::CODE.into()),
+        (field::HOST_SS_SELECTOR, descriptors::DATA.into()),
+        (field::HOST_DS_SELECTOR, descriptors::DATA.into()),
+        (field::HOST_ES_SELECTOR, descriptors::DATA.into()),
         (field::HOST_FS_SELECTOR, 0),
         (field::HOST_GS_SELECTOR, 0),
         (field::HOST_TR_SELECTOR, traps::TSS.into()),

@@ -4,8 +4,8 @@
 #![expect(unsafe_code, reason = "violations are assembly")]
 
 use core::arch::{asm, global_asm};
-use hypervisor::bare::cpu;
-use hypervisor::guest::abi;
+use guests::hypercalls;
+use runtime::cpu;
 
 /// Commits the violation `name`; returns if the hypervisor is expected to ignore it.
 pub(crate) fn commit(name: &str) {
@@ -130,16 +130,19 @@ fn read_nothing() {
 
 /// Maps one page at ever more places, so that the tables fill the hypervisor's memory.
 fn exhaust_tables() {
-    let mapped = (1..).take_while(|i| abi::add_to_physmap(0, 0, i << 21).is_ok()).count();
+    let mapped = (1..).take_while(|i| hypercalls::add_to_physmap(0, 0, i << 21).is_ok()).count();
     assert!(mapped < 4096, "the hypervisor gave {mapped} tables");
 }
 
 /// Asks for what only dom0 may do.
 fn privileged_calls() {
-    assert!(abi::domctl(3, 0).is_err(), "a domU paused dom0");
-    assert!(abi::list_domains().is_err(), "a domU listed the domains");
-    assert!(abi::map_grant(0, 8, 0x10_0000).is_err(), "a domU mapped what dom0 did not grant");
-    assert!(abi::bind_interdomain(0, 1).is_err(), "a domU bound what dom0 did not offer");
+    assert!(hypercalls::domctl(3, 0).is_err(), "a domU paused dom0");
+    assert!(hypercalls::list_domains().is_err(), "a domU listed the domains");
+    assert!(
+        hypercalls::map_grant(0, 8, 0x10_0000).is_err(),
+        "a domU mapped what dom0 did not grant"
+    );
+    assert!(hypercalls::bind_interdomain(0, 1).is_err(), "a domU bound what dom0 did not offer");
 }
 
 /// Writes where PCs have their power management registers.

@@ -1,27 +1,7 @@
-//! Model-specific and control registers.
+//! Control and debug registers.
 #![expect(unsafe_code, reason = "privileged registers are read and written in assembly")]
 
 use core::arch::asm;
-
-/// `RDMSR`.
-pub(crate) fn rdmsr(msr: u32) -> u64 {
-    let (low, high): (u32, u32);
-    // SAFETY: reads a register; one that does not exist raises #GP, which is reported.
-    unsafe {
-        asm!("rdmsr", in("ecx") msr, out("eax") low, out("edx") high, options(nomem, nostack));
-    }
-    u64::from(high) << 32 | u64::from(low)
-}
-
-/// `WRMSR`.
-pub(crate) fn wrmsr(msr: u32, value: u64) {
-    // SAFETY: the callers write registers that hold guest state or steer the local APIC and VMX;
-    // none of them moves memory under this program.
-    unsafe {
-        asm!("wrmsr", in("ecx") msr, in("eax") value as u32, in("edx") (value >> 32) as u32,
-            options(nostack));
-    }
-}
 
 macro_rules! registers {
     ($($get:ident $set:ident $name:literal;)*) => {

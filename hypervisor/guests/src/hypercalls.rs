@@ -75,10 +75,10 @@ impl<T> Shared<T> {
 }
 
 /// The text at `addr`, up to its zero byte: the command line of the start info.
-pub fn command_line(start_info: u64) -> &'static str {
+pub fn command_line(start_info: u32) -> &'static str {
     // SAFETY: the loader's structures lie in identity-mapped memory that is not written.
     unsafe {
-        let line = *((start_info + 24) as *const u64);
+        let line = *((u64::from(start_info) + 24) as *const u64);
         if line == 0 {
             return "";
         }
@@ -118,7 +118,7 @@ impl fmt::Write for Console {
 pub fn shutdown(mut reason: u32) -> ! {
     // The domain ends here; an error would mean that it cannot, and then it stops.
     let _ = hypercall(SCHED_OP, 2, address(&mut reason), 0);
-    crate::bare::cpu::stop()
+    runtime::cpu::stop()
 }
 
 /// `SCHEDOP_poll`: sleeps until `port` (unless 0) is pending or the system time `timeout` has come.
@@ -291,7 +291,7 @@ impl SharedInfo {
     pub fn time(&self) -> u64 {
         let (stamp, base): (u64, u64) = (self.0.read(40), self.0.read(48));
         let (mul, shift): (u32, i8) = (self.0.read(56), self.0.read(60));
-        let ticks = crate::bare::cpu::rdtsc().wrapping_sub(stamp);
+        let ticks = runtime::cpu::rdtsc().wrapping_sub(stamp);
         let ticks = if shift < 0 { ticks >> -shift } else { ticks << shift };
         base + ((u128::from(ticks) * u128::from(mul)) >> 32) as u64
     }

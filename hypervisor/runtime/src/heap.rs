@@ -33,7 +33,8 @@ impl Heap {
     /// # Safety
     /// The range is mapped, writable and used by nothing else.
     pub unsafe fn give(&self, start: usize, len: usize) {
-        let state = &mut *self.0.get();
+        // SAFETY: one thread of execution, and no other reference to the state is alive.
+        let state = unsafe { &mut *self.0.get() };
         state.next = start;
         state.end = start + len;
     }
@@ -54,14 +55,16 @@ fn class_of(layout: Layout) -> usize {
 // page do not occur: `alloc` refuses them.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let state = &mut *self.0.get();
+        // SAFETY: one thread of execution, and no other reference to the state is alive.
+        let state = unsafe { &mut *self.0.get() };
         let class = class_of(layout);
         if class >= CLASSES || layout.align() > 4096 {
             return null_mut();
         }
         let head = state.free[class];
         if head != 0 {
-            state.free[class] = *(head as *const usize);
+            // SAFETY: a free block begins with the address of the next one of its class.
+            state.free[class] = unsafe { *(head as *const usize) };
             return head as *mut u8;
         }
         let size = 16 << class;
@@ -74,9 +77,11 @@ unsafe impl GlobalAlloc for Heap {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let state = &mut *self.0.get();
+        // SAFETY: one thread of execution, and no other reference to the state is alive.
+        let state = unsafe { &mut *self.0.get() };
         let class = class_of(layout);
-        *(block as *mut usize) = state.free[class];
+        // SAFETY: the block is free now, and at least 16 bytes long.
+        unsafe { *(block as *mut usize) = state.free[class] };
         state.free[class] = block as usize;
     }
 }

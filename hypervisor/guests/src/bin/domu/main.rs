@@ -1,5 +1,5 @@
 //! The embedded domU: prints on COM1, computes, and shares its results with dom0.
-#![expect(unsafe_code, reason = "the entry point has a fixed name")]
+#![expect(unsafe_code, reason = "one static array is borrowed once")]
 #![no_std]
 #![no_main]
 
@@ -8,58 +8,40 @@ mod violation;
 use core::fmt::Write;
 use core::mem::offset_of;
 use core::panic::PanicInfo;
-use hypervisor::bare::cpu::{inb, outb};
-use hypervisor::bare::heap::Heap;
-use hypervisor::guest::abi::{self, Error, Shared, SharedInfo};
-use hypervisor::guest::{GRANT, PORT, Page, state, work};
+use guests::hypercalls::{self, Error, Shared, SharedInfo};
+use guests::{GRANT, PORT, Page, state, work};
+use runtime::serial::Com1;
 
-hypervisor::guest_entry!();
-
-#[global_allocator]
-static HEAP: Heap = Heap::new();
+runtime::entry! { main: guest_main, stack: 0x10000, rights: 3, descriptors: [] }
 
 static INFO: SharedInfo = SharedInfo::new();
 /// The grant table, once mapped.
 static GRANTS: Shared<[u8; 4096]> = Shared::new([0; 4096]);
 static PAGE: Shared<Page> = Shared::new(Page::new());
 
-const COM1: u16 = 0x3F8;
 /// How long the domU sleeps between two beats.
 const BEAT_NS: u64 = 500_000;
-
-struct Serial;
-
-impl Write for Serial {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        for byte in text.bytes() {
-            while inb(COM1 + 5) & 0x20 == 0 {}
-            outb(COM1, byte);
-        }
-        Ok(())
-    }
-}
 
 macro_rules! say {
     ($($arg:tt)*) => {{
         // The serial line takes everything.
-        let _ = writeln!(Serial, $($arg)*);
+        let _ = writeln!(Com1, $($arg)*);
     }};
 }
 
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
     say!("PANIC: {info}");
-    abi::shutdown(3)
+    hypercalls::shutdown(3)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn guest_main(start_info: u64) -> ! {
-    let name = abi::command_line(start_info);
+extern "C" fn guest_main(_magic: u32, start_info: u32) -> ! {
+    let name = hypercalls::command_line(start_info);
     say!("domU {name}: at work");
     if let Some(name) = name.strip_prefix("violate=") {
         violation::commit(name);
         say!("still here");
-        abi::shutdown(0);
+        hypercalls::shutdown(0);
     }
     let primes = compute();
     let chain = work::chain(name.as_bytes());
@@ -75,7 +57,7 @@ extern "C" fn guest_main(start_info: u64) -> ! {
         Ok(()) => say!("dom0 said goodbye"),
         Err(error) => panic!("waiting failed: {error:?}"),
     }
-    abi::shutdown(0)
+    hypercalls::shutdown(0)
 }
 
 fn compute() -> u32 {
@@ -89,13 +71,13 @@ fn compute() -> u32 {
 /// Grants the page to dom0 and offers the event channel.
 fn share() -> Result<(), Error> {
     INFO.map()?;
-    abi::add_to_physmap(1, 0, GRANTS.address())?;
+    hypercalls::add_to_physmap(1, 0, GRANTS.address())?;
     let entry = GRANT as usize * 8;
     GRANTS.write(entry + 2, 0_u16);
     GRANTS.write(entry + 4, (PAGE.address() >> 12) as u32);
     // GTF_permit_access makes the entry valid, so it comes last.
     GRANTS.write(entry, 1_u16);
-    let port = abi::alloc_unbound(0)?;
+    let port = hypercalls::alloc_unbound(0)?;
     assert_eq!(port, PORT, "dom0 knows the port by its number");
     Ok(())
 }
@@ -115,7 +97,7 @@ fn serve() -> Result<(), Error> {
                 let question: [u8; 32] = PAGE.read(offset_of!(Page, question));
                 PAGE.write(offset_of!(Page, answer), work::sha256(&question));
                 PAGE.write(offset_of!(Page, state), state::ANSWERED);
-                abi::send(PORT)?;
+                hypercalls::send(PORT)?;
             }
             state::GOODBYE => return Ok(()),
             _ => {}

@@ -1,20 +1,15 @@
 //! The embedded dom0: lists the domains, pauses and resumes one, exchanges data with each over a
 //! grant and an event channel, and powers off when they have ended.
-#![expect(unsafe_code, reason = "the entry point has a fixed name")]
 #![no_std]
 #![no_main]
 
 use core::fmt::Write;
 use core::mem::offset_of;
 use core::panic::PanicInfo;
-use hypervisor::bare::heap::Heap;
-use hypervisor::guest::abi::{self, Console, DomainInfo, Error, Shared, SharedInfo};
-use hypervisor::guest::{GRANT, PORT, Page, state, work};
+use guests::hypercalls::{self, Console, DomainInfo, Error, Shared, SharedInfo};
+use guests::{GRANT, PORT, Page, state, work};
 
-hypervisor::guest_entry!();
-
-#[global_allocator]
-static HEAP: Heap = Heap::new();
+runtime::entry! { main: guest_main, stack: 0x10000, rights: 3, descriptors: [] }
 
 static INFO: SharedInfo = SharedInfo::new();
 /// Where granted pages are copied to.
@@ -36,26 +31,25 @@ macro_rules! say {
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
     say!("PANIC: {info}");
-    abi::shutdown(3)
+    hypercalls::shutdown(3)
 }
 
-#[unsafe(no_mangle)]
-extern "C" fn guest_main(start_info: u64) -> ! {
+extern "C" fn guest_main(_magic: u32, start_info: u32) -> ! {
     say!("dom0: at work");
     // The word `watch` is for domUs that know nothing of the exchange.
-    let result = match abi::command_line(start_info) {
+    let result = match hypercalls::command_line(start_info) {
         "watch" => watch(),
         _ => work(),
     };
     match result {
-        Ok(()) => abi::shutdown(0),
+        Ok(()) => hypercalls::shutdown(0),
         Err(error) => panic!("a hypercall failed: {error:?}"),
     }
 }
 
 fn list() -> Result<([DomainInfo; 8], usize), Error> {
     INFO.map()?;
-    let (list, count) = abi::list_domains()?;
+    let (list, count) = hypercalls::list_domains()?;
     for info in &list[..count] {
         say!("domain {}: {} pages, {} vCPUs", info.domain, info.pages, info.vcpus());
     }
@@ -97,18 +91,18 @@ fn wait(port: u32, what: &str, mut done: impl FnMut() -> Result<bool, Error>) ->
 fn exchange(domain: u16, window: &Shared<Page>) -> Result<(), Error> {
     let mut port = None;
     wait(0, "the domU's offer of an event channel", || {
-        port = abi::bind_interdomain(domain, PORT).ok();
+        port = hypercalls::bind_interdomain(domain, PORT).ok();
         Ok(port.is_some())
     })?;
     let port = port.unwrap_or_default();
-    let handle = abi::map_grant(domain, GRANT, window.address())?;
+    let handle = hypercalls::map_grant(domain, GRANT, window.address())?;
     check_results(domain, window)?;
     ask(domain, window, port)?;
     pause_and_resume(domain, window)?;
     window.write(offset_of!(Page, state), state::GOODBYE);
-    abi::send(port)?;
-    abi::unmap_grant(handle, window.address())?;
-    abi::close(port)?;
+    hypercalls::send(port)?;
+    hypercalls::unmap_grant(handle, window.address())?;
+    hypercalls::close(port)?;
     say!("domain {domain}: grant unmapped, channel closed");
     Ok(())
 }
@@ -118,7 +112,7 @@ fn check_results(domain: u16, window: &Shared<Page>) -> Result<(), Error> {
     let primes: u32 = window.read(offset_of!(Page, primes));
     assert_eq!(primes, work::PRIMES, "the domU's primes are wrong");
     let chain: [u8; 32] = window.read(offset_of!(Page, chain));
-    abi::copy_grant(domain, GRANT, COPY.address(), 64)?;
+    hypercalls::copy_grant(domain, GRANT, COPY.address(), 64)?;
     assert_eq!(chain, COPY.read::<[u8; 32]>(offset_of!(Page, chain)), "map and copy differ");
     say!("domain {domain}: {primes} primes, chain {:02x?}: mapped and copied", &chain[..4]);
     Ok(())
@@ -129,7 +123,7 @@ fn ask(domain: u16, window: &Shared<Page>, port: u32) -> Result<(), Error> {
     let question = work::sha256(&INFO.time().to_le_bytes());
     window.write(offset_of!(Page, question), question);
     window.write(offset_of!(Page, state), state::ASKED);
-    abi::send(port)?;
+    hypercalls::send(port)?;
     wait(port, "the domU's answer", || {
         INFO.take_event(port);
         Ok(window.read::<u32>(offset_of!(Page, state)) == state::ANSWERED)
@@ -141,7 +135,7 @@ fn ask(domain: u16, window: &Shared<Page>, port: u32) -> Result<(), Error> {
 }
 
 fn info(domain: u16) -> Result<DomainInfo, Error> {
-    let (list, count) = abi::list_domains()?;
+    let (list, count) = hypercalls::list_domains()?;
     let found = list[..count].iter().find(|info| info.domain == domain);
     found.copied().ok_or(Error(0))
 }
@@ -149,11 +143,11 @@ fn info(domain: u16) -> Result<DomainInfo, Error> {
 /// Pauses the domU, sees that it stands still, resumes it, sees that it goes on.
 fn pause_and_resume(domain: u16, window: &Shared<Page>) -> Result<(), Error> {
     let beats = || window.read::<u64>(offset_of!(Page, beats));
-    abi::domctl(3, domain)?;
+    hypercalls::domctl(3, domain)?;
     let (before, flag) = (beats(), info(domain)?.paused());
     INFO.sleep(0, 5 * MILLISECOND)?;
     let still = beats() == before;
-    abi::domctl(4, domain)?;
+    hypercalls::domctl(4, domain)?;
     wait(0, "the domU's next beat", || Ok(beats() > before))?;
     assert!(flag && still && !info(domain)?.paused(), "pausing has no effect");
     say!("domain {domain}: paused, stood still, resumed");
@@ -161,6 +155,6 @@ fn pause_and_resume(domain: u16, window: &Shared<Page>) -> Result<(), Error> {
 }
 
 fn all_ended() -> Result<bool, Error> {
-    let (list, count) = abi::list_domains()?;
+    let (list, count) = hypercalls::list_domains()?;
     Ok(list[..count].iter().all(|info| info.domain == 0 || info.ended()))
 }

@@ -1,14 +1,15 @@
-//! What the two embedded guests share: the work they check one another by and, in the
-//! freestanding build, their entry and their hypercalls.
+//! What the two embedded guests share: the work they check one another by, and the hypercalls
+//! they make.
 //!
 //! The exchange: each domU grants the page [`Page`] to dom0 as grant [`GRANT`] and offers event
 //! channel [`PORT`]. These two numbers are the whole agreement; a toolstack would have passed them
 //! through xenstore.
+//!
+//! Invariant: nothing of the hypervisor is named here, only the runtime, so that a number of Xen's
+//! interface which one side has wrong does not agree with the other.
+#![cfg_attr(not(test), no_std)]
 
-#[cfg(feature = "bare")]
-pub mod abi;
-#[cfg(feature = "bare")]
-mod entry;
+pub mod hypercalls;
 pub mod work;
 
 /// The grant reference of a domU's page: the first that is not reserved.
