@@ -125,7 +125,7 @@ mod threaded {
     macro_rules! tail {
         ($op:expr, $cpu:expr, $pins:expr) => {{
             let (op, pins) = ($op, $pins);
-            return ((*op).f)(op, &mut *$cpu, pins[0], pins[1], pins[2]);
+            return ((*op).handler)(op, &mut *$cpu, pins[0], pins[1], pins[2]);
         }};
     }
 
@@ -150,13 +150,13 @@ mod threaded {
         cpu: *mut Cpu,
         pins: [u64; 3],
     ) {
-        operand(C, (*op).d, cpu, pins);
-        operand(C >> 8, (*op).s, cpu, pins);
-        operand(C >> 16, (*op).b, cpu, pins);
-        operand(C >> 24, (*op).x, cpu, pins);
+        operand(C, (*op).dst, cpu, pins);
+        operand(C >> 8, (*op).src, cpu, pins);
+        operand(C >> 16, (*op).base, cpu, pins);
+        operand(C >> 24, (*op).index, cpu, pins);
         if C >> 32 != 0 {
             // SAFETY: as in `operand`.
-            assert_unchecked((*op).sc == (C >> 32) as u8);
+            assert_unchecked((*op).scale == (C >> 32) as u8);
         }
         assume_fixed::<S>(0, cpu, pins);
         assume_fixed::<S>(1, cpu, pins);
@@ -216,8 +216,8 @@ mod threaded {
     /// Charges the block of `op`; whether to go on.
     #[inline(always)]
     unsafe fn charge(op: *const Op, cpu: *mut Cpu) -> bool {
-        let left = (*cpu).left - (*op).n as i64;
-        (*cpu).left = left;
+        let left = (*cpu).budget - (*op).retired as i64;
+        (*cpu).budget = left;
         left >= 0
     }
 
@@ -247,7 +247,7 @@ mod threaded {
                 late(link, &mut *cpu, a, b, c)
             }
             Flow::Slow => cold::<S>(op, &mut *cpu, a, b, c),
-            Flow::Exit => (*cpu).left -= (*op).n as i64,
+            Flow::Exit => (*cpu).budget -= (*op).retired as i64,
         }
     }
 
@@ -285,7 +285,7 @@ mod threaded {
         if LINK != 0 {
             // SAFETY: whoever chose this handler has compared them. The compiler then keeps the value in
             // a host register, which is faster than to store it and load it again.
-            assert_unchecked((*op).d == linked(&*op.add(1), LINK));
+            assert_unchecked((*op).dst == linked(&*op.add(1), LINK));
         }
         let (flow, deferring) = A::run_deferring(op, cpu, A::KILLS & <(B, ())>::KILLS);
         let deferred = Deferred::NONE.after::<A, CA>(op, deferring);
@@ -435,7 +435,7 @@ mod threaded {
     /// As [`Semantics::run`].
     pub unsafe fn run(op: *const Op, cpu: *mut Cpu) {
         let pins = reloaded(cpu);
-        ((*op).f)(op, &mut *cpu, pins[0], pins[1], pins[2])
+        ((*op).handler)(op, &mut *cpu, pins[0], pins[1], pins[2])
     }
 }
 

@@ -20,11 +20,9 @@ use super::x87;
 use super::x87_compare::Fcomi;
 use super::x87_fast::{Arith, ArithM, Duplicate, Exchange, Float};
 use crate::dispatch::{
-    Handler, Semantics, class, eight, five, four, handler, handler_of, linked, pair, seven, six,
-    three, two, uses,
+    Semantics, class, eight, five, four, handler, handler_of, pair, seven, six, three, two, uses,
 };
 use crate::mem::{Base, General, Index};
-use crate::op::Op;
 
 type Mb = Memory<Base>;
 type Mi = Memory<Index>;
