@@ -2,10 +2,10 @@
 //! clap's form first. What clap has to say comes out as one line.
 
 use crate::status::Failure;
-use crate::values::{self, Device, Serial};
+use crate::values::{self, Serial};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
-use platform::machine::CodeOptions;
+use platform::machine::{CodeOptions, OptionalDevice};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -77,7 +77,7 @@ pub(crate) struct Run {
     pub(crate) no_reboot: bool,
     /// isa-debug-exit,iobase=PORT,iosize=N or pc-testdev; may be repeated
     #[arg(long, value_name = "DEVICE", value_parser = values::device)]
-    pub(crate) device: Vec<Device>,
+    pub(crate) device: Vec<OptionalDevice>,
     /// Cuts and keeps decoded code otherwise: interpreter,block=N,cache=N,fuse=on|off (instructions in a
     /// block, operations in the cache); never changes what a guest sees
     #[arg(long, value_name = "WORDS", value_parser = values::accel)]
@@ -268,8 +268,8 @@ mod tests {
         assert_eq!((run.memory, run.smp, run.no_reboot), (512 << 20, 2, true));
         assert_eq!((run.append.as_str(), run.kernel), ("-x=1", "K".into()));
         assert_eq!(run.serial, [Serial::Stdio, Serial::File("F".into())]);
-        let exit = values::DebugExit { base: 0xF4, size: 2 };
-        assert_eq!(run.device, [Device::DebugExit(exit), Device::Test]);
+        let exit = OptionalDevice::DebugExit { base: 0xF4, length: 2 };
+        assert_eq!(run.device, [exit, OptionalDevice::TestDevice]);
         assert_eq!(
             (run.trace.items.join("+"), run.trace.file),
             ("int+vmexit".into(), Some("T".into()))

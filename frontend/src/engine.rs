@@ -6,7 +6,6 @@ use crate::drive::{self, Ending, Engine, Stop};
 use crate::launch::Launch;
 use crate::status::{Failure, Status};
 use crate::summary::{Level, Summary};
-use crate::values::Device;
 use platform::boot::BootModule;
 use platform::machine::{Boot, Config, Machine, MachineStop, TraceItems};
 use std::collections::BTreeMap;
@@ -163,11 +162,7 @@ fn boot(launch: &Launch) -> Result<Machine, Failure> {
         ram: launch.memory,
         vcpus: launch.vcpus,
         cpu_model: launch.cpu.clone(),
-        debug_exit: launch.devices.iter().find_map(|device| match device {
-            Device::DebugExit(exit) => Some((exit.base, exit.size)),
-            Device::Test => None,
-        }),
-        test_device: launch.devices.contains(&Device::Test),
+        devices: launch.devices.clone(),
         trace: trace_items(&launch.trace),
         code: launch.code,
     };

@@ -4,9 +4,9 @@ use crate::args::{Host, Run, Trace};
 use crate::domain::{self, Domain};
 use crate::files;
 use crate::status::Failure;
-use crate::values::{self, Device, Serial};
+use crate::values::{self, Serial};
 use platform::boot::{self, Format};
-use platform::machine::CodeOptions;
+use platform::machine::{CodeOptions, OptionalDevice};
 
 /// The bundled hypervisor and its embedded guests, built by build.rs.
 pub(crate) const HYPERVISOR: &[u8] = include_bytes!(env!("STRATA_HYPERVISOR_ELF"));
@@ -32,7 +32,7 @@ pub(crate) struct Launch {
     pub(crate) cpu: String,
     pub(crate) kernel: Blob,
     pub(crate) modules: Vec<Blob>,
-    pub(crate) devices: Vec<Device>,
+    pub(crate) devices: Vec<OptionalDevice>,
     pub(crate) no_reboot: bool,
     pub(crate) serials: Vec<Serial>,
     pub(crate) trace: Trace,

@@ -1,6 +1,6 @@
 //! The values of flags: sizes, counts, consoles, and QEMU's `key=value,key=value` words.
 
-use platform::machine::CodeOptions;
+use platform::machine::{CodeOptions, OptionalDevice};
 use std::path::PathBuf;
 
 /// An error's text: what is accepted.
@@ -63,40 +63,40 @@ pub(crate) fn serial(text: &str) -> Parsed<Serial> {
     }
 }
 
-/// The ports of `isa-debug-exit`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct DebugExit {
-    pub(crate) base: u16,
-    pub(crate) size: u16,
-}
+/// The optional devices by QEMU's names, with QEMU's defaults.
+const DEVICES: [(&str, OptionalDevice); 2] = [
+    ("isa-debug-exit", OptionalDevice::DebugExit { base: 0x501, length: 2 }),
+    ("pc-testdev", OptionalDevice::TestDevice),
+];
 
-/// A device that a machine may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Device {
-    DebugExit(DebugExit),
-    Test,
-}
-
-/// `isa-debug-exit,iobase=,iosize=`, with QEMU's defaults, or `pc-testdev`.
-pub(crate) fn device(text: &str) -> Parsed<Device> {
-    let accepted = "accepted are isa-debug-exit,iobase=PORT,iosize=1|2|4 and pc-testdev";
-    if text == "pc-testdev" {
-        return Ok(Device::Test);
-    }
+/// A device's name and its words: `isa-debug-exit` alone has some, `iobase=` and `iosize=`.
+pub(crate) fn device(text: &str) -> Parsed<OptionalDevice> {
+    let accepted = || {
+        let names = DEVICES.map(|(name, device)| name.to_owned() + device_words(device));
+        format!("accepted are {}", names.join(", "))
+    };
     let (name, rest) = text.split_once(',').unwrap_or((text, ""));
-    if name != "isa-debug-exit" {
-        return Err(accepted.into());
-    }
-    let mut device = DebugExit { base: 0x501, size: 2 };
+    let known = DEVICES.iter().find(|(known, _)| *known == name);
+    let (_, mut device) = *known.ok_or_else(accepted)?;
     for (key, value) in words(rest)? {
-        let number = number(&value).ok_or(accepted)?;
-        match (key.as_str(), number) {
-            ("iobase", port) => device.base = port,
-            ("iosize", size @ (1 | 2 | 4)) => device.size = size,
-            _ => return Err(accepted.into()),
+        let number = number(&value).ok_or_else(accepted)?;
+        match (&mut device, key.as_str(), number) {
+            (OptionalDevice::DebugExit { base, .. }, "iobase", port) => *base = port,
+            (OptionalDevice::DebugExit { length, .. }, "iosize", size @ (1 | 2 | 4)) => {
+                *length = size
+            }
+            _ => return Err(accepted()),
         }
     }
-    Ok(Device::DebugExit(device))
+    Ok(device)
+}
+
+/// The words that a device takes.
+fn device_words(device: OptionalDevice) -> &'static str {
+    match device {
+        OptionalDevice::DebugExit { .. } => ",iobase=PORT,iosize=1|2|4",
+        _ => "",
+    }
 }
 
 /// `interpreter,block=,cache=,fuse=`.
@@ -223,16 +223,17 @@ mod tests {
 
     #[test]
     fn devices() {
-        check(device("isa-debug-exit"), "DebugExit(DebugExit { base: 1281, size: 2 })");
+        check(device("isa-debug-exit"), "DebugExit { base: 1281, length: 2 }");
         check(
             device("isa-debug-exit,iobase=0xf4,iosize=0x4"),
-            "DebugExit(DebugExit { base: 244, size: 4 })",
+            "DebugExit { base: 244, length: 4 }",
         );
-        check(device("pc-testdev"), "Test");
-        let accepted = "accepted are isa-debug-exit,iobase=PORT,iosize=1|2|4 and pc-testdev";
+        check(device("pc-testdev"), "TestDevice");
+        let accepted = "accepted are isa-debug-exit,iobase=PORT,iosize=1|2|4, pc-testdev";
         for text in ["e1000", "", "isa-debug-exit,iosize=3", "isa-debug-exit,iobase=0x10000"] {
             check(device(text), accepted);
         }
+        check(device("pc-testdev,iobase=1"), accepted);
         check(device("isa-debug-exit,iobase"), "'iobase' is not of the form key=value");
     }
 

@@ -1,27 +1,34 @@
-//! What a device is to the board: offsets in, levels out, an optional next deadline.
+//! What a device is to the board: registers at offsets in, levels out, an optional next deadline.
 //!
 //! A device knows no address, bus, clock, thread or other device. Its outputs are levels that the
 //! board reads from it after every access and at every deadline.
 
+use serde::{Deserialize, Serialize};
+
 use crate::time::Icount;
 
-/// A device with registers in port space.
-///
-/// The board calls it with naturally aligned accesses of `size` 1, 2 or 4 bytes, never wider than
-/// the device's row in the board's table allows.
-pub trait PortDevice {
-    /// `IN`: the value of the register at `offset`, in the low `size` bytes.
-    fn read(&mut self, offset: u16, size: u8, now: Icount) -> u32;
-    /// `OUT`: writes the low `size` bytes of `value` to the register at `offset`.
-    fn write(&mut self, offset: u16, size: u8, value: u32, now: Icount);
+/// Why a device did not take an access. A device never answers for the bus: what the guest reads
+/// then, the board decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IoError {
+    /// There is no register at the offset, or none that is read, or none that is written.
+    InvalidRegister,
+    /// The register takes accesses of other sizes only.
+    InvalidAccessSize,
+    /// The device is a bridge, and nobody after it answers.
+    NoResponse,
 }
 
-/// A device with registers in memory space, accessed 1, 2, 4 or 8 bytes at a time.
-pub trait MmioDevice {
-    /// The value at `offset`, in the low `size` bytes.
-    fn read(&mut self, offset: u64, size: u8, now: Icount) -> u64;
-    /// Writes the low `size` bytes of `value` at `offset`.
-    fn write(&mut self, offset: u64, size: u8, value: u64, now: Icount);
+/// A device with registers. Which of its offsets are ports and which are memory, its rows in the
+/// board's table say.
+///
+/// The board makes naturally aligned accesses of `size` 1, 2, 4 or 8 bytes, never wider than the
+/// row allows.
+pub trait Device {
+    /// The value of the register at `offset`, in the low `size` bytes.
+    fn read(&mut self, offset: u64, size: u8, now: Icount) -> Result<u64, IoError>;
+    /// Writes `value`, which has no more than `size` bytes, to the register at `offset`.
+    fn write(&mut self, offset: u64, size: u8, value: u64, now: Icount) -> Result<(), IoError>;
 }
 
 /// A device whose outputs change by themselves as time passes.
@@ -32,6 +39,38 @@ pub trait Timed {
     fn advance(&mut self, now: Icount);
 }
 
+/// How a guest may end the run by way of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The machine is switched off.
+    PowerOff,
+    /// The machine is reset.
+    Reset,
+    /// The guest has chosen this exit status.
+    Status(u32),
+}
+
+/// A device by which a guest may end the run.
+pub trait Ends {
+    /// The end that the guest has asked for; it stays once asked for.
+    fn ending(&self) -> Option<Ending>;
+}
+
+/// An interrupt message to the local APICs. SDM vol. 3, "Message Signalled Interrupts".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterruptMessage {
+    /// Destination: an APIC ID, or a set of logical IDs.
+    pub destination: u32,
+    /// Destination mode: logical.
+    pub logical: bool,
+    /// Delivery mode: 0 fixed, 1 lowest priority, 2 SMI, 4 NMI, 5 INIT, 7 ExtINT.
+    pub delivery: u8,
+    /// Vector.
+    pub vector: u8,
+    /// Trigger mode: level.
+    pub level: bool,
+}
+
 /// All-ones in the low `size` bytes: what an access to nothing reads.
 #[must_use]
 pub fn all_ones(size: u8) -> u64 {
@@ -40,4 +79,10 @@ pub fn all_ones(size: u8) -> u64 {
         1..=7 => (1 << (u32::from(size) * 8)) - 1,
         _ => u64::MAX,
     }
+}
+
+/// `bytes` as a number, the first byte lowest.
+#[must_use]
+pub fn little_endian(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }

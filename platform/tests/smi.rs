@@ -1,7 +1,9 @@
 //! System-management interrupts of a whole machine: firmware's steps with the chipset, and two processors.
 
 use platform::boot::BootFile;
-use platform::machine::{Boot, CodeOptions, Config, Machine, MachineStop, TraceItems};
+use platform::machine::{
+    Boot, CodeOptions, Config, Machine, MachineStop, OptionalDevice, TraceItems,
+};
 
 /// Where the program is loaded.
 const CODE: u32 = 0x10_0000;
@@ -78,8 +80,7 @@ fn machine(vcpus: u32, program: &[u8]) -> Machine {
         ram: 4 << 20,
         vcpus,
         cpu_model: "default".into(),
-        debug_exit: Some((0xf4, 4)),
-        test_device: false,
+        devices: vec![OptionalDevice::DebugExit { base: 0xf4, length: 4 }],
         trace: TraceItems { int: true, ..TraceItems::default() },
         code: CodeOptions::default(),
     };

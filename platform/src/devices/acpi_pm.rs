@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    device::{PortDevice, Timed, all_ones},
+    device::{Device, Ending, Ends, IoError, Timed, all_ones},
     time::{Icount, Rate, Scale},
 };
 
@@ -52,18 +52,12 @@ impl AcpiPm {
         self.status & self.enable != 0
     }
 
-    /// The guest has entered S5.
-    #[must_use]
-    pub fn power_off(&self) -> bool {
-        self.power_off
-    }
-
     /// Presses the power button.
     pub fn press_power_button(&mut self) {
         self.status |= PWRBTN_STS;
     }
 
-    fn register(&self, index: u16, now: Icount) -> u16 {
+    fn register(&self, index: u64, now: Icount) -> u16 {
         let timer = self.scale.ticks(now) as u32;
         match index {
             0 => self.status,
@@ -82,7 +76,7 @@ impl AcpiPm {
     }
 
     /// Writes `value` where `mask` is 1.
-    fn set_register(&mut self, index: u16, value: u16, mask: u16) {
+    fn set_register(&mut self, index: u64, value: u16, mask: u16) {
         match index {
             0 => self.status &= !(value & mask),
             1 => self.enable = (self.enable & !mask | value & mask) & ENABLE_MASK,
@@ -92,21 +86,29 @@ impl AcpiPm {
     }
 }
 
-impl PortDevice for AcpiPm {
-    fn read(&mut self, offset: u16, size: u8, now: Icount) -> u32 {
-        let pair = |index| u32::from(self.register(index, now));
+impl Device for AcpiPm {
+    fn read(&mut self, offset: u64, size: u8, now: Icount) -> Result<u64, IoError> {
+        let pair = |index| u64::from(self.register(index, now));
         let index = offset / 2;
         let value = pair(index) | pair(index + 1) << 16;
-        value >> (offset % 2 * 8) & all_ones(size) as u32
+        Ok(value >> (offset % 2 * 8) & all_ones(size))
     }
 
-    fn write(&mut self, offset: u16, size: u8, value: u32, _now: Icount) {
+    fn write(&mut self, offset: u64, size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
         let shift = offset % 2 * 8;
         let mask = if size == 1 { 0xff << shift } else { 0xffff };
         self.set_register(offset / 2, (value as u16) << shift, mask);
         if size == 4 {
             self.set_register(offset / 2 + 1, (value >> 16) as u16, 0xffff);
         }
+        Ok(())
+    }
+}
+
+/// Soft-off, S5, ends the run.
+impl Ends for AcpiPm {
+    fn ending(&self) -> Option<Ending> {
+        self.power_off.then_some(Ending::PowerOff)
     }
 }
 

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    device::{MmioDevice, Timed},
+    device::{Device, IoError, Timed},
     time::{Icount, Rate, Scale},
 };
 
@@ -232,15 +232,16 @@ fn timer_index(offset: u64) -> Option<usize> {
     offset.checked_sub(0x100).map(|at| (at / 0x20) as usize)
 }
 
-impl MmioDevice for Hpet {
-    fn read(&mut self, offset: u64, _size: u8, _now: Icount) -> u64 {
-        self.register(offset & !7) >> ((offset & 7) * 8)
+impl Device for Hpet {
+    fn read(&mut self, offset: u64, _size: u8, _now: Icount) -> Result<u64, IoError> {
+        Ok(self.register(offset & !7) >> ((offset & 7) * 8))
     }
 
-    fn write(&mut self, offset: u64, size: u8, value: u64, _now: Icount) {
+    fn write(&mut self, offset: u64, size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
         let shift = (offset & 7) * 8;
         let written = crate::device::all_ones(size) << shift;
         self.set_register(offset & !7, value << shift, written);
+        Ok(())
     }
 }
 

@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{device::PortDevice, time::Icount};
+use crate::{
+    device::{Device, Ending, Ends, IoError},
+    time::Icount,
+};
 
 /// Status: the output buffer holds a byte.
 const OUTPUT_FULL: u8 = 1;
@@ -46,12 +49,6 @@ impl Default for I8042 {
 }
 
 impl I8042 {
-    /// A reset has been asked for.
-    #[must_use]
-    pub fn reset(&self) -> bool {
-        self.reset
-    }
-
     /// IRQ1: the output buffer is full and the command byte enables the keyboard's interrupt.
     #[must_use]
     pub fn keyboard_irq(&self) -> bool {
@@ -109,21 +106,28 @@ impl I8042 {
     }
 }
 
-impl PortDevice for I8042 {
-    fn read(&mut self, offset: u16, _size: u8, _now: Icount) -> u32 {
+impl Ends for I8042 {
+    fn ending(&self) -> Option<Ending> {
+        self.reset.then_some(Ending::Reset)
+    }
+}
+
+impl Device for I8042 {
+    fn read(&mut self, offset: u64, _size: u8, _now: Icount) -> Result<u64, IoError> {
         if offset != 0 {
-            return self.status().into();
+            return Ok(self.status().into());
         }
         if let Some(value) = self.output.take() {
             self.last_output = value;
         }
-        self.last_output.into()
+        Ok(self.last_output.into())
     }
 
-    fn write(&mut self, offset: u16, _size: u8, value: u32, _now: Icount) {
+    fn write(&mut self, offset: u64, _size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
         match offset {
             0 => self.data(value as u8),
             _ => self.command(value as u8),
         }
+        Ok(())
     }
 }

@@ -5,7 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{device::MmioDevice, time::Icount};
+use crate::{
+    device::{Device, InterruptMessage, IoError},
+    time::Icount,
+};
 
 /// Number of inputs.
 pub const PINS: usize = 24;
@@ -23,21 +26,6 @@ const LOGICAL: u64 = 1 << 11;
 const DELIVERY_STATUS: u64 = 1 << 12;
 const READ_ONLY: u64 = REMOTE_IRR | DELIVERY_STATUS;
 const IMPLEMENTED: u64 = 0xff00_0000_0001_ffff;
-
-/// An interrupt message to the local APICs. SDM vol. 3, "Message Signalled Interrupts".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InterruptMessage {
-    /// Destination: an APIC ID, or a set of logical IDs.
-    pub destination: u32,
-    /// Destination mode: logical.
-    pub logical: bool,
-    /// Delivery mode: 0 fixed, 1 lowest priority, 2 SMI, 4 NMI, 5 INIT, 7 ExtINT.
-    pub delivery: u8,
-    /// Vector.
-    pub vector: u8,
-    /// Trigger mode: level.
-    pub level: bool,
-}
 
 /// The I/O APIC.
 ///
@@ -150,21 +138,22 @@ impl IoApic {
     }
 }
 
-impl MmioDevice for IoApic {
-    fn read(&mut self, offset: u64, _size: u8, _now: Icount) -> u64 {
-        match offset {
+impl Device for IoApic {
+    fn read(&mut self, offset: u64, _size: u8, _now: Icount) -> Result<u64, IoError> {
+        Ok(match offset {
             IOREGSEL => self.select.into(),
             IOWIN => self.read_register().into(),
             _ => 0,
-        }
+        })
     }
 
-    fn write(&mut self, offset: u64, _size: u8, value: u64, _now: Icount) {
+    fn write(&mut self, offset: u64, _size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
         match offset {
             IOREGSEL => self.select = value as u8,
             IOWIN => self.write_register(value as u32),
             EOI => self.eoi(value as u8),
             _ => {}
         }
+        Ok(())
     }
 }

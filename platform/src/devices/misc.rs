@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{device::PortDevice, time::Icount};
+use crate::{
+    device::{Device, Ending, Ends, IoError},
+    time::Icount,
+};
 
 /// Port 80h: the last POST code, readable.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,13 +13,14 @@ pub struct PostCode {
     code: u8,
 }
 
-impl PortDevice for PostCode {
-    fn read(&mut self, _offset: u16, _size: u8, _now: Icount) -> u32 {
-        self.code.into()
+impl Device for PostCode {
+    fn read(&mut self, _offset: u64, _size: u8, _now: Icount) -> Result<u64, IoError> {
+        Ok(self.code.into())
     }
 
-    fn write(&mut self, _offset: u16, _size: u8, value: u32, _now: Icount) {
+    fn write(&mut self, _offset: u64, _size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
         self.code = value as u8;
+        Ok(())
     }
 }
 
@@ -33,13 +37,14 @@ impl DebugConsole {
     }
 }
 
-impl PortDevice for DebugConsole {
-    fn read(&mut self, _offset: u16, _size: u8, _now: Icount) -> u32 {
-        0xe9
+impl Device for DebugConsole {
+    fn read(&mut self, _offset: u64, _size: u8, _now: Icount) -> Result<u64, IoError> {
+        Ok(0xe9)
     }
 
-    fn write(&mut self, _offset: u16, _size: u8, value: u32, _now: Icount) {
+    fn write(&mut self, _offset: u64, _size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
         self.output.push(value as u8);
+        Ok(())
     }
 }
 
@@ -49,21 +54,21 @@ pub struct DebugExit {
     written: Option<u32>,
 }
 
-impl DebugExit {
-    /// The exit status, `value << 1 | 1`, once the guest has written `value`.
-    #[must_use]
-    pub fn status(&self) -> Option<u32> {
-        self.written.map(|value| value << 1 | 1)
+/// The exit status is `value << 1 | 1` once the guest has written `value`.
+impl Ends for DebugExit {
+    fn ending(&self) -> Option<Ending> {
+        self.written.map(|value| Ending::Status(value << 1 | 1))
     }
 }
 
-impl PortDevice for DebugExit {
-    fn read(&mut self, _offset: u16, _size: u8, _now: Icount) -> u32 {
-        0
+impl Device for DebugExit {
+    fn read(&mut self, _offset: u64, _size: u8, _now: Icount) -> Result<u64, IoError> {
+        Ok(0)
     }
 
-    fn write(&mut self, _offset: u16, _size: u8, value: u32, _now: Icount) {
-        self.written.get_or_insert(value);
+    fn write(&mut self, _offset: u64, _size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
+        self.written.get_or_insert(value as u32);
+        Ok(())
     }
 }
 
@@ -82,22 +87,21 @@ impl Default for ControlPortA {
     }
 }
 
-impl ControlPortA {
-    /// A reset has been asked for.
-    #[must_use]
-    pub fn reset(&self) -> bool {
-        self.reset
+impl Ends for ControlPortA {
+    fn ending(&self) -> Option<Ending> {
+        self.reset.then_some(Ending::Reset)
     }
 }
 
-impl PortDevice for ControlPortA {
-    fn read(&mut self, _offset: u16, _size: u8, _now: Icount) -> u32 {
-        self.value.into()
+impl Device for ControlPortA {
+    fn read(&mut self, _offset: u64, _size: u8, _now: Icount) -> Result<u64, IoError> {
+        Ok(self.value.into())
     }
 
-    fn write(&mut self, _offset: u16, _size: u8, value: u32, _now: Icount) {
+    fn write(&mut self, _offset: u64, _size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
         self.reset |= value as u8 & !self.value & 1 != 0;
         self.value = value as u8;
+        Ok(())
     }
 }
 
@@ -108,22 +112,21 @@ pub struct ResetControl {
     reset: bool,
 }
 
-impl ResetControl {
-    /// A reset has been asked for.
-    #[must_use]
-    pub fn reset(&self) -> bool {
-        self.reset
+impl Ends for ResetControl {
+    fn ending(&self) -> Option<Ending> {
+        self.reset.then_some(Ending::Reset)
     }
 }
 
-impl PortDevice for ResetControl {
-    fn read(&mut self, _offset: u16, _size: u8, _now: Icount) -> u32 {
-        self.value.into()
+impl Device for ResetControl {
+    fn read(&mut self, _offset: u64, _size: u8, _now: Icount) -> Result<u64, IoError> {
+        Ok(self.value.into())
     }
 
-    fn write(&mut self, _offset: u16, _size: u8, value: u32, _now: Icount) {
+    fn write(&mut self, _offset: u64, _size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
         let value = value as u8;
         self.reset |= value & !self.value & 4 != 0;
         self.value = value & 0x0e;
+        Ok(())
     }
 }

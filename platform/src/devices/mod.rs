@@ -1,6 +1,7 @@
 //! The devices of the PC, one a file.
 
 pub mod acpi_pm;
+pub mod fsb;
 pub mod hpet;
 pub mod i8042;
 pub mod ioapic;

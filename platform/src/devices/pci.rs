@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    device::{MmioDevice, PortDevice, all_ones},
+    device::{Device, IoError, little_endian},
     time::Icount,
 };
 
 /// Bytes of a function's configuration space; there are no extended capabilities.
 const CONFIG_SIZE: usize = 256;
+/// Offset of the configuration space in memory; offsets 0 to 7 are the ports.
+pub const ECAM: u64 = 1 << 32;
 /// Enable bit of CONFIG_ADDRESS.
 const ENABLE: u32 = 1 << 31;
 /// Bits of CONFIG_ADDRESS that exist.
@@ -86,11 +88,9 @@ impl Function {
         function
     }
 
-    fn read(&self, register: usize, size: u8) -> u64 {
+    fn read(&self, register: usize, size: u8) -> Result<u64, IoError> {
         let bytes = self.bytes.get(register..register + usize::from(size));
-        bytes.map_or(all_ones(size), |bytes| {
-            bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
-        })
+        bytes.map(little_endian).ok_or(IoError::InvalidRegister)
     }
 
     fn write(&mut self, register: usize, size: u8, value: u64) {
@@ -128,65 +128,68 @@ impl Default for PciHost {
 }
 
 impl PciHost {
-    fn config_read(&self, bdf: Bdf, register: usize, size: u8) -> u64 {
-        self.functions.get(&bdf).map_or(all_ones(size), |found| found.read(register, size))
+    fn config_read(&self, bdf: Bdf, register: usize, size: u8) -> Result<u64, IoError> {
+        self.functions.get(&bdf).ok_or(IoError::NoResponse)?.read(register, size)
     }
 
-    fn config_write(&mut self, bdf: Bdf, register: usize, size: u8, value: u64) {
-        if let Some(function) = self.functions.get_mut(&bdf) {
-            function.write(register, size, value);
-            if bdf == 0 {
-                function.lock_smram();
-            }
+    fn config_write(
+        &mut self,
+        bdf: Bdf,
+        register: usize,
+        size: u8,
+        value: u64,
+    ) -> Result<(), IoError> {
+        let function = self.functions.get_mut(&bdf).ok_or(IoError::NoResponse)?;
+        function.write(register, size, value);
+        if bdf == 0 {
+            function.lock_smram();
         }
+        Ok(())
     }
 
     /// Who sees system-management RAM.
     #[must_use]
     pub fn smram(&self) -> Smram {
-        let value = self.config_read(0, SMRAM.into(), 1) as u32;
+        let value = self.config_read(0, SMRAM.into(), 1).unwrap_or(0) as u32;
         let set = |bit| value & bit != 0;
         Smram { enabled: set(G_SMRAME), open: set(D_OPEN), closed: set(D_CLS) }
     }
 
-    /// The function and register that CONFIG_ADDRESS selects.
-    fn selected(&self, offset: u16) -> Option<(Bdf, usize)> {
-        let register = (self.address & 0xfc) as usize + usize::from(offset - 4);
-        (self.address & ENABLE != 0).then_some(((self.address >> 8) as Bdf, register))
+    /// The function and register that an access to CONFIG_DATA or to ECAM is for.
+    fn selected(&self, offset: u64) -> Result<(Bdf, usize), IoError> {
+        if let Some(at) = offset.checked_sub(ECAM) {
+            return Ok(((at >> 12) as Bdf, (at & 0xfff) as usize));
+        }
+        if self.address & ENABLE == 0 {
+            return Err(IoError::NoResponse);
+        }
+        let register = (self.address & 0xfc) as usize + offset as usize - 4;
+        Ok(((self.address >> 8) as Bdf, register))
     }
 }
 
-impl PortDevice for PciHost {
-    fn read(&mut self, offset: u16, size: u8, _now: Icount) -> u32 {
+impl Device for PciHost {
+    fn read(&mut self, offset: u64, size: u8, _now: Icount) -> Result<u64, IoError> {
         match (offset, size) {
-            (0, 4) => self.address,
+            (0, 4) => Ok(self.address.into()),
             // CONFIG_ADDRESS answers to doublewords only.
-            (0..=3, _) => u32::MAX,
-            _ => self
-                .selected(offset)
-                .map_or(u32::MAX, |(bdf, register)| self.config_read(bdf, register, size) as u32),
-        }
-    }
-
-    fn write(&mut self, offset: u16, size: u8, value: u32, _now: Icount) {
-        match (offset, size) {
-            (0, 4) => self.address = value & ADDRESS_MASK,
-            (0..=3, _) => {}
+            (0..=3, _) => Err(IoError::InvalidAccessSize),
             _ => {
-                if let Some((bdf, register)) = self.selected(offset) {
-                    self.config_write(bdf, register, size, value.into());
-                }
+                let (bdf, register) = self.selected(offset)?;
+                self.config_read(bdf, register, size)
             }
         }
     }
-}
 
-impl MmioDevice for PciHost {
-    fn read(&mut self, offset: u64, size: u8, _now: Icount) -> u64 {
-        self.config_read((offset >> 12) as Bdf, (offset & 0xfff) as usize, size)
-    }
-
-    fn write(&mut self, offset: u64, size: u8, value: u64, _now: Icount) {
-        self.config_write((offset >> 12) as Bdf, (offset & 0xfff) as usize, size, value);
+    fn write(&mut self, offset: u64, size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
+        match (offset, size) {
+            (0, 4) => self.address = value as u32 & ADDRESS_MASK,
+            (0..=3, _) => return Err(IoError::InvalidAccessSize),
+            _ => {
+                let (bdf, register) = self.selected(offset)?;
+                self.config_write(bdf, register, size, value)?;
+            }
+        }
+        Ok(())
     }
 }

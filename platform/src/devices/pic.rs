@@ -4,7 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{device::PortDevice, time::Icount};
+use crate::{
+    device::{Device, IoError},
+    time::Icount,
+};
 
 /// The master's input to which the slave's INT is wired.
 const CASCADE: u8 = 2;
@@ -252,8 +255,8 @@ impl PicPair {
     }
 }
 
-impl PortDevice for PicPair {
-    fn read(&mut self, offset: u16, _size: u8, _now: Icount) -> u32 {
+impl Device for PicPair {
+    fn read(&mut self, offset: u64, _size: u8, _now: Icount) -> Result<u64, IoError> {
         let value = match offset {
             0 | 1 => self.master.read(offset == 1),
             2 | 3 => self.slave.read(offset == 3),
@@ -262,10 +265,10 @@ impl PortDevice for PicPair {
         };
         // A poll acknowledges, which may change the slave's output.
         self.drive_master(self.master.lines);
-        value.into()
+        Ok(value.into())
     }
 
-    fn write(&mut self, offset: u16, _size: u8, value: u32, _now: Icount) {
+    fn write(&mut self, offset: u64, _size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
         let value = value as u8;
         match offset {
             0 | 1 => self.master.write(offset == 1, value),
@@ -275,5 +278,6 @@ impl PortDevice for PicPair {
             _ => self.slave.elcr = value & 0xde,
         }
         self.drive_master(self.master.lines);
+        Ok(())
     }
 }

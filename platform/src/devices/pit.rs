@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    device::{PortDevice, Timed},
+    device::{Device, IoError, Timed},
     time::{Icount, Rate, Scale},
 };
 
@@ -346,28 +346,29 @@ impl Pit {
     }
 }
 
-impl PortDevice for Pit {
-    fn read(&mut self, offset: u16, _size: u8, now: Icount) -> u32 {
+impl Device for Pit {
+    fn read(&mut self, offset: u64, _size: u8, now: Icount) -> Result<u64, IoError> {
         let tick = self.scale.ticks(now);
         let value = match offset {
-            0..=2 => self.counters[usize::from(offset)].read(tick),
-            // The control word cannot be read.
-            3 => 0xff,
+            0..=2 => self.counters[offset as usize].read(tick),
+            // The control word is write-only.
+            3 => return Err(IoError::InvalidRegister),
             _ => self.read_control_b(tick),
         };
-        value.into()
+        Ok(value.into())
     }
 
-    fn write(&mut self, offset: u16, _size: u8, value: u32, now: Icount) {
+    fn write(&mut self, offset: u64, _size: u8, value: u64, now: Icount) -> Result<(), IoError> {
         let (value, tick) = (value as u8, self.scale.ticks(now));
         match offset {
-            0..=2 => self.counters[usize::from(offset)].write(value, tick),
+            0..=2 => self.counters[offset as usize].write(value, tick),
             3 => self.control(value, tick),
             _ => {
                 self.control_b = value & 0x0f;
                 self.counters[2].set_gate(value & 1 != 0, tick);
             }
         }
+        Ok(())
     }
 }
 

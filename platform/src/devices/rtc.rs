@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    device::{PortDevice, Timed},
+    device::{Device, IoError, Timed},
     time::{Icount, Rate, Scale},
 };
 
@@ -271,21 +271,22 @@ impl Rtc {
     }
 }
 
-impl PortDevice for Rtc {
-    fn read(&mut self, offset: u16, _size: u8, now: Icount) -> u32 {
+impl Device for Rtc {
+    fn read(&mut self, offset: u64, _size: u8, now: Icount) -> Result<u64, IoError> {
         match offset {
             // The index register is write-only.
-            0 => 0xff,
-            _ => self.read_data(self.scale.ticks(now)).into(),
+            0 => Err(IoError::InvalidRegister),
+            _ => Ok(self.read_data(self.scale.ticks(now)).into()),
         }
     }
 
-    fn write(&mut self, offset: u16, _size: u8, value: u32, now: Icount) {
+    fn write(&mut self, offset: u64, _size: u8, value: u64, now: Icount) -> Result<(), IoError> {
         match offset {
             // Bit 7 is the NMI mask of the chipset.
             0 => self.index = value as u8 & 0x7f,
             _ => self.write_data(value as u8, self.scale.ticks(now)),
         }
+        Ok(())
     }
 }
 

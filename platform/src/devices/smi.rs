@@ -6,10 +6,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    device::{PortDevice, all_ones},
+    device::{Device, IoError, all_ones},
     time::Icount,
 };
 
+/// Offset of SMI_EN.
+pub const ENABLE: u64 = 0x10;
 /// SMI_EN: SMIs are enabled at all.
 const GBL_SMI_EN: u32 = 1;
 /// SMI_EN: end of SMI.
@@ -42,7 +44,7 @@ impl Smi {
         self.raised
     }
 
-    fn register(&self, offset: u16) -> u32 {
+    fn register(&self, offset: u64) -> u32 {
         match offset & !3 {
             0 => u32::from(self.control) | u32::from(self.status) << 8,
             0x10 => self.enable | EOS,
@@ -59,14 +61,14 @@ impl Smi {
     }
 }
 
-impl PortDevice for Smi {
-    fn read(&mut self, offset: u16, size: u8, _now: Icount) -> u32 {
-        self.register(offset) >> (offset % 4 * 8) & all_ones(size) as u32
+impl Device for Smi {
+    fn read(&mut self, offset: u64, size: u8, _now: Icount) -> Result<u64, IoError> {
+        Ok(u64::from(self.register(offset) >> (offset % 4 * 8)) & all_ones(size))
     }
 
-    fn write(&mut self, offset: u16, size: u8, value: u32, _now: Icount) {
+    fn write(&mut self, offset: u64, size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
         let shift = offset % 4 * 8;
-        let (mask, value) = ((all_ones(size) as u32) << shift, value << shift);
+        let (mask, value) = ((all_ones(size) << shift) as u32, (value << shift) as u32);
         match offset {
             0 => self.command(value as u8),
             1 => self.status = (value >> 8) as u8,
@@ -75,5 +77,6 @@ impl PortDevice for Smi {
             }
             _ => self.smi_status &= !(value & mask),
         }
+        Ok(())
     }
 }

@@ -1,18 +1,21 @@
 //! QEMU's `pc-testdev`: interrupt lines, a latch, and memory behind a bus, for test programs.
 //!
-//! Offsets: 0 to 3 the latch, 4 to 7 the flush command, from 20h on one port for each interrupt line.
+//! Offsets: 0 to 3 the latch, 4 to 7 the flush command, from 20h on one port for each interrupt line,
+//! from 10000h on the memory.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    device::{MmioDevice, PortDevice, all_ones},
+    device::{Device, IoError, all_ones, little_endian},
     time::Icount,
 };
 
-/// Bytes of its memory.
+/// Offset of the memory.
 pub const MEMORY: u64 = 0x1_0000;
+/// Bytes of the memory.
+pub const MEMORY_SIZE: u64 = 0x1_0000;
 /// Offset of the first interrupt line's port.
-const LINES: u16 = 0x20;
+pub const LINES: u64 = 0x20;
 /// Interrupt lines with a port.
 pub const LINE_COUNT: u16 = 24;
 
@@ -26,7 +29,7 @@ pub struct TestDevice {
 
 impl Default for TestDevice {
     fn default() -> Self {
-        Self { latch: 0, lines: 0, memory: vec![0; MEMORY as usize] }
+        Self { latch: 0, lines: 0, memory: vec![0; MEMORY_SIZE as usize] }
     }
 }
 
@@ -36,43 +39,37 @@ impl TestDevice {
     pub fn lines(&self) -> u16 {
         self.lines as u16
     }
+
+    /// The bytes of the memory that an access at `offset` is for.
+    fn cells(&mut self, offset: u64, size: u8) -> Result<&mut [u8], IoError> {
+        let at = (offset - MEMORY) as usize;
+        self.memory.get_mut(at..at + usize::from(size)).ok_or(IoError::InvalidRegister)
+    }
 }
 
-impl PortDevice for TestDevice {
-    fn read(&mut self, offset: u16, size: u8, _now: Icount) -> u32 {
+impl Device for TestDevice {
+    fn read(&mut self, offset: u64, size: u8, _now: Icount) -> Result<u64, IoError> {
         match offset {
-            0..=3 => self.latch >> (offset * 8) & all_ones(size) as u32,
-            _ => all_ones(size) as u32,
+            0..=3 => Ok(u64::from(self.latch) >> (offset * 8)),
+            MEMORY.. => self.cells(offset, size).map(|bytes| little_endian(bytes)),
+            _ => Err(IoError::InvalidRegister),
         }
     }
 
-    fn write(&mut self, offset: u16, size: u8, value: u32, _now: Icount) {
+    fn write(&mut self, offset: u64, size: u8, value: u64, _now: Icount) -> Result<(), IoError> {
         match offset {
             0..=3 => {
                 let (shift, mask) = (offset * 8, all_ones(size) as u32);
-                self.latch = self.latch & !(mask << shift) | (value & mask) << shift;
+                self.latch = self.latch & !(mask << shift) | (value as u32) << shift;
             }
             // The flush asks the host to drop its mapping of a page: nothing that a guest can tell.
             4..LINES => {}
-            _ => {
+            LINES..MEMORY => {
                 let line = 1 << (offset - LINES).min(31);
                 self.lines = if value != 0 { self.lines | line } else { self.lines & !line };
             }
+            _ => self.cells(offset, size)?.copy_from_slice(&value.to_le_bytes()[..size.into()]),
         }
-    }
-}
-
-impl MmioDevice for TestDevice {
-    fn read(&mut self, offset: u64, size: u8, _now: Icount) -> u64 {
-        let at = offset as usize;
-        let bytes = self.memory.get(at..at + usize::from(size)).unwrap_or(&[]);
-        bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
-    }
-
-    fn write(&mut self, offset: u64, size: u8, value: u64, _now: Icount) {
-        let at = offset as usize;
-        if let Some(bytes) = self.memory.get_mut(at..at + usize::from(size)) {
-            bytes.copy_from_slice(&value.to_le_bytes()[..size.into()]);
-        }
+        Ok(())
     }
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    device::{PortDevice, Timed},
+    device::{Device, IoError, Timed},
     time::{Icount, Rate, Scale},
 };
 
@@ -232,8 +232,8 @@ impl Uart {
     }
 }
 
-impl PortDevice for Uart {
-    fn read(&mut self, offset: u16, _size: u8, now: Icount) -> u32 {
+impl Device for Uart {
+    fn read(&mut self, offset: u64, _size: u8, now: Icount) -> Result<u64, IoError> {
         let [low, high] = self.divisor.to_le_bytes();
         let value = match (offset, self.lcr & LCR_DLAB != 0) {
             (0, true) => low,
@@ -247,10 +247,10 @@ impl PortDevice for Uart {
             (6, _) => self.read_msr(),
             _ => self.scratch,
         };
-        value.into()
+        Ok(value.into())
     }
 
-    fn write(&mut self, offset: u16, _size: u8, value: u32, now: Icount) {
+    fn write(&mut self, offset: u64, _size: u8, value: u64, now: Icount) -> Result<(), IoError> {
         let (value, tick) = (value as u8, self.scale.ticks(now));
         match (offset, self.lcr & LCR_DLAB != 0) {
             (0, true) => self.divisor = self.divisor & 0xff00 | u16::from(value),
@@ -262,8 +262,9 @@ impl PortDevice for Uart {
             (4, _) => self.set_mcr(value, tick),
             (7, _) => self.scratch = value,
             // LSR and MSR are read-only.
-            _ => {}
+            _ => return Err(IoError::InvalidRegister),
         }
+        Ok(())
     }
 }
 

@@ -1,8 +1,8 @@
 //! The board as the processor that runs sees it, and what passes from the board to the processors.
 
-use super::report;
 use crate::board::Board;
-use crate::devices::{self, ioapic::InterruptMessage};
+use crate::device::InterruptMessage;
+use crate::devices;
 use crate::time::Icount;
 use cpu::bus::{Bus, Destination, Message};
 use cpu::smm::Smram;
@@ -97,7 +97,7 @@ impl Bus for Chipset {
             && self.messages.is_empty()
             && !self.board.has_messages()
             && !self.board.has_smi()
-            && report::asked_for(&self.board).is_none()
+            && self.board.ending().is_none()
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a machine is made of and booted from, and why it cannot be.
 
+pub use crate::board::OptionalDevice;
 use crate::board::{Board, BoardConfig};
 use crate::boot::{BootError, BootFile, BootModule, MemoryError};
 use crate::memory_map::MemoryMap;
@@ -45,10 +46,8 @@ pub struct Config {
     pub vcpus: u32,
     /// Name of the CPU model.
     pub cpu_model: String,
-    /// `isa-debug-exit`: first port and number of ports.
-    pub debug_exit: Option<(u16, u16)>,
-    /// `pc-testdev`.
-    pub test_device: bool,
+    /// The optional devices; of each kind the first counts.
+    pub devices: Vec<OptionalDevice>,
     /// What is written down for [`super::Machine::take_trace`].
     pub trace: TraceItems,
     /// How decoded code is cut and kept.
@@ -56,14 +55,13 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// One processor of the default model, 128 MiB, no test devices, no trace.
+    /// One processor of the default model, 128 MiB, no optional devices, no trace.
     fn default() -> Config {
         Config {
             ram: 128 << 20,
             vcpus: 1,
             cpu_model: "default".into(),
-            debug_exit: None,
-            test_device: false,
+            devices: Vec::new(),
             trace: TraceItems::default(),
             code: CodeOptions::default(),
         }
@@ -77,8 +75,7 @@ impl Config {
             low_memory: map.low,
             high_memory: map.high,
             processors: self.vcpus as u8,
-            debug_exit: self.debug_exit,
-            test_device: self.test_device,
+            devices: self.devices.clone(),
             ..BoardConfig::default()
         })
     }

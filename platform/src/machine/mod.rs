@@ -17,7 +17,7 @@ use crate::board::Board;
 use crate::memory_map::MemoryMap;
 use crate::time::Icount;
 use bus::Chipset;
-pub use config::{Boot, CodeOptions, Config, Error, TraceItems};
+pub use config::{Boot, CodeOptions, Config, Error, OptionalDevice, TraceItems};
 use cpu::Cpu;
 use cpu::model::Model;
 use cpu::vmx::stats::Level;

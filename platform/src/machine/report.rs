@@ -1,6 +1,6 @@
 //! How a run ends, and what a processor that shut down was doing.
 
-use crate::board::Board;
+use crate::device::Ending;
 use cpu::Cpu;
 use cpu::state::seg;
 use mmu::Mmu;
@@ -22,15 +22,14 @@ pub enum MachineStop {
     Idle,
 }
 
-/// How the guest has asked for an end of the run, if it has.
-pub(super) fn asked_for(board: &Board) -> Option<MachineStop> {
-    if let Some(status) = board.debug_exit() {
-        return Some(MachineStop::DebugExit(status));
+impl From<Ending> for MachineStop {
+    fn from(ending: Ending) -> MachineStop {
+        match ending {
+            Ending::PowerOff => MachineStop::PowerOff,
+            Ending::Reset => MachineStop::Reset,
+            Ending::Status(status) => MachineStop::DebugExit(status),
+        }
     }
-    if board.power_off() {
-        return Some(MachineStop::PowerOff);
-    }
-    board.reset().then_some(MachineStop::Reset)
 }
 
 /// What a processor that shut down was doing: where it is, the last events that it met (the last of

@@ -56,8 +56,8 @@ impl Schedule {
     /// Lets the processors take turns until the machine's time is `end`, or to an end.
     pub(super) fn run(&mut self, shared: &mut Shared, end: u64) -> MachineStop {
         loop {
-            if let Some(stop) = report::asked_for(&shared.chipset.board) {
-                return stop;
+            if let Some(ending) = shared.chipset.board.ending() {
+                return ending.into();
             }
             let now = self.now();
             shared.chipset.board.arrive(Icount(now));

@@ -3,6 +3,7 @@
 use super::*;
 use platform::{
     board::{Space, Unclaimed},
+    device::{Ending, IoError},
     time::Rate,
 };
 
@@ -25,6 +26,36 @@ fn the_list_of_unclaimed_accesses_is_bounded() {
         board.mmio_read(0xfe00_0000 + address, 1, Icount(0));
     }
     assert_eq!(board.unclaimed().len(), 1024);
+}
+
+/// What a device refuses reads all-ones too; the board counts it, and no state differs by it.
+#[test]
+fn refused_accesses_read_all_ones_and_are_counted() {
+    let mut board = Board::new(&BoardConfig::default());
+    let untouched = board.clone();
+    // The timer's control word and the clock's index are write-only; CF8h takes doublewords only;
+    // there is no device 1.
+    run(&mut board, &[inb(0x43, 0xff), inb(0x43, 0xff), inb(0x70, 0xff), In(0xcf8, 2, 0xffff)]);
+    assert!(board == untouched && board.unclaimed().is_empty());
+    run(&mut board, &[Load(0xb000_8000, 4, 0xffff_ffff), Store(0xb000_8000, 4, 0)]);
+    let expect = [
+        ("pci", IoError::InvalidAccessSize, 1),
+        ("pci", IoError::NoResponse, 2),
+        ("pit", IoError::InvalidRegister, 2),
+        ("rtc", IoError::InvalidRegister, 1),
+    ];
+    assert_eq!(board.refused().collect::<Vec<_>>(), expect);
+}
+
+#[test]
+fn the_first_of_two_devices_of_a_kind_counts() {
+    let exit = |base| OptionalDevice::DebugExit { base, length: 1 };
+    let devices = vec![exit(0x501), exit(0x601)];
+    let mut board = Board::new(&BoardConfig { devices, ..BoardConfig::default() });
+    run(&mut board, &[out(0x601, 1)]);
+    assert_eq!(board.ending(), None);
+    run(&mut board, &[out(0x501, 2)]);
+    assert_eq!(board.ending(), Some(Ending::Status(5)));
 }
 
 #[test]

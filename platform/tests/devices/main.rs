@@ -12,7 +12,7 @@ mod rtc;
 mod uart;
 
 use platform::{
-    board::{Board, BoardConfig},
+    board::{Board, BoardConfig, OptionalDevice},
     time::Icount,
 };
 
@@ -55,11 +55,16 @@ pub(crate) const fn inb(port: u16, expect: u8) -> Step {
     In(port, 1, expect as u32)
 }
 
+/// A board with `isa-debug-exit` at QEMU's default ports.
+pub(crate) fn with_debug_exit() -> BoardConfig {
+    let devices = vec![OptionalDevice::DebugExit { base: 0x501, length: 2 }];
+    BoardConfig { devices, ..BoardConfig::default() }
+}
+
 /// Runs `steps` on a new board.
 #[track_caller]
 pub(crate) fn check(steps: &[Step]) {
-    let config = BoardConfig { debug_exit: Some((0x501, 2)), ..BoardConfig::default() };
-    run(&mut Board::new(&config), steps);
+    run(&mut Board::new(&with_debug_exit()), steps);
 }
 
 /// Runs `steps` and names the first that fails by its number.

@@ -1,6 +1,7 @@
 //! The small devices, and power, reset and exit.
 
 use super::*;
+use platform::device::Ending;
 
 #[test]
 fn keyboard_controller() {
@@ -47,18 +48,17 @@ fn pm_registers_in_bytes() {
     check(&[In(0xb004, 2, 1), out(0xb005, 0x14), In(0xb004, 2, 0x1401)]);
 }
 
-/// What the guest asked for: power off, reset, exit status.
+/// What the guest asked for.
 #[track_caller]
-fn outcome(steps: &[Step], expect: (bool, bool, Option<u32>)) {
-    let config = BoardConfig { debug_exit: Some((0x501, 2)), ..BoardConfig::default() };
-    let mut board = Board::new(&config);
+fn outcome(steps: &[Step], expect: Option<Ending>) {
+    let mut board = Board::new(&with_debug_exit());
     run(&mut board, steps);
-    assert_eq!((board.power_off(), board.reset(), board.debug_exit()), expect, "{steps:x?}");
+    assert_eq!(board.ending(), expect, "{steps:x?}");
 }
 
 #[test]
 fn outcomes() {
-    let (off, reset, none) = ((true, false, None), (false, true, None), (false, false, None));
+    let (off, reset, none) = (Some(Ending::PowerOff), Some(Ending::Reset), None);
     outcome(&[], none);
     outcome(&[Out(0xb004, 2, 0x3400)], off);
     outcome(&[out(0xb005, 0x34)], off);
@@ -71,8 +71,8 @@ fn outcomes() {
     outcome(&[out(0x64, 0xd1), out(0x60, 0xfe)], reset);
     outcome(&[out(0x92, 3)], reset);
     outcome(&[out(0x92, 2)], none);
-    outcome(&[out(0x501, 0)], (false, false, Some(1)));
-    outcome(&[Out(0x501, 2, 0x1234), out(0x501, 9)], (false, false, Some(0x2469)));
+    outcome(&[out(0x501, 0)], Some(Ending::Status(1)));
+    outcome(&[Out(0x501, 2, 0x1234), out(0x501, 9)], Some(Ending::Status(0x2469)));
     outcome(&[In(0x501, 2, 0), out(0x503, 1)], none);
 }
 
@@ -131,7 +131,8 @@ fn test_device() {
         out(0x20, 0x20),
         Intr(false),
     ];
-    let mut board = Board::new(&BoardConfig { test_device: true, ..BoardConfig::default() });
+    let devices = vec![OptionalDevice::TestDevice];
+    let mut board = Board::new(&BoardConfig { devices, ..BoardConfig::default() });
     run(&mut board, &[&INIT_PICS[..], &rows].concat());
     check(&[In(0xe0, 4, u32::MAX), Load(0xff00_0000, 8, u64::MAX), inb(0x2005, 0xff)]);
 }

@@ -1,12 +1,12 @@
 //! The interrupt controllers, driven at their lines.
 
-use platform::{device::PortDevice, devices::pic::PicPair, time::Icount};
+use platform::{device::Device, devices::pic::PicPair, time::Icount};
 
 /// What happens to the pair, or what must be so. Offsets: 0–1 master, 2–3 slave, 4–5 ELCR.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Out(u16, u8),
-    In(u16, u8),
+    Out(u64, u8),
+    In(u64, u8),
     Lines(u16),
     Intr(bool),
     Ack(u8),
@@ -25,11 +25,11 @@ fn check(steps: &[Step]) {
     }
 }
 
-fn apply(pair: &mut PicPair, step: Step) -> (u32, u32) {
+fn apply(pair: &mut PicPair, step: Step) -> (u64, u64) {
     match step {
-        Out(offset, value) => pair.write(offset, 1, value.into(), Icount(0)),
+        Out(offset, value) => pair.write(offset, 1, value.into(), Icount(0)).unwrap(),
         Lines(lines) => pair.set_lines(lines),
-        In(offset, expect) => return (pair.read(offset, 1, Icount(0)), expect.into()),
+        In(offset, expect) => return (pair.read(offset, 1, Icount(0)).unwrap(), expect.into()),
         Intr(expect) => return (pair.intr().into(), expect.into()),
         Ack(expect) => return (pair.acknowledge().into(), expect.into()),
     }

@@ -8,7 +8,7 @@ use super::*;
 /// The registers that have something to do with time or interrupts.
 const PORTS: &[u16] = &[
     0x20, 0x21, 0xa0, 0xa1, 0x40, 0x42, 0x43, 0x61, 0x64, 0x60, 0x70, 0x71, 0x3f8, 0x3f9, 0x3fa,
-    0x3fb, 0x3fc, 0x3fd, 0xb000, 0xb002, 0x4d0, 0x4d1,
+    0x3fb, 0x3fc, 0x3fd, 0xb000, 0xb002, 0x4d0, 0x4d1, 0xe0, 0x2005,
 ];
 const MEMORY: &[u64] = &[
     0xfec0_0000,
@@ -67,7 +67,8 @@ fn make(board: &mut Board, access: &Access, now: Icount) {
 
 /// Runs the accesses, looking at the clock every `step` instructions on the way to the next.
 fn play(accesses: &[(u64, Access)], step: u64) -> Board {
-    let mut board = Board::new(&BoardConfig::default());
+    let devices = vec![OptionalDevice::TestDevice];
+    let mut board = Board::new(&BoardConfig { devices, ..BoardConfig::default() });
     let mut now = 0;
     for (wait, access) in accesses {
         let then = now + wait;

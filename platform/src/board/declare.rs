@@ -1,0 +1,217 @@
+//! The language of the device table: what one declaration in `table` becomes.
+//!
+//! ```text
+//! name: Type = construction => {
+//!     port (base, length, width, offset);         registers in port space
+//!     memory (base, length, width, offset);       registers in memory space
+//!     line irq => |device, now| level;            an ISA interrupt line
+//!     is timed, ends, controller;                 further capabilities
+//! }
+//! ```
+//!
+//! `timed`: the device is [`crate::device::Timed`] and gets a slot of the deadlines. `ends`: it is
+//! [`crate::device::Ends`]. `controller`: an access may change how lines are taken. An optional
+//! device's type may be followed by what the configuration says of it.
+
+/// `Some(value)` if the word is in the list, else `None`.
+macro_rules! when {
+    (timed in [timed $($rest:ident)*] $value:expr) => { Some($value) };
+    (ends in [ends $($rest:ident)*] $value:expr) => { Some($value) };
+    (controller in [controller $($rest:ident)*] $value:expr) => { Some($value) };
+    ($word:ident in [$other:ident $($rest:ident)*] $value:expr) => {
+        when!($word in [$($rest)*] $value)
+    };
+    ($word:ident in [] $value:expr) => { None };
+}
+
+/// `Some(value)` if anything follows, else `None`.
+macro_rules! when_any {
+    ($value:expr;) => {
+        None
+    };
+    ($value:expr; $($any:tt)+) => {
+        Some($value)
+    };
+}
+
+/// Declares the board's devices.
+macro_rules! devices {
+    (
+        ($config:ident)
+        soldered { $(
+            $name:ident: $type:ty = $new:expr => {
+                $( port ($($port:expr),*); )*
+                $( memory ($($memory:expr),*); )*
+                $( line $irq:expr => |$d:pat_param, $now:pat_param| $level:expr; )*
+                $( is $($word:ident),*; )?
+            }
+        )* }
+        optional { $(
+            $(#[$doc:meta])*
+            $oname:ident: $otype:ident $({ $( $(#[$fdoc:meta])* $field:ident: $ftype:ty),* })?
+            = $onew:expr => {
+                $( port ($($oport:expr),*); )*
+                $( memory ($($omemory:expr),*); )*
+                $( lines |$od:pat_param| $olevels:expr; )?
+                $( is $($oword:ident),*; )?
+            }
+        )* }
+    ) => {
+        /// Names a device of the board.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[expect(non_camel_case_types, reason = "a device has one name, that of its field")]
+        pub(super) enum Id { $($name,)* $($oname,)* }
+
+        impl Id {
+            /// The name, for the user.
+            pub(super) fn name(self) -> &'static str {
+                match self {
+                    $(Id::$name => stringify!($name),)*
+                    $(Id::$oname => stringify!($oname),)*
+                }
+            }
+        }
+
+        /// A device that a machine may have.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum OptionalDevice { $(
+            $(#[$doc])*
+            $otype $({ $( $(#[$fdoc])* $field: $ftype),* })?,
+        )* }
+
+        /// The devices that are soldered in, and those that the configuration has added.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub(super) struct Devices {
+            $(pub(super) $name: $type,)*
+            pub(super) optional: Optional,
+        }
+
+        /// The optional devices. They are saved as a list, so that a machine's saved state does not
+        /// tell of devices that it lacks.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(into = "Vec<Present>", from = "Vec<Present>")]
+        pub(super) struct Optional { $($oname: Option<$otype>,)* }
+
+        /// An optional device of the list.
+        #[derive(Serialize, Deserialize)]
+        enum Present { $($otype($otype),)* }
+
+        impl From<Optional> for Vec<Present> {
+            fn from(optional: Optional) -> Self {
+                let Optional { $($oname),* } = optional;
+                let mut present = Vec::new();
+                $( present.extend($oname.map(Present::$otype)); )*
+                present
+            }
+        }
+
+        impl From<Vec<Present>> for Optional {
+            fn from(present: Vec<Present>) -> Self {
+                let mut optional = Optional::default();
+                for device in present {
+                    match device { $( Present::$otype(device) => optional.$oname = Some(device), )* }
+                }
+                optional
+            }
+        }
+
+        /// The rows of port space.
+        pub(super) const PORTS: &[Row] = &[ $( $( Row::port(Id::$name, $($port),*), )* )* ];
+
+        /// The rows of memory space.
+        pub(super) const MEMORY: &[Row] = &[ $( $( Row::memory(Id::$name, $($memory),*), )* )* ];
+
+        /// What is declared of each device that matters to time and lines: name, timed, wired.
+        const DECLARED: &[(Id, bool, bool)] = &[
+            $( (
+                Id::$name,
+                matches!(when!(timed in [$($($word)*)?] ()), Some(())),
+                matches!(when!(controller in [$($($word)*)?] ()), Some(()))
+                    || matches!(when_any!((); $($irq)*), Some(())),
+            ), )*
+            $( (
+                Id::$oname,
+                matches!(when!(timed in [$($($oword)*)?] ()), Some(())),
+                matches!(when_any!((); $($olevels)?), Some(())),
+            ), )*
+        ];
+
+        impl Devices {
+            /// The devices at power-on.
+            pub(super) fn new($config: &BoardConfig) -> Self {
+                let mut optional = Optional::default();
+                for device in first_of_each($config) {
+                    match device { $(
+                        OptionalDevice::$otype { .. } => optional.$oname = Some($onew),
+                    )* }
+                }
+                Self { $($name: $new,)* optional }
+            }
+
+            /// The device's registers, if its rows say that there are any.
+            pub(super) fn registers(&mut self, id: Id) -> Option<&mut dyn Device> {
+                match id {
+                    $( Id::$name => {
+                        when_any!(&mut self.$name as &mut dyn Device; $(($($port),*))* $(($($memory),*))*)
+                    } )*
+                    $( Id::$oname => when_any!(
+                        self.optional.$oname.as_mut().map(|device| device as &mut dyn Device);
+                        $(($($oport),*))* $(($($omemory),*))*
+                    ).flatten(), )*
+                }
+            }
+
+            /// The device as one that changes as time passes, if it does.
+            pub(super) fn timed(&mut self, id: Id) -> Option<&mut dyn Timed> {
+                match id {
+                    $( Id::$name => when!(timed in [$($($word)*)?] &mut self.$name as &mut dyn Timed), )*
+                    $( Id::$oname => when!(
+                        timed in [$($($oword)*)?]
+                        self.optional.$oname.as_mut().map(|device| device as &mut dyn Timed)
+                    ).flatten(), )*
+                }
+            }
+
+            /// The end of the run that the guest has asked for by one of the devices.
+            pub(super) fn ending(&self) -> Option<Ending> {
+                let endings = [
+                    $( when!(
+                        ends in [$($($oword)*)?]
+                        self.optional.$oname.as_ref().and_then(Ends::ending)
+                    ).flatten(), )*
+                    $( when!(ends in [$($($word)*)?] self.$name.ending()).flatten(), )*
+                ];
+                endings.into_iter().flatten().next()
+            }
+
+            /// The levels of the ISA interrupt lines that the devices drive.
+            pub(super) fn isa_lines(&self, instant: Icount) -> u16 {
+                let mut lines = 0;
+                $( $( {
+                    let ($d, $now) = (&self.$name, instant);
+                    lines |= u16::from($level) << $irq;
+                } )* )*
+                $( $( if let Some($od) = &self.optional.$oname {
+                    lines |= $olevels;
+                } )? )*
+                lines
+            }
+        }
+
+        /// The rows of the optional devices that the configuration asks for.
+        pub(super) fn optional_rows(config: &BoardConfig) -> Vec<Row> {
+            let mut rows = Vec::new();
+            for device in first_of_each(config) {
+                match device { $(
+                    OptionalDevice::$otype $({ $($field),* })? => {
+                        $( rows.push(Row::port(Id::$oname, $($oport),*)); )*
+                        $( rows.push(Row::memory(Id::$oname, $($omemory),*)); )*
+                    }
+                )* }
+            }
+            rows
+        }
+    };
+}
+
+pub(super) use {devices, when, when_any};

@@ -1,0 +1,156 @@
+//! The board: which device answers at which address, and which line leads to which input.
+//!
+//! Reading order: `table` (the devices), `declare` (what a declaration means), `row`, `decode` (an
+//! access), `timers` (deadlines), `lines` (interrupts), `report` (accesses that came to nothing).
+//!
+//! After every access and at every deadline the board samples the devices' output levels and hands
+//! them to the interrupt controllers, so that their outputs are always up to date.
+
+mod declare;
+mod decode;
+mod lines;
+mod report;
+mod row;
+mod table;
+mod timers;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    device::Ending,
+    devices::{pci::Smram, rtc, uart::Uart},
+    time::{Icount, Rate},
+};
+
+use report::Refused;
+pub use report::{Space, Unclaimed};
+use row::Row;
+pub use table::{COM, OptionalDevice, PM_BASE, SCI_IRQ};
+use table::{Devices, SLOTS};
+
+/// What the board is built from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoardConfig {
+    /// The machine's nominal speed.
+    pub rate: Rate,
+    /// What the clock shows at power-on: seconds since 1970, UTC.
+    pub start: u64,
+    /// Bytes of memory below 4 GiB.
+    pub low_memory: u64,
+    /// Bytes of memory above 4 GiB.
+    pub high_memory: u64,
+    /// Processors, as CMOS byte 5Fh tells firmware.
+    pub processors: u8,
+    /// The optional devices; of each kind the first counts.
+    pub devices: Vec<OptionalDevice>,
+}
+
+impl Default for BoardConfig {
+    fn default() -> Self {
+        Self {
+            rate: Rate::default(),
+            start: rtc::DEFAULT_START,
+            low_memory: 128 << 20,
+            high_memory: 0,
+            processors: 1,
+            devices: Vec::new(),
+        }
+    }
+}
+
+/// The devices and their wiring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Board {
+    rate: Rate,
+    now: Icount,
+    next: Option<Icount>,
+    /// The deadlines of the devices in [`SLOTS`].
+    deadlines: [Option<Icount>; SLOTS.len()],
+    /// The ISA lines and the HPET's as they were handed on last.
+    driven: (u16, u32),
+    optional_rows: Vec<Row>,
+    devices: Devices,
+    unclaimed: BTreeSet<Unclaimed>,
+    #[serde(skip)]
+    refused: Refused,
+}
+
+impl Board {
+    /// The board at power-on.
+    #[must_use]
+    pub fn new(config: &BoardConfig) -> Self {
+        let mut board = Self {
+            rate: config.rate,
+            now: Icount(0),
+            next: None,
+            deadlines: [None; SLOTS.len()],
+            driven: (0, 0),
+            optional_rows: table::optional_rows(config),
+            devices: Devices::new(config),
+            unclaimed: BTreeSet::new(),
+            refused: Refused::default(),
+        };
+        board.settle();
+        board
+    }
+
+    /// The end of the run that the guest has asked for.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        self.devices.ending()
+    }
+
+    /// Whether SMI# has been asserted since the last call.
+    pub fn take_smi(&mut self) -> bool {
+        self.devices.smi.take()
+    }
+
+    /// There is an SMI to take.
+    #[must_use]
+    pub fn has_smi(&self) -> bool {
+        self.devices.smi.raised()
+    }
+
+    /// Who sees system-management RAM.
+    #[must_use]
+    pub fn smram(&self) -> Smram {
+        self.devices.pci.smram()
+    }
+
+    /// Serial port `index` (0: COM1).
+    fn serial_port(&mut self, index: usize) -> Option<&mut Uart> {
+        match index {
+            0 => Some(&mut self.devices.com1),
+            1 => Some(&mut self.devices.com2),
+            _ => None,
+        }
+    }
+
+    /// What serial port `index` (0 or 1) has sent since the last call.
+    pub fn take_serial_output(&mut self, index: usize) -> Vec<u8> {
+        self.serial_port(index).map(Uart::take_output).unwrap_or_default()
+    }
+
+    /// What was written to the debug console since the last call.
+    pub fn take_debug_output(&mut self) -> Vec<u8> {
+        self.devices.debug_console.take_output()
+    }
+
+    /// Queues input for serial port `index` (0 or 1) at `now`.
+    pub fn push_serial_input(&mut self, index: usize, bytes: &[u8], now: Icount) {
+        self.advance(now);
+        if let Some(port) = self.serial_port(index) {
+            port.push_input(bytes, now);
+        }
+        self.settle();
+    }
+
+    /// Presses the power button at `now`.
+    pub fn press_power_button(&mut self, now: Icount) {
+        self.advance(now);
+        self.devices.acpi_pm.press_power_button();
+        self.settle();
+    }
+}

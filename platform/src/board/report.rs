@@ -1,0 +1,67 @@
+//! Accesses that came to nothing: nobody was there, or the device refused them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Board, table::Id};
+use crate::device::IoError;
+
+/// How many unclaimed accesses are remembered.
+const UNCLAIMED_LIMIT: usize = 1024;
+
+/// An address space of the board.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Space {
+    /// `IN` and `OUT`.
+    Port,
+    /// Physical memory.
+    Memory,
+}
+
+/// An access that no device claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unclaimed {
+    /// Where.
+    pub space: Space,
+    /// The first byte's address.
+    pub address: u64,
+    /// A write, not a read.
+    pub write: bool,
+}
+
+/// How often which device has refused an access, and why. A count for the user, no state of the
+/// machine: two boards do not differ by it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refused(BTreeMap<(Id, IoError), u64>);
+
+impl PartialEq for Refused {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Refused {}
+
+impl Board {
+    /// The accesses that no device claimed, each once; at most the first 1024 places.
+    #[must_use]
+    pub fn unclaimed(&self) -> &BTreeSet<Unclaimed> {
+        &self.unclaimed
+    }
+
+    /// The accesses that devices have refused: the device's name, the reason, how many.
+    pub fn refused(&self) -> impl Iterator<Item = (&'static str, IoError, u64)> {
+        self.refused.0.iter().map(|(&(device, why), &count)| (device.name(), why, count))
+    }
+
+    pub(super) fn note_unclaimed(&mut self, space: Space, address: u64, write: bool) {
+        if self.unclaimed.len() < UNCLAIMED_LIMIT {
+            self.unclaimed.insert(Unclaimed { space, address, write });
+        }
+    }
+
+    pub(super) fn note_refused(&mut self, device: Id, why: IoError) {
+        *self.refused.0.entry((device, why)).or_default() += 1;
+    }
+}

@@ -1,0 +1,197 @@
+//! The devices of the board, one declaration each. `declare` says what a declaration means.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    BoardConfig,
+    declare::{devices, when, when_any},
+    row::Row,
+    timers::Effect,
+};
+use crate::{
+    device::{Device, Ending, Ends, Timed},
+    devices::{
+        acpi_pm::AcpiPm,
+        fsb::Fsb,
+        hpet::Hpet,
+        i8042::I8042,
+        ioapic::IoApic,
+        misc::{ControlPortA, DebugConsole, DebugExit, PostCode, ResetControl},
+        pci::{self, PciHost},
+        pic::PicPair,
+        pit::Pit,
+        rtc::Rtc,
+        smi::{self, Smi},
+        testdev::{self, TestDevice},
+        uart::Uart,
+    },
+    memory_map::{ECAM_BASE, ECAM_SIZE, HPET_BASE, IOAPIC_BASE},
+    time::Icount,
+};
+
+/// Base port of the ACPI register block.
+pub const PM_BASE: u16 = 0xb000;
+/// The system control interrupt's line.
+pub const SCI_IRQ: u8 = 9;
+/// Ports and interrupt lines of COM1 and COM2.
+pub const COM: [(u16, u8); 2] = [(0x3f8, 4), (0x2f8, 3)];
+
+devices! { (config)
+soldered {
+    acpi_pm: AcpiPm = AcpiPm::new(config.rate) => {
+        port (PM_BASE, 12, 4, 0);
+        line SCI_IRQ => |pm, _| pm.sci();
+        is timed, ends;
+    }
+    com1: Uart = Uart::new(config.rate) => {
+        port (COM[0].0, 8, 1, 0);
+        line COM[0].1 => |uart, _| uart.irq();
+        is timed;
+    }
+    com2: Uart = Uart::new(config.rate) => {
+        port (COM[1].0, 8, 1, 0);
+        line COM[1].1 => |uart, _| uart.irq();
+        is timed;
+    }
+    control_port_a: ControlPortA = ControlPortA::default() => {
+        port (0x92, 1, 1, 0);
+        is ends;
+    }
+    debug_console: DebugConsole = DebugConsole::default() => {
+        port (0xe9, 1, 1, 0);
+    }
+    fsb: Fsb = Fsb::default() => {}
+    hpet: Hpet = Hpet::new(config.rate) => {
+        memory (HPET_BASE, 0x400, 8, 0);
+        is timed;
+    }
+    i8042: I8042 = I8042::default() => {
+        port (0x60, 1, 1, 0);
+        port (0x64, 1, 1, 4);
+        line 1 => |keyboard, _| keyboard.keyboard_irq();
+        is ends;
+    }
+    ioapic: IoApic = IoApic::default() => {
+        memory (IOAPIC_BASE, 0x100, 4, 0);
+        is controller;
+    }
+    pci: PciHost = PciHost::default() => {
+        port (0xcf8, 8, 4, 0);
+        memory (ECAM_BASE, ECAM_SIZE, 4, pci::ECAM);
+    }
+    pic: PicPair = PicPair::new() => {
+        port (0x20, 2, 1, 0);
+        port (0xa0, 2, 1, 2);
+        port (0x4d0, 2, 1, 4);
+        is controller;
+    }
+    pit: Pit = Pit::new(config.rate) => {
+        port (0x40, 4, 1, 0);
+        port (0x61, 1, 1, 4);
+        line 0 => |pit, now| pit.irq(now);
+        is timed;
+    }
+    post_code: PostCode = PostCode::default() => {
+        port (0x80, 1, 1, 0);
+    }
+    reset_control: ResetControl = ResetControl::default() => {
+        port (0xcf9, 1, 1, 0);
+        is ends;
+    }
+    rtc: Rtc = rtc(config) => {
+        port (0x70, 2, 1, 0);
+        line 8 => |rtc, _| rtc.irq();
+        is timed;
+    }
+    smi: Smi = Smi::default() => {
+        port (0xb2, 2, 1, 0);
+        port (PM_BASE + 0x30, 8, 4, smi::ENABLE);
+    }
+}
+optional {
+    /// QEMU's `isa-debug-exit`.
+    debug_exit: DebugExit {
+        /// First port.
+        base: u16,
+        /// Number of ports.
+        length: u16
+    } = DebugExit::default() => {
+        port (base, length, 4, 0);
+        is ends;
+    }
+    /// QEMU's `pc-testdev`.
+    test_device: TestDevice = TestDevice::default() => {
+        port (0xe0, 8, 4, 0);
+        port (0x2000, testdev::LINE_COUNT, 1, testdev::LINES);
+        memory (0xff00_0000, testdev::MEMORY_SIZE, 8, testdev::MEMORY);
+        lines |device| device.lines();
+    }
+}
+}
+
+/// The clock, with what firmware would have written down in its memory.
+fn rtc(config: &BoardConfig) -> Rtc {
+    let mut rtc = Rtc::new(config.rate, config.start);
+    rtc.preset_memory(config.low_memory, config.high_memory);
+    rtc.preset(0x5f, config.processors.saturating_sub(1));
+    rtc
+}
+
+/// The optional devices that the configuration asks for; of each kind the first.
+fn first_of_each(config: &BoardConfig) -> impl Iterator<Item = OptionalDevice> {
+    let kind = std::mem::discriminant::<OptionalDevice>;
+    let mut kinds = Vec::new();
+    config.devices.iter().copied().filter(move |device| {
+        let new = !kinds.contains(&kind(device));
+        kinds.push(kind(device));
+        new
+    })
+}
+
+/// The number of slots for deadlines.
+const SLOT_COUNT: usize = {
+    let (mut count, mut at) = (0, 0);
+    while at < DECLARED.len() {
+        count += DECLARED[at].1 as usize;
+        at += 1;
+    }
+    count
+};
+
+/// The device of each slot.
+pub(super) const SLOTS: [Id; SLOT_COUNT] = {
+    let mut slots = [DECLARED[0].0; SLOT_COUNT];
+    let (mut slot, mut at) = (0, 0);
+    while at < DECLARED.len() {
+        if DECLARED[at].1 {
+            slots[slot] = DECLARED[at].0;
+            slot += 1;
+        }
+        at += 1;
+    }
+    slots
+};
+
+/// What an access to each device may change.
+const EFFECTS: [Effect; DECLARED.len()] = {
+    let mut effects = [Effect::Nothing; DECLARED.len()];
+    let (mut slot, mut at) = (0, 0);
+    while at < DECLARED.len() {
+        let (_, timed, wired) = DECLARED[at];
+        effects[at] = match (timed, wired) {
+            (true, _) => Effect::Timed(slot),
+            (false, true) => Effect::Lines,
+            (false, false) => Effect::Nothing,
+        };
+        slot += timed as usize;
+        at += 1;
+    }
+    effects
+};
+
+impl Id {
+    /// What an access to the device may change.
+    pub(super) fn effect(self) -> Effect {
+        EFFECTS[self as usize]
+    }
+}
