@@ -19,7 +19,7 @@ const PAGE: u64 = 4096;
 impl Cpu {
     /// Memory.
     #[inline(always)]
-    pub fn mmu(&mut self) -> &mut Mmu {
+    pub(crate) fn mmu(&mut self) -> &mut Mmu {
         debug_assert!(!self.env.mmu.is_null());
         // SAFETY: see [`crate::state::Env`]; nothing holds another reference across a call.
         unsafe { &mut *self.env.mmu }
@@ -43,9 +43,9 @@ impl Cpu {
 
     /// The machine. Marks that the run has to end after this instruction, so that the machine can
     /// sample its lines.
-    pub fn bus(&mut self) -> &mut dyn Bus {
-        self.leave = true;
-        self.io = true;
+    pub(crate) fn bus(&mut self) -> &mut dyn Bus {
+        self.env.leave = true;
+        self.env.io = true;
         let bus = self.env.bus.expect("a run has a bus");
         // SAFETY: as `mmu`.
         unsafe { &mut *bus }
@@ -60,56 +60,56 @@ impl Cpu {
     /// The segment of the running operation's memory operand.
     pub(crate) fn op_segment(&self) -> usize {
         // SAFETY: `op` is set by the cold twins before any access.
-        (unsafe { (*self.op).flags } >> op_flags::SEG_SHIFT) as usize
+        (unsafe { (*self.env.op).flags } >> op_flags::SEG_SHIFT) as usize
     }
 
     /// RIP of the running instruction. Valid in plain instructions and slow paths.
-    pub fn current_rip(&self) -> u64 {
+    pub(crate) fn current_rip(&self) -> u64 {
         // SAFETY: as `op_segment`.
-        self.rip_at(unsafe { (*self.op).page_offset })
+        self.rip_at(unsafe { (*self.env.op).page_offset })
     }
 
     /// RIP of the instruction after the running one.
-    pub fn next_rip(&self) -> u64 {
+    pub(crate) fn next_rip(&self) -> u64 {
         // SAFETY: as `op_segment`.
-        unsafe { self.rip_at((*self.op).page_offset + (*self.op).len as u16) }
+        unsafe { self.rip_at((*self.env.op).page_offset + (*self.env.op).len as u16) }
     }
 
     pub(crate) fn rip_at(&self, po: u16) -> u64 {
-        let linear = self.vbase.wrapping_add(po as u64);
+        let linear = self.state.bases.page.wrapping_add(po as u64);
         if self.is_64() {
             return linear;
         }
         // EIP is 32 bits wide in 16-bit code too: beyond 0xffff, the limit of CS decides.
-        linear.wrapping_sub(self.seg_base[seg::CS]) as u32 as u64
+        linear.wrapping_sub(self.state.bases.seg[seg::CS]) as u32 as u64
     }
 
     pub(crate) fn set_rip_at(&mut self, po: u16) {
-        self.rip = self.rip_at(po);
+        self.state.rip = self.rip_at(po);
     }
 
     /// The fault of an access through segment `s` that the segment or the address form forbids.
-    pub fn segment_fault(s: usize) -> Trap {
+    pub(crate) fn segment_fault(s: usize) -> Trap {
         if s == seg::SS { Trap::SS0 } else { Trap::GP0 }
     }
 
     fn access(&self, kind: AccessKind) -> Access {
-        let ac = self.rflags_system & flags::AC != 0;
-        Access { kind, user: self.sys.cpl == 3, ac, implicit: false }
+        let ac = self.state.flags.system & flags::AC != 0;
+        Access { kind, user: self.state.sys.cpl == 3, ac, implicit: false }
     }
 
     /// Whether `la` is canonical for the paging mode.
-    pub fn canonical(&self, la: u64) -> bool {
-        let bits = if self.sys.cr4 & crate::control::CR4_LA57 != 0 { 57 } else { 48 };
+    pub(crate) fn canonical(&self, la: u64) -> bool {
+        let bits = if self.state.sys.cr4 & crate::control::CR4_LA57 != 0 { 57 } else { 48 };
         let up = 64 - bits;
         ((la << up) as i64 >> up) as u64 == la
     }
 
     /// Offset `off` in segment `s` to a linear address, for an access of `size` bytes: limit, type and
     /// canonical checks. SDM vol. 3, "Limit Checking" and "Type Checking".
-    pub fn linear(&self, s: usize, off: u64, size: usize, write: bool) -> Result<u64, Trap> {
+    pub(crate) fn linear(&self, s: usize, off: u64, size: usize, write: bool) -> Result<u64, Trap> {
         if self.is_64() {
-            let base = if s >= seg::FS { self.seg_base[s] } else { 0 };
+            let base = if s >= seg::FS { self.state.bases.seg[s] } else { 0 };
             let la = off.wrapping_add(base);
             let last = la.wrapping_add(size as u64 - 1);
             if !self.canonical(la) || !self.canonical(last) {
@@ -117,10 +117,10 @@ impl Cpu {
             }
             return Ok(la);
         }
-        let g = &self.sys.seg[s];
+        let g = &self.state.sys.seg[s];
         let off = off as u32;
         let last = off.wrapping_add(size as u32 - 1);
-        let protected = self.sys.cr0 & 1 != 0 && self.rflags_system & flags::VM == 0;
+        let protected = self.state.sys.cr0 & 1 != 0 && self.state.flags.system & flags::VM == 0;
         let typed = if !protected {
             true
         } else if g.unusable() {
@@ -145,17 +145,17 @@ impl Cpu {
     #[cold]
     #[inline(never)]
     pub(crate) fn segmented(&mut self, s: u8, off: u64, size: usize, write: bool) -> Option<u64> {
-        self.linear(s as usize, off, size, write).map_err(|t| self.trap = Some(t)).ok()
+        self.linear(s as usize, off, size, write).map_err(|t| self.env.trap = Some(t)).ok()
     }
 
     /// Translates for an access that starts at `la` and stays in its page; fills the TLB.
     pub(crate) fn translate(&mut self, la: u64, kind: AccessKind) -> Result<HostPhys, Trap> {
         // SAFETY: in a run `tlb` is the current view.
-        if let Some(e) = unsafe { cached(self.tlb, la, 1, kind) } {
+        if let Some(e) = unsafe { cached(self.caches.tlb, la, 1, kind) } {
             return Ok(HostPhys(e.frame() | la & 0xfff));
         }
         // SAFETY: as above.
-        let e = unsafe { &*entry(self.tlb, la) };
+        let e = unsafe { &*entry(self.caches.tlb, la) };
         if e.permits(la, kind == AccessKind::Write) {
             let p = HostPhys(e.frame() | la & 0xfff);
             let kinds = self.mmu().kinds(p);
@@ -164,7 +164,7 @@ impl Cpu {
                 return Ok(p);
             }
         }
-        let (regime, bank, view) = (self.regime, self.bank, self.view);
+        let (regime, bank, view) = (self.caches.regime, self.caches.bank, self.caches.view);
         let a = self.access(kind);
         let r = self.mmu().fill(&regime, bank, view, Linear(la), a);
         self.drop_flagged_code();
@@ -190,13 +190,14 @@ impl Cpu {
         cpl: u8,
         implicit: bool,
     ) -> Result<HostPhys, Trap> {
-        let (regime, bank, view) = (self.regime, self.bank, self.view_of(cpl, implicit));
+        let (regime, bank, view) =
+            (self.caches.regime, self.caches.bank, self.view_of(cpl, implicit));
         let tlb = self.mmu().tlb(bank, view);
         // SAFETY: the view is whole.
         if let Some(e) = unsafe { cached(tlb, la, 1, kind) } {
             return Ok(HostPhys(e.frame() | la & 0xfff));
         }
-        let ac = self.rflags_system & flags::AC != 0;
+        let ac = self.state.flags.system & flags::AC != 0;
         let a = Access { kind, user: cpl == 3 && !implicit, ac, implicit };
         let r = self.mmu().fill(&regime, bank, view, Linear(la), a);
         self.drop_flagged_code();
@@ -206,7 +207,7 @@ impl Cpu {
     /// The first entry of the TLB view of accesses as `translate_as` makes them.
     #[inline(always)]
     fn tlb_as(&mut self, cpl: u8, implicit: bool) -> *const TlbEntry {
-        let (bank, view) = (self.bank, self.view_of(cpl, implicit));
+        let (bank, view) = (self.caches.bank, self.view_of(cpl, implicit));
         self.mmu().tlb(bank, view)
     }
 
@@ -225,10 +226,10 @@ impl Cpu {
 
     /// The five words at the top of the stack, if the TLB serves them; in 64-bit mode.
     pub(crate) fn peek_frame(&self) -> Option<[u64; 5]> {
-        let la = self.regs[gpr::RSP];
+        let la = self.state.regs[gpr::RSP];
         // SAFETY: in a run `tlb` is the current view, and a hit is an address in RAM.
         unsafe {
-            let e = cached(self.tlb, la, 40, AccessKind::Read)?;
+            let e = cached(self.caches.tlb, la, 40, AccessKind::Read)?;
             Some((e.addend.wrapping_add(la) as *const [u64; 5]).read_unaligned())
         }
     }
@@ -264,7 +265,7 @@ impl Cpu {
     fn check_canonical(&self, seg: usize, la: u64, size: usize) -> Result<(), Trap> {
         if !self.is_64() {
             // What lies flat has not been checked against the limit, which is where addresses end.
-            let flat = self.mode == CodeMode::Flat32 && seg < crate::state::seg::FS;
+            let flat = self.caches.mode == CodeMode::Flat32 && seg < crate::state::seg::FS;
             let over = (la as u32 as u64 + (size as u64 - 1)) >> 32 != 0;
             return if flat && over { Err(Self::segment_fault(seg)) } else { Ok(()) };
         }
@@ -281,19 +282,19 @@ impl Cpu {
     }
 
     /// Loads `buf.len()` bytes (at most a page) from `la`, through segment `seg` for the kind of fault.
-    pub fn load_bytes(&mut self, seg: usize, la: u64, buf: &mut [u8]) -> Result<(), Trap> {
+    pub(crate) fn load_bytes(&mut self, seg: usize, la: u64, buf: &mut [u8]) -> Result<(), Trap> {
         self.check_access(seg, la, buf.len())?;
         self.load_unaligned(la, buf)
     }
 
     /// As [`Cpu::load_bytes`], for what alignment checks leave alone.
     pub(crate) fn load_unaligned(&mut self, la: u64, buf: &mut [u8]) -> Result<(), Trap> {
-        if self.sys.dr7 & 0xff != 0 {
+        if self.state.sys.dr7 & 0xff != 0 {
             self.watch(la, buf.len(), false);
         }
         // SAFETY: in a run `tlb` is the current view, and a hit is an address in RAM.
         unsafe {
-            if let Some(e) = cached(self.tlb, la, buf.len(), AccessKind::Read) {
+            if let Some(e) = cached(self.caches.tlb, la, buf.len(), AccessKind::Read) {
                 let from = e.addend.wrapping_add(la) as *const u8;
                 std::ptr::copy_nonoverlapping(from, buf.as_mut_ptr(), buf.len());
                 return Ok(());
@@ -311,19 +312,19 @@ impl Cpu {
     }
 
     /// Stores `buf` (at most a page) at `la`; all of it is checked before the first byte is stored.
-    pub fn store_bytes(&mut self, seg: usize, la: u64, buf: &[u8]) -> Result<(), Trap> {
+    pub(crate) fn store_bytes(&mut self, seg: usize, la: u64, buf: &[u8]) -> Result<(), Trap> {
         self.check_access(seg, la, buf.len())?;
         self.store_unaligned(la, buf)
     }
 
     /// As [`Cpu::store_bytes`], for what alignment checks leave alone.
     pub(crate) fn store_unaligned(&mut self, la: u64, buf: &[u8]) -> Result<(), Trap> {
-        if self.sys.dr7 & 0xff != 0 {
+        if self.state.sys.dr7 & 0xff != 0 {
             self.watch(la, buf.len(), true);
         }
         // SAFETY: as in `load_bytes`; a page that writes hit needs no more than the store.
         unsafe {
-            if let Some(e) = cached(self.tlb, la, buf.len(), AccessKind::Write) {
+            if let Some(e) = cached(self.caches.tlb, la, buf.len(), AccessKind::Write) {
                 let to = e.addend.wrapping_add(la) as *mut u8;
                 std::ptr::copy_nonoverlapping(buf.as_ptr(), to, buf.len());
                 return Ok(());
@@ -375,7 +376,7 @@ impl Cpu {
         kind: AccessKind,
     ) -> Result<(), Trap> {
         self.check_access(seg, la, size)?;
-        let cpl = self.sys.cpl;
+        let cpl = self.state.sys.cpl;
         self.translate_as(la, kind, cpl, false)?;
         let first = PAGE - (la & (PAGE - 1));
         if size as u64 > first {
@@ -386,15 +387,15 @@ impl Cpu {
 
     /// Whether misaligned accesses raise #AC now. SDM vol. 3, "Alignment Check Exception (#AC)".
     pub(crate) fn aligned_only(&self) -> bool {
-        self.sys.cpl == 3
-            && self.rflags_system & flags::AC != 0
-            && self.sys.cr0 & crate::control::CR0_AM != 0
+        self.state.sys.cpl == 3
+            && self.state.flags.system & flags::AC != 0
+            && self.state.sys.cr0 & crate::control::CR0_AM != 0
     }
 
     /// Loads a word at linear address `la`.
-    pub fn load_at<W: Word>(&mut self, seg: usize, la: u64) -> Result<W, Trap> {
+    pub(crate) fn load_at<W: Word>(&mut self, seg: usize, la: u64) -> Result<W, Trap> {
         // SAFETY: in a run `tlb` is the current view.
-        if let Some(v) = unsafe { FastMem::load(self, self.tlb, la) } {
+        if let Some(v) = unsafe { FastMem::load(self, self.caches.tlb, la) } {
             return Ok(v);
         }
         let mut b = [0; 8];
@@ -403,16 +404,16 @@ impl Cpu {
     }
 
     /// Stores a word at linear address `la`.
-    pub fn store_at<W: Word>(&mut self, seg: usize, la: u64, v: W) -> Result<(), Trap> {
+    pub(crate) fn store_at<W: Word>(&mut self, seg: usize, la: u64, v: W) -> Result<(), Trap> {
         // SAFETY: as `load_at`.
-        if unsafe { FastMem::store(self, self.tlb, la, v) }.is_some() {
+        if unsafe { FastMem::store(self, self.caches.tlb, la, v) }.is_some() {
             return Ok(());
         }
         self.store_bytes(seg, la, &v.u().to_le_bytes()[..W::BYTES])
     }
 
     /// Loads a word, and stores what `f` makes of it; `f` runs when nothing can fail any more.
-    pub fn update_at<W: Word>(
+    pub(crate) fn update_at<W: Word>(
         &mut self,
         seg: usize,
         la: u64,
@@ -454,7 +455,7 @@ impl Cpu {
     }
 
     /// Writes RAM inside a page and keeps code and shadow pages coherent; false outside RAM.
-    pub fn phys_write(&mut self, p: HostPhys, buf: &[u8]) -> bool {
+    pub(crate) fn phys_write(&mut self, p: HostPhys, buf: &[u8]) -> bool {
         if !self.mmu().ram.write(p, buf) {
             return false;
         }
@@ -483,7 +484,7 @@ impl Cpu {
     /// Bytes of a page with decoded code have been stored.
     fn code_stored(&mut self, p: HostPhys, len: usize) {
         if self.code().note_store(p, len) {
-            self.leave = true;
+            self.env.leave = true;
             if self.code().vacant(p) {
                 self.mmu().set_kind(p, PageKind::Code, false);
             }
@@ -500,8 +501,8 @@ impl Cpu {
     /// Takes up a new generation of the address space, if there is one.
     pub(crate) fn refresh_generation(&mut self) {
         if self.mmu().changed() {
-            self.leave = true;
-            let bank = self.bank;
+            self.env.leave = true;
+            let bank = self.caches.bank;
             let g = self.mmu().generation(bank);
             self.set_generation(g);
         }
@@ -526,7 +527,7 @@ impl Cpu {
 
     fn device_read(&mut self, p: HostPhys, size: u8) -> u64 {
         let now = self.now();
-        if self.apic.claims(p.0) {
+        if self.state.apic.claims(p.0) {
             return self.apic_mmio_read(p.0 & 0xfff, size);
         }
         self.bus().mmio_read(p, size, now)
@@ -534,8 +535,8 @@ impl Cpu {
 
     fn device_write(&mut self, p: HostPhys, size: u8, v: u64) {
         let now = self.now();
-        if self.apic.claims(p.0) {
-            self.leave = true;
+        if self.state.apic.claims(p.0) {
+            self.env.leave = true;
             return self.apic_mmio_write(p.0 & 0xfff, size, v);
         }
         self.bus().mmio_write(p, size, v, now);

@@ -367,46 +367,47 @@ impl Cpu {
     /// Whether an external interrupt waits: from the 8259 pair through LINT0, or in the IRR above PPR.
     #[inline]
     pub(crate) fn interrupt_pending(&self) -> bool {
-        self.apic.interrupt().is_some() || self.sys.intr && self.apic.accepts_extint()
+        self.state.apic.interrupt().is_some()
+            || self.state.sys.intr && self.state.apic.accepts_extint()
     }
 
     /// Acknowledges the external interrupt that waits; its vector. The 8259 pair goes first.
     pub(crate) fn acknowledge_interrupt(&mut self) -> u8 {
-        if self.sys.intr && self.apic.accepts_extint() {
-            self.sys.intr = false;
+        if self.state.sys.intr && self.state.apic.accepts_extint() {
+            self.state.sys.intr = false;
             return self.bus().acknowledge();
         }
-        let spurious = self.apic.svr as u8;
-        self.apic.acknowledge().unwrap_or(spurious)
+        let spurious = self.state.apic.svr as u8;
+        self.state.apic.acknowledge().unwrap_or(spurious)
     }
 
     /// The retired-instruction count at which the APIC timer is due; `u64::MAX` for never.
     pub(crate) fn apic_deadline(&self) -> u64 {
-        self.apic.fires
+        self.state.apic.fires
     }
 
     /// Lets the APIC timer fire.
     pub(crate) fn apic_timer_due(&mut self) {
         let now = self.now();
-        self.apic.fire(now);
+        self.state.apic.fire(now);
     }
 
     /// Whether this is the bootstrap processor.
     pub(crate) fn apic_is_bsp(&self) -> bool {
-        self.apic.base & BASE_BSP != 0
+        self.state.apic.base & BASE_BSP != 0
     }
 
     /// Resets the APIC; an INIT keeps its ID and base.
     pub(crate) fn apic_reset(&mut self, init: bool) {
-        if init { self.apic.init() } else { self.apic = Apic::new(self.apic.id) }
+        if init { self.state.apic.init() } else { self.state.apic = Apic::new(self.state.apic.id) }
     }
 
     pub(crate) fn apic_mmio_read(&mut self, offset: u64, _size: u8) -> u64 {
         let now = self.now();
-        let v = self.apic.read((offset >> 4) as u32, now).unwrap_or_else(|| {
+        let v = self.state.apic.read((offset >> 4) as u32, now).unwrap_or_else(|| {
             // The error may raise an interrupt.
-            self.leave = true;
-            self.apic.error(ESR_REGISTER);
+            self.env.leave = true;
+            self.state.apic.error(ESR_REGISTER);
             0
         });
         // Registers are 32 bits at multiples of 16; what lies between reads as the register shifted.
@@ -415,7 +416,7 @@ impl Cpu {
 
     pub(crate) fn apic_mmio_write(&mut self, offset: u64, _size: u8, v: u64) {
         if offset & 0xf == 0 && !self.apic_write((offset >> 4) as u32, v as u32 as u64) {
-            self.apic.error(ESR_REGISTER);
+            self.state.apic.error(ESR_REGISTER);
         }
     }
 
@@ -423,24 +424,24 @@ impl Cpu {
     pub(crate) fn apic_msr_read(&mut self, n: u32) -> Option<u64> {
         let now = self.now();
         match n {
-            0x1b => Some(self.apic.base),
-            0x6e0 if self.apic.deadline_mode() => Some(self.apic.tsc_deadline),
+            0x1b => Some(self.state.apic.base),
+            0x6e0 if self.state.apic.deadline_mode() => Some(self.state.apic.tsc_deadline),
             0x6e0 => Some(0),
-            0x800..=0x8ff if self.apic.x2() => self.apic.read(n - 0x800, now),
+            0x800..=0x8ff if self.state.apic.x2() => self.state.apic.read(n - 0x800, now),
             _ => None,
         }
     }
 
     /// Writes APIC MSR `n`. `None`: #GP(0), for reserved bits, read-only and missing registers.
     pub(crate) fn apic_msr_write(&mut self, n: u32, v: u64) -> Option<()> {
-        self.leave = true;
+        self.env.leave = true;
         match n {
             0x1b => self.write_apic_base(v),
             0x6e0 => {
                 self.write_tsc_deadline(v);
                 Some(())
             }
-            0x800..=0x8ff if self.apic.x2() => self.x2apic_write(n - 0x800, v),
+            0x800..=0x8ff if self.state.apic.x2() => self.x2apic_write(n - 0x800, v),
             _ => None,
         }
     }
@@ -456,35 +457,36 @@ impl Cpu {
     }
 
     fn write_apic_base(&mut self, v: u64) -> Option<()> {
-        let x2 = if self.model.has(feature::X2APIC) { BASE_EXTD } else { 0 };
-        let valid = ((1u64 << self.model.maxphys) - 1) & !0xfff | BASE_BSP | BASE_EN | x2;
-        let (old, mode) = (self.apic.base, v & (BASE_EN | BASE_EXTD));
+        let x2 = if self.state.model.has(feature::X2APIC) { BASE_EXTD } else { 0 };
+        let valid = ((1u64 << self.state.model.maxphys) - 1) & !0xfff | BASE_BSP | BASE_EN | x2;
+        let (old, mode) = (self.state.apic.base, v & (BASE_EN | BASE_EXTD));
         let from_x2 = old & BASE_EXTD != 0 && mode == BASE_EN;
         let from_off = old & BASE_EN == 0 && mode == BASE_EN | BASE_EXTD;
         if v & !valid != 0 || mode == BASE_EXTD || from_x2 || from_off {
             return None;
         }
-        self.apic.base = v & !BASE_BSP | old & BASE_BSP;
+        self.state.apic.base = v & !BASE_BSP | old & BASE_BSP;
         if mode == 0 && old & BASE_EN != 0 {
-            self.apic.init();
+            self.state.apic.init();
         }
         Some(())
     }
 
     fn write_tsc_deadline(&mut self, v: u64) {
-        if !self.apic.deadline_mode() {
+        if !self.state.apic.deadline_mode() {
             return;
         }
-        self.apic.tsc_deadline = v;
+        self.state.apic.tsc_deadline = v;
         // The deadline is in TSC ticks, which run with the count of retired instructions.
         let ahead = v.wrapping_sub(self.tsc()) as i64;
         let now = self.now();
-        self.apic.fires = if v == 0 { u64::MAX } else { now.wrapping_add(ahead.max(0) as u64) };
+        self.state.apic.fires =
+            if v == 0 { u64::MAX } else { now.wrapping_add(ahead.max(0) as u64) };
     }
 
     /// Recomputes the deadline after a write to the TSC.
     pub(crate) fn tsc_changed(&mut self) {
-        self.write_tsc_deadline(self.apic.tsc_deadline);
+        self.write_tsc_deadline(self.state.apic.tsc_deadline);
     }
 
     /// Writes register `r`; false where there is none.
@@ -492,28 +494,28 @@ impl Cpu {
         let now = self.now();
         match r {
             reg::EOI => self.end_of_interrupt(),
-            reg::SELF_IPI if self.apic.x2() => self.apic.raise(v as u8, false),
-            reg::ICR if self.apic.x2() => self.send_ipi(v),
-            reg::ICR => self.send_ipi(self.apic.icr >> 32 << 32 | v as u32 as u64),
-            _ => return self.apic.write(r, v as u32, now),
+            reg::SELF_IPI if self.state.apic.x2() => self.state.apic.raise(v as u8, false),
+            reg::ICR if self.state.apic.x2() => self.send_ipi(v),
+            reg::ICR => self.send_ipi(self.state.apic.icr >> 32 << 32 | v as u32 as u64),
+            _ => return self.state.apic.write(r, v as u32, now),
         }
         true
     }
 
     fn end_of_interrupt(&mut self) {
-        let Some(v) = highest(&self.apic.isr) else { return };
-        set(&mut self.apic.isr, v, false);
-        if has(&self.apic.tmr, v) && self.apic.svr & SVR_SUPPRESS_EOI == 0 {
+        let Some(v) = highest(&self.state.apic.isr) else { return };
+        set(&mut self.state.apic.isr, v, false);
+        if has(&self.state.apic.tmr, v) && self.state.apic.svr & SVR_SUPPRESS_EOI == 0 {
             self.bus().end_of_interrupt(v);
         }
     }
 
     fn send_ipi(&mut self, icr: u64) {
-        let x2 = self.apic.x2();
-        self.apic.icr = icr & !(1 << 12);
+        let x2 = self.state.apic.x2();
+        self.state.apic.icr = icr & !(1 << 12);
         let (vector, delivery) = (icr as u8, (icr >> 8 & 7) as u8);
         if vector < 16 && delivery <= 1 {
-            return self.apic.error(ESR_SEND_VECTOR);
+            return self.state.apic.error(ESR_SEND_VECTOR);
         }
         // INIT level de-assert is a no-op on all but the oldest processors.
         if delivery == 5 && icr & 0xc000 == 0x8000 {
@@ -522,34 +524,36 @@ impl Cpu {
         let id = (icr >> 32) as u32;
         let id = if x2 { id } else { id >> 24 };
         let destination = match icr >> 18 & 3 {
-            1 => return self.apic.raise(vector, false),
+            1 => return self.state.apic.raise(vector, false),
             2 => Destination::All,
             3 => Destination::Others,
             _ if icr & 1 << 11 != 0 => Destination::Logical(id),
             _ => Destination::Physical(id),
         };
-        let source = self.apic.id;
+        let source = self.state.apic.id;
         self.bus().message(Message { destination, delivery, vector, level: false, source });
     }
 
     /// Takes a message that [`Apic::matches`]. Lowest-priority delivery is the sender's choice of one.
     pub fn receive(&mut self, m: &Message) {
         match m.delivery {
-            0 | 1 if self.apic.enabled() => self.apic.raise(m.vector, m.level),
-            2 => self.sys.smm.pending = true,
-            4 => self.sys.nmi_pending = true,
+            0 | 1 if self.state.apic.enabled() => self.state.apic.raise(m.vector, m.level),
+            2 => self.state.sys.smm.pending = true,
+            4 => self.state.sys.nmi_pending = true,
             5 => {
-                self.sys.init_pending = true;
-                self.sys.sipi_pending = None;
+                self.state.sys.init_pending = true;
+                self.state.sys.sipi_pending = None;
             }
             // An INIT that has come before, and is still to be taken, leads to waiting for this.
-            6 if self.sys.activity == Activity::WaitSipi
-                || self.sys.init_pending && !self.vmx.on && !self.sys.smm.active
-                || self.vmx.guest =>
+            6 if self.state.sys.activity == Activity::WaitSipi
+                || self.state.sys.init_pending
+                    && !self.state.vmx.on
+                    && !self.state.sys.smm.active
+                || self.state.vmx.guest =>
             {
-                self.sys.sipi_pending = Some(m.vector);
+                self.state.sys.sipi_pending = Some(m.vector);
             }
-            7 => self.sys.intr = true,
+            7 => self.state.sys.intr = true,
             _ => {}
         }
     }

@@ -76,36 +76,36 @@ pub const EFER_NXE: u64 = 1 << 11;
 impl Cpu {
     /// Whether CR0.PE is set.
     pub fn protected(&self) -> bool {
-        self.sys.cr0 & CR0_PE != 0
+        self.state.sys.cr0 & CR0_PE != 0
     }
 
     /// Whether EFER.LMA is set.
     pub fn long_mode(&self) -> bool {
-        self.sys.efer & EFER_LMA != 0
+        self.state.sys.efer & EFER_LMA != 0
     }
 
     /// Whether the processor is in virtual-8086 mode.
-    pub fn v86(&self) -> bool {
-        self.rflags_system & flags::VM != 0 && self.protected()
+    pub(crate) fn v86(&self) -> bool {
+        self.state.flags.system & flags::VM != 0 && self.protected()
     }
 
     /// Loads segment register `s` with its hidden part. CS and SS do not change the CPL; see
     /// [`Cpu::set_cpl`].
     pub fn set_segment(&mut self, s: usize, g: Segment) {
-        self.sys.seg[s] = g;
-        self.seg_base[s] = g.base;
+        self.state.sys.seg[s] = g;
+        self.state.bases.seg[s] = g.base;
         self.update_mode();
     }
 
     /// Sets the current privilege level.
     pub fn set_cpl(&mut self, cpl: u8) {
-        self.sys.cpl = cpl;
+        self.state.sys.cpl = cpl;
         self.update_view();
     }
 
     /// The mode that blocks are decoded for now.
     fn code_mode(&self) -> CodeMode {
-        let cs = &self.sys.seg[seg::CS];
+        let cs = &self.state.sys.seg[seg::CS];
         if self.long_mode() && cs.has(ar::L) && !self.v86() {
             return CodeMode::Bits64;
         }
@@ -113,34 +113,34 @@ impl Cpu {
             return CodeMode::Bits16;
         }
         let flat = |s: usize| {
-            let g = &self.sys.seg[s];
+            let g = &self.state.sys.seg[s];
             let data = ar::S | ar::P | ar::RW;
             g.base == 0 && g.limit == u32::MAX && !g.unusable() && g.has(data)
         };
-        let data = |s: usize| flat(s) && self.sys.seg[s].ar & (ar::CODE | ar::DC) == 0;
-        let big_stack = self.sys.seg[seg::SS].has(ar::DB);
+        let data = |s: usize| flat(s) && self.state.sys.seg[s].ar & (ar::CODE | ar::DC) == 0;
+        let big_stack = self.state.sys.seg[seg::SS].has(ar::DB);
         let ok = flat(seg::CS) && data(seg::SS) && big_stack && data(seg::DS) && data(seg::ES);
         if ok && self.protected() { CodeMode::Flat32 } else { CodeMode::Bits32 }
     }
 
     /// Recomputes what depends on segments, mode bits and VM.
-    pub fn update_mode(&mut self) {
+    pub(crate) fn update_mode(&mut self) {
         let mode = self.code_mode();
-        if mode != self.mode {
-            self.mode = mode;
-            self.leave = true;
+        if mode != self.caches.mode {
+            self.caches.mode = mode;
+            self.env.leave = true;
             self.update_view();
         }
     }
 
     /// Recomputes the paging regime from CR0, CR3, CR4, EFER (and EPT), and takes up its TLB bank.
-    pub fn update_paging(&mut self) {
+    pub(crate) fn update_paging(&mut self) {
         self.update_fallback();
         let regime = self.paging_regime();
         if !self.env.mmu.is_null() {
-            self.bank = self.mmu().activate(&regime).index;
+            self.caches.bank = self.mmu().activate(&regime).index;
         }
-        self.regime = regime;
+        self.caches.regime = regime;
         if self.env.mmu.is_null() {
             return;
         }
@@ -149,7 +149,7 @@ impl Cpu {
     }
 
     fn paging_regime(&self) -> Regime {
-        let s = &self.sys;
+        let s = &self.state.sys;
         let mode = if s.cr0 & CR0_PG == 0 {
             Mode::Off
         } else if s.efer & EFER_LMA != 0 {
@@ -159,7 +159,7 @@ impl Cpu {
         } else {
             Mode::Bits32 { pse: s.cr4 & CR4_PSE != 0 }
         };
-        let address = ((1u64 << self.model.maxphys) - 1) & !0xfff;
+        let address = ((1u64 << self.state.model.maxphys) - 1) & !0xfff;
         let root = match mode {
             Mode::Off => 0,
             Mode::Pae => s.cr3 & 0xffff_ffe0,
@@ -174,29 +174,29 @@ impl Cpu {
             nxe: s.efer & EFER_NXE != 0,
             smep: s.cr4 & CR4_SMEP != 0,
             smap: s.cr4 & CR4_SMAP != 0,
-            gib_pages: self.model.gib_pages(),
-            maxphys: self.model.maxphys,
-            ept: self.vmx.eptp(),
+            gib_pages: self.state.model.gib_pages(),
+            maxphys: self.state.model.maxphys,
+            ept: self.state.vmx.eptp(),
             window: s.smm.window(),
         }
     }
 
     /// Recomputes what depends on the privilege level and EFLAGS.AC: TLB view and generation.
-    pub fn update_view(&mut self) {
-        self.leave = true;
+    pub(crate) fn update_view(&mut self) {
+        self.env.leave = true;
         if self.env.mmu.is_null() {
             return;
         }
-        let ac = self.rflags_system & flags::AC != 0;
-        self.view = if self.sys.cpl == 3 {
+        let ac = self.state.flags.system & flags::AC != 0;
+        self.caches.view = if self.state.sys.cpl == 3 {
             View::User
-        } else if self.regime.smap && !ac {
+        } else if self.caches.regime.smap && !ac {
             View::SupervisorSmap
         } else {
             View::Supervisor
         };
-        let (bank, view) = (self.bank, self.view);
-        self.tlb = if self.aligned_only() || self.watching() {
+        let (bank, view) = (self.caches.bank, self.caches.view);
+        self.caches.tlb = if self.aligned_only() || self.watching() {
             MISS.0.as_ptr().cast_mut()
         } else {
             self.mmu().tlb(bank, view)

@@ -7,11 +7,11 @@ use crate::state::Cpu;
 
 /// Family 6, model 2FH, stepping 2: one that no list of errata in Linux, KVM or Xen matters for, and
 /// whose unaligned accesses glibc takes for fast.
-pub const SIGNATURE: u32 = 0x0002_06f2;
+pub(crate) const SIGNATURE: u32 = 0x0002_06f2;
 /// The TSC counts retired instructions: 1 GHz.
-pub const TSC_HZ: u32 = 1_000_000_000;
+pub(crate) const TSC_HZ: u32 = 1_000_000_000;
 /// What the APIC timer counts.
-pub const CRYSTAL_HZ: u32 = TSC_HZ / crate::apic::TIMER_TICK as u32;
+pub(crate) const CRYSTAL_HZ: u32 = TSC_HZ / crate::apic::TIMER_TICK as u32;
 
 const VENDOR: &[u8; 12] = b"GenuineIntel";
 const BRAND: &[u8; 48] = b"Strata Processor @ 1.00GHz\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -36,7 +36,7 @@ fn width(n: u32) -> u32 {
 impl Cpu {
     /// EAX, EBX, ECX, EDX of a leaf. A leaf above the last answers as the last basic one.
     pub fn cpuid(&self, leaf: u32, sub: u32) -> [u32; 4] {
-        let m = &self.model;
+        let m = &self.state.model;
         let (last_basic, last_extended) = last_leaves(m);
         let extended = (0x8000_0000..=last_extended).contains(&leaf);
         let leaf = if leaf <= last_basic || extended { leaf } else { last_basic };
@@ -68,12 +68,12 @@ impl Cpu {
     }
 
     fn version(&self) -> [u32; 4] {
-        let m = &self.model;
+        let m = &self.state.model;
         let n = m.processors;
         let threads = if n > 1 { (1 << width(n)).min(255) } else { 1 };
-        let ebx = self.apic.id << 24 | threads << 16 | 8 << 8;
-        let osxsave = (self.sys.cr4 & CR4_OSXSAVE != 0) as u32;
-        let apic = self.apic.base & crate::apic::BASE_EN != 0;
+        let ebx = self.state.apic.id << 24 | threads << 16 | 8 << 8;
+        let osxsave = (self.state.sys.cr4 & CR4_OSXSAVE != 0) as u32;
+        let apic = self.state.apic.base & crate::apic::BASE_EN != 0;
         let mut edx = m.word(Register::L1Edx) | ((n > 1) as u32) << 28;
         if !apic {
             edx &= !feature::APIC.mask();
@@ -83,8 +83,8 @@ impl Cpu {
 
     /// SYSCALL shows in 64-bit mode only.
     fn extended_features(&self) -> u32 {
-        let edx = self.model.word(Register::E1Edx);
-        if self.sys.efer & EFER_LMA != 0 && self.is_64() {
+        let edx = self.state.model.word(Register::E1Edx);
+        if self.state.sys.efer & EFER_LMA != 0 && self.is_64() {
             edx
         } else {
             edx & !feature::SYSCALL.mask()
@@ -93,14 +93,14 @@ impl Cpu {
 
     fn cache(&self, sub: u32) -> [u32; 4] {
         let Some(&(kind, level, ways, sets)) = CACHES.get(sub as usize) else { return [0; 4] };
-        let cores = (1u32 << width(self.model.processors)) - 1;
+        let cores = (1u32 << width(self.state.model.processors)) - 1;
         let sharing = if level == 3 { cores } else { 0 };
         let eax = cores.min(63) << 26 | sharing.min(4095) << 14 | 1 << 8 | level << 5 | kind;
         [eax, (ways - 1) << 22 | 63, sets - 1, 0]
     }
 
     fn topology(&self, sub: u32) -> [u32; 4] {
-        let (n, id) = (self.model.processors, self.apic.id);
+        let (n, id) = (self.state.model.processors, self.state.apic.id);
         match sub {
             0 => [0, 1, 1 << 8, id],
             1 => [width(n), n, 2 << 8 | 1, id],
@@ -109,15 +109,15 @@ impl Cpu {
     }
 
     fn extended_state(&self, sub: u32) -> [u32; 4] {
-        let m = &self.model;
+        let m = &self.state.model;
         if !m.has(feature::XSAVE) {
             return [0; 4];
         }
         let avx = m.has(feature::AVX);
         let size = |xcr0: u64| if xcr0 & 4 != 0 { 832 } else { 576 };
         match sub {
-            0 => [3 | (avx as u32) << 2, size(self.sys.xcr0), size((avx as u64) << 2), 0],
-            1 => [m.word(Register::LDEax), size(self.sys.xcr0), 0, 0],
+            0 => [3 | (avx as u32) << 2, size(self.state.sys.xcr0), size((avx as u64) << 2), 0],
+            1 => [m.word(Register::LDEax), size(self.state.sys.xcr0), 0, 0],
             2 if avx => [256, 576, 0, 0],
             _ => [0; 4],
         }

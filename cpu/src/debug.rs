@@ -10,13 +10,13 @@ use crate::state::{Activity, Cpu, seg};
 use crate::trap::{Exception, vector};
 
 /// DR6.BS: single step.
-pub const DR6_BS: u64 = 1 << 14;
+pub(crate) const DR6_BS: u64 = 1 << 14;
 /// DR6.BT: task switch.
-pub const DR6_BT: u64 = 1 << 15;
+pub(crate) const DR6_BT: u64 = 1 << 15;
 /// DR6.BD: access to a debug register.
-pub const DR6_BD: u64 = 1 << 13;
+pub(crate) const DR6_BD: u64 = 1 << 13;
 /// DR7.GD: general detect.
-pub const DR7_GD: u64 = 1 << 13;
+pub(crate) const DR7_GD: u64 = 1 << 13;
 
 /// The R/W field of a breakpoint: what it is on.
 mod on {
@@ -29,29 +29,29 @@ mod on {
 impl Cpu {
     /// R/W field of breakpoint `n`.
     fn breakpoint_kind(&self, n: usize) -> u64 {
-        self.sys.dr7 >> (16 + 4 * n) & 3
+        self.state.sys.dr7 >> (16 + 4 * n) & 3
     }
 
     /// Whether breakpoint `n` is enabled, locally or globally.
     fn breakpoint_enabled(&self, n: usize) -> bool {
-        self.sys.dr7 >> (2 * n) & 3 != 0
+        self.state.sys.dr7 >> (2 * n) & 3 != 0
     }
 
     /// Whether a breakpoint on data or ports is enabled.
     pub(crate) fn watching(&self) -> bool {
-        self.sys.dr7 & 0xff != 0
+        self.state.sys.dr7 & 0xff != 0
             && (0..4).any(|n| self.breakpoint_enabled(n) && self.breakpoint_kind(n) != on::EXECUTE)
     }
 
     /// Whether breakpoint `n` and `size` bytes at `at` overlap.
     fn overlaps(&self, n: usize, at: u64, size: usize) -> bool {
-        let len = match self.sys.dr7 >> (18 + 4 * n) & 3 {
+        let len = match self.state.sys.dr7 >> (18 + 4 * n) & 3 {
             0 => 1,
             1 => 2,
             2 => 8,
             _ => 4,
         };
-        let start = self.sys.dr[n] & !(len - 1);
+        let start = self.state.sys.dr[n] & !(len - 1);
         let last = at.wrapping_add(size as u64 - 1);
         start <= last && at <= start + (len - 1)
     }
@@ -59,7 +59,7 @@ impl Cpu {
     fn note_hits(&mut self, met: impl Fn(&Cpu, usize) -> bool) {
         let bits = (0..4).filter(|&n| met(self, n)).fold(0, |b, n| b | 1 << n);
         if (0..4).any(|n| bits >> n & 1 != 0 && self.breakpoint_enabled(n)) {
-            self.sys.watch_hits |= bits;
+            self.state.sys.watch_hits |= bits;
         }
     }
 
@@ -75,7 +75,7 @@ impl Cpu {
 
     /// Notes an access to ports.
     pub(crate) fn watch_port(&mut self, port: u16, size: usize) {
-        if self.sys.cr4 & CR4_DE == 0 || self.sys.dr7 & 0xff == 0 {
+        if self.state.sys.cr4 & CR4_DE == 0 || self.state.sys.dr7 & 0xff == 0 {
             return;
         }
         self.note_hits(|cpu, n| {
@@ -86,18 +86,18 @@ impl Cpu {
     /// Instruction breakpoints at the next instruction. SDM vol. 3, "Instruction-Breakpoint Exception
     /// Condition".
     pub(crate) fn code_breakpoints(&mut self) {
-        if self.sys.dr7 & 0xff == 0
-            || self.rflags_system & flags::RF != 0
-            || self.sys.activity != Activity::Active
+        if self.state.sys.dr7 & 0xff == 0
+            || self.state.flags.system & flags::RF != 0
+            || self.state.sys.activity != Activity::Active
         {
             return;
         }
         let la = if self.is_64() {
-            self.rip
+            self.state.rip
         } else {
-            self.rip.wrapping_add(self.seg_base[seg::CS]) as u32 as u64
+            self.state.rip.wrapping_add(self.state.bases.seg[seg::CS]) as u32 as u64
         };
-        let met = |n: usize| self.breakpoint_kind(n) == on::EXECUTE && self.sys.dr[n] == la;
+        let met = |n: usize| self.breakpoint_kind(n) == on::EXECUTE && self.state.sys.dr[n] == la;
         let bits = (0..4).filter(|&n| met(n)).fold(0, |b, n| b | 1 << n);
         if (0..4).any(|n| bits >> n & 1 != 0 && self.breakpoint_enabled(n)) {
             self.raise_debug(bits);
@@ -111,7 +111,7 @@ impl Cpu {
 
     /// Records the bits of a #DB that is delivered.
     pub(crate) fn take_debug_bits(&mut self, bits: u64) {
-        self.sys.dr6 = (self.sys.dr6 & !0xf) | bits;
-        self.sys.dr7 &= !DR7_GD;
+        self.state.sys.dr6 = (self.state.sys.dr6 & !0xf) | bits;
+        self.state.sys.dr7 &= !DR7_GD;
     }
 }

@@ -533,7 +533,7 @@ fn is_immediate(k: OpKind) -> bool {
 fn register_slot(r: Register) -> u8 {
     match r {
         Register::None => slot::ZERO,
-        Register::RIP | Register::EIP => slot::VBASE,
+        Register::RIP | Register::EIP => slot::PAGE_BASE,
         r if r.is_gpr() => register_offset(r),
         // Where it is among the vectors; the last register, where no instruction knows the number.
         r if r.is_vector_register() => (r.number().min(15) * 16) as u8,

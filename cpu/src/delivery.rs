@@ -88,10 +88,10 @@ impl Cpu {
     /// Delivers `event`, to return to `self.rip`. On an error nothing has changed but `sys.delivering`,
     /// which stays for what follows: escalation, or IDT-vectoring information.
     pub(crate) fn deliver(&mut self, event: Event) -> Result<(), Trap> {
-        self.sys.delivering = Some(event);
+        self.state.sys.delivering = Some(event);
         self.note_event(&event);
         if event.kind == EventKind::Hardware && event.vector == vector::PF {
-            self.sys.cr2 = event.address;
+            self.state.sys.cr2 = event.address;
         }
         if event.kind == EventKind::Hardware && event.vector == vector::DB {
             self.take_debug_bits(event.address);
@@ -115,14 +115,14 @@ impl Cpu {
         // A trap that MOV SS holds back does not outlive an exception of the next instruction: SDM vol. 3,
         // "Delivery of Pending Debug Exceptions after VM Entry", says so of injected ones.
         if matches!(event.kind, EventKind::Hardware | EventKind::Privileged) {
-            self.sys.pending_debug &= DR6_BT;
+            self.state.sys.pending_debug &= DR6_BT;
         }
         Ok(())
     }
 
     fn commit(&mut self, e: Entry) {
-        let changed = self.rflags_system & e.clear;
-        self.rflags_system &= !e.clear;
+        let changed = self.state.flags.system & e.clear;
+        self.state.flags.system &= !e.clear;
         if let Some(ss) = e.ss {
             self.set_segment(seg::SS, ss);
         }
@@ -131,19 +131,19 @@ impl Cpu {
                 self.set_segment(s, null_segment(0));
             }
         }
-        self.regs[gpr::RSP] = e.rsp;
-        self.rip = e.rip;
-        let cpl = std::mem::replace(&mut self.sys.cpl, e.cpl);
+        self.state.regs[gpr::RSP] = e.rsp;
+        self.state.rip = e.rip;
+        let cpl = std::mem::replace(&mut self.state.sys.cpl, e.cpl);
         self.set_segment(seg::CS, e.cs);
         if cpl != e.cpl || changed & flags::AC != 0 {
             self.update_view();
         }
         self.refresh_generation();
-        self.sys.sti_shadow = false;
-        self.sys.ss_shadow = false;
-        self.sys.step_trap = false;
-        self.sys.activity = Activity::Active;
-        self.sys.delivering = None;
+        self.state.sys.sti_shadow = false;
+        self.state.sys.ss_shadow = false;
+        self.state.sys.step_trap = false;
+        self.state.sys.activity = Activity::Active;
+        self.state.sys.delivering = None;
     }
 
     /// RFLAGS as the handler's stack gets them.
@@ -153,17 +153,17 @@ impl Cpu {
 
     fn real_entry(&mut self, event: &Event) -> Result<Entry, Trap> {
         let at = event.vector as u64 * 4;
-        if at + 3 > self.sys.idtr.limit as u64 {
+        if at + 3 > self.state.sys.idtr.limit as u64 {
             return Err(Trap::fault_code(vector::GP, at as u32 * 2 + 2 + event.ext()));
         }
-        let target = self.load_table(self.sys.idtr.base.wrapping_add(at), 4)?;
+        let target = self.load_table(self.state.sys.idtr.base.wrapping_add(at), 4)?;
         let mut stack = NewStack::current(self, 0);
         stack.push(self, 2, self.rflags())?;
-        stack.push(self, 2, self.sys.seg[seg::CS].selector as u64)?;
-        stack.push(self, 2, self.rip)?;
+        stack.push(self, 2, self.state.sys.seg[seg::CS].selector as u64)?;
+        stack.push(self, 2, self.state.rip)?;
         let selector = (target >> 16) as u16;
         Ok(Entry {
-            cs: Segment { selector, base: (selector as u64) << 4, ..self.sys.seg[seg::CS] },
+            cs: Segment { selector, base: (selector as u64) << 4, ..self.state.sys.seg[seg::CS] },
             rip: target & 0xffff,
             cpl: 0,
             ss: None,
@@ -177,10 +177,10 @@ impl Cpu {
     fn gate(&mut self, event: &Event, size: u64) -> Result<(Descriptor, u64), Trap> {
         let at = event.vector as u64 * size;
         let index = event.vector as u32 * 8 + 2 + event.ext();
-        if at + size - 1 > self.sys.idtr.limit as u64 {
+        if at + size - 1 > self.state.sys.idtr.limit as u64 {
             return Err(Trap::fault_code(vector::GP, index));
         }
-        let la = self.sys.idtr.base.wrapping_add(at);
+        let la = self.state.sys.idtr.base.wrapping_add(at);
         let mut b = [0; 16];
         let (gate, upper) = if size == 16 && self.load_cached(la, &mut b, 0, true) {
             let both = u128::from_le_bytes(b);
@@ -195,7 +195,7 @@ impl Cpu {
             Some(system::INTERRUPT_GATE16 | system::TRAP_GATE16 | system::TASK_GATE) => size == 8,
             _ => false,
         };
-        if !known || (event.by_program() && gate.dpl() < self.sys.cpl) {
+        if !known || (event.by_program() && gate.dpl() < self.state.sys.cpl) {
             return Err(Trap::fault_code(vector::GP, index));
         }
         if !gate.present() {
@@ -211,13 +211,16 @@ impl Cpu {
         }
         let d = self.descriptor(selector, vector::GP, ext)?;
         let long = self.long_mode();
-        if !d.is_code() || d.dpl() > self.sys.cpl || (long && d.ar() & (ar::L | ar::DB) != ar::L) {
+        if !d.is_code()
+            || d.dpl() > self.state.sys.cpl
+            || (long && d.ar() & (ar::L | ar::DB) != ar::L)
+        {
             return Err(selector_fault(vector::GP, selector, ext));
         }
         if !d.present() {
             return Err(selector_fault(vector::NP, selector, ext));
         }
-        let cpl = if d.is_conforming() { self.sys.cpl } else { d.dpl() };
+        let cpl = if d.is_conforming() { self.state.sys.cpl } else { d.dpl() };
         Ok((self.accessed(selector, d)?, cpl))
     }
 
@@ -230,7 +233,7 @@ impl Cpu {
             return Err(selector_fault(vector::GP, selector, ext));
         }
         let size = if gate.ar() & 8 != 0 { 4 } else { 2 };
-        let inner = cpl < self.sys.cpl;
+        let inner = cpl < self.state.sys.cpl;
         let mut stack = if inner {
             let (ss, sp) = self.tss_stack(cpl, ext)?;
             let error = (ss & 0xfffc) as u32 | ext;
@@ -264,16 +267,16 @@ impl Cpu {
     ) -> Result<(), Trap> {
         if v86 {
             for s in [seg::GS, seg::FS, seg::DS, seg::ES] {
-                stack.push(self, size, self.sys.seg[s].selector as u64)?;
+                stack.push(self, size, self.state.sys.seg[s].selector as u64)?;
             }
         }
         if inner {
-            stack.push(self, size, self.sys.seg[seg::SS].selector as u64)?;
-            stack.push(self, size, self.regs[gpr::RSP])?;
+            stack.push(self, size, self.state.sys.seg[seg::SS].selector as u64)?;
+            stack.push(self, size, self.state.regs[gpr::RSP])?;
         }
         stack.push(self, size, self.saved_flags(event))?;
-        stack.push(self, size, self.sys.seg[seg::CS].selector as u64)?;
-        stack.push(self, size, self.rip)?;
+        stack.push(self, size, self.state.sys.seg[seg::CS].selector as u64)?;
+        stack.push(self, size, self.state.rip)?;
         match event.error {
             Some(e) => stack.push(self, size, e as u64),
             None => Ok(()),
@@ -290,16 +293,16 @@ impl Cpu {
         let (gate, upper) = self.gate(event, 16)?;
         let ext = event.ext();
         let (code, cpl) = self.handler_segment(gate.gate_selector(), ext)?;
-        let inner = cpl < self.sys.cpl;
+        let inner = cpl < self.state.sys.cpl;
         let ist = gate.0 >> 32 & 7;
         let sp = if ist != 0 {
             self.tss_stack64(28 + 8 * ist, ext)?
         } else if inner {
             self.tss_stack64(4 + 8 * cpl as u64, ext)?
         } else {
-            self.regs[gpr::RSP]
+            self.state.regs[gpr::RSP]
         };
-        let old_ss = self.sys.seg[seg::SS];
+        let old_ss = self.state.sys.seg[seg::SS];
         let ss = if inner { null_stack(cpl) } else { old_ss };
         let mut stack = NewStack { ss, sp: sp & !15, cpl, long: true, error: ext };
         let rip = gate.gate_offset() | upper << 32;
@@ -308,10 +311,10 @@ impl Cpu {
         }
         let frame = [
             event.error.unwrap_or(0) as u64,
-            self.rip,
-            self.sys.seg[seg::CS].selector as u64,
+            self.state.rip,
+            self.state.sys.seg[seg::CS].selector as u64,
             self.saved_flags(event),
-            self.regs[gpr::RSP],
+            self.state.regs[gpr::RSP],
             old_ss.selector as u64,
         ];
         stack.push_frame(self, &frame[event.error.is_none() as usize..])?;

@@ -187,10 +187,10 @@ impl Cpu {
 
     /// The TLB view of accesses at privilege level `cpl`.
     pub(crate) fn view_of(&self, cpl: u8, implicit: bool) -> View {
-        let ac = self.rflags_system & crate::flags::AC != 0;
+        let ac = self.state.flags.system & crate::flags::AC != 0;
         if cpl == 3 && !implicit {
             View::User
-        } else if self.regime.smap && (implicit || !ac) {
+        } else if self.caches.regime.smap && (implicit || !ac) {
             View::SupervisorSmap
         } else {
             View::Supervisor
@@ -201,11 +201,11 @@ impl Cpu {
     pub(crate) fn descriptor_address(&self, selector: u16) -> Option<u64> {
         let index = (selector & 0xfff8) as u64;
         let (base, limit) = if selector & 4 == 0 {
-            (self.sys.gdtr.base, self.sys.gdtr.limit as u64)
-        } else if self.sys.ldtr.unusable() {
+            (self.state.sys.gdtr.base, self.state.sys.gdtr.limit as u64)
+        } else if self.state.sys.ldtr.unusable() {
             return None;
         } else {
-            (self.sys.ldtr.base, self.sys.ldtr.limit as u64)
+            (self.state.sys.ldtr.base, self.state.sys.ldtr.limit as u64)
         };
         (index + 7 <= limit).then(|| self.table_address(base, index))
     }
@@ -263,7 +263,7 @@ impl Cpu {
 
     /// The stack pointer field of level `cpl` in the TSS: (SS, SP). #TS(TR) outside its limit.
     pub(crate) fn tss_stack(&mut self, cpl: u8, ext: u32) -> Result<(u16, u64), Trap> {
-        let tr = self.sys.tr;
+        let tr = self.state.sys.tr;
         let wide = tr.ar & 8 != 0;
         let (size, at) = if wide { (4, 4 + 8 * cpl as u64) } else { (2, 2 + 4 * cpl as u64) };
         if at + 2 * size as u64 - 1 > tr.limit as u64 {
@@ -276,7 +276,7 @@ impl Cpu {
 
     /// An RSP or IST field of the 64-bit TSS at offset `at`. #TS(TR) outside its limit.
     pub(crate) fn tss_stack64(&mut self, at: u64, ext: u32) -> Result<u64, Trap> {
-        let tr = self.sys.tr;
+        let tr = self.state.sys.tr;
         if at + 7 > tr.limit as u64 {
             return Err(selector_fault(vector::TS, tr.selector, ext));
         }
@@ -373,8 +373,8 @@ impl NewStack {
 
     /// The current stack.
     pub(crate) fn current(cpu: &Cpu, ext: u32) -> NewStack {
-        let (ss, cpl) = (cpu.sys.seg[seg::SS], cpu.sys.cpl);
-        let sp = cpu.regs[crate::state::gpr::RSP];
+        let (ss, cpl) = (cpu.state.sys.seg[seg::SS], cpu.state.sys.cpl);
+        let sp = cpu.state.regs[crate::state::gpr::RSP];
         NewStack { ss, sp, cpl, long: cpu.is_64(), error: ext }
     }
 }

@@ -89,7 +89,7 @@ pub trait Semantics {
     /// As [`Semantics::run`]; `later` is part of `KILLS`.
     #[inline(always)]
     unsafe fn run_deferring(op: *const Op, cpu: *mut Cpu, _later: u32) -> (Flow, Deferred) {
-        (Self::run::<FastMem>(op, cpu, (*cpu).tlb), Deferred::NONE)
+        (Self::run::<FastMem>(op, cpu, (*cpu).caches.tlb), Deferred::NONE)
     }
 }
 
@@ -106,7 +106,7 @@ unsafe fn stop_at(next: *const Op, cpu: *mut Cpu) {
 }
 
 /// The guest registers that travel in host registers from handler to handler. They are written through:
-/// [`Cpu::regs`] is exact at every moment, so that whoever wants may read it there.
+/// [`State::regs`](crate::state::State::regs) is exact at every moment, so that whoever wants may read it there.
 ///
 /// RCX comes second because the second of them is in the host's RCX, where shifts want their counts.
 pub const PINNED: [usize; 3] = [gpr::RDX, gpr::RCX, gpr::RAX];
@@ -138,7 +138,7 @@ mod threaded {
             assert_unchecked(offset == class);
             if let Some(k) = class::pinned(class) {
                 // SAFETY: pinned registers are written through.
-                assert_unchecked((*cpu).regs[PINNED[k]] == pins[k]);
+                assert_unchecked((*cpu).state.regs[PINNED[k]] == pins[k]);
             }
         }
     }
@@ -167,7 +167,7 @@ mod threaded {
     unsafe fn assume_fixed<S: Semantics>(k: usize, cpu: *mut Cpu, pins: [u64; 3]) {
         if S::READS >> PINNED[k] & 1 != 0 {
             // SAFETY: as in `operand`.
-            assert_unchecked((*cpu).regs[PINNED[k]] == pins[k]);
+            assert_unchecked((*cpu).state.regs[PINNED[k]] == pins[k]);
         }
     }
 
@@ -180,7 +180,7 @@ mod threaded {
     ) -> u64 {
         let d = C as u8;
         let within = d == class::ANY || d as usize / 8 == PINNED[k] && !d.is_multiple_of(8);
-        let now = (*cpu).regs[PINNED[k]];
+        let now = (*cpu).state.regs[PINNED[k]];
         let sets_d = S::SETS & uses::DST != 0;
         if S::SETS & uses::ANY != 0 || sets_d && within || S::SETS >> PINNED[k] & 1 != 0 {
             now
@@ -190,7 +190,7 @@ mod threaded {
             now
         } else {
             // Not read whole, which the host would have to wait for.
-            let p = &raw const (*cpu).regs[PINNED[k]];
+            let p = &raw const (*cpu).state.regs[PINNED[k]];
             let (part, mask) = match S::BITS {
                 8 => ((p as *const u8).read() as u64, 0xff),
                 _ => ((p as *const u16).read() as u64, 0xffff),
@@ -210,14 +210,14 @@ mod threaded {
 
     #[inline(always)]
     unsafe fn reloaded(cpu: *mut Cpu) -> [u64; 3] {
-        PINNED.map(|r| (*cpu).regs[r])
+        PINNED.map(|r| (*cpu).state.regs[r])
     }
 
     /// Charges the block of `op`; whether to go on.
     #[inline(always)]
     unsafe fn charge(op: *const Op, cpu: *mut Cpu) -> bool {
-        let left = (*cpu).budget - (*op).retired as i64;
-        (*cpu).budget = left;
+        let left = (*cpu).env.budget - (*op).retired as i64;
+        (*cpu).env.budget = left;
         left >= 0
     }
 
@@ -238,7 +238,7 @@ mod threaded {
         }
         let pins = [a, b, c];
         assume_operands::<S, C>(op, cpu, pins);
-        match S::run::<FastMem>(op, cpu, (*cpu).tlb) {
+        match S::run::<FastMem>(op, cpu, (*cpu).caches.tlb) {
             Flow::Next(k) => tail!(op.add(k), cpu, pins_after::<S, C>(cpu, pins)),
             Flow::Taken(link) => {
                 if charge(op, cpu) {
@@ -247,7 +247,7 @@ mod threaded {
                 late(link, &mut *cpu, a, b, c)
             }
             Flow::Slow => cold::<S>(op, &mut *cpu, a, b, c),
-            Flow::Exit => (*cpu).budget -= (*op).retired as i64,
+            Flow::Exit => (*cpu).env.budget -= (*op).retired as i64,
         }
     }
 
@@ -303,7 +303,7 @@ mod threaded {
         let pins = pins_after::<A, CA>(cpu, pins);
         let op = op.add(1);
         assume_operands::<B, CB>(op, cpu, pins);
-        match B::run::<FastMem>(op, cpu, (*cpu).tlb) {
+        match B::run::<FastMem>(op, cpu, (*cpu).caches.tlb) {
             Flow::Next(k) => tail!(op.add(k), cpu, pins_after::<B, CB>(cpu, pins)),
             Flow::Taken(link) => {
                 if charge(op, cpu) {
@@ -351,7 +351,7 @@ mod threaded {
                 )+
                 const { assert!(!$L::FRAMED) };
                 assume_operands::<$L, $LC>(op, cpu, pins);
-                match $L::run::<FastMem>(op, cpu, (*cpu).tlb) {
+                match $L::run::<FastMem>(op, cpu, (*cpu).caches.tlb) {
                     Flow::Next(k) => tail!(op.add(k), cpu, pins_after::<$L, $LC>(cpu, pins)),
                     Flow::Taken(link) => {
                         if charge(op, cpu) {
@@ -417,7 +417,7 @@ mod threaded {
     /// Does one operation of a framed body; as [`step`].
     #[inline(never)]
     unsafe fn framed<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
-        match S::run::<FastMem>(op, cpu, (*cpu).tlb) {
+        match S::run::<FastMem>(op, cpu, (*cpu).caches.tlb) {
             Flow::Next(k) => op.add(k),
             _ => step::<S>(op, cpu),
         }
@@ -443,29 +443,29 @@ mod threaded {
 /// floating point meanwhile is not the guest's.
 #[inline(always)]
 unsafe fn slow<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
-    let left = (*cpu).budget;
-    (*cpu).op = op;
-    (*cpu).budget_at_op = left - before(op);
+    let left = (*cpu).env.budget;
+    (*cpu).env.op = op;
+    (*cpu).env.budget_at_op = left - before(op);
     (*cpu).collect_host_exceptions();
-    let flow = S::run::<SlowMem>(op, cpu, (*cpu).tlb);
+    let flow = S::run::<SlowMem>(op, cpu, (*cpu).caches.tlb);
     (*cpu).clear_host_exceptions();
     let (next, charged) = match flow {
-        Flow::Next(k) => (op.add(k), (*cpu).leave),
+        Flow::Next(k) => (op.add(k), (*cpu).env.leave),
         Flow::Taken(link) => (link, true),
         Flow::Slow => {
             stop_at(op, cpu);
-            (*cpu).budget = (*cpu).budget_at_op;
+            (*cpu).env.budget = (*cpu).env.budget_at_op;
             return std::ptr::null();
         }
         Flow::Exit => {
-            (*cpu).budget = left - (*op).retired as i64;
+            (*cpu).env.budget = left - (*op).retired as i64;
             return std::ptr::null();
         }
     };
     if charged {
         let left = left - (*op).retired as i64;
-        (*cpu).budget = left;
-        if left < 0 || (*cpu).leave {
+        (*cpu).env.budget = left;
+        if left < 0 || (*cpu).env.leave {
             stop_at(next, cpu);
             return std::ptr::null();
         }
@@ -481,11 +481,11 @@ mod looped {
     pub type Handler = unsafe fn(*const Op, *mut Cpu) -> *const Op;
 
     pub(super) unsafe fn hot<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
-        match S::run::<FastMem>(op, cpu, (*cpu).tlb) {
+        match S::run::<FastMem>(op, cpu, (*cpu).caches.tlb) {
             Flow::Next(k) => op.add(k),
             Flow::Taken(link) => {
-                (*cpu).budget -= (*op).retired as i64;
-                if (*cpu).budget < 0 {
+                (*cpu).env.budget -= (*op).retired as i64;
+                if (*cpu).env.budget < 0 {
                     stop_at(link, cpu);
                     return std::ptr::null();
                 }
@@ -493,7 +493,7 @@ mod looped {
             }
             Flow::Slow => slow::<S>(op, cpu),
             Flow::Exit => {
-                (*cpu).budget -= (*op).retired as i64;
+                (*cpu).env.budget -= (*op).retired as i64;
                 std::ptr::null()
             }
         }
@@ -590,7 +590,7 @@ impl<const END: bool> Semantics for Plain<END> {
             Ok(()) if END => Flow::Exit,
             Ok(()) => Flow::Next(1),
             Err(trap) => {
-                (*cpu).trap = Some(trap);
+                (*cpu).env.trap = Some(trap);
                 Flow::Slow
             }
         }

@@ -68,14 +68,14 @@ impl Cpu {
     /// processor is active and instructions run together.
     #[inline]
     pub(crate) fn event_may_be_pending(&self) -> bool {
-        let s = &self.sys;
+        let s = &self.state.sys;
         let pending = s.init_pending | s.sipi_pending.is_some() | s.nmi_pending | s.intr;
         let pending = pending | s.smm.pending;
         let shadow = s.sti_shadow | s.ss_shadow | s.task_fault.is_some();
-        let flags = self.rflags_system & (flags::TF | flags::RF | flags::VIP);
+        let flags = self.state.flags.system & (flags::TF | flags::RF | flags::VIP);
         pending | shadow
             || flags | s.dr7 & 0xff | s.pending_debug | s.activity as u64 != 0
-            || self.apic.requests()
+            || self.state.apic.requests()
             || self.vmx_event_pending()
             || self.needs_exact_step()
     }
@@ -83,7 +83,7 @@ impl Cpu {
     /// Whether [`Cpu::service_events`] has anything to look at.
     #[inline]
     pub(crate) fn event_pending(&self) -> bool {
-        let s = &self.sys;
+        let s = &self.state.sys;
         if s.init_pending && !self.init_blocked() || s.sipi_pending.is_some() || self.smi_ready() {
             return true;
         }
@@ -99,12 +99,14 @@ impl Cpu {
 
     /// Whether an external interrupt can be taken at this boundary.
     fn interrupts_open(&self) -> bool {
-        self.rflags_system & flags::IF != 0 && !self.sys.sti_shadow && !self.sys.ss_shadow
+        self.state.flags.system & flags::IF != 0
+            && !self.state.sys.sti_shadow
+            && !self.state.sys.ss_shadow
     }
 
     /// Takes the highest event that is pending and not blocked.
     pub(crate) fn service_events(&mut self) {
-        if self.sys.task_fault.is_some() {
+        if self.state.sys.task_fault.is_some() {
             return;
         }
         if self.take_smi() {
@@ -118,11 +120,11 @@ impl Cpu {
         if self.vmx_high_event() {
             return;
         }
-        if matches!(self.sys.activity, Activity::Shutdown | Activity::WaitSipi) {
+        if matches!(self.state.sys.activity, Activity::Shutdown | Activity::WaitSipi) {
             return;
         }
-        if self.sys.pending_debug != 0 && !self.sys.ss_shadow {
-            let bits = std::mem::take(&mut self.sys.pending_debug);
+        if self.state.sys.pending_debug != 0 && !self.state.sys.ss_shadow {
+            let bits = std::mem::take(&mut self.state.sys.pending_debug);
             self.raise_debug(bits);
             // The SMI was below the trap of a task switch.
             self.take_smi();
@@ -131,8 +133,8 @@ impl Cpu {
         if self.vmx_middle_event() {
             return;
         }
-        if self.sys.nmi_pending && !self.sys.nmi_blocked && !self.sys.ss_shadow {
-            self.sys.nmi_pending = false;
+        if self.state.sys.nmi_pending && !self.state.sys.nmi_blocked && !self.state.sys.ss_shadow {
+            self.state.sys.nmi_pending = false;
             return self.inject(Event::new(EventKind::Nmi, vector::NMI));
         }
         if self.vmx_low_event() {
@@ -144,38 +146,38 @@ impl Cpu {
             return self.inject(Event::new(EventKind::External, vector));
         }
         // MOV SS holds off breakpoints on the next instruction too.
-        if !self.sys.ss_shadow {
+        if !self.state.sys.ss_shadow {
             self.code_breakpoints();
         }
     }
 
     /// Whether INIT stays latched: in system-management mode, and where VMX has it so.
     fn init_blocked(&self) -> bool {
-        self.sys.smm.active || self.vmx_blocks_init()
+        self.state.sys.smm.active || self.vmx_blocks_init()
     }
 
     /// INIT, and the start-up IPI that an INIT waits for. True if the processor was reset or started.
     fn take_init(&mut self) -> bool {
-        let init = self.sys.init_pending && !self.init_blocked();
+        let init = self.state.sys.init_pending && !self.init_blocked();
         if init {
-            self.sys.init_pending = false;
+            self.state.sys.init_pending = false;
             if self.vmx_init() {
                 return true;
             }
             self.init();
         }
-        let Some(page) = self.sys.sipi_pending.take() else { return init };
-        if self.sys.activity != Activity::WaitSipi {
+        let Some(page) = self.state.sys.sipi_pending.take() else { return init };
+        if self.state.sys.activity != Activity::WaitSipi {
             return init;
         }
         if self.vmx_sipi(page) {
             return true;
         }
-        let cs = self.sys.seg[seg::CS];
+        let cs = self.state.sys.seg[seg::CS];
         let (selector, base) = ((page as u16) << 8, (page as u64) << 12);
         self.set_segment(seg::CS, Segment { selector, base, limit: 0xffff, ..cs });
-        self.rip = 0;
-        self.sys.activity = Activity::Active;
+        self.state.rip = 0;
+        self.state.sys.activity = Activity::Active;
         true
     }
 
@@ -204,20 +206,20 @@ impl Cpu {
     pub(crate) fn before_step(&mut self, stepping: bool) {
         self.vmx_before_step(stepping);
         if stepping {
-            self.sys.sti_shadow = false;
-            self.sys.ss_shadow = false;
-            self.sys.step_trap = self.rflags_system & flags::TF != 0;
-            self.sys.watch_hits = 0;
-            self.rflags_system &= !flags::RF;
+            self.state.sys.sti_shadow = false;
+            self.state.sys.ss_shadow = false;
+            self.state.sys.step_trap = self.state.flags.system & flags::TF != 0;
+            self.state.sys.watch_hits = 0;
+            self.state.flags.system &= !flags::RF;
         }
     }
 
     /// After a step that ran alone and completed, begun in a `guest` or not: single-step trap.
     pub(crate) fn after_step(&mut self, guest: bool) {
-        if std::mem::take(&mut self.sys.step_trap) {
-            self.sys.pending_debug |= DR6_BS;
+        if std::mem::take(&mut self.state.sys.step_trap) {
+            self.state.sys.pending_debug |= DR6_BS;
         }
-        self.sys.pending_debug |= std::mem::take(&mut self.sys.watch_hits);
+        self.state.sys.pending_debug |= std::mem::take(&mut self.state.sys.watch_hits);
         self.vmx_after_step(guest);
     }
 
@@ -230,7 +232,7 @@ impl Cpu {
     pub(crate) fn inject(&mut self, event: Event) {
         let mut next = Some(event);
         while let Some(event) = next.take() {
-            let Some(event) = escalate(self.sys.delivering, event) else {
+            let Some(event) = escalate(self.state.sys.delivering, event) else {
                 return self.triple_fault();
             };
             if self.vmx_intercepts(&event) {
@@ -239,7 +241,9 @@ impl Cpu {
             match self.deliver(event) {
                 Ok(()) => {}
                 // Delivering it may raise it again, without end: let time pass in between.
-                Err(Trap::Fault(e)) if e.vector == vector::AC => self.sys.task_fault = Some(e),
+                Err(Trap::Fault(e)) if e.vector == vector::AC => {
+                    self.state.sys.task_fault = Some(e)
+                }
                 Err(Trap::Fault(e)) => next = Some(Event::exception(e)),
                 Err(_) => return self.vm_exit(),
             }
@@ -250,8 +254,8 @@ impl Cpu {
         if self.vmx_triple_fault() {
             return;
         }
-        self.sys.delivering = None;
-        self.sys.activity = Activity::Shutdown;
+        self.state.sys.delivering = None;
+        self.state.sys.activity = Activity::Shutdown;
     }
 
     /// Counts an event for the user.
@@ -260,7 +264,7 @@ impl Cpu {
             self.stats.exceptions[event.vector as usize & 31] += 1;
         }
         self.trace_event(event);
-        let rip = self.rip;
+        let rip = self.state.rip;
         self.stats.recent.push(*event, rip);
     }
 }

@@ -5,6 +5,8 @@
 
 use crate::state::Cpu;
 use crate::word::Word;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
 
 /// Carry flag.
 pub const CF: u64 = 1 << 0;
@@ -45,7 +47,7 @@ pub const ID: u64 = 1 << 21;
 /// The six lazy flags.
 pub const STATUS: u64 = CF | PF | AF | ZF | SF | OF;
 
-/// How `cc_res` and `cc_src` were made. The low two bits of `cc_op` hold [`Word::SIZE`]. A class has a
+/// How `res` and `src` of [`Flags`] were made. The low two bits of `op` hold [`Word::SIZE`]. A class has a
 /// number and says how the carry follows, so that reading it takes no branch.
 pub mod class {
     /// Carry: res < src.
@@ -56,7 +58,7 @@ pub mod class {
     const BIT: u32 = 1 << 8;
     /// Carry: not what the others say.
     const NOT: u32 = 1 << 9;
-    /// Of `cc_op`: whether bit 0 of src is the carry.
+    /// Of `op`: whether bit 0 of src is the carry.
     pub(super) const CARRY_IN_SRC: u32 = BIT << 2;
 
     /// res = a + b, src = b.
@@ -112,40 +114,87 @@ impl Lazy {
     }
 }
 
-impl Cpu {
+/// RFLAGS: the system flags as they are, the status flags as the last instruction left them.
+#[derive(Clone, Copy)]
+pub struct Flags {
+    /// Result of the last flag-setting instruction.
+    res: u64,
+    /// A source of the last flag-setting instruction.
+    src: u64,
+    /// Class and width of the last flag-setting instruction.
+    op: u32,
+    /// All flags but the six status flags and bit 1.
+    pub(crate) system: u64,
+}
+
+impl Default for Flags {
+    fn default() -> Flags {
+        Flags { res: 0, src: 0, op: class::BITS << 2, system: 0 }
+    }
+}
+
+/// Two records of the same flags are equal: how the flags came about is no state.
+impl PartialEq for Flags {
+    fn eq(&self, other: &Flags) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{:#x}", self.get())
+    }
+}
+
+/// Saved as RFLAGS.
+impl Serialize for Flags {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.get().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Flags {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Flags, D::Error> {
+        let mut flags = Flags::default();
+        flags.set(u64::deserialize(deserializer)?);
+        Ok(flags)
+    }
+}
+
+impl Flags {
     /// Records how the status flags follow from the last arithmetic instruction.
     #[inline(always)]
     pub fn set_lazy(&mut self, flags: Lazy) {
-        self.cc_res = flags.res;
+        self.res = flags.res;
         // The others have no use for a source.
         if flags.op >> 2 != class::LOGIC {
-            self.cc_src = flags.src;
+            self.src = flags.src;
         }
-        self.cc_op = flags.op;
+        self.op = flags.op;
     }
 
-    /// As [`Cpu::set_lazy`], of the parts.
+    /// As [`Flags::set_lazy`], of the parts.
     #[inline(always)]
     pub fn set_cc<W: Word>(&mut self, class: u32, res: W, src: W) {
         self.set_lazy(Lazy::of(class, res, src));
     }
 
-    /// As [`Cpu::set_cc`] for [`class::INC`] and [`class::DEC`]: CF stays. That it mostly is in the source
+    /// As [`Flags::set_cc`] for [`class::INC`] and [`class::DEC`]: CF stays. That it mostly is in the source
     /// already is worth a branch.
     #[inline(always)]
     pub fn set_cc_but_cf<W: Word>(&mut self, class: u32, res: W) {
-        if self.cc_op & class::CARRY_IN_SRC == 0 {
-            self.cc_src = self.cf() as u64;
+        if self.op & class::CARRY_IN_SRC == 0 {
+            self.src = self.cf() as u64;
         }
-        self.cc_res = res.u();
-        self.cc_op = class * 4 + W::SIZE;
+        self.res = res.u();
+        self.op = class * 4 + W::SIZE;
     }
 
     /// Sets the six status flags from their places in `bits`; other bits are ignored.
     #[inline(always)]
     pub fn set_status(&mut self, bits: u64) {
-        self.cc_src = bits;
-        self.cc_op = class::BITS * 4;
+        self.src = bits;
+        self.op = class::BITS * 4;
     }
 
     /// Sets CF and OF from their places in `bits`; the other status flags stay as they are.
@@ -163,14 +212,14 @@ impl Cpu {
     /// Sets the flags of `mask`, some of CF, AF and OF, from `bits`; the others stay.
     #[inline(always)]
     fn replace(&mut self, mask: u64, bits: u64) {
-        let old = match self.cc_op >> 2 {
-            class::BITS | class::KEPT => self.cc_src,
+        let old = match self.op >> 2 {
+            class::BITS | class::KEPT => self.src,
             class::LOGIC => 0,
             _ => self.carries(),
         };
-        self.cc_src = old & !mask | bits;
-        if self.cc_op >> 2 != class::BITS {
-            self.cc_op = class::KEPT * 4 + (self.cc_op & 3);
+        self.src = old & !mask | bits;
+        if self.op >> 2 != class::BITS {
+            self.op = class::KEPT * 4 + (self.op & 3);
         }
     }
 
@@ -178,13 +227,13 @@ impl Cpu {
     /// follow, without a call.
     #[inline(always)]
     fn carries(&self) -> u64 {
-        let (res, src) = (self.cc_res, self.cc_src);
-        let (other, same) = match self.cc_op >> 2 {
+        let (res, src) = (self.res, self.src);
+        let (other, same) = match self.op >> 2 {
             class::SUB => (src.wrapping_sub(res), 0),
             class::ADD => (res.wrapping_sub(src), u64::MAX),
             _ => return self.other_carries(),
         };
-        let top = (8u32 << (self.cc_op & 3)) - 1;
+        let top = (8u32 << (self.op & 3)) - 1;
         let of = ((src ^ other ^ same) & (src ^ res)) >> top & 1;
         self.cf() as u64 | (other ^ src ^ res) & AF | of << OF.trailing_zeros()
     }
@@ -200,38 +249,38 @@ impl Cpu {
     /// The carry flag.
     #[inline(always)]
     pub fn cf(&self) -> bool {
-        class::carry(self.cc_op, self.cc_res, self.cc_src)
+        class::carry(self.op, self.res, self.src)
     }
 
     /// The zero flag.
     #[inline(always)]
     pub fn zf(&self) -> bool {
-        if self.cc_op >> 2 == class::BITS { self.cc_src & ZF != 0 } else { self.cc_res == 0 }
+        if self.op >> 2 == class::BITS { self.src & ZF != 0 } else { self.res == 0 }
     }
 
     /// The sign flag.
     #[inline(always)]
     pub fn sf(&self) -> bool {
-        if self.cc_op >> 2 == class::BITS {
-            return self.cc_src & SF != 0;
+        if self.op >> 2 == class::BITS {
+            return self.src & SF != 0;
         }
-        (self.cc_res >> ((8u32 << (self.cc_op & 3)) - 1)) & 1 != 0
+        (self.res >> ((8u32 << (self.op & 3)) - 1)) & 1 != 0
     }
 
     /// The parity flag.
     #[inline(always)]
     pub fn pf(&self) -> bool {
-        if self.cc_op >> 2 == class::BITS {
-            return self.cc_src & PF != 0;
+        if self.op >> 2 == class::BITS {
+            return self.src & PF != 0;
         }
-        (self.cc_res as u8).count_ones() & 1 == 0
+        (self.res as u8).count_ones() & 1 == 0
     }
 
     /// The overflow flag.
     pub fn of(&self) -> bool {
-        let (res, src) = (self.cc_res, self.cc_src);
-        let top = 1u64 << ((8u32 << (self.cc_op & 3)) - 1);
-        match self.cc_op >> 2 {
+        let (res, src) = (self.res, self.src);
+        let top = 1u64 << ((8u32 << (self.op & 3)) - 1);
+        match self.op >> 2 {
             class::ADD => (!(res.wrapping_sub(src) ^ src) & (res ^ src)) & top != 0,
             class::ADC1 => {
                 (!(res.wrapping_sub(src).wrapping_sub(1) ^ src) & (res ^ src)) & top != 0
@@ -249,8 +298,8 @@ impl Cpu {
 
     /// The auxiliary carry flag.
     pub fn af(&self) -> bool {
-        let (res, src) = (self.cc_res, self.cc_src);
-        match self.cc_op >> 2 {
+        let (res, src) = (self.res, self.src);
+        match self.op >> 2 {
             class::ADD => (res.wrapping_sub(src) ^ src ^ res) & 0x10 != 0,
             class::ADC1 => (res.wrapping_sub(src).wrapping_sub(1) ^ src ^ res) & 0x10 != 0,
             class::SUB => (src.wrapping_sub(res) ^ src ^ res) & 0x10 != 0,
@@ -265,8 +314,8 @@ impl Cpu {
 
     /// All six status flags at their places in RFLAGS.
     pub fn status(&self) -> u64 {
-        if self.cc_op >> 2 == class::BITS {
-            return self.cc_src & STATUS;
+        if self.op >> 2 == class::BITS {
+            return self.src & STATUS;
         }
         let bit = |b: bool, f: u64| if b { f } else { 0 };
         bit(self.cf(), CF)
@@ -278,14 +327,14 @@ impl Cpu {
     }
 
     /// RFLAGS whole.
-    pub fn rflags(&self) -> u64 {
-        self.rflags_system | FIXED | self.status()
+    pub fn get(&self) -> u64 {
+        self.system | FIXED | self.status()
     }
 
     /// Sets RFLAGS whole; bit 1 stays 1. Reserved bits are the caller's to clear.
-    pub fn set_rflags(&mut self, v: u64) {
+    pub fn set(&mut self, v: u64) {
         self.set_status(v);
-        self.rflags_system = v & !(STATUS | FIXED);
+        self.system = v & !(STATUS | FIXED);
     }
 
     /// Condition `cc` (the low four bits of a Jcc opcode). SDM vol. 1, "EFLAGS Condition Codes".
@@ -305,40 +354,52 @@ impl Cpu {
     }
 }
 
+impl Cpu {
+    /// RFLAGS.
+    pub fn rflags(&self) -> u64 {
+        self.state.flags.get()
+    }
+
+    /// Sets RFLAGS; bit 1 stays 1. Reserved bits are the caller's to clear.
+    pub fn set_rflags(&mut self, v: u64) {
+        self.state.flags.set(v);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Model;
 
     /// Sets CF, or CF and OF, after a result of `class`: the other flags stay.
-    fn check<W: Word>(cpu: &mut Cpu, class: u32, res: u64, src: u64) {
-        let before = |cpu: &mut Cpu| {
-            cpu.set_cc(class, W::of(res), W::of(src));
-            cpu.status()
+    fn check<W: Word>(flags: &mut Flags, class: u32, res: u64, src: u64) {
+        let before = |flags: &mut Flags| {
+            flags.set_cc(class, W::of(res), W::of(src));
+            flags.status()
         };
         for bits in [0, CF, OF, CF | OF] {
-            let old = before(cpu);
-            cpu.set_cf_of(bits);
-            assert_eq!(cpu.status(), old & !(CF | OF) | bits, "{class:#x} {res:#x} {src:#x}");
-            let old = cpu.status();
-            cpu.set_cf(bits & CF == 0);
-            assert_eq!(cpu.status(), old & !CF | !bits & CF, "{class:#x} {res:#x} {src:#x}, twice");
-            let old = before(cpu);
-            cpu.set_cf(bits & CF != 0);
-            assert_eq!(cpu.status(), old & !CF | bits & CF, "{class:#x} {res:#x} {src:#x}");
+            let old = before(flags);
+            flags.set_cf_of(bits);
+            assert_eq!(flags.status(), old & !(CF | OF) | bits, "{class:#x} {res:#x} {src:#x}");
+            let old = flags.status();
+            flags.set_cf(bits & CF == 0);
+            assert_eq!(
+                flags.status(),
+                old & !CF | !bits & CF,
+                "{class:#x} {res:#x} {src:#x}, twice"
+            );
+            let old = before(flags);
+            flags.set_cf(bits & CF != 0);
+            assert_eq!(flags.status(), old & !CF | bits & CF, "{class:#x} {res:#x} {src:#x}");
         }
     }
 
     #[test]
     fn carry_and_overflow_change_alone() {
         use class::*;
-        let cpu = &mut Cpu::new(Model::default());
-        let deadline_cache =
-            [0, 1, 0xf, 0x10, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 1 << 31, 1 << 63, u64::MAX];
+        let flags = &mut Flags::default();
+        let edges = [0, 1, 0xf, 0x10, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 1 << 31, 1 << 63, u64::MAX];
         for class in [ADD, ADC1, SUB, SBB1, LOGIC, INC, DEC, SHL, SHR, KEPT] {
-            for (res, src) in
-                deadline_cache.iter().flat_map(|r| deadline_cache.iter().map(move |s| (*r, *s)))
-            {
+            for (res, src) in edges.iter().flat_map(|r| edges.iter().map(move |s| (*r, *s))) {
                 // What a class keeps as bits is 0 or 1, or flags.
                 let src = match class {
                     INC | DEC => src & 1,
@@ -346,16 +407,16 @@ mod tests {
                     KEPT => src & (CF | AF | OF),
                     _ => src,
                 };
-                check::<u8>(cpu, class, res, src);
-                check::<u16>(cpu, class, res, src);
-                check::<u32>(cpu, class, res, src);
-                check::<u64>(cpu, class, res, src);
+                check::<u8>(flags, class, res, src);
+                check::<u16>(flags, class, res, src);
+                check::<u32>(flags, class, res, src);
+                check::<u64>(flags, class, res, src);
             }
         }
         for bits in [0, STATUS, ZF | AF, PF | SF | OF] {
-            cpu.set_status(bits);
-            cpu.set_cf_of(CF);
-            assert_eq!(cpu.status(), bits & !OF | CF);
+            flags.set_status(bits);
+            flags.set_cf_of(CF);
+            assert_eq!(flags.status(), bits & !OF | CF);
         }
     }
 }

@@ -32,7 +32,7 @@ impl Cpu {
     /// The processor with APIC ID `id` at power-up. All but number 0 wait for a start-up IPI.
     pub fn power_up(model: Model, id: u32) -> Box<Cpu> {
         let mut cpu = Cpu::new(model);
-        cpu.apic = Apic::new(id);
+        cpu.state.apic = Apic::new(id);
         if id != 0 {
             cpu.wait_for_sipi();
         }
@@ -41,40 +41,40 @@ impl Cpu {
 
     /// Goes to the state in which a loaded kernel is entered.
     pub fn enter_kernel(&mut self, e: &EntryState) {
-        let s = &mut self.sys;
+        let s = &mut self.state.sys;
         (s.cr0, s.cr3, s.cr4, s.efer) = (e.cr0, e.cr3, e.cr4, e.efer);
         (s.gdtr, s.idtr, s.tr, s.ldtr) = (e.gdtr, e.idtr, e.tr, e.ldtr);
         for (n, segment) in e.segments.iter().enumerate() {
             self.set_segment(n, *segment);
         }
-        self.regs[..8].copy_from_slice(&e.regs);
+        self.state.regs[..8].copy_from_slice(&e.regs);
         self.set_rflags(e.rflags);
-        self.rip = e.rip;
+        self.state.rip = e.rip;
     }
 
     /// Sets the level of the INTR pin.
     pub fn set_intr(&mut self, level: bool) {
-        self.sys.intr = level;
+        self.state.sys.intr = level;
     }
 
     /// Asserts SMI#, which stays latched until the processor takes it.
     pub fn raise_smi(&mut self) {
-        self.sys.smm.pending = true;
+        self.state.sys.smm.pending = true;
     }
 
     /// Sets who sees system-management RAM, as the chipset has it.
     pub fn set_smram(&mut self, smram: Smram) {
-        self.sys.smm.smram = smram;
+        self.state.sys.smm.smram = smram;
     }
 
     /// Whether `message` is for the local APIC of this processor.
     pub fn is_destination(&self, message: &Message) -> bool {
-        self.apic.matches(message)
+        self.state.apic.matches(message)
     }
 
     /// Whether the local APIC is enabled, in its base register and by software.
     pub fn apic_enabled(&self) -> bool {
-        self.apic.enabled()
+        self.state.apic.enabled()
     }
 
     /// Counts `instructions` as retired, for the user.

@@ -142,13 +142,13 @@ impl Mem for SlowMem {
     unsafe fn load<W: Word>(cpu: *mut Cpu, _: *mut TlbEntry, la: u64) -> Option<W> {
         let cpu = &mut *cpu;
         let seg = cpu.op_segment();
-        cpu.load_at(seg, la).map_err(|t| cpu.trap = Some(t)).ok()
+        cpu.load_at(seg, la).map_err(|t| cpu.env.trap = Some(t)).ok()
     }
 
     unsafe fn store<W: Word>(cpu: *mut Cpu, _: *mut TlbEntry, la: u64, v: W) -> Option<()> {
         let cpu = &mut *cpu;
         let seg = cpu.op_segment();
-        cpu.store_at(seg, la, v).map_err(|t| cpu.trap = Some(t)).ok()
+        cpu.store_at(seg, la, v).map_err(|t| cpu.env.trap = Some(t)).ok()
     }
 
     unsafe fn update<W: Word>(
@@ -159,21 +159,21 @@ impl Mem for SlowMem {
     ) -> Option<()> {
         let cpu = &mut *cpu;
         let seg = cpu.op_segment();
-        cpu.update_at(seg, la, f).map_err(|t| cpu.trap = Some(t)).ok()
+        cpu.update_at(seg, la, f).map_err(|t| cpu.env.trap = Some(t)).ok()
     }
 
     unsafe fn load_vector(cpu: *mut Cpu, _: *mut TlbEntry, la: u64) -> Option<u128> {
         let cpu = &mut *cpu;
         let (seg, mut b) = (cpu.op_segment(), [0; 16]);
         let done = cpu.load_bytes(seg, la, &mut b);
-        done.map_err(|t| cpu.trap = Some(t)).ok()?;
+        done.map_err(|t| cpu.env.trap = Some(t)).ok()?;
         Some(u128::from_le_bytes(b))
     }
 
     unsafe fn store_vector(cpu: *mut Cpu, _: *mut TlbEntry, la: u64, v: u128) -> Option<()> {
         let cpu = &mut *cpu;
         let seg = cpu.op_segment();
-        cpu.store_bytes(seg, la, &v.to_le_bytes()).map_err(|t| cpu.trap = Some(t)).ok()
+        cpu.store_bytes(seg, la, &v.to_le_bytes()).map_err(|t| cpu.env.trap = Some(t)).ok()
     }
 }
 
@@ -196,8 +196,8 @@ impl Cpu {
         let len = (n * size) as usize;
         // SAFETY: in a run `tlb` is the current view; what it knows lies in frames of the RAM map.
         unsafe {
-            let p = reach(self.tlb, src, len, false);
-            let q = reach(self.tlb, dst, len, true);
+            let p = reach(self.caches.tlb, src, len, false);
+            let q = reach(self.caches.tlb, dst, len, true);
             let (Some(p), Some(q)) = (p, q) else { return 0 };
             let n = n.min((q as u64).wrapping_sub(p as u64) / size);
             p.copy_to(q, (n * size) as usize);
@@ -210,8 +210,8 @@ impl Cpu {
     pub(crate) fn copies_whole(&mut self, src: u64, dst: u64, len: u64) -> bool {
         // SAFETY: as in `copy_plain`.
         unsafe {
-            let p = reach(self.tlb, src, len as usize, false);
-            let q = reach(self.tlb, dst, len as usize, true);
+            let p = reach(self.caches.tlb, src, len as usize, false);
+            let q = reach(self.caches.tlb, dst, len as usize, true);
             let (Some(p), Some(q)) = (p, q) else { return false };
             let apart = (q as u64).wrapping_sub(p as u64) >= len;
             if apart {
@@ -227,7 +227,7 @@ impl Cpu {
     pub(crate) fn fill_plain(&mut self, dst: u64, element: u64, size: usize, len: usize) -> bool {
         // SAFETY: as in `copy_plain`, and nobody else refers to guest memory now.
         let bytes = unsafe {
-            match reach(self.tlb, dst, len, true) {
+            match reach(self.caches.tlb, dst, len, true) {
                 Some(q) => std::slice::from_raw_parts_mut(q, len),
                 None => return false,
             }
@@ -344,10 +344,10 @@ pub(crate) unsafe fn put<W: Word>(cpu: *mut Cpu, off: u8, v: W) {
 }
 
 const _: () = {
-    assert!(std::mem::offset_of!(Cpu, regs) == 0);
-    assert!(std::mem::offset_of!(Cpu, zero) == slot::ZERO as usize);
-    assert!(std::mem::offset_of!(Cpu, vbase) == slot::VBASE as usize);
-    assert!(std::mem::offset_of!(Cpu, seg_base) == slot::SEG as usize);
-    assert!(std::mem::offset_of!(Cpu, two_pages) == slot::TWO_PAGES as usize);
+    assert!(std::mem::offset_of!(Cpu, state.regs) == 0);
+    assert!(std::mem::offset_of!(Cpu, state.bases.zero) == slot::ZERO as usize);
+    assert!(std::mem::offset_of!(Cpu, state.bases.page) == slot::PAGE_BASE as usize);
+    assert!(std::mem::offset_of!(Cpu, state.bases.seg) == slot::SEG as usize);
+    assert!(std::mem::offset_of!(Cpu, state.bases.two_pages) == slot::TWO_PAGES as usize);
     assert!(std::mem::size_of::<Op>() == 32);
 };

@@ -32,49 +32,48 @@ const MISC_ENABLE: u64 = 1 | 1 << 11 | 1 << 12;
 const DEBUGCTL: u64 = 0xffc3;
 
 /// Numbers of MSRs.
-pub mod number {
-    #![expect(missing_docs, reason = "the names are the SDM's")]
-    pub const TSC: u32 = 0x10;
-    pub const PLATFORM_ID: u32 = 0x17;
-    pub const APIC_BASE: u32 = 0x1b;
-    pub const EBL_CR_POWERON: u32 = 0x2a;
-    pub const FEATURE_CONTROL: u32 = 0x3a;
-    pub const TSC_ADJUST: u32 = 0x3b;
-    pub const BIOS_UPDT_TRIG: u32 = 0x79;
-    pub const BIOS_SIGN_ID: u32 = 0x8b;
-    pub const PLATFORM_INFO: u32 = 0xce;
-    pub const MTRRCAP: u32 = 0xfe;
-    pub const ARCH_CAPABILITIES: u32 = 0x10a;
-    pub const SYSENTER_CS: u32 = 0x174;
-    pub const SYSENTER_ESP: u32 = 0x175;
-    pub const SYSENTER_EIP: u32 = 0x176;
-    pub const MCG_CAP: u32 = 0x179;
-    pub const MCG_STATUS: u32 = 0x17a;
-    pub const PERF_STATUS: u32 = 0x198;
-    pub const PERF_CTL: u32 = 0x199;
-    pub const MISC_ENABLE: u32 = 0x1a0;
-    pub const DEBUGCTL: u32 = 0x1d9;
-    pub const LAST_BRANCH_FROM: u32 = 0x1db;
-    pub const LAST_INT_TO: u32 = 0x1de;
-    pub const MTRR_PHYSBASE0: u32 = 0x200;
-    pub const PAT: u32 = 0x277;
-    pub const MTRR_DEF_TYPE: u32 = 0x2ff;
-    pub const MC0_CTL: u32 = 0x400;
-    pub const VMX_BASIC: u32 = 0x480;
-    pub const VMX_LAST: u32 = 0x493;
-    pub const TSC_DEADLINE: u32 = 0x6e0;
-    pub const X2APIC_FIRST: u32 = 0x800;
-    pub const X2APIC_LAST: u32 = 0x8ff;
-    pub const XSS: u32 = 0xda0;
-    pub const EFER: u32 = 0xc000_0080;
-    pub const STAR: u32 = 0xc000_0081;
-    pub const LSTAR: u32 = 0xc000_0082;
-    pub const CSTAR: u32 = 0xc000_0083;
-    pub const SFMASK: u32 = 0xc000_0084;
-    pub const FS_BASE: u32 = 0xc000_0100;
-    pub const GS_BASE: u32 = 0xc000_0101;
-    pub const KERNEL_GS_BASE: u32 = 0xc000_0102;
-    pub const TSC_AUX: u32 = 0xc000_0103;
+pub(crate) mod number {
+    pub(crate) const TSC: u32 = 0x10;
+    pub(crate) const PLATFORM_ID: u32 = 0x17;
+    pub(crate) const APIC_BASE: u32 = 0x1b;
+    pub(crate) const EBL_CR_POWERON: u32 = 0x2a;
+    pub(crate) const FEATURE_CONTROL: u32 = 0x3a;
+    pub(crate) const TSC_ADJUST: u32 = 0x3b;
+    pub(crate) const BIOS_UPDT_TRIG: u32 = 0x79;
+    pub(crate) const BIOS_SIGN_ID: u32 = 0x8b;
+    pub(crate) const PLATFORM_INFO: u32 = 0xce;
+    pub(crate) const MTRRCAP: u32 = 0xfe;
+    pub(crate) const ARCH_CAPABILITIES: u32 = 0x10a;
+    pub(crate) const SYSENTER_CS: u32 = 0x174;
+    pub(crate) const SYSENTER_ESP: u32 = 0x175;
+    pub(crate) const SYSENTER_EIP: u32 = 0x176;
+    pub(crate) const MCG_CAP: u32 = 0x179;
+    pub(crate) const MCG_STATUS: u32 = 0x17a;
+    pub(crate) const PERF_STATUS: u32 = 0x198;
+    pub(crate) const PERF_CTL: u32 = 0x199;
+    pub(crate) const MISC_ENABLE: u32 = 0x1a0;
+    pub(crate) const DEBUGCTL: u32 = 0x1d9;
+    pub(crate) const LAST_BRANCH_FROM: u32 = 0x1db;
+    pub(crate) const LAST_INT_TO: u32 = 0x1de;
+    pub(crate) const MTRR_PHYSBASE0: u32 = 0x200;
+    pub(crate) const PAT: u32 = 0x277;
+    pub(crate) const MTRR_DEF_TYPE: u32 = 0x2ff;
+    pub(crate) const MC0_CTL: u32 = 0x400;
+    pub(crate) const VMX_BASIC: u32 = 0x480;
+    pub(crate) const VMX_LAST: u32 = 0x493;
+    pub(crate) const TSC_DEADLINE: u32 = 0x6e0;
+    pub(crate) const X2APIC_FIRST: u32 = 0x800;
+    pub(crate) const X2APIC_LAST: u32 = 0x8ff;
+    pub(crate) const XSS: u32 = 0xda0;
+    pub(crate) const EFER: u32 = 0xc000_0080;
+    pub(crate) const STAR: u32 = 0xc000_0081;
+    pub(crate) const LSTAR: u32 = 0xc000_0082;
+    pub(crate) const CSTAR: u32 = 0xc000_0083;
+    pub(crate) const SFMASK: u32 = 0xc000_0084;
+    pub(crate) const FS_BASE: u32 = 0xc000_0100;
+    pub(crate) const GS_BASE: u32 = 0xc000_0101;
+    pub(crate) const KERNEL_GS_BASE: u32 = 0xc000_0102;
+    pub(crate) const TSC_AUX: u32 = 0xc000_0103;
 }
 use number as n;
 
@@ -118,10 +117,10 @@ fn memory_types(v: u64, uc_minus: bool) -> bool {
 impl Cpu {
     /// Whether the model has MSR `msr`, if any has.
     fn has_msr(&self, msr: u32) -> bool {
-        let has = |f| self.model.has(f);
+        let has = |f| self.state.model.has(f);
         match msr {
             n::TSC_AUX => has(feature::RDTSCP) || has(feature::RDPID),
-            n::EFER => self.model.efer_bits() != 0,
+            n::EFER => self.state.model.efer_bits() != 0,
             _ => needs(msr).is_none_or(has),
         }
     }
@@ -131,7 +130,7 @@ impl Cpu {
         if !self.has_msr(msr) {
             return None;
         }
-        let m = &self.sys.msr;
+        let m = &self.state.sys.msr;
         Some(match msr {
             0 | 1 | n::PLATFORM_ID | n::EBL_CR_POWERON | n::MCG_STATUS => 0,
             n::TSC => self.tsc(),
@@ -162,7 +161,7 @@ impl Cpu {
     }
 
     fn read_msr_rest(&self, msr: u32) -> Option<u64> {
-        let m = &self.sys.msr;
+        let m = &self.state.sys.msr;
         if let Some(k) = fixed_mtrr(msr) {
             return Some(m.mtrr_fixed[k]);
         }
@@ -170,13 +169,13 @@ impl Cpu {
             n::MTRR_PHYSBASE0..0x210 => m.mtrr_var[(msr - n::MTRR_PHYSBASE0) as usize],
             n::MC0_CTL..0x428 if msr & 3 == 0 => m.mc_ctl[(msr - n::MC0_CTL) as usize / 4],
             n::MC0_CTL..0x428 => 0,
-            n::EFER => self.sys.efer,
+            n::EFER => self.state.sys.efer,
             n::STAR => m.star,
             n::LSTAR => m.lstar,
             n::CSTAR => m.cstar,
             n::SFMASK => m.sfmask,
-            n::FS_BASE => self.seg_base[seg::FS],
-            n::GS_BASE => self.seg_base[seg::GS],
+            n::FS_BASE => self.state.bases.seg[seg::FS],
+            n::GS_BASE => self.state.bases.seg[seg::GS],
             n::KERNEL_GS_BASE => m.kernel_gs_base,
             n::TSC_AUX => m.tsc_aux,
             _ => return None,
@@ -197,34 +196,34 @@ impl Cpu {
                 self.adjust_tsc(delta);
             }
             n::TSC_ADJUST => {
-                let delta = v.wrapping_sub(self.sys.msr.tsc_adjust);
+                let delta = v.wrapping_sub(self.state.sys.msr.tsc_adjust);
                 self.adjust_tsc(delta);
             }
             n::APIC_BASE | n::TSC_DEADLINE | n::X2APIC_FIRST..=n::X2APIC_LAST => {
                 return self.apic_msr_write(msr, v);
             }
             n::FEATURE_CONTROL => {
-                ok(self.sys.msr.feature_control & 1 == 0 && v & !0x7 == 0)?;
-                self.sys.msr.feature_control = v;
+                ok(self.state.sys.msr.feature_control & 1 == 0 && v & !0x7 == 0)?;
+                self.state.sys.msr.feature_control = v;
             }
             0 | 1 | n::BIOS_UPDT_TRIG | n::BIOS_SIGN_ID | n::EBL_CR_POWERON | n::PERF_CTL => {}
             n::MCG_STATUS => ok(v & !7 == 0)?,
-            n::SYSENTER_CS => self.sys.msr.sysenter_cs = v as u32 as u64,
-            n::SYSENTER_ESP => self.sys.msr.sysenter_esp = ok(canonical).map(|()| v)?,
-            n::SYSENTER_EIP => self.sys.msr.sysenter_eip = ok(canonical).map(|()| v)?,
-            n::MISC_ENABLE => self.sys.msr.misc_enable = v & !MISC_ENABLE,
-            n::DEBUGCTL => self.sys.msr.debugctl = ok(v & !DEBUGCTL == 0).map(|()| v)?,
-            n::PAT => self.sys.msr.pat = ok(memory_types(v, true)).map(|()| v)?,
+            n::SYSENTER_CS => self.state.sys.msr.sysenter_cs = v as u32 as u64,
+            n::SYSENTER_ESP => self.state.sys.msr.sysenter_esp = ok(canonical).map(|()| v)?,
+            n::SYSENTER_EIP => self.state.sys.msr.sysenter_eip = ok(canonical).map(|()| v)?,
+            n::MISC_ENABLE => self.state.sys.msr.misc_enable = v & !MISC_ENABLE,
+            n::DEBUGCTL => self.state.sys.msr.debugctl = ok(v & !DEBUGCTL == 0).map(|()| v)?,
+            n::PAT => self.state.sys.msr.pat = ok(memory_types(v, true)).map(|()| v)?,
             n::XSS => ok(v == 0)?,
             n::EFER => return self.write_efer(v),
-            n::STAR => self.sys.msr.star = v,
-            n::LSTAR => self.sys.msr.lstar = ok(canonical).map(|()| v)?,
-            n::CSTAR => self.sys.msr.cstar = ok(canonical).map(|()| v)?,
-            n::SFMASK => self.sys.msr.sfmask = v as u32 as u64,
+            n::STAR => self.state.sys.msr.star = v,
+            n::LSTAR => self.state.sys.msr.lstar = ok(canonical).map(|()| v)?,
+            n::CSTAR => self.state.sys.msr.cstar = ok(canonical).map(|()| v)?,
+            n::SFMASK => self.state.sys.msr.sfmask = v as u32 as u64,
             n::FS_BASE => self.set_base(seg::FS, ok(canonical).map(|()| v)?),
             n::GS_BASE => self.set_base(seg::GS, ok(canonical).map(|()| v)?),
-            n::KERNEL_GS_BASE => self.sys.msr.kernel_gs_base = ok(canonical).map(|()| v)?,
-            n::TSC_AUX => self.sys.msr.tsc_aux = ok(word).map(|()| v)?,
+            n::KERNEL_GS_BASE => self.state.sys.msr.kernel_gs_base = ok(canonical).map(|()| v)?,
+            n::TSC_AUX => self.state.sys.msr.tsc_aux = ok(word).map(|()| v)?,
             _ => return self.write_msr_rest(msr, v),
         }
         Some(())
@@ -232,10 +231,10 @@ impl Cpu {
 
     fn write_msr_rest(&mut self, msr: u32, v: u64) -> Option<()> {
         let ok = |b: bool| b.then_some(());
-        let physical = (1u64 << self.model.maxphys) - 1;
+        let physical = (1u64 << self.state.model.maxphys) - 1;
         if let Some(k) = fixed_mtrr(msr) {
             ok(memory_types(v, false))?;
-            self.sys.msr.mtrr_fixed[k] = v;
+            self.state.sys.msr.mtrr_fixed[k] = v;
             return Some(());
         }
         match msr {
@@ -243,14 +242,14 @@ impl Cpu {
                 let mask = msr & 1 != 0;
                 let low = if mask { 0x800 } else { v & 0xff };
                 ok(v & !(physical & !0xfff | low) == 0 && (mask || memory_types(v & 0xff, false)))?;
-                self.sys.msr.mtrr_var[(msr - n::MTRR_PHYSBASE0) as usize] = v;
+                self.state.sys.msr.mtrr_var[(msr - n::MTRR_PHYSBASE0) as usize] = v;
             }
             n::MTRR_DEF_TYPE => {
                 ok(v & !0xcff == 0 && memory_types(v & 0xff, false))?;
-                self.sys.msr.mtrr_def_type = v;
+                self.state.sys.msr.mtrr_def_type = v;
             }
             n::MC0_CTL..0x428 if msr & 3 == 0 => {
-                self.sys.msr.mc_ctl[(msr - n::MC0_CTL) as usize / 4] = v;
+                self.state.sys.msr.mc_ctl[(msr - n::MC0_CTL) as usize / 4] = v;
             }
             n::MC0_CTL..0x428 => ok(v == 0)?,
             _ => return None,
@@ -259,19 +258,19 @@ impl Cpu {
     }
 
     fn adjust_tsc(&mut self, delta: u64) {
-        self.sys.tsc_offset = self.sys.tsc_offset.wrapping_add(delta);
-        self.sys.msr.tsc_adjust = self.sys.msr.tsc_adjust.wrapping_add(delta);
+        self.state.sys.tsc_offset = self.state.sys.tsc_offset.wrapping_add(delta);
+        self.state.sys.msr.tsc_adjust = self.state.sys.msr.tsc_adjust.wrapping_add(delta);
         self.tsc_changed();
     }
 
     /// Writes IA32_EFER: LMA is the processor's.
     fn write_efer(&mut self, v: u64) -> Option<()> {
-        let old = self.sys.efer;
-        let paging = self.sys.cr0 & CR0_PG != 0;
-        if v & !self.model.efer_bits() != 0 || (paging && (v ^ old) & EFER_LME != 0) {
+        let old = self.state.sys.efer;
+        let paging = self.state.sys.cr0 & CR0_PG != 0;
+        if v & !self.state.model.efer_bits() != 0 || (paging && (v ^ old) & EFER_LME != 0) {
             return None;
         }
-        self.sys.efer = v & !EFER_LMA | old & EFER_LMA;
+        self.state.sys.efer = v & !EFER_LMA | old & EFER_LMA;
         self.update_paging();
         Some(())
     }

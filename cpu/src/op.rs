@@ -60,11 +60,11 @@ pub mod slot {
     /// Always zero.
     pub const ZERO: u8 = 0x80;
     /// Linear address of the page that holds the running block.
-    pub const VBASE: u8 = 0x88;
+    pub const PAGE_BASE: u8 = 0x88;
     /// Segment bases in the order ES, CS, SS, DS, FS, GS.
     pub const SEG: u8 = 0x90;
     /// Always 8192.
-    pub const TWO_PAGES: u8 = 0xf0;
+    pub const TWO_PAGES: u8 = 0xc0;
 }
 
 /// Bits of [`Op::flags`].

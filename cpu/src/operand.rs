@@ -30,9 +30,9 @@ pub fn register_offset(r: Register) -> u8 {
 
 impl Cpu {
     /// Reads a general-purpose register of any width, zero-extended.
-    pub fn reg(&self, r: Register) -> u64 {
+    pub(crate) fn reg(&self, r: Register) -> u64 {
         let off = register_offset(r);
-        let v = self.regs[(off >> 3) as usize] >> ((off & 7) * 8);
+        let v = self.state.regs[(off >> 3) as usize] >> ((off & 7) * 8);
         match r.size() {
             1 => v as u8 as u64,
             2 => v as u16 as u64,
@@ -42,9 +42,9 @@ impl Cpu {
     }
 
     /// Writes a general-purpose register of any width; a 32-bit write clears the upper half.
-    pub fn set_reg(&mut self, r: Register, v: u64) {
+    pub(crate) fn set_reg(&mut self, r: Register, v: u64) {
         let off = register_offset(r);
-        let full = &mut self.regs[(off >> 3) as usize];
+        let full = &mut self.state.regs[(off >> 3) as usize];
         match r.size() {
             1 if off & 7 == 1 => *full = (*full & !0xff00) | (v & 0xff) << 8,
             1 => u8::put(full, v as u8),
@@ -58,13 +58,13 @@ impl Cpu {
         match r {
             Register::None => 0,
             // The decoder's IP was the page offset, so displacements are relative to the page.
-            Register::RIP | Register::EIP => self.vbase,
+            Register::RIP | Register::EIP => self.state.bases.page,
             r => self.reg(r),
         }
     }
 
     /// The offset of the memory operand in its segment, cut to the address size.
-    pub fn ea(&self, i: &Instruction) -> u64 {
+    pub(crate) fn ea(&self, i: &Instruction) -> u64 {
         let index = self.address_part(i.memory_index()).wrapping_mul(i.memory_index_scale() as u64);
         let base = self.address_part(i.memory_base());
         let a = base.wrapping_add(index).wrapping_add(i.memory_displacement64());
@@ -76,7 +76,7 @@ impl Cpu {
     }
 
     /// The segment number and linear address of the memory operand, checked for `size` bytes.
-    pub fn memory_operand(
+    pub(crate) fn memory_operand(
         &self,
         i: &Instruction,
         size: usize,
@@ -105,7 +105,7 @@ impl Cpu {
         write: bool,
     ) -> Result<(usize, u64), Trap> {
         let s = segment_number(i.memory_segment());
-        let base = if self.is_64() && s < seg::FS { 0 } else { self.seg_base[s] };
+        let base = if self.is_64() && s < seg::FS { 0 } else { self.state.bases.seg[s] };
         if base.wrapping_add(self.ea(i)) & (align - 1) != 0 {
             return Err(Trap::GP0);
         }
@@ -113,19 +113,19 @@ impl Cpu {
     }
 
     /// Loads the memory operand.
-    pub fn load_operand<W: Word>(&mut self, i: &Instruction) -> Result<W, Trap> {
+    pub(crate) fn load_operand<W: Word>(&mut self, i: &Instruction) -> Result<W, Trap> {
         let (s, la) = self.memory_operand(i, W::BYTES, false)?;
         self.load_at(s, la)
     }
 
     /// Stores to the memory operand.
-    pub fn store_operand<W: Word>(&mut self, i: &Instruction, v: W) -> Result<(), Trap> {
+    pub(crate) fn store_operand<W: Word>(&mut self, i: &Instruction, v: W) -> Result<(), Trap> {
         let (s, la) = self.memory_operand(i, W::BYTES, true)?;
         self.store_at(s, la, v)
     }
 
     /// Reads operand `n`: register, memory or immediate (sign-extended as the instruction says).
-    pub fn read<W: Word>(&mut self, i: &Instruction, n: u32) -> Result<W, Trap> {
+    pub(crate) fn read<W: Word>(&mut self, i: &Instruction, n: u32) -> Result<W, Trap> {
         match i.op_kind(n) {
             OpKind::Register => Ok(W::of(self.reg(i.op_register(n)))),
             OpKind::Memory => self.load_operand(i),
@@ -134,7 +134,7 @@ impl Cpu {
     }
 
     /// Writes operand `n`: register or memory.
-    pub fn write<W: Word>(&mut self, i: &Instruction, n: u32, v: W) -> Result<(), Trap> {
+    pub(crate) fn write<W: Word>(&mut self, i: &Instruction, n: u32, v: W) -> Result<(), Trap> {
         match i.op_kind(n) {
             OpKind::Register => {
                 self.set_reg(i.op_register(n), v.u());
@@ -146,7 +146,7 @@ impl Cpu {
 
     /// Replaces operand `n` (register or memory) by `f` of it; `f` runs when nothing can fail any
     /// more.
-    pub fn modify<W: Word>(
+    pub(crate) fn modify<W: Word>(
         &mut self,
         i: &Instruction,
         n: u32,
@@ -162,10 +162,10 @@ impl Cpu {
     }
 
     /// Width of the stack pointer in bytes. SDM vol. 3, "Stack Segment" (SS.B, 64-bit mode).
-    pub fn stack_size(&self) -> u32 {
+    pub(crate) fn stack_size(&self) -> u32 {
         if self.is_64() {
             8
-        } else if self.sys.seg[seg::SS].has(crate::state::ar::DB) {
+        } else if self.state.sys.seg[seg::SS].has(crate::state::ar::DB) {
             4
         } else {
             2
@@ -173,8 +173,8 @@ impl Cpu {
     }
 
     /// The stack pointer moved by `by`, cut to the stack's width.
-    pub fn stack_pointer(&self, by: i64) -> u64 {
-        let sp = self.regs[gpr::RSP].wrapping_add(by as u64);
+    pub(crate) fn stack_pointer(&self, by: i64) -> u64 {
+        let sp = self.state.regs[gpr::RSP].wrapping_add(by as u64);
         match self.stack_size() {
             8 => sp,
             4 => sp & 0xffff_ffff,
@@ -183,17 +183,17 @@ impl Cpu {
     }
 
     /// Writes the stack pointer at the stack's width.
-    pub fn set_stack_pointer(&mut self, sp: u64) {
-        let reg = &mut self.regs[gpr::RSP];
-        match self.sys.seg[seg::SS].ar & crate::state::ar::DB {
-            _ if self.mode == crate::CodeMode::Bits64 => *reg = sp,
+    pub(crate) fn set_stack_pointer(&mut self, sp: u64) {
+        let reg = &mut self.state.regs[gpr::RSP];
+        match self.state.sys.seg[seg::SS].ar & crate::state::ar::DB {
+            _ if self.caches.mode == crate::CodeMode::Bits64 => *reg = sp,
             0 => u16::put(reg, sp as u16),
             _ => u32::put(reg, sp as u32),
         }
     }
 
     /// Pushes a value of `size` bytes (2, 4 or 8).
-    pub fn push(&mut self, size: usize, v: u64) -> Result<(), Trap> {
+    pub(crate) fn push(&mut self, size: usize, v: u64) -> Result<(), Trap> {
         let sp = self.stack_pointer(-(size as i64));
         let la = self.linear(seg::SS, sp, size, true)?;
         self.store_bytes(seg::SS, la, &v.to_le_bytes()[..size])?;
@@ -206,11 +206,11 @@ impl Cpu {
         let sp = self.stack_pointer(-(size as i64));
         let la = self.linear(seg::SS, sp, size, true);
         let done = la.and_then(|la| self.probe(seg::SS, la, size, mmu::AccessKind::Write));
-        done.map_err(|t| self.trap = Some(t)).ok()
+        done.map_err(|t| self.env.trap = Some(t)).ok()
     }
 
     /// Reads the value of `size` bytes that stands `at` bytes above the stack pointer.
-    pub fn peek(&mut self, at: u64, size: usize) -> Result<u64, Trap> {
+    pub(crate) fn peek(&mut self, at: u64, size: usize) -> Result<u64, Trap> {
         let sp = self.stack_pointer(at as i64);
         let la = self.linear(seg::SS, sp, size, false)?;
         match size {
@@ -221,7 +221,7 @@ impl Cpu {
     }
 
     /// Pops a value of `size` bytes.
-    pub fn pop(&mut self, size: usize) -> Result<u64, Trap> {
+    pub(crate) fn pop(&mut self, size: usize) -> Result<u64, Trap> {
         let v = self.peek(0, size)?;
         let sp = self.stack_pointer(size as i64);
         self.set_stack_pointer(sp);

@@ -11,7 +11,7 @@ use crate::flags;
 use crate::fpu::host;
 use crate::isa::branch::{TAG_ADDRESS, jump_index};
 use crate::op::Op;
-use crate::state::{Activity, Cpu, DEADLINE_ENTRIES, DeadlineEntry, Env, JumpEntry, seg};
+use crate::state::{Activity, Cpu, DEADLINE_ENTRIES, DeadlineEntry, JumpEntry, seg};
 use crate::trap::Trap;
 use mmu::{HostPhys, Linear, Mmu};
 
@@ -45,22 +45,22 @@ impl Cpu {
         let bus: *mut (dyn Bus + 'a) = bus;
         // SAFETY: only the lifetime changes, and the pointer is gone again when this function returns.
         let bus: *mut (dyn Bus + 'static) = unsafe { std::mem::transmute(bus) };
-        self.env = Env { mmu, code, bus: Some(bus) };
+        self.env.borrow(mmu, code, bus);
         self.set_now(now);
         self.update_paging();
         let stop = self.outer(until);
-        self.env = Env::NONE;
+        self.env.release();
         stop
     }
 
     fn set_now(&mut self, now: u64) {
-        self.budget_zero_at = now;
-        self.budget_at_op = 0;
+        self.env.budget_zero_at = now;
+        self.env.budget_at_op = 0;
     }
 
     /// The retired-instruction count at which a timer of the processor's own ends its idling.
     pub fn wakes_at(&self) -> u64 {
-        if self.sys.activity == Activity::WaitSipi { u64::MAX } else { self.next_timer() }
+        if self.state.sys.activity == Activity::WaitSipi { u64::MAX } else { self.next_timer() }
     }
 
     /// Whether an event waits that ends idling.
@@ -70,12 +70,12 @@ impl Cpu {
 
     /// Makes this an application processor that waits for its start-up IPI.
     pub fn wait_for_sipi(&mut self) {
-        self.sys.activity = Activity::WaitSipi;
+        self.state.sys.activity = Activity::WaitSipi;
     }
 
     fn outer(&mut self, until: u64) -> Stop {
         loop {
-            self.io = false;
+            self.env.io = false;
             // What waits at the last boundary is for the next run: a boundary is looked at once, wherever
             // runs are cut.
             if self.now() >= until {
@@ -88,19 +88,19 @@ impl Cpu {
                     self.service_events();
                     // A task switch on the way to a handler may have left a trap, which comes before the
                     // handler's first instruction.
-                    if self.sys.pending_debug != 0 && !self.io {
+                    if self.state.sys.pending_debug != 0 && !self.env.io {
                         self.service_events();
                     }
-                    if self.io {
+                    if self.env.io {
                         return Stop::Io;
                     }
                     // Another event waits for the next boundary, wherever runs are cut.
                     another_event_pending = self.event_pending();
                 }
-                let activity = self.sys.activity;
+                let activity = self.state.sys.activity;
                 match activity {
                     Activity::Active => {}
-                    Activity::Shutdown if !self.vmx.guest => return Stop::TripleFault,
+                    Activity::Shutdown if !self.state.vmx.guest => return Stop::TripleFault,
                     _ if activity == Activity::Hlt && self.timer_due() => continue,
                     _ => return Stop::Idle,
                 }
@@ -113,7 +113,7 @@ impl Cpu {
                 return Stop::Budget;
             }
             self.slice(until, event_may_be_pending, another_event_pending);
-            if self.io && !self.calm() {
+            if self.env.io && !self.calm() {
                 return Stop::Io;
             }
         }
@@ -122,13 +122,13 @@ impl Cpu {
     /// Runs blocks until something stops them, at the latest at `until`; `event_may_be_pending` as of before;
     /// `alone`: one instruction.
     fn slice(&mut self, until: u64, event_may_be_pending: bool, alone: bool) {
-        if event_may_be_pending && let Some(e) = self.sys.task_fault.take() {
+        if event_may_be_pending && let Some(e) = self.state.sys.task_fault.take() {
             return self.handle(Trap::Fault(e));
         }
         if event_may_be_pending && self.virtual_interrupt_due() {
             return self.handle(Trap::GP0);
         }
-        self.leave = false;
+        self.env.leave = false;
         let now = self.now();
         let remaining = (until - now) as i64;
         let longest = self.code().max_block as i64 + 1;
@@ -139,21 +139,21 @@ impl Cpu {
             Err(trap) => return self.handle(trap),
         };
         self.before_step(stepping);
-        let guest = self.vmx.guest;
+        let guest = self.state.vmx.guest;
         // What follows on the first block may be any other.
         let budget = if single { 0 } else { (remaining - longest).max(0) };
-        self.budget_zero_at = now.wrapping_add(budget as u64);
-        self.budget = budget;
+        self.env.budget_zero_at = now.wrapping_add(budget as u64);
+        self.env.budget = budget;
         let callers = host::mxcsr();
         host::set_mxcsr(host::MXCSR);
         // SAFETY: `op` starts a live block; the environment is set.
         unsafe { dispatch::run(op, self) };
         self.collect_host_exceptions();
         host::set_mxcsr(callers);
-        self.budget_at_op = self.budget;
-        match self.trap.take() {
+        self.env.budget_at_op = self.env.budget;
+        match self.env.trap.take() {
             Some(Trap::Again) => {
-                self.budget_at_op -= 1;
+                self.env.budget_at_op -= 1;
                 if stepping {
                     self.after_step(guest);
                 }
@@ -167,15 +167,16 @@ impl Cpu {
     /// Whether a block from here might run over the limit of CS.
     fn near_limit(&self) -> bool {
         let longest = (decode::MAX_BLOCK * MAX_LEN) as u64;
-        !self.mode.flat() && self.rip.saturating_add(longest) > self.sys.seg[seg::CS].limit as u64
+        !self.caches.mode.flat()
+            && self.state.rip.saturating_add(longest) > self.state.sys.seg[seg::CS].limit as u64
     }
 
     fn handle(&mut self, trap: Trap) {
         match trap {
-            Trap::Again => self.budget_at_op -= 1,
+            Trap::Again => self.env.budget_at_op -= 1,
             // A fault counts as an instruction, so that time passes for a guest that only faults.
             Trap::Fault(e) => {
-                self.budget_at_op -= 1;
+                self.env.budget_at_op -= 1;
                 self.raise(e);
             }
             Trap::Unimplemented => self.unimplemented(),
@@ -188,17 +189,17 @@ impl Cpu {
     fn enter(&mut self, room: u64) -> Result<*const Op, Trap> {
         self.sync_caches();
         let la = self.rip_linear()?;
-        self.vbase = la & !0xfff;
-        self.link_tag = (la & TAG_ADDRESS) | self.space_tag;
+        self.state.bases.page = la & !0xfff;
+        self.caches.link_tag = (la & TAG_ADDRESS) | self.caches.space_tag;
         if room <= MAX_BLOCK as u64 {
             return self.enter_near_deadline(la, room);
         }
-        let e = self.jump_cache[jump_index(la, self.space_tag)];
-        if e.to == la && e.space_tag == self.space_tag {
+        let e = self.caches.jump_cache[jump_index(la, self.caches.space_tag)];
+        if e.to == la && e.space_tag == self.caches.space_tag {
             return Ok(e.op);
         }
         let key = self.key_at(la)?;
-        let op = self.block(key, self.vbase)?.op;
+        let op = self.block(key, self.state.bases.page)?.op;
         self.note_jump_entry(la, op);
         Ok(op)
     }
@@ -229,7 +230,7 @@ impl Cpu {
             }
         }
         let key = Key { limit: most, ..key };
-        let start = self.block(key, self.vbase)?;
+        let start = self.block(key, self.state.bases.page)?;
         if self.trace.items.exec {
             self.trace_instruction(key);
         }
@@ -243,13 +244,13 @@ impl Cpu {
     }
 
     fn deadline_entry(&self, la: u64, most: BlockLimit) -> Option<Start> {
-        let e = &self.deadline_cache[Self::deadline_index(la, most)];
-        (e.la == la && e.space_tag == self.space_tag && e.limit == most).then_some(e.start)
+        let e = &self.caches.deadline_cache[Self::deadline_index(la, most)];
+        (e.la == la && e.space_tag == self.caches.space_tag && e.limit == most).then_some(e.start)
     }
 
     fn note_deadline_entry(&mut self, la: u64, most: BlockLimit, start: Start) {
-        let edge = DeadlineEntry { la, space_tag: self.space_tag, limit: most, start };
-        self.deadline_cache[Self::deadline_index(la, most)] = edge;
+        let edge = DeadlineEntry { la, space_tag: self.caches.space_tag, limit: most, start };
+        self.caches.deadline_cache[Self::deadline_index(la, most)] = edge;
     }
 
     /// Flushes an overgrown code cache; forgets jump_cache into dropped blocks.
@@ -260,40 +261,45 @@ impl Cpu {
             code.flush(mmu);
         }
         let drops = self.code().drops;
-        if drops != self.seen_drops {
-            self.seen_drops = drops;
-            self.jump_cache.fill(JumpEntry::NONE);
-            self.deadline_cache.fill(DeadlineEntry::NONE);
+        if drops != self.caches.seen_drops {
+            self.caches.seen_drops = drops;
+            self.caches.jump_cache.fill(JumpEntry::NONE);
+            self.caches.deadline_cache.fill(DeadlineEntry::NONE);
         }
     }
 
     /// The linear address of CS:RIP. #GP(0) outside the limit of CS or if not canonical.
     fn rip_linear(&self) -> Result<u64, Trap> {
-        let rip = self.checked_rip(self.rip)?;
+        let rip = self.checked_rip(self.state.rip)?;
         if self.is_64() {
             return Ok(rip);
         }
-        Ok(rip.wrapping_add(self.seg_base[seg::CS]) as u32 as u64)
+        Ok(rip.wrapping_add(self.state.bases.seg[seg::CS]) as u32 as u64)
     }
 
     /// `rip`, if code may be there. #GP(0) outside the limit of CS or if not canonical.
-    pub fn checked_rip(&self, rip: u64) -> Result<u64, Trap> {
+    pub(crate) fn checked_rip(&self, rip: u64) -> Result<u64, Trap> {
         let ok = if self.is_64() {
             self.canonical(rip)
         } else {
-            rip <= self.sys.seg[seg::CS].limit as u64
+            rip <= self.state.sys.seg[seg::CS].limit as u64
         };
         if ok { Ok(rip) } else { Err(Trap::GP0) }
     }
 
     /// The key of the block at linear address `la`.
     pub(crate) fn key_at(&mut self, la: u64) -> Result<Key, Trap> {
-        let (regime, bank, user) = (self.regime, self.bank, self.sys.cpl == 3);
+        let (regime, bank, user) = (self.caches.regime, self.caches.bank, self.state.sys.cpl == 3);
         let p = self.mmu().fetch(&regime, bank, user, Linear(la));
         self.drop_flagged_code();
         let p = p.map_err(|f| self.translation_trap(f, la))?;
         let frame = if self.mmu().ram.is_code(p) { p.0 >> 12 } else { OUTSIDE };
-        Ok(Key { frame, page_offset: (la & 0xfff) as u16, mode: self.mode, limit: BlockLimit::ANY })
+        Ok(Key {
+            frame,
+            page_offset: (la & 0xfff) as u16,
+            mode: self.caches.mode,
+            limit: BlockLimit::ANY,
+        })
     }
 
     /// The block with `key`, decoded if need be; `page` is the linear address of its page.
@@ -318,8 +324,8 @@ impl Cpu {
         let (max, fuse) = (self.code().max_block, self.code().fuse);
         // SAFETY: as `sync_caches`.
         let filter = unsafe { &mut (*self.env.code).filter };
-        if !filter.is_of(&self.model) {
-            *filter = FeatureFilter::new(&self.model);
+        if !filter.is_of(&self.state.model) {
+            *filter = FeatureFilter::new(&self.state.model);
         }
         let first = decode::decode(key, &Source { page: rest, next: None, filter }, max, fuse);
         let (decoded, n) = match first {
@@ -362,23 +368,23 @@ impl Cpu {
     /// The instruction at `op`, which is a plain one, as text: its form.
     fn describe_current(&self) -> String {
         // SAFETY: only plain operations report themselves unimplemented, and they set `op`.
-        let side = unsafe { &*((*self.op).imm as *const crate::plain::Side) };
+        let side = unsafe { &*((*self.env.op).imm as *const crate::plain::Side) };
         format!("{:?}", side.insn.code())
     }
 
     /// Takes up generations `g` (supervisor, user) of the current bank.
     pub(crate) fn set_generation(&mut self, g: [u64; 2]) {
-        let g = g[(self.sys.cpl == 3) as usize] << 2 | self.mode as u64;
-        self.space_tag = (g & 0xfff) | (g >> 12) << 48;
-        self.link_tag = (self.vbase & TAG_ADDRESS) | self.space_tag;
+        let g = g[(self.state.sys.cpl == 3) as usize] << 2 | self.caches.mode as u64;
+        self.caches.space_tag = (g & 0xfff) | (g >> 12) << 48;
+        self.caches.link_tag = (self.state.bases.page & TAG_ADDRESS) | self.caches.space_tag;
     }
 
     /// Whether the next instruction runs alone: single-stepping, an interrupt shadow, breakpoints.
     fn stepping(&self) -> bool {
-        self.rflags_system & (flags::TF | flags::RF) != 0
-            || self.sys.sti_shadow
-            || self.sys.ss_shadow
-            || self.sys.dr7 & 0xff != 0
+        self.state.flags.system & (flags::TF | flags::RF) != 0
+            || self.state.sys.sti_shadow
+            || self.state.sys.ss_shadow
+            || self.state.sys.dr7 & 0xff != 0
             || self.needs_exact_step()
     }
 }

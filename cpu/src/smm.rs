@@ -101,7 +101,7 @@ impl Cpu {
     /// it waits.
     #[inline]
     pub(crate) fn smi_ready(&self) -> bool {
-        let s = &self.sys;
+        let s = &self.state.sys;
         s.smm.pending
             && !s.smm.active
             && !matches!(s.activity, Activity::Shutdown | Activity::WaitSipi)
@@ -110,29 +110,29 @@ impl Cpu {
     /// Takes an SMI: below the trap of a task switch, above all other events of an instruction boundary
     /// that are modelled. True if one was taken.
     pub(crate) fn take_smi(&mut self) -> bool {
-        if !self.smi_ready() || self.sys.pending_debug & DR6_BT != 0 {
+        if !self.smi_ready() || self.state.sys.pending_debug & DR6_BT != 0 {
             return false;
         }
         // An event that a VM entry injects is part of the entry.
         self.vmx_inject();
-        if self.sys.task_fault.is_some() || !self.smi_ready() {
+        if self.state.sys.task_fault.is_some() || !self.smi_ready() {
             return true;
         }
         self.trace_smm("smi");
-        self.sys.smm.pending = false;
+        self.state.sys.smm.pending = false;
         let image = Image::of(self);
-        self.sys.smm.before = self.before_smm();
+        self.state.sys.smm.before = self.before_smm();
         self.vmx_leave_for_smm();
         self.enter_smm();
-        let at = self.sys.smm.base.wrapping_add(AREA);
+        let at = self.state.sys.smm.base.wrapping_add(AREA);
         let mut area = self.load_area(at);
-        image.write(&self.model, &mut area);
+        image.write(&self.state.model, &mut area);
         self.store_area(at, &area);
         true
     }
 
     fn before_smm(&self) -> Before {
-        let s = &self.sys;
+        let s = &self.state.sys;
         Before {
             sti_shadow: s.sti_shadow,
             ss_shadow: s.ss_shadow,
@@ -141,16 +141,16 @@ impl Cpu {
             pdpte: s.pdpte,
             efer: s.efer,
             vmxe: s.cr4 & CR4_VMXE != 0,
-            vmx: self.vmx.on,
-            guest: self.vmx.guest,
+            vmx: self.state.vmx.on,
+            guest: self.state.vmx.guest,
             ss_dpl: s.seg[seg::SS].ar & 3 << ar::DPL_SHIFT,
-            v86: self.rflags_system & flags::VM != 0,
+            v86: self.state.flags.system & flags::VM != 0,
         }
     }
 
     /// SDM vol. 3, "Processor Register Initialization in SMM".
     fn enter_smm(&mut self) {
-        let s = &mut self.sys;
+        let s = &mut self.state.sys;
         s.smm.active = true;
         s.cr0 &= !(CR0_PE | CR0_EM | CR0_TS | CR0_PG);
         s.cr4 = 0;
@@ -173,16 +173,16 @@ impl Cpu {
             base: base.into(),
             ..data
         };
-        self.rip = ENTRY;
+        self.state.rip = ENTRY;
         self.set_rflags(flags::FIXED);
         self.take_up_state();
     }
 
     /// `RSM`, in system-management mode: leaves it for the state in the save area, or shuts down.
     pub(crate) fn resume(&mut self) {
-        let before = self.sys.smm.before;
-        let area = self.load_area(self.sys.smm.base.wrapping_add(AREA));
-        let image = Image { efer: before.efer, ..Image::default() }.read(&self.model, &area);
+        let before = self.state.sys.smm.before;
+        let area = self.load_area(self.state.sys.smm.base.wrapping_add(AREA));
+        let image = Image { efer: before.efer, ..Image::default() }.read(&self.state.model, &area);
         match self.acceptable(image, &before) {
             Ok(image) => self.leave_smm(&image, &before),
             Err(says) => self.refuse_image(says),
@@ -194,7 +194,7 @@ impl Cpu {
         if image.cr4 & CR4_VMXE != 0 {
             return Err("CR4.VMXE is 0");
         }
-        let holds = |image: &Image| image.broken(&self.model).map_or(Ok(()), Err);
+        let holds = |image: &Image| image.broken(&self.state.model).map_or(Ok(()), Err);
         holds(&image)?;
         if before.vmxe {
             image.cr4 |= CR4_VMXE;
@@ -218,9 +218,9 @@ impl Cpu {
     }
 
     fn leave_smm(&mut self, image: &Image, before: &Before) {
-        self.regs = image.regs;
-        self.rip = image.rip;
-        let s = &mut self.sys;
+        self.state.regs = image.regs;
+        self.state.rip = image.rip;
+        let s = &mut self.state.sys;
         s.smm.active = false;
         s.smm.base = image.smbase;
         (s.cr0, s.cr3, s.cr4, s.efer) = (image.cr0, image.cr3, image.cr4, image.efer);
@@ -241,7 +241,7 @@ impl Cpu {
         self.vmx_return_from_smm(before);
         self.take_up_state();
         self.trace_smm("rsm");
-        if image.pae() && self.vmx.eptp().is_none() && !self.load_plain_pdptes() {
+        if image.pae() && self.state.vmx.eptp().is_none() && !self.load_plain_pdptes() {
             return self.refuse_image("the PDPTEs have no reserved bit");
         }
         self.take_up_state();
@@ -250,8 +250,8 @@ impl Cpu {
     /// SDM vol. 3, "Exiting From SMM": an image that is not valid shuts the processor down.
     fn refuse_image(&mut self, says: &'static str) {
         self.stats.rsm_refused = Some(says);
-        self.vmx.guest = false;
-        self.sys.activity = Activity::Shutdown;
+        self.state.vmx.guest = false;
+        self.state.sys.activity = Activity::Shutdown;
     }
 
     /// The save area at `at`.

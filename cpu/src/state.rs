@@ -1,21 +1,22 @@
 //! The state of one virtual processor.
 //!
-//! [`Cpu`] starts with what handlers touch (at offsets that fit a byte, see [`crate::op::slot`]);
-//! the rest of the architectural state is plain data in [`System`], [`crate::fpu::Fpu`],
-//! [`crate::apic::Apic`] and [`crate::vmx::Vmx`]; host-side caches come last and are never saved.
+//! [`Cpu`] is three things: [`State`], the architectural state as plain data, which begins with the
+//! registers that operations name by byte offsets (see [`crate::op::slot`]); `Caches`, which follow from
+//! it and are never saved; and `Env`, the running call.
 
 use crate::apic::Apic;
 use crate::block::{BlockLimit, CodeCache, Start};
 use crate::bus::Bus;
 use crate::delivery::Event;
 use crate::events::Recent;
+use crate::flags::Flags;
 use crate::fpu::Fpu;
 use crate::model::Model;
 use crate::op::Op;
 use crate::smm::Smm;
 use crate::trap::{Exception, Trap};
 use crate::vmx::Vmx;
-use mmu::{Mmu, Regime, TlbEntry, View};
+use mmu::{Mmu, Mode, Regime, TlbEntry, View, Window};
 use serde::{Deserialize, Serialize};
 
 /// Numbers of the general-purpose registers.
@@ -216,52 +217,31 @@ pub struct Msrs {
 /// One virtual processor.
 #[repr(C, align(64))]
 pub struct Cpu {
+    /// The architectural state; first, because operations name registers by byte offsets into [`Cpu`].
+    pub state: State,
+    pub(crate) caches: Caches,
+    pub(crate) env: Env,
+    /// Counters that a user may look at; never seen by a guest.
+    pub stats: Stats,
+    /// Events and instructions to be written down; never seen by a guest.
+    pub(crate) trace: crate::trace::Trace,
+}
+
+/// Everything that a guest can tell, and nothing that it cannot: plain data, which is saved, restored
+/// and hashed as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[repr(C)]
+pub struct State {
     /// RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 to R15.
     pub regs: [u64; 16],
-    /// Always 0: the base, index or segment that an address lacks.
-    pub zero: u64,
-    /// Linear address of the page that holds the running block.
-    pub vbase: u64,
-    /// Segment bases, copies of those in `sys.seg`.
-    pub seg_base: [u64; 6],
-    /// Result of the last flag-setting instruction, see [`crate::flags`].
-    pub cc_res: u64,
-    /// A source of the last flag-setting instruction.
-    pub cc_src: u64,
-    /// Class and width of the last flag-setting instruction.
-    pub cc_op: u32,
-    /// Leave to the outer loop after the current instruction.
-    pub leave: bool,
-    /// Mode that blocks are decoded for.
-    pub mode: CodeMode,
-    /// `vbase` mixed with the generation of the address space: the key of cross-page links and `jump_cache`.
-    pub link_tag: u64,
-    /// The generation of the current address space and privilege, with the mode, in the bits of `link_tag`
-    /// that are not the address's.
-    pub space_tag: u64,
-    /// The bus has been used: the run ends after the current instruction.
-    pub io: bool,
-    /// Always 8192: a part of a displacement that does not fit [`Op::disp`].
-    pub two_pages: u64,
-    /// Instructions left at the begin of the running block; valid while blocks run.
-    pub budget: i64,
-    /// The current TLB view.
-    pub tlb: *mut TlbEntry,
-    /// RFLAGS without the lazy status flags.
-    pub rflags_system: u64,
-    /// Count of block drops that `jump_cache` is up to date with.
-    pub(crate) seen_drops: u64,
+    /// Parts of addresses, derived from the rest.
+    #[serde(skip)]
+    pub(crate) bases: Bases,
     /// Instruction pointer; valid in the outer loop only (see [`Cpu::current_rip`]).
     pub rip: u64,
-    /// Instructions left, as of the operation in `op`; valid in slow paths and the outer loop.
-    pub budget_at_op: i64,
-    /// The retired-instruction count at which `ic` is 0.
-    pub budget_zero_at: u64,
-    /// The running operation, valid in slow paths.
-    pub op: *const Op,
-    /// Why the last handler stopped.
-    pub trap: Option<Trap>,
-    /// System registers.
+    /// RFLAGS.
+    pub flags: Flags,
+    /// System registers and event state.
     pub sys: System,
     /// x87, MMX, SSE, AVX.
     pub fpu: Fpu,
@@ -271,39 +251,148 @@ pub struct Cpu {
     pub vmx: Vmx,
     /// Features and identification.
     pub model: Model,
-    /// What translations depend on, derived from `sys` (and the VMCS).
-    pub regime: Regime,
-    /// The current TLB bank.
-    pub bank: u32,
-    /// The current TLB view's name.
-    pub view: View,
-    /// Environment of the running call, null outside [`Cpu::run`].
-    pub env: Env,
-    /// Indirect-branch cache.
-    pub jump_cache: Box<[JumpEntry; JUMP_ENTRIES]>,
-    /// What was entered near deadlines.
-    pub(crate) deadline_cache: Box<[DeadlineEntry; DEADLINE_ENTRIES]>,
-    /// Counters that a user may look at; never seen by a guest.
-    pub stats: Stats,
-    /// What is written down; never seen by a guest.
-    pub trace: crate::trace::Trace,
 }
 
-/// What a run borrows. Raw pointers because handlers reach it through [`Cpu`]; they are set on entry
-/// of [`Cpu::run`] from exclusive borrows that last as long as the call, and reset at its end.
-#[derive(Clone, Copy)]
-pub struct Env {
-    /// Memory.
-    pub mmu: *mut Mmu,
-    /// Decoded code.
-    pub code: *mut CodeCache,
+/// Parts of addresses that an operation names by byte offsets, as it names registers, see
+/// [`crate::op::slot`]. All but the page follow from the segment registers.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Bases {
+    /// Always 0: the base, index or segment that an address lacks.
+    pub(crate) zero: u64,
+    /// Linear address of the page that holds the running block.
+    pub(crate) page: u64,
+    /// Segment bases, copies of those in [`System::seg`].
+    pub(crate) seg: [u64; 6],
+    /// Always 8192: a part of a displacement that does not fit [`Op::disp`].
+    pub(crate) two_pages: u64,
+}
+
+impl Default for Bases {
+    fn default() -> Bases {
+        Bases { zero: 0, page: 0, seg: [0; 6], two_pages: 8192 }
+    }
+}
+
+impl PartialEq for Bases {
+    /// Derived values make no difference between two states.
+    fn eq(&self, _: &Bases) -> bool {
+        true
+    }
+}
+
+/// Host-side copies and look-up tables, which follow from [`State`] and memory and are never saved.
+pub(crate) struct Caches {
+    /// Mode that blocks are decoded for.
+    pub(crate) mode: CodeMode,
+    /// `bases.page` mixed with `space_tag`: the key of cross-page links.
+    pub(crate) link_tag: u64,
+    /// The generation of the current address space and privilege, with the mode, in the bits of
+    /// `link_tag` that are not the address's.
+    pub(crate) space_tag: u64,
+    /// The current TLB view.
+    pub(crate) tlb: *mut TlbEntry,
+    /// Count of block drops that `jump_cache` is up to date with.
+    pub(crate) seen_drops: u64,
+    /// The registers that translations depend on, derived from `sys` (and the VMCS).
+    pub(crate) regime: Regime,
+    /// The current TLB bank.
+    pub(crate) bank: u32,
+    /// The current TLB view's name.
+    pub(crate) view: View,
+    /// Indirect-branch cache.
+    pub(crate) jump_cache: Box<[JumpEntry; JUMP_ENTRIES]>,
+    /// Blocks that were entered near deadlines.
+    pub(crate) deadline_cache: Box<[DeadlineEntry; DEADLINE_ENTRIES]>,
+}
+
+/// The running call: the memory, code and bus that it borrows, and how far it has come. Raw pointers
+/// because handlers reach them through [`Cpu`]; they are set on entry of [`Cpu::run`] from exclusive
+/// borrows that last as long as the call, and reset at its end.
+pub(crate) struct Env {
+    /// Instructions left at the begin of the running block; valid while blocks run.
+    pub(crate) budget: i64,
+    /// Instructions left, as of the operation in `op`; valid in slow paths and the outer loop.
+    pub(crate) budget_at_op: i64,
+    /// The retired-instruction count at which `budget_at_op` is 0.
+    pub(crate) budget_zero_at: u64,
+    /// The running operation, valid in slow paths.
+    pub(crate) op: *const Op,
+    /// Leave to the outer loop after the current instruction.
+    pub(crate) leave: bool,
+    /// The bus has been used: the run ends after the current instruction.
+    pub(crate) io: bool,
+    /// The reason for which the last handler stopped.
+    pub(crate) trap: Option<Trap>,
+    /// Memory, null outside a run.
+    pub(crate) mmu: *mut Mmu,
+    /// Decoded code, null outside a run.
+    pub(crate) code: *mut CodeCache,
     /// Ports, MMIO and messages.
-    pub bus: Option<*mut dyn Bus>,
+    pub(crate) bus: Option<*mut dyn Bus>,
+}
+
+const NO_PAGING: Regime = Regime {
+    mode: Mode::Off,
+    root: 0,
+    pdpte: [0; 4],
+    wp: false,
+    nxe: false,
+    smep: false,
+    smap: false,
+    gib_pages: false,
+    maxphys: 40,
+    ept: None,
+    window: Window::Closed,
+};
+
+impl Caches {
+    /// Empty caches.
+    pub(crate) fn new() -> Caches {
+        Caches {
+            mode: CodeMode::Bits16,
+            link_tag: 0,
+            space_tag: 0,
+            tlb: std::ptr::null_mut(),
+            seen_drops: 0,
+            regime: NO_PAGING,
+            bank: 0,
+            view: View::Supervisor,
+            jump_cache: vec![JumpEntry::NONE; JUMP_ENTRIES]
+                .into_boxed_slice()
+                .try_into()
+                .unwrap_or_else(|_| unreachable!("the length is JUMP_ENTRIES")),
+            deadline_cache: Box::new([DeadlineEntry::NONE; DEADLINE_ENTRIES]),
+        }
+    }
 }
 
 impl Env {
-    /// No environment.
-    pub const NONE: Env = Env { mmu: std::ptr::null_mut(), code: std::ptr::null_mut(), bus: None };
+    /// No run.
+    pub(crate) fn new() -> Env {
+        Env {
+            budget: 0,
+            budget_at_op: 0,
+            budget_zero_at: 0,
+            op: std::ptr::null(),
+            leave: false,
+            io: false,
+            trap: None,
+            mmu: std::ptr::null_mut(),
+            code: std::ptr::null_mut(),
+            bus: None,
+        }
+    }
+
+    /// Takes up the borrows of a call of [`Cpu::run`].
+    pub(crate) fn borrow(&mut self, mmu: *mut Mmu, code: *mut CodeCache, bus: *mut dyn Bus) {
+        (self.mmu, self.code, self.bus) = (mmu, code, Some(bus));
+    }
+
+    /// Gives the borrows back.
+    pub(crate) fn release(&mut self) {
+        (self.mmu, self.code, self.bus) = (std::ptr::null_mut(), std::ptr::null_mut(), None);
+    }
 }
 
 /// An entry of the indirect-branch cache; it does not cross the host's cache lines.
@@ -312,9 +401,9 @@ impl Env {
 pub struct JumpEntry {
     /// Linear address of the target.
     pub to: u64,
-    /// [`Cpu::space_tag`] when it was found; 0 is none.
+    /// `space_tag` when it was found; 0 is none.
     pub space_tag: u64,
-    /// What [`Cpu::link_tag`] becomes.
+    /// The `link_tag` of the target.
     pub link_tag: u64,
     /// Its first operation.
     pub op: *const Op,
@@ -325,7 +414,7 @@ pub struct JumpEntry {
 pub struct DeadlineEntry {
     /// Linear address.
     pub la: u64,
-    /// [`Cpu::space_tag`] when it was found; 0 is none.
+    /// `space_tag` when it was found; 0 is none.
     pub space_tag: u64,
     /// What the block was decoded for.
     pub limit: BlockLimit,
@@ -384,16 +473,26 @@ pub struct Stats {
 impl Cpu {
     /// Instructions retired before the current one.
     pub fn now(&self) -> u64 {
-        self.budget_zero_at.wrapping_sub(self.budget_at_op as u64)
+        self.env.budget_zero_at.wrapping_sub(self.env.budget_at_op as u64)
     }
 
     /// The time-stamp counter.
-    pub fn tsc(&self) -> u64 {
-        self.now().wrapping_add(self.sys.tsc_offset)
+    pub(crate) fn tsc(&self) -> u64 {
+        self.now().wrapping_add(self.state.sys.tsc_offset)
+    }
+
+    /// Mode that code is decoded for now.
+    pub fn mode(&self) -> CodeMode {
+        self.caches.mode
+    }
+
+    /// Segment bases as addresses use them: ES, CS, SS, DS, FS, GS.
+    pub fn segment_bases(&self) -> [u64; 6] {
+        self.state.bases.seg
     }
 
     /// Whether the processor runs 64-bit code.
     pub fn is_64(&self) -> bool {
-        self.mode == CodeMode::Bits64
+        self.caches.mode == CodeMode::Bits64
     }
 }

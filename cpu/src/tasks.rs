@@ -86,7 +86,7 @@ impl Cpu {
         self.vmx_task_switch(selector, source as u8)?;
         let new = d.segment(selector);
         let image = self.read_task(&new)?;
-        let old = self.sys.tr;
+        let old = self.state.sys.tr;
         self.save_task(&old, source)?;
         if matches!(source, Source::JumpEntry | Source::Iret) {
             self.change_descriptor_type(old.selector, |t| t & !2)?;
@@ -97,16 +97,16 @@ impl Cpu {
         if source != Source::Iret {
             self.set_descriptor_type(selector, 2)?;
         }
-        self.sys.delivering = None;
-        self.sys.sti_shadow = false;
-        self.sys.ss_shadow = false;
-        self.sys.step_trap = false;
-        self.sys.activity = Activity::Active;
-        self.sys.tr = Segment { ar: new.ar | 2, ..new };
-        self.sys.cr0 |= CR0_TS;
+        self.state.sys.delivering = None;
+        self.state.sys.sti_shadow = false;
+        self.state.sys.ss_shadow = false;
+        self.state.sys.step_trap = false;
+        self.state.sys.activity = Activity::Active;
+        self.state.sys.tr = Segment { ar: new.ar | 2, ..new };
+        self.state.sys.cr0 |= CR0_TS;
         let nested = matches!(source, Source::Call | Source::Gate);
         if let Err(Trap::Fault(e)) = self.enter_task(&image, nested, error) {
-            self.sys.task_fault = Some(e);
+            self.state.sys.task_fault = Some(e);
         }
         Ok(())
     }
@@ -171,20 +171,21 @@ impl Cpu {
         let l = layout(tss.ar & 8 != 0);
         let nt = if source == Source::Iret { flags::NT } else { 0 };
         // A fault's task returns to the instruction.
-        let fault = source == Source::Gate && self.sys.delivering.is_some_and(|e| e.is_fault());
+        let fault =
+            source == Source::Gate && self.state.sys.delivering.is_some_and(|e| e.is_fault());
         let rf = if fault { flags::RF } else { 0 };
-        let (rip, eflags) = (self.rip, self.rflags() & !nt | rf);
+        let (rip, eflags) = (self.state.rip, self.rflags() & !nt | rf);
         for (off, v) in [(l.ip, rip), (l.flags, eflags)] {
             let la = tss.base.wrapping_add(off);
             self.store_as(la, &v.to_le_bytes()[..l.size as usize], 0, true)?;
         }
         for n in 0..8 {
-            let v = self.regs[n];
+            let v = self.state.regs[n];
             let la = tss.base.wrapping_add(l.regs + l.size * n as u64);
             self.store_as(la, &v.to_le_bytes()[..l.size as usize], 0, true)?;
         }
         for n in 0..l.count {
-            let v = self.sys.seg[n].selector;
+            let v = self.state.sys.seg[n].selector;
             let la = tss.base.wrapping_add(l.segments + l.step * n as u64);
             self.store_as(la, &v.to_le_bytes(), 0, true)?;
         }
@@ -194,20 +195,20 @@ impl Cpu {
     /// Takes up the registers of a new task. Errors are faults of the new task.
     fn enter_task(&mut self, t: &Image, nested: bool, error: Option<u32>) -> Result<(), Trap> {
         let wide = t.cr3.is_some();
-        self.rip = t.ip;
+        self.state.rip = t.ip;
         let high = if wide { 0 } else { 0xffff_0000 };
         for (n, v) in t.regs.iter().enumerate() {
-            self.regs[n] = if wide { *v } else { self.regs[n] & high | v };
+            self.state.regs[n] = if wide { *v } else { self.state.regs[n] & high | v };
         }
         let eflags = t.flags | if nested { flags::NT } else { 0 };
         self.set_rflags(eflags & 0x3f_7fd7);
         for (n, &s) in t.selectors.iter().enumerate() {
-            self.sys.seg[n] = null_segment(s);
-            self.seg_base[n] = 0;
+            self.state.sys.seg[n] = null_segment(s);
+            self.state.bases.seg[n] = 0;
         }
-        self.sys.ldtr = null_segment(t.ldt);
-        self.sys.cpl = if self.v86() { 3 } else { rpl(t.selectors[seg::CS]) };
-        if let Some(cr3) = t.cr3.filter(|_| self.sys.cr0 & CR0_PG != 0) {
+        self.state.sys.ldtr = null_segment(t.ldt);
+        self.state.sys.cpl = if self.v86() { 3 } else { rpl(t.selectors[seg::CS]) };
+        if let Some(cr3) = t.cr3.filter(|_| self.state.sys.cr0 & CR0_PG != 0) {
             self.write_cr3(cr3)?;
         }
         self.update_paging();
@@ -216,7 +217,7 @@ impl Cpu {
             self.push(if wide { 4 } else { 2 }, e as u64)?;
         }
         if t.trap {
-            self.sys.pending_debug |= DR6_BT;
+            self.state.sys.pending_debug |= DR6_BT;
         }
         Ok(())
     }
@@ -228,7 +229,7 @@ impl Cpu {
             if t.ldt & 4 != 0 || d.system() != Some(system::LDT) || !d.present() {
                 return Err(ts(t.ldt));
             }
-            self.sys.ldtr = d.segment(t.ldt);
+            self.state.sys.ldtr = d.segment(t.ldt);
         }
         if self.v86() {
             for (n, &s) in t.selectors.iter().enumerate() {
@@ -260,7 +261,9 @@ impl Cpu {
                 e => e,
             })?;
         }
-        if self.rip > self.sys.seg[seg::CS].limit as u64 || self.sys.tr.ar & ar::P == 0 {
+        if self.state.rip > self.state.sys.seg[seg::CS].limit as u64
+            || self.state.sys.tr.ar & ar::P == 0
+        {
             return Err(Trap::GP0);
         }
         Ok(())

@@ -62,8 +62,8 @@ impl Cpu {
         if !self.trace.items.int {
             return;
         }
-        let (now, cpl, rip) = (self.now(), self.sys.cpl, self.rip);
-        let cs = self.sys.seg[seg::CS].selector;
+        let (now, cpl, rip) = (self.now(), self.state.sys.cpl, self.state.rip);
+        let cs = self.state.sys.seg[seg::CS].selector;
         let error = e.error.unwrap_or(0);
         let (kind, vector, address) = (e.kind, e.vector, e.address);
         let _ = writeln!(
@@ -78,8 +78,8 @@ impl Cpu {
         if !self.trace.items.int {
             return;
         }
-        let (now, cpl, rip) = (self.now(), self.sys.cpl, self.rip);
-        let (cs, base) = (self.sys.seg[seg::CS].selector, self.sys.smm.base);
+        let (now, cpl, rip) = (self.now(), self.state.sys.cpl, self.state.rip);
+        let (cs, base) = (self.state.sys.seg[seg::CS].selector, self.state.sys.smm.base);
         let _ = writeln!(
             self.trace.text,
             "{what} {now}: cpl={cpl} ip={cs:04x}:{rip:016x} smbase={base:08x}"
@@ -89,7 +89,7 @@ impl Cpu {
     /// The guest exits.
     pub(crate) fn trace_exit(&mut self, e: &Exit) {
         if self.trace.items.vmexit {
-            let (now, rip) = (self.now(), self.rip);
+            let (now, rip) = (self.now(), self.state.rip);
             let (name, qualification) = (reason::name(e.reason & 0xffff), e.qualification);
             let text = &mut self.trace.text;
             let _ = writeln!(
@@ -101,7 +101,7 @@ impl Cpu {
 
     /// The `bytes` at `address` have been decoded as a block of `count` instructions.
     pub(crate) fn trace_decoded(&mut self, bytes: &[u8], address: u64, count: usize) {
-        for line in disassemble(bytes, address, self.mode).into_iter().take(count) {
+        for line in disassemble(bytes, address, self.caches.mode).into_iter().take(count) {
             let _ = writeln!(self.trace.text, "in_asm {line}");
         }
     }
@@ -109,8 +109,8 @@ impl Cpu {
     /// The instruction that is the block `key` is about to run.
     pub(crate) fn trace_instruction(&mut self, key: Key) {
         let bytes = rest_of_page(self.mmu(), key.frame << 12 | key.page_offset as u64, MAX_LEN);
-        let (now, rip) = (self.now(), self.rip);
-        let line = match disassemble(&bytes, rip, self.mode).into_iter().next() {
+        let (now, rip) = (self.now(), self.state.rip);
+        let line = match disassemble(&bytes, rip, self.caches.mode).into_iter().next() {
             Some(line) if bytes.len() == MAX_LEN || !line.ends_with("(bad)") => line,
             _ => format!("{rip:016x}: (across pages)"),
         };
@@ -120,9 +120,9 @@ impl Cpu {
     /// The physical address of the next instruction, and at most `count` bytes from it on in its page; none where
     /// it is not mapped.
     pub fn ahead(&self, mmu: &mut Mmu, count: usize) -> (HostPhys, Vec<u8>) {
-        let base = if self.is_64() { 0 } else { self.seg_base[seg::CS] };
-        let la = Linear(self.rip.wrapping_add(base));
-        match mmu.fetch(&self.regime, self.bank, self.sys.cpl == 3, la) {
+        let base = if self.is_64() { 0 } else { self.state.bases.seg[seg::CS] };
+        let la = Linear(self.state.rip.wrapping_add(base));
+        match mmu.fetch(&self.caches.regime, self.caches.bank, self.state.sys.cpl == 3, la) {
             Ok(p) => (p, rest_of_page(mmu, p.0, count)),
             Err(_) => (HostPhys(0), Vec::new()),
         }
@@ -132,7 +132,10 @@ impl Cpu {
     pub fn window(&self, mmu: &mut Mmu) -> Vec<String> {
         const INSTRUCTIONS: usize = 6;
         let (_, bytes) = self.ahead(mmu, INSTRUCTIONS * MAX_LEN);
-        disassemble(&bytes, self.rip, self.mode).into_iter().take(INSTRUCTIONS).collect()
+        disassemble(&bytes, self.state.rip, self.caches.mode)
+            .into_iter()
+            .take(INSTRUCTIONS)
+            .collect()
     }
 }
 

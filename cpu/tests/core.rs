@@ -39,16 +39,16 @@ fn machine(code: &[u8]) -> (Box<Cpu>, Mmu, CodeCache) {
     }
     assert!(mmu.write_slice(HostPhys(CODE), code));
     let mut cpu = Cpu::new(Model::default());
-    cpu.sys.cr0 = 0x8000_0031;
-    cpu.sys.cr4 = 0x20;
-    cpu.sys.cr3 = 0x1000;
-    cpu.sys.efer = 0xd00;
+    cpu.state.sys.cr0 = 0x8000_0031;
+    cpu.state.sys.cr4 = 0x20;
+    cpu.state.sys.cr3 = 0x1000;
+    cpu.state.sys.efer = 0xd00;
     let flags = ar::P | ar::S | ar::RW | ar::ACCESSED;
     let data = Segment { selector: 16, ar: flags | ar::DB | ar::G, limit: u32::MAX, base: 0 };
     cpu.set_segment(seg::SS, data);
     cpu.set_segment(seg::CS, Segment { ar: flags | ar::CODE | ar::L, selector: 8, ..data });
-    cpu.rip = CODE;
-    cpu.regs[4] = 0x10_0000;
+    cpu.state.rip = CODE;
+    cpu.state.regs[4] = 0x10_0000;
     (cpu, mmu, CodeCache::new(1 << 20))
 }
 
@@ -71,7 +71,7 @@ fn a_loop_stops_exactly() {
         let n = until.saturating_sub(2);
         let adds = n.div_ceil(3);
         let want = (0..adds).fold(0u32, |s, k| s.wrapping_add(0x10_0000 - k as u32));
-        assert_eq!(cpu.regs[0] as u32, want, "after {until}");
+        assert_eq!(cpu.state.regs[0] as u32, want, "after {until}");
     }
 }
 
@@ -87,8 +87,8 @@ fn slices_of_any_length_stop_exactly() {
             let until = now + slice as u64;
             let stop = cpu.run(&mut mmu, &mut cache, &mut NoBus, now, until);
             assert_eq!((stop, cpu.now()), (Stop::Budget, until));
-            let jump_cache = until / (ADDS + 1);
-            assert_eq!(cpu.regs[0], until - jump_cache, "slices of {slice}, at {until}");
+            let jumps = until / (ADDS + 1);
+            assert_eq!(cpu.state.regs[0], until - jumps, "slices of {slice}, at {until}");
         }
     }
 }
@@ -100,8 +100,8 @@ fn calls_and_pages() {
     code[..7].copy_from_slice(&[0xe8, 0xfb, 0x1f, 0, 0, 0xeb, 0xf9]);
     code[0x2000..0x2004].copy_from_slice(&[0x83, 0xc3, 1, 0xc3]);
     let (cpu, _) = run(&code, 4 * 1000);
-    assert_eq!(cpu.regs[3], 1000);
-    assert_eq!(cpu.regs[4], 0x10_0000);
+    assert_eq!(cpu.state.regs[3], 1000);
+    assert_eq!(cpu.state.regs[4], 0x10_0000);
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn instructions_cross_pages() {
     code[0xffe..0x1004].copy_from_slice(&[0x81, 0xc3, 1, 0, 0, 0]);
     code[0x1004..0x1009].copy_from_slice(&[0xe9, 0xf7, 0xef, 0xff, 0xff]);
     let (cpu, _) = run(&code, 3 * 500);
-    assert_eq!(cpu.regs[3], 500);
+    assert_eq!(cpu.state.regs[3], 500);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn code_that_writes_itself() {
     // l: add byte [rip + x], 1 (the immediate of mov bl, imm below); mov bl, 0; jmp l
     let code = [0x80, 0x05, 1, 0, 0, 0, 1, 0xb3, 0, 0xeb, 0xf5];
     let (cpu, _) = run(&code, 3 * 100);
-    assert_eq!(cpu.regs[3] as u8, 100);
+    assert_eq!(cpu.state.regs[3] as u8, 100);
 }
 
 #[test]
@@ -130,8 +130,8 @@ fn a_displacement_over_two_gib_from_the_page() {
     let load = [0x8b, 0x0d, 0xf0, 0xff, 0xff, 0x7f];
     let (mut cpu, mut mmu, mut cache) = machine(&[&code[..], &load].concat());
     cpu.run(&mut mmu, &mut cache, &mut NoBus, 0, 3);
-    assert_eq!(cpu.regs[0], CODE + 7 + 0x7fff_ffff);
-    assert_eq!(cpu.regs[3], (CODE + 14).wrapping_sub(0x8000_0000));
+    assert_eq!(cpu.state.regs[0], CODE + 7 + 0x7fff_ffff);
+    assert_eq!(cpu.state.regs[3], (CODE + 14).wrapping_sub(0x8000_0000));
     let (e, _) = cpu.stats.recent.iter().next().expect("not mapped");
     assert_eq!((e.vector, e.address), (14, CODE + 20 + 0x7fff_fff0));
 }
@@ -142,11 +142,11 @@ fn check_fault(code: &[u8], [rbx, rsi, rdi, r10, r15]: [u64; 5]) {
     let run = |max_block, fuse| {
         let (mut cpu, mut mmu, mut cache) = machine(code);
         (cache.max_block, cache.fuse) = (max_block, fuse);
-        for (n, r) in cpu.regs.iter_mut().enumerate().filter(|(n, _)| *n != 4) {
+        for (n, r) in cpu.state.regs.iter_mut().enumerate().filter(|(n, _)| *n != 4) {
             *r = 0x111 * n as u64;
         }
-        (cpu.regs[3], cpu.regs[6], cpu.regs[7]) = (rbx, rsi, rdi);
-        (cpu.regs[10], cpu.regs[15]) = (r10, r15);
+        (cpu.state.regs[3], cpu.state.regs[6], cpu.state.regs[7]) = (rbx, rsi, rdi);
+        (cpu.state.regs[10], cpu.state.regs[15]) = (r10, r15);
         let mut stop = Stop::Io;
         while stop == Stop::Io {
             // Reads and writes behind the end of RAM.
@@ -154,8 +154,8 @@ fn check_fault(code: &[u8], [rbx, rsi, rdi, r10, r15]: [u64; 5]) {
             stop = cpu.run(&mut mmu, &mut cache, &mut NoBus, now, 100_000);
         }
         assert_eq!(stop, Stop::TripleFault);
-        let x87 = (cpu.fpu.fip, cpu.fpu.fdp, cpu.fpu.sw.get());
-        (cpu.now(), cpu.rip, cpu.rflags(), cpu.regs, x87)
+        let x87 = (cpu.state.fpu.fip, cpu.state.fpu.fdp, cpu.state.fpu.sw.get());
+        (cpu.now(), cpu.state.rip, cpu.rflags(), cpu.state.regs, x87)
     };
     assert_eq!(run(64, true), run(1, false), "{code:x?}");
 }
@@ -163,11 +163,11 @@ fn check_fault(code: &[u8], [rbx, rsi, rdi, r10, r15]: [u64; 5]) {
 #[test]
 fn what_a_row_owes_is_paid_at_a_fault() {
     const OUT: u64 = 1 << 40;
-    let deadline_cache = [0, 1, 0xff, 0x1000, u64::MAX];
+    let edges = [0, 1, 0xff, 0x1000, u64::MAX];
     // The rows of the sieve: l: cmp rsi, r15; jae out; mov byte [rbx + rsi], 0; add rsi, rdx; jmp l
     let sieve =
         [0x4c, 0x39, 0xfe, 0x73, 0x09, 0xc6, 4, 0x33, 0, 0x48, 1, 0xd6, 0xeb, 0xf2, 0x0f, 0x0b];
-    for (rsi, r15) in deadline_cache.iter().flat_map(|a| deadline_cache.map(|b| (*a, b))) {
+    for (rsi, r15) in edges.iter().flat_map(|a| edges.map(|b| (*a, b))) {
         check_fault(&sieve, [OUT, rsi, 0, 0, r15]);
         check_fault(&sieve, [(1 << 30) - 0x800, rsi, 0, 0, r15]);
     }

@@ -71,13 +71,13 @@ fn gates() {
     r.gate(Long, 6, 0x8e, 1);
     r.put(CODE, UD);
     finish(&mut r, Long, 6, &[(0, CODE), (3, STACK)]);
-    assert_eq!(r.cpu.regs[4], IST1 - 40);
+    assert_eq!(r.cpu.state.regs[4], IST1 - 40);
 }
 
 #[test]
 fn triple_fault() {
     let mut r = Rig::new(Long, 0);
-    r.cpu.sys.idtr.limit = 0;
+    r.cpu.state.sys.idtr.limit = 0;
     r.put(CODE, &[0x0f, 0x0b]);
     assert_eq!(r.run(), Stop::TripleFault);
     let chain: Vec<u8> = r.cpu.stats.recent.iter().map(|(e, _)| e.vector).collect();
@@ -90,7 +90,7 @@ fn check_interrupt(code: &[u8], at: u64) {
     for mode in [Real, Protected, Long] {
         let mut r = Rig::new(mode, 0);
         r.put(CODE, code);
-        r.cpu.sys.intr = true;
+        r.cpu.state.sys.intr = true;
         finish(&mut r, mode, 0x40, &[(0, at)]);
         assert_eq!(r.cpu.rflags() & 0x200, 0, "IF is clear in the handler");
     }
@@ -112,14 +112,14 @@ fn interrupts_wait_for_the_shadow() {
 fn nmi_waits_for_iret() {
     let mut r = Rig::new(Long, 0);
     r.put(CODE, &[0x90, 0xf4]);
-    r.cpu.sys.nmi_pending = true;
+    r.cpu.state.sys.nmi_pending = true;
     finish(&mut r, Long, 2, &[(0, CODE)]);
-    assert!(r.cpu.sys.nmi_blocked);
-    r.cpu.sys.nmi_pending = true;
+    assert!(r.cpu.state.sys.nmi_blocked);
+    r.cpu.state.sys.nmi_pending = true;
     assert!(!r.cpu.wakeable(), "blocked");
     // iretq
     r.put(HANDLERS + 0x21, &[0x48, 0xcf]);
-    r.cpu.sys.activity = Activity::Active;
+    r.cpu.state.sys.activity = Activity::Active;
     finish(&mut r, Long, 2, &[(0, CODE)]);
 }
 
@@ -130,7 +130,7 @@ fn single_steps() {
     let mut r = Rig::new(Long, 0);
     r.put(CODE, &long);
     finish(&mut r, Long, 1, &[(0, CODE + 9), (2, 0x102)]);
-    assert_eq!(r.cpu.sys.dr6 & 0x4000, 0x4000);
+    assert_eq!(r.cpu.state.sys.dr6 & 0x4000, 0x4000);
     assert_eq!(r.cpu.rflags() & 0x100, 0);
 }
 
@@ -138,10 +138,10 @@ fn single_steps() {
 fn breakpoints() {
     let mut r = Rig::new(Long, 0);
     r.put(CODE, &[0x90, 0x90, 0xf4]);
-    r.cpu.sys.dr[0] = CODE + 1;
-    r.cpu.sys.dr7 = 0x402;
+    r.cpu.state.sys.dr[0] = CODE + 1;
+    r.cpu.state.sys.dr7 = 0x402;
     finish(&mut r, Long, 1, &[(0, CODE + 1)]);
-    assert_eq!(r.cpu.sys.dr6 & 0xf, 1);
+    assert_eq!(r.cpu.state.sys.dr6 & 0xf, 1);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn ports() {
     let mut r = Rig::new(Protected, 3);
     r.put(TSS + 0x66, &[0x68, 0]);
     r.put(TSS + 0x68, &[0, 0, 0xfe, 0xff]);
-    r.cpu.sys.tr.limit = 0x6b;
+    r.cpu.state.sys.tr.limit = 0x6b;
     // in al, 10h; out 10h, al; in al, 11h
     r.put(CODE, &[0xe4, 0x10, 0xe6, 0x10, 0xe4, 0x11]);
     finish(&mut r, Protected, 13, &[(0, 0), (1, CODE + 4)]);
@@ -164,8 +164,8 @@ fn repeated_port_output() {
     r.put(CODE, &[0xb9, 3, 0, 0xbe, 0, 0x90, 0xba, 0x77, 0, 0xf3, 0x6e, 0xf4]);
     assert_eq!(r.run(), Stop::Idle);
     assert_eq!(r.board.written, [(0x77, 0xb9), (0x77, 3), (0x77, 0)]);
-    assert_eq!(r.cpu.regs[1], 0);
-    assert_eq!(r.cpu.regs[6], CODE + 3);
+    assert_eq!(r.cpu.state.regs[1], 0);
+    assert_eq!(r.cpu.state.regs[6], CODE + 3);
 }
 
 #[test]
@@ -180,18 +180,18 @@ fn init_and_start_up() {
     };
     for running in [false, true] {
         let mut r = Rig::new(Real, 0);
-        r.cpu.apic = Apic::new(1);
+        r.cpu.state.apic = Apic::new(1);
         if !running {
             r.cpu.wait_for_sipi();
         }
         r.put(CODE, &[0xf4]);
-        r.cpu.rip = 0x500;
+        r.cpu.state.rip = 0x500;
         r.cpu.receive(&message(5));
         r.cpu.receive(&message(6));
         assert!(r.cpu.wakeable());
         assert_eq!(r.run(), Stop::Idle);
-        assert_eq!((r.cpu.sys.activity, r.cpu.rip), (Activity::Hlt, 1));
-        assert_eq!(r.cpu.sys.seg[seg::CS].base, CODE);
+        assert_eq!((r.cpu.state.sys.activity, r.cpu.state.rip), (Activity::Hlt, 1));
+        assert_eq!(r.cpu.state.sys.seg[seg::CS].base, CODE);
         // A start-up IPI to a running processor is lost.
         r.cpu.receive(&message(6));
         assert!(!r.cpu.wakeable());
@@ -204,12 +204,12 @@ fn check_watch(kind: u64, code: &[u8], hit: bool) {
     let mut r = Rig::new(Long, 0);
     r.put(CODE, code);
     r.put(CODE + code.len() as u64, &[0xcc]);
-    r.cpu.regs[3] = 0x1_1004;
-    r.cpu.sys.dr[0] = 0x1_1000;
-    r.cpu.sys.dr7 = 0x402 | kind << 16 | 2 << 18;
+    r.cpu.state.regs[3] = 0x1_1004;
+    r.cpu.state.sys.dr[0] = 0x1_1000;
+    r.cpu.state.sys.dr7 = 0x402 | kind << 16 | 2 << 18;
     let (vector, rip) = if hit { (1, 0) } else { (3, 1) };
     finish(&mut r, Long, vector, &[(0, CODE + code.len() as u64 + rip)]);
-    assert_eq!(r.cpu.sys.dr6 & 0xf, hit as u64);
+    assert_eq!(r.cpu.state.sys.dr6 & 0xf, hit as u64);
 }
 
 #[test]
@@ -225,11 +225,11 @@ fn watchpoints() {
     // A repeated store stops behind the element that hit: 3 of 8 bytes are left.
     let mut r = Rig::new(Long, 0);
     r.put(CODE, &[0xf3, 0xaa]);
-    (r.cpu.regs[7], r.cpu.regs[1]) = (0x1_0ffc, 8);
-    r.cpu.sys.dr[1] = 0x1_1000;
-    r.cpu.sys.dr7 = 0x408 | 1 << 20;
+    (r.cpu.state.regs[7], r.cpu.state.regs[1]) = (0x1_0ffc, 8);
+    r.cpu.state.sys.dr[1] = 0x1_1000;
+    r.cpu.state.sys.dr7 = 0x408 | 1 << 20;
     finish(&mut r, Long, 1, &[(0, CODE)]);
-    assert_eq!((r.cpu.regs[1], r.cpu.sys.dr6 & 0xf), (3, 2));
+    assert_eq!((r.cpu.state.regs[1], r.cpu.state.sys.dr6 & 0xf), (3, 2));
 }
 
 /// An instruction over the end of a page, run once; then its second page is unmapped.
@@ -247,7 +247,7 @@ fn the_second_page_of_a_decoded_instruction_goes() {
     r.put(CODE + 24, &[0xe8, 0xe1, 0x6f, 0x02, 0]);
     r.put(at, &[0x81, 0xc3, 1, 0, 0, 0, 0xc3]);
     finish(&mut r, Long, 14, &[(0, 0x10), (1, at)]);
-    assert_eq!((r.cpu.sys.cr2, r.cpu.regs[3]), (0x3_0000, 1));
+    assert_eq!((r.cpu.state.sys.cr2, r.cpu.state.regs[3]), (0x3_0000, 1));
 }
 
 /// An interrupt that comes with an NMI, whose handler leaves IF set, is taken behind the handler's first
@@ -256,12 +256,12 @@ fn the_second_page_of_a_decoded_instruction_goes() {
 fn two_at_one_boundary() {
     for step in [10_000, 1] {
         let mut r = Rig::new(Protected, 0);
-        r.cpu.apic = Apic::new(0);
-        r.cpu.apic.base &= !cpu::apic::BASE_EN;
+        r.cpu.state.apic = Apic::new(0);
+        r.cpu.state.apic.base &= !cpu::apic::BASE_EN;
         r.gate(Protected, 2, 0x8f, 0);
         r.put(HANDLERS + 0x20, &[0x90, 0x90, 0xf4]);
         r.cpu.set_rflags(0x202);
-        (r.cpu.sys.nmi_pending, r.cpu.sys.intr) = (true, true);
+        (r.cpu.state.sys.nmi_pending, r.cpu.state.sys.intr) = (true, true);
         for _ in 0..20 {
             let Rig { cpu, mmu, code, board, now } = &mut r;
             cpu.run(mmu, code, board, *now, *now + step);

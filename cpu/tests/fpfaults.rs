@@ -43,9 +43,9 @@ struct Case {
 fn check(code: &[u8], case: Case, want: Option<u8>) {
     let mut ours = Ours::new();
     ours.place(code);
-    ours.cpu.sys.cr0 |= case.cr0;
-    ours.cpu.sys.cr4 &= !case.cr4;
-    ours.cpu.sys.xcr0 = case.xcr0.unwrap_or(7);
+    ours.cpu.state.sys.cr0 |= case.cr0;
+    ours.cpu.state.sys.cr4 &= !case.cr4;
+    ours.cpu.state.sys.xcr0 = case.xcr0.unwrap_or(7);
     let mut s = State::default();
     s.set_mxcsr(case.mxcsr.unwrap_or(0x1f80));
     let (cw, sw) = case.x87.unwrap_or((0x37f, 0));

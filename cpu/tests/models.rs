@@ -13,13 +13,17 @@ const GP: u64 = 13;
 /// Runs `code` on the model and halts behind it; the vector that it ended with, `None` without a fault.
 fn outcome(model: &str, mode: Mode, code: &[u8]) -> Option<u64> {
     let mut r = Rig::new(mode, 0);
-    r.cpu.model = Model::parse(model).unwrap();
-    r.cpu.sys.cr4 |= 0x600;
-    r.cpu.regs[0] = 0x2_0000;
+    r.cpu.state.model = Model::parse(model).unwrap();
+    r.cpu.state.sys.cr4 |= 0x600;
+    r.cpu.state.regs[0] = 0x2_0000;
     r.put(CODE, &[code, &[0xf4]].concat());
     r.run();
     let v = r.vector();
-    assert!(v.is_some() || r.cpu.rip == CODE + code.len() as u64 + 1, "{:#x}", r.cpu.rip);
+    assert!(
+        v.is_some() || r.cpu.state.rip == CODE + code.len() as u64 + 1,
+        "{:#x}",
+        r.cpu.state.rip
+    );
     v
 }
 
@@ -113,11 +117,11 @@ fn vectors() {
 fn counts_were_scans() {
     let run = |model: &str, code: &[u8]| {
         let mut r = Rig::new(Long, 0);
-        r.cpu.model = Model::parse(model).unwrap();
-        r.cpu.regs[1] = 0x100;
+        r.cpu.state.model = Model::parse(model).unwrap();
+        r.cpu.state.regs[1] = 0x100;
         r.put(CODE, &[code, &[0xf4]].concat());
         r.run();
-        r.cpu.regs[0]
+        r.cpu.state.regs[0]
     };
     assert_eq!(run("default", &[0xf3, 0x0f, 0xbd, 0xc1]), 23, "lzcnt");
     assert_eq!(run("v2", &[0xf3, 0x0f, 0xbd, 0xc1]), 8, "bsr");
@@ -173,7 +177,7 @@ fn msrs() {
 fn leaves() {
     let leaf = |model: &str, leaf: u32| {
         let mut r = Rig::new(Long, 0);
-        r.cpu.model = Model::parse(model).unwrap();
+        r.cpu.state.model = Model::parse(model).unwrap();
         r.cpu.cpuid(leaf, 0)
     };
     assert_eq!(leaf("min32", 0)[0], 2);
@@ -191,10 +195,10 @@ fn leaves() {
 fn capabilities() {
     let proc2 = |model: &str| {
         let mut r = Rig::new(Long, 0);
-        r.cpu.model = Model::parse(model).unwrap();
+        r.cpu.state.model = Model::parse(model).unwrap();
         r.put(CODE, &[&rdmsr(0x48b)[..], &[0xf4]].concat());
         r.run();
-        r.cpu.regs[2] as u32
+        r.cpu.state.regs[2] as u32
     };
     assert_eq!(proc2("default") & (1 << 12 | 1 << 3), 1 << 12 | 1 << 3);
     assert_eq!(proc2("default,-invpcid") & 1 << 12, 0);

@@ -4,8 +4,8 @@
 mod rig;
 
 use cpu::model::Model;
-use cpu::save::CpuState;
 use cpu::smm::Smram;
+use cpu::state::State;
 use cpu::state::{Activity, Segment, ar, seg};
 use cpu::{Cpu, Stop};
 use rig::*;
@@ -42,7 +42,7 @@ fn advance(r: &mut Rig, n: u64) -> Stop {
         let stop = cpu.run(mmu, code, board, *now, until);
         *now = cpu.now();
         if board.written.drain(..).any(|w| w.0 == 0xb2) {
-            cpu.sys.smm.pending = true;
+            cpu.state.sys.smm.pending = true;
         }
         if stop != Stop::Io {
             return stop;
@@ -59,11 +59,11 @@ fn rig(mode: Mode, code: &[u8], handler: &[&[u8]]) -> Rig {
 }
 
 fn smi(r: &mut Rig) {
-    r.cpu.sys.smm.pending = true;
+    r.cpu.state.sys.smm.pending = true;
 }
 
 /// The state but for system-management mode's own.
-fn state(cpu: &Cpu) -> CpuState {
+fn state(cpu: &Cpu) -> State {
     let mut s = cpu.save();
     s.sys.smm = Default::default();
     s
@@ -98,10 +98,10 @@ fn program(mode: Mode, cpl: u8, change: impl Fn(&mut Rig)) -> Rig {
     r.cpu.set_rflags(0x3000 | 0xd5);
     for n in [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] {
         let wide = 0x1234_5678_9abc_def0u64.rotate_left(n as u32 * 4) ^ n as u64;
-        r.cpu.regs[n] = if mode == Long { wide } else { wide & 0xffff_ffff };
+        r.cpu.state.regs[n] = if mode == Long { wide } else { wide & 0xffff_ffff };
     }
-    (r.cpu.sys.dr6, r.cpu.sys.dr[1]) = (0xffff_4ff1, 0x1234);
-    r.cpu.sys.cr2 = 0x5678;
+    (r.cpu.state.sys.dr6, r.cpu.state.sys.dr[1]) = (0xffff_4ff1, 0x1234);
+    r.cpu.state.sys.cr2 = 0x5678;
     change(&mut r);
     r
 }
@@ -114,34 +114,34 @@ fn any_boundary_of_any_mode() {
     check_transparent("32-bit paging", || {
         program(Protected, 0, |r| {
             r.put(0x4000, &0x87u32.to_le_bytes());
-            (r.cpu.sys.cr3, r.cpu.sys.cr4) = (0x4000, 0x10);
-            r.cpu.sys.cr0 |= 1 << 31;
+            (r.cpu.state.sys.cr3, r.cpu.state.sys.cr4) = (0x4000, 0x10);
+            r.cpu.state.sys.cr0 |= 1 << 31;
         })
     });
     check_transparent("PAE", || {
         program(Protected, 3, |r| {
             r.put(0x4000, &0x3001u64.to_le_bytes());
             r.put(0x4008, &[0; 24]);
-            r.cpu.sys.pdpte = [0x3001, 0, 0, 0];
-            (r.cpu.sys.cr3, r.cpu.sys.cr4) = (0x4000, 0x20);
-            r.cpu.sys.cr0 |= 1 << 31;
+            r.cpu.state.sys.pdpte = [0x3001, 0, 0, 0];
+            (r.cpu.state.sys.cr3, r.cpu.state.sys.cr4) = (0x4000, 0x20);
+            r.cpu.state.sys.cr0 |= 1 << 31;
         })
     });
     let long = |r: &mut Rig| {
         let base = 0xffff_8000_1234_5000;
-        let fs = Segment { base, ..r.cpu.sys.seg[seg::FS] };
+        let fs = Segment { base, ..r.cpu.state.sys.seg[seg::FS] };
         r.cpu.set_segment(seg::FS, fs);
         let null = Segment { selector: 0, ar: ar::UNUSABLE, limit: 0, base: 0 };
         r.cpu.set_segment(seg::ES, null);
-        r.cpu.sys.ldtr = null;
+        r.cpu.state.sys.ldtr = null;
     };
     check_transparent("long", || program(Long, 0, long));
     check_transparent("long, level 3", || program(Long, 3, long));
     check_transparent("min32", || {
         program(Protected, 3, |r| {
-            r.cpu.model = Model::named("min32").unwrap();
+            r.cpu.state.model = Model::named("min32").unwrap();
             // It has no more registers than its map.
-            r.cpu.regs[8..].fill(0);
+            r.cpu.state.regs[8..].fill(0);
         })
     });
     check_transparent("single steps", || program(Long, 0, |r| r.cpu.set_rflags(0x102)));
@@ -158,8 +158,8 @@ fn virtual_8086() {
                     Segment { selector: selector as u16, ar, limit: 0xffff, base: selector << 4 };
                 r.cpu.set_segment(s, g);
             }
-            r.cpu.regs[4] = 0;
-            r.cpu.rip = 0;
+            r.cpu.state.regs[4] = 0;
+            r.cpu.state.rip = 0;
             r.cpu.set_rflags(VM | 0x3002);
         })
     });
@@ -169,14 +169,14 @@ fn virtual_8086() {
 #[test]
 fn entry() {
     let mut r = rig(Long, &[0xcc], &[NOP]);
-    r.cpu.sys.cr0 |= 0xc;
-    r.cpu.sys.dr7 = 0x401;
-    let before = r.cpu.sys.clone();
+    r.cpu.state.sys.cr0 |= 0xc;
+    r.cpu.state.sys.dr7 = 0x401;
+    let before = r.cpu.state.sys.clone();
     smi(&mut r);
     advance(&mut r, 1);
-    let s = &r.cpu.sys;
+    let s = &r.cpu.state.sys;
     assert!(s.smm.active && !s.smm.pending && s.nmi_blocked);
-    assert_eq!((r.cpu.rip, r.cpu.rflags(), s.cpl), (0x8001, 2, 0));
+    assert_eq!((r.cpu.state.rip, r.cpu.rflags(), s.cpl), (0x8001, 2, 0));
     assert_eq!((s.cr0, s.cr4, s.efer, s.dr7), (0x10, 0, 0, 0x400));
     let cs = s.seg[seg::CS];
     assert_eq!((cs.selector, cs.base, cs.limit), (0x3000, 0x3_0000, u32::MAX));
@@ -200,7 +200,7 @@ fn check_area(r: &Rig, rows: &[(u64, usize, u64)]) {
 fn save_areas() {
     let mut r = rig(Long, &[0xcc], &[NOP]);
     for n in (0..16).filter(|n| *n != 4) {
-        r.cpu.regs[n] = 0x1111_1111_1111_1111 * n as u64;
+        r.cpu.state.regs[n] = 0x1111_1111_1111_1111 * n as u64;
     }
     smi(&mut r);
     advance(&mut r, 1);
@@ -221,8 +221,8 @@ fn save_areas() {
     check_area(&r, &[(0x7efc, 4, 0x2_0064), (0x7f00, 4, 0x3_0000), (0x7ec9, 1, 0)]);
 
     let mut r = rig(Protected, &[0xcc], &[NOP]);
-    r.cpu.model = Model::named("min32").unwrap();
-    r.cpu.regs[..4].copy_from_slice(&[0xa, 0xc, 0xd, 0xb]);
+    r.cpu.state.model = Model::named("min32").unwrap();
+    r.cpu.state.regs[..4].copy_from_slice(&[0xa, 0xc, 0xd, 0xb]);
     smi(&mut r);
     advance(&mut r, 1);
     check_area(&r, &[(0x7ffc, 4, 0x11), (0x7ff4, 4, 2), (0x7ff0, 4, CODE), (0x7fe0, 4, STACK)]);
@@ -237,10 +237,10 @@ fn saved_registers_change() {
     for (model, rax, rip) in [("default", 0x7ff8, 0x7f78), ("min32", 0x7fd0, 0x7ff0)] {
         let change = [poke(AREA + rax, 0x1234_5678), poke(AREA + rip, CODE as u32 + 0x20)].concat();
         let mut r = rig(Protected, &[0xcc; 0x40], &[&change, RSM]);
-        r.cpu.model = Model::named(model).unwrap();
+        r.cpu.state.model = Model::named(model).unwrap();
         smi(&mut r);
         finish(&mut r, Protected, 3, &[(0, CODE + 0x21)]);
-        assert_eq!(r.cpu.regs[0], 0x1234_5678, "{model}");
+        assert_eq!(r.cpu.state.regs[0], 0x1234_5678, "{model}");
     }
     // A program of 64-bit code goes on in real mode.
     let rows = [(0x7f58, 0x10), (0x7ed0, 0), (0x7f48, 0), (0x7e88, 0), (0x7e12, 0x9b), (0x7e18, 0)];
@@ -260,23 +260,23 @@ fn relocation() {
         ("default", 0x7f00, 0x4_0123),
     ] {
         let mut r = rig(Real, &[0x90, 0xcc], &[&poke(AREA + field, to as u32), RSM]);
-        r.cpu.model = Model::named(model).unwrap();
+        r.cpu.state.model = Model::named(model).unwrap();
         r.put(to + 0x8000, &[INC, RSM].concat());
         smi(&mut r);
         advance(&mut r, 3);
-        assert_eq!((r.cpu.sys.smm.base as u64, r.cpu.rip), (to, CODE + 1));
+        assert_eq!((r.cpu.state.sys.smm.base as u64, r.cpu.state.rip), (to, CODE + 1));
         smi(&mut r);
         advance(&mut r, 1);
-        assert_eq!(r.cpu.sys.seg[seg::CS].selector as u64, to >> 4);
+        assert_eq!(r.cpu.state.sys.seg[seg::CS].selector as u64, to >> 4);
         assert_eq!(r.word(to + 0x8000 + field, 4), to);
         finish(&mut r, Real, 3, &[(0, CODE + 2)]);
         assert_eq!(r.word(COUNT, 4), 1);
         // INIT keeps it, reset does not.
-        r.cpu.sys.init_pending = true;
+        r.cpu.state.sys.init_pending = true;
         assert_eq!(advance(&mut r, 1), Stop::Idle);
-        assert_eq!(r.cpu.sys.smm.base as u64, to);
+        assert_eq!(r.cpu.state.sys.smm.base as u64, to);
         r.cpu.reset();
-        assert_eq!(r.cpu.sys.smm.base, 0x3_0000);
+        assert_eq!(r.cpu.state.sys.smm.base, 0x3_0000);
     }
 }
 
@@ -285,7 +285,7 @@ fn auto_halt_restart() {
     for (model, field) in [("default", 0x7ec9), ("min32", 0x7f02)] {
         let halted = |handler: &[&[u8]]| {
             let mut r = rig(Protected, &[0xf4, 0x90, 0xcc], handler);
-            r.cpu.model = Model::named(model).unwrap();
+            r.cpu.state.model = Model::named(model).unwrap();
             assert_eq!(advance(&mut r, 100), Stop::Idle);
             smi(&mut r);
             assert!(r.cpu.wakeable());
@@ -293,7 +293,7 @@ fn auto_halt_restart() {
         };
         let mut r = halted(&[INC, RSM]);
         assert_eq!(advance(&mut r, 100), Stop::Idle);
-        assert_eq!((r.cpu.rip, r.cpu.sys.activity), (CODE + 1, Activity::Hlt));
+        assert_eq!((r.cpu.state.rip, r.cpu.state.sys.activity), (CODE + 1, Activity::Hlt));
         assert_eq!((r.word(COUNT, 4), r.word(AREA + field, 1)), (1, 1));
         let mut r = halted(&[&poke_byte(AREA + field, 0), RSM]);
         finish(&mut r, Protected, 3, &[(0, CODE + 3)]);
@@ -307,12 +307,15 @@ fn one_more_is_latched() {
     let mut r = rig(Protected, &[0x90, 0xcc], &[INC, again, RSM]);
     smi(&mut r);
     advance(&mut r, 4);
-    assert!(r.cpu.sys.smm.active && r.cpu.sys.smm.pending);
+    assert!(r.cpu.state.sys.smm.active && r.cpu.state.sys.smm.pending);
     // RSM, and the next SMI before an instruction of the program
     advance(&mut r, 1);
-    assert_eq!((r.cpu.sys.smm.active, r.cpu.sys.smm.pending, r.cpu.rip), (false, true, CODE));
+    assert_eq!(
+        (r.cpu.state.sys.smm.active, r.cpu.state.sys.smm.pending, r.cpu.state.rip),
+        (false, true, CODE)
+    );
     advance(&mut r, 1);
-    assert_eq!((r.cpu.sys.smm.active, r.cpu.sys.smm.pending), (true, false));
+    assert_eq!((r.cpu.state.sys.smm.active, r.cpu.state.sys.smm.pending), (true, false));
     assert_eq!(r.word(AREA + 0x7f78, 8), CODE);
     finish(&mut r, Protected, 3, &[(0, CODE + 2)]);
     assert_eq!(r.word(COUNT, 4), 2);
@@ -332,33 +335,39 @@ fn nmi_and_init_wait() {
         let mut r = rig(Real, &[0x90, 0xcc], handler);
         smi(&mut r);
         advance(&mut r, 1);
-        assert!(r.cpu.sys.smm.active);
+        assert!(r.cpu.state.sys.smm.active);
         r
     };
     let mut r = inside(&[INC, RSM]);
-    r.cpu.sys.nmi_pending = true;
+    r.cpu.state.sys.nmi_pending = true;
     finish(&mut r, Real, 2, &[(0, CODE)]);
-    assert!(!r.cpu.sys.smm.active);
+    assert!(!r.cpu.state.sys.smm.active);
     // IRET lets it in: pushf; push cs; push 800bh; iret
     let iret: &[u8] = &[0x9c, 0x0e, 0x68, 0x0b, 0x80, 0xcf];
     let mut r = inside(&[INC, iret, RSM]);
-    r.cpu.sys.nmi_pending = true;
+    r.cpu.state.sys.nmi_pending = true;
     finish(&mut r, Real, 2, &[(0, 0x800b), (1, 0x3000)]);
-    assert!(r.cpu.sys.smm.active);
+    assert!(r.cpu.state.sys.smm.active);
     // Blocking from before the SMI lasts.
     let mut r = rig(Real, &[0x90, 0xcc], &[INC, RSM]);
-    (r.cpu.sys.nmi_blocked, r.cpu.sys.nmi_pending) = (true, true);
+    (r.cpu.state.sys.nmi_blocked, r.cpu.state.sys.nmi_pending) = (true, true);
     smi(&mut r);
     finish(&mut r, Real, 3, &[]);
-    assert!(r.cpu.sys.nmi_blocked && r.cpu.sys.nmi_pending);
+    assert!(r.cpu.state.sys.nmi_blocked && r.cpu.state.sys.nmi_pending);
     // INIT
     let mut r = inside(&[INC, RSM]);
-    r.cpu.sys.init_pending = true;
+    r.cpu.state.sys.init_pending = true;
     r.cpu.receive(&message(6));
     advance(&mut r, 1);
-    assert_eq!((r.cpu.sys.smm.active, r.cpu.rip, r.cpu.sys.init_pending), (false, CODE, true));
+    assert_eq!(
+        (r.cpu.state.sys.smm.active, r.cpu.state.rip, r.cpu.state.sys.init_pending),
+        (false, CODE, true)
+    );
     assert_eq!(advance(&mut r, 1), Stop::Idle);
-    assert_eq!((r.cpu.sys.activity, r.cpu.sys.init_pending), (Activity::WaitSipi, false));
+    assert_eq!(
+        (r.cpu.state.sys.activity, r.cpu.state.sys.init_pending),
+        (Activity::WaitSipi, false)
+    );
 }
 
 fn message(delivery: u8) -> cpu::bus::Message {
@@ -379,7 +388,7 @@ fn by_message_and_while_waiting_for_a_start() {
     r.put(0x7_0000, &[0xf4]);
     r.cpu.receive(&cpu::bus::Message { vector: 0x70, ..message(6) });
     assert_eq!(advance(&mut r, 10), Stop::Idle);
-    assert_eq!((r.word(COUNT, 4), r.cpu.rip, r.now), (1, 1, 3));
+    assert_eq!((r.word(COUNT, 4), r.cpu.state.rip, r.now), (1, 1, 3));
 }
 
 /// The processor shuts down over this rule.
@@ -387,7 +396,7 @@ fn by_message_and_while_waiting_for_a_start() {
 fn check_refused(mode: Mode, model: &str, pokes: &[(u64, u32)], says: &str) {
     let change: Vec<u8> = pokes.iter().flat_map(|(o, v)| poke(AREA + o, *v)).collect();
     let mut r = rig(mode, &[0xcc], &[&change, RSM]);
-    r.cpu.model = Model::named(model).unwrap();
+    r.cpu.state.model = Model::named(model).unwrap();
     smi(&mut r);
     assert_eq!(advance(&mut r, 100), Stop::TripleFault, "{says}");
     assert_eq!(r.cpu.stats.rsm_refused, Some(says));
@@ -428,7 +437,7 @@ fn random_images() {
         let mode = [Real, Protected, Long][n % 3];
         let mut r = rig(mode, &[0x90, 0xcc], &[NOP, RSM]);
         if n % 4 == 0 {
-            r.cpu.model = Model::named("min32").unwrap();
+            r.cpu.state.model = Model::named("min32").unwrap();
         }
         smi(&mut r);
         advance(&mut r, 1);
@@ -441,8 +450,8 @@ fn random_images() {
         }
         advance(&mut r, 40);
         restored += r.cpu.stats.rsm_refused.is_none() as u32;
-        let s = &r.cpu.sys;
-        assert!(s.cr0 >> 31 & 1 <= s.cr0 & 1 && s.cr4 & !r.cpu.model.cr4_bits() == 0);
+        let s = &r.cpu.state.sys;
+        assert!(s.cr0 >> 31 & 1 <= s.cr0 & 1 && s.cr4 & !r.cpu.state.model.cr4_bits() == 0);
         assert_eq!(s.efer >> 10 & 1 != 0, s.efer >> 8 & 1 != 0 && s.cr0 >> 31 & 1 != 0);
         assert!(r.cpu.rflags() & !0x3f_7fd7 == 0);
     }
@@ -451,11 +460,11 @@ fn random_images() {
 
 /// Puts bytes into system-management RAM, by an open window.
 fn put_smram(r: &mut Rig, at: u64, bytes: &[u8]) {
-    let old = r.cpu.sys.smm.smram;
-    r.cpu.sys.smm.smram = Smram { enabled: true, open: true, closed: false };
+    let old = r.cpu.state.sys.smm.smram;
+    r.cpu.state.sys.smm.smram = Smram { enabled: true, open: true, closed: false };
     advance(r, 0);
     r.put(at, bytes);
-    r.cpu.sys.smm.smram = old;
+    r.cpu.state.sys.smm.smram = old;
     advance(r, 0);
 }
 
@@ -484,13 +493,13 @@ fn who_sees_smram() {
             r.cpu.reset();
             r.real();
             // The limit of DS lets 32-bit offsets through.
-            let ds = Segment { limit: u32::MAX, ..r.cpu.sys.seg[seg::DS] };
+            let ds = Segment { limit: u32::MAX, ..r.cpu.state.sys.seg[seg::DS] };
             r.cpu.set_segment(seg::DS, ds);
-            r.cpu.rip = CODE;
-            r.cpu.sys.smm.smram = Smram { enabled, open, closed };
-            r.cpu.sys.smm.pending = smm;
+            r.cpu.state.rip = CODE;
+            r.cpu.state.sys.smm.smram = Smram { enabled, open, closed };
+            r.cpu.state.sys.smm.pending = smm;
             assert_eq!(advance(&mut r, 100), Stop::Idle, "{what}");
-            assert_eq!(r.cpu.sys.smm.active, smm, "{what}");
+            assert_eq!(r.cpu.state.sys.smm.active, smm, "{what}");
             let seen = if data { 0x1234_5678 } else { 0xffff_ffff };
             assert_eq!(r.word(0x7004, 4), seen, "{what}");
             assert_eq!(r.vector(), Some(if code { 3 } else { UD }), "{what}");
@@ -503,30 +512,30 @@ fn who_sees_smram() {
 fn code_in_smram() {
     // nop, three times; mov byte ds:[8002h], 0eh; nop
     let mut r = rig(Real, &[0x90, 0x90, 0x90, 0xc6, 0x06, 0x02, 0x80, 0x0e, 0x90, 0x90], &[]);
-    r.cpu.sys.smm.base = SMRAM as u32;
-    r.cpu.sys.smm.smram.enabled = true;
+    r.cpu.state.sys.smm.base = SMRAM as u32;
+    r.cpu.state.sys.smm.smram.enabled = true;
     put_smram(&mut r, SMRAM + 0x8000, &[INC, RSM].concat());
     for n in 1..=3 {
         smi(&mut r);
         advance(&mut r, 3);
-        assert_eq!((r.word(COUNT, 4), r.cpu.rip), (n, CODE + n));
+        assert_eq!((r.word(COUNT, 4), r.cpu.state.rip), (n, CODE + n));
     }
     // With DS = a000h: INC becomes DEC.
-    let ds = Segment { base: SMRAM, ..r.cpu.sys.seg[seg::DS] };
+    let ds = Segment { base: SMRAM, ..r.cpu.state.sys.seg[seg::DS] };
     r.cpu.set_segment(seg::DS, ds);
-    r.cpu.sys.smm.smram.open = true;
+    r.cpu.state.sys.smm.smram.open = true;
     advance(&mut r, 1);
-    r.cpu.sys.smm.smram.open = false;
+    r.cpu.state.sys.smm.smram.open = false;
     smi(&mut r);
     advance(&mut r, 2);
-    assert_eq!((r.word(COUNT, 4), r.cpu.sys.smm.active), (2, false));
+    assert_eq!((r.word(COUNT, 4), r.cpu.state.sys.smm.active), (2, false));
     // mov byte [a900ah], 6: the handler makes of its next instruction, DEC, an INC
     let turn = poke_byte(SMRAM + 0x900a, 6);
-    r.cpu.sys.smm.base = SMRAM as u32 + 0x1000;
+    r.cpu.state.sys.smm.base = SMRAM as u32 + 0x1000;
     put_smram(&mut r, SMRAM + 0x9000, &[&turn, &[0x66, 0xff, 0x0e, 0x00, 0x70][..], RSM].concat());
     smi(&mut r);
     advance(&mut r, 3);
-    assert_eq!((r.word(COUNT, 4), r.cpu.sys.smm.active), (3, false));
+    assert_eq!((r.word(COUNT, 4), r.cpu.state.sys.smm.active), (3, false));
     assert_eq!(r.mmu.ram.smram_page(9)[..7], turn[..7]);
 }
 
@@ -538,9 +547,9 @@ fn two_processors() {
     let mut r = rig(Real, &look, &[&[0xb8, 0x00, 0xa0, 0x8e, 0xd8], &look]);
     let mut other = Rig::new(Real, 0).cpu;
     for cpu in [&mut r.cpu, &mut other] {
-        let ds = Segment { base: SMRAM, ..cpu.sys.seg[seg::DS] };
+        let ds = Segment { base: SMRAM, ..cpu.state.sys.seg[seg::DS] };
         cpu.set_segment(seg::DS, ds);
-        cpu.sys.smm.smram.enabled = true;
+        cpu.state.sys.smm.smram.enabled = true;
     }
     put_smram(&mut r, SMRAM, &[0x55]);
     smi(&mut r);
@@ -554,7 +563,7 @@ fn two_processors() {
                     break;
                 }
             }
-            assert_eq!(cpu.regs[0] as u8, sees, "step {n}");
+            assert_eq!(cpu.state.regs[0] as u8, sees, "step {n}");
         }
     }
 }

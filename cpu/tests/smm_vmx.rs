@@ -4,7 +4,7 @@
 mod rig;
 
 use cpu::Stop;
-use cpu::save::CpuState;
+use cpu::state::State;
 use cpu::vmx::controls::{entry, pin, proc, proc2};
 use cpu::vmx::field::Field::{self, *};
 use rig::guest::*;
@@ -29,7 +29,7 @@ fn advance(r: &mut Rig, n: u64) -> Stop {
     }
 }
 
-fn state(r: &Rig) -> CpuState {
+fn state(r: &Rig) -> State {
     let mut s = r.cpu.save();
     s.sys.smm = Default::default();
     s
@@ -51,7 +51,7 @@ fn check(what: &str, guest: &[u8], changes: Fields, reason: u64) {
     for at in 0..plain.cpu.now() {
         let mut r = rig(guest, changes, &[INC, RSM]);
         advance(&mut r, at);
-        r.cpu.sys.smm.pending = true;
+        r.cpu.state.sys.smm.pending = true;
         assert_eq!(advance(&mut r, 1000), Stop::Idle, "{what} at {at}");
         assert_eq!(r.word(COUNT) as u32, 1, "{what} at {at}");
         assert_eq!(r.cpu.now(), plain.cpu.now() + 2, "{what} at {at}");
@@ -105,10 +105,10 @@ fn halted_guests() {
         let halted = [(GuestActivity, 1), (ProcControls, PROC & !proc::HLT)];
         let mut r = rig(&[0x0f, 0xa2], &halted, &[&handler]);
         assert_eq!(advance(&mut r, 100), Stop::Idle);
-        assert!(r.cpu.vmx.guest);
-        r.cpu.sys.smm.pending = true;
+        assert!(r.cpu.state.vmx.guest);
+        r.cpu.state.sys.smm.pending = true;
         assert_eq!(advance(&mut r, 100), then);
-        assert_eq!(r.cpu.vmx.guest, flag == 1);
+        assert_eq!(r.cpu.state.vmx.guest, flag == 1);
     }
 }
 
@@ -118,14 +118,14 @@ fn inside() {
     // mov eax, 2000h; mov cr4, eax
     let mut r = rig(&[0x90, 0x0f, 0xa2], &[], &[&[0x66, 0xb8, 0, 0x20, 0, 0, 0x0f, 0x22, 0xe0]]);
     advance(&mut r, 2);
-    assert!(r.cpu.vmx.guest);
-    r.cpu.sys.smm.pending = true;
+    assert!(r.cpu.state.vmx.guest);
+    r.cpu.state.sys.smm.pending = true;
     advance(&mut r, 1);
-    assert_eq!((r.cpu.vmx.on, r.cpu.vmx.guest, r.cpu.sys.cr4), (false, false, 0));
+    assert_eq!((r.cpu.state.vmx.on, r.cpu.state.vmx.guest, r.cpu.state.sys.cr4), (false, false, 0));
     assert_eq!(r.word(HANDLER + 0x7f48) & 0x2000, 0);
     advance(&mut r, 1);
     let last = r.cpu.stats.recent.iter().last().unwrap().0;
-    assert_eq!((last.vector, r.cpu.sys.cr4), (13, 0));
+    assert_eq!((last.vector, r.cpu.state.sys.cr4), (13, 0));
 }
 
 /// mov dword [AREA + offset], v
@@ -139,19 +139,19 @@ fn images() {
     // CR4.VMXE is the processor's own.
     let mut r = rig(&[0x90, 0x0f, 0xa2], &[], &[&poke(0x7f48, 0x2020), RSM]);
     advance(&mut r, 2);
-    r.cpu.sys.smm.pending = true;
+    r.cpu.state.sys.smm.pending = true;
     assert_eq!(advance(&mut r, 100), Stop::TripleFault);
     assert_eq!(r.cpu.stats.rsm_refused, Some("CR4.VMXE is 0"));
-    assert!(!r.cpu.vmx.guest);
+    assert!(!r.cpu.state.vmx.guest);
     // Paging stays on, privilege level and RPLs as they were, in VMX operation.
     let change = [poke(0x7f58, 0x11), poke(0x7e20, 0xc0f3_0013)].concat();
     for (proc2, cr0) in [(0, 0x8000_0031), (PROC2, 0x31)] {
         let mut r = rig(&[0x90, 0x0f, 0xa2], &[(ProcControls2, proc2)], &[&change, RSM]);
         advance(&mut r, 2);
-        r.cpu.sys.smm.pending = true;
+        r.cpu.state.sys.smm.pending = true;
         advance(&mut r, 3);
-        assert!(r.cpu.vmx.guest && r.cpu.vmx.on);
-        let s = &r.cpu.sys;
+        assert!(r.cpu.state.vmx.guest && r.cpu.state.vmx.on);
+        let s = &r.cpu.state.sys;
         let unrestricted = proc2 & proc2::UNRESTRICTED != 0;
         assert_eq!((s.cr0, s.cr4), (cr0, 0x2020));
         assert_eq!((s.seg[2].ar & 0x60, s.cpl), (0, 0));

@@ -14,9 +14,9 @@ const TF: u64 = 0x100;
 /// Runs `code` with breakpoint 0 as DR7 says at `at`; the #DB's return address and DR6.
 fn debug(mode: Mode, dr7: u64, at: u64, code: &[u8]) -> Rig {
     let mut r = Rig::new(mode, 0);
-    r.cpu.sys.cr4 |= 8;
-    r.cpu.sys.dr[0] = at;
-    r.cpu.sys.dr7 = 0x400 | dr7;
+    r.cpu.state.sys.cr4 |= 8;
+    r.cpu.state.sys.dr[0] = at;
+    r.cpu.state.sys.dr7 = 0x400 | dr7;
     r.put(CODE, &[code, &[0xcc]].concat());
     r
 }
@@ -25,7 +25,7 @@ fn debug(mode: Mode, dr7: u64, at: u64, code: &[u8]) -> Rig {
 #[track_caller]
 fn check_debug(mut r: Rig, mode: Mode, at: u64, dr6: u64) {
     finish(&mut r, mode, 1, &[(0, CODE + at)]);
-    assert_eq!(r.cpu.sys.dr6 & 0xe00f, dr6);
+    assert_eq!(r.cpu.state.sys.dr6 & 0xe00f, dr6);
 }
 
 #[test]
@@ -33,12 +33,12 @@ fn debug_conditions() {
     // mov rax, dr0 with DR7.GD: a fault, and GD is clear in the handler
     let mut r = debug(Long, 0x2000, 0, &[0x0f, 0x21, 0xc0]);
     finish(&mut r, Long, 1, &[(0, CODE)]);
-    assert_eq!((r.cpu.sys.dr6 & 0xe00f, r.cpu.sys.dr7 & 0x2000), (0x2000, 0));
+    assert_eq!((r.cpu.state.sys.dr6 & 0xe00f, r.cpu.state.sys.dr7 & 0x2000), (0x2000, 0));
     // in al, 77h and out 77h, al: a trap, with CR4.DE alone
     for code in [[0xe4, 0x77], [0xe6, 0x77]] {
         check_debug(debug(Protected, 0x2_0001, 0x77, &code), Protected, 2, 1);
         let mut r = debug(Protected, 0x2_0001, 0x77, &code);
-        r.cpu.sys.cr4 &= !8;
+        r.cpu.state.sys.cr4 &= !8;
         finish(&mut r, Protected, 3, &[(0, CODE + 3)]);
     }
     // nop; nop: a fault at the second, by the local or the global bit
@@ -46,11 +46,11 @@ fn debug_conditions() {
     check_debug(debug(Real, 2, CODE + 1, &[0x90, 0x90]), Real, 1, 1);
     // A breakpoint that is met but not enabled shows in DR6 with one that is.
     let mut r = debug(Long, 1, CODE + 1, &[0x90, 0x90]);
-    r.cpu.sys.dr[3] = CODE + 1;
+    r.cpu.state.sys.dr[3] = CODE + 1;
     check_debug(r, Long, 1, 9);
     // mov ss, ax; nop: one behind MOV SS is not met.
     let mut r = debug(Long, 1, CODE + 2, &[0x8e, 0xd0, 0x90]);
-    r.cpu.regs[0] = 0x10;
+    r.cpu.state.regs[0] = 0x10;
     finish(&mut r, Long, 3, &[(0, CODE + 4)]);
     // Lengths of 1, 2, 4 and 8 bytes; the address is aligned down to them. mov al, [rbx]
     for (len, first, last) in [
@@ -61,7 +61,7 @@ fn debug_conditions() {
     ] {
         for (at, hit) in [(first - 1, false), (first, true), (last, true), (last + 1, false)] {
             let mut r = debug(Long, 1 | 3 << 16 | len << 18, 0x1_1003, &[0x8a, 0x03]);
-            r.cpu.regs[3] = at;
+            r.cpu.state.regs[3] = at;
             let (vector, rip) = if hit { (1, 2) } else { (3, 3) };
             finish(&mut r, Long, vector, &[(0, CODE + rip)]);
         }
@@ -74,11 +74,11 @@ fn debug_registers_by_number() {
     let mut r = debug(Long, 0, 0, &[0x0f, 0x21, 0xe0]);
     finish(&mut r, Long, UD, &[(0, CODE)]);
     let mut r = debug(Long, 0, 0, &[0x0f, 0x21, 0xe0]);
-    r.cpu.sys.cr4 &= !8;
+    r.cpu.state.sys.cr4 &= !8;
     finish(&mut r, Long, 3, &[]);
-    assert_eq!(r.cpu.regs[0], 0xffff_0ff0);
+    assert_eq!(r.cpu.state.regs[0], 0xffff_0ff0);
     let mut r = debug(Long, 0, 0, &[0x0f, 0x23, 0xf8]);
-    r.cpu.regs[0] = 1 << 32;
+    r.cpu.state.regs[0] = 1 << 32;
     finish(&mut r, Long, GP, &[(0, 0), (1, CODE)]);
 }
 
@@ -99,21 +99,21 @@ fn single_steps_and_their_limits() {
     check_debug(r, Long, 1, 0);
     // mov ax, ss; mov ss, ax; nop: the trap of MOV SS comes behind what follows it
     let mut r = step(&[0x8e, 0xd0, 0x90]);
-    r.cpu.regs[0] = 0x10;
+    r.cpu.state.regs[0] = 0x10;
     check_debug(r, Long, 3, 0x4000);
     // mov ss, ax; int1: the trap of MOV SS is lost, and DR6 shows none
     let mut r = step(&[0x8e, 0xd0, 0xf1]);
-    r.cpu.regs[0] = 0x10;
+    r.cpu.state.regs[0] = 0x10;
     check_debug(r, Long, 3, 0);
     // mov ss, ax; mov rax, dr0 with DR7.GD
     let mut r = step(&[0x8e, 0xd0, 0x0f, 0x21, 0xc0]);
-    (r.cpu.regs[0], r.cpu.sys.dr7) = (0x10, 0x2400);
+    (r.cpu.state.regs[0], r.cpu.state.sys.dr7) = (0x10, 0x2400);
     check_debug(r, Long, 2, 0x2000);
     // rep lodsb: after each iteration
     let mut r = step(&[0xf3, 0xac]);
-    (r.cpu.regs[1], r.cpu.regs[6]) = (3, STACK);
+    (r.cpu.state.regs[1], r.cpu.state.regs[6]) = (3, STACK);
     finish(&mut r, Long, 1, &[(0, CODE)]);
-    assert_eq!(r.cpu.regs[1], 2);
+    assert_eq!(r.cpu.state.regs[1], 2);
     // popf that sets TF: the trap comes behind the next instruction; RF in an IRETQ skips a breakpoint
     let mut r = debug(Long, 1, CODE + 2, &[0x48, 0xcf, 0x90]);
     for (n, v) in [CODE + 2, 8, RF | 2, STACK, 0x10].iter().enumerate() {
@@ -128,9 +128,9 @@ fn single_steps_and_their_limits() {
 fn alignment_during_delivery() {
     let rig = |ac_cs: u64| {
         let mut r = Rig::new(Protected, 3);
-        r.cpu.sys.cr0 |= 1 << 18;
+        r.cpu.state.sys.cr0 |= 1 << 18;
         r.cpu.set_rflags(1 << 18 | 2);
-        r.cpu.regs[4] = STACK + 1;
+        r.cpu.state.regs[4] = STACK + 1;
         r.put(CODE, &[0xcd, 0x50]);
         for (v, cs) in [(0x50, 0x18), (17, ac_cs)] {
             r.gate(Protected, v, 0xee, 0);
@@ -148,8 +148,8 @@ fn alignment_during_delivery() {
 fn check_descending(rights: u64, at: u64, size16: bool, ok: bool) {
     let mut r = Rig::new(Protected, 0);
     r.put(GDT + 0x30, &(0x0fff | rights << 40).to_le_bytes());
-    r.cpu.regs[3] = at;
-    r.cpu.regs[0] = 0x30;
+    r.cpu.state.regs[3] = at;
+    r.cpu.state.regs[0] = 0x30;
     let load: &[u8] = if size16 { &[0x66, 0x8b, 0x03] } else { &[0x8a, 0x03] };
     // mov ds, ax; the load; int3
     r.put(CODE, &[&[0x8e, 0xd8], load, &[0xcc]].concat());
@@ -229,11 +229,11 @@ fn with_task(kind: u64) -> Rig {
 fn tasks() {
     // jmp 30h:0 into a 16-bit task: the upper halves of registers stay
     let mut r = with_task(0x81);
-    r.cpu.regs[0] = 0x1234_5678;
+    r.cpu.state.regs[0] = 0x1234_5678;
     r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
     finish(&mut r, Protected, 0x71, &[]);
-    assert_eq!((r.cpu.regs[0], r.cpu.sys.tr.selector), (0x1234_aaaa, 0x30));
-    assert_eq!(r.cpu.sys.seg[4].selector, 0, "FS is null");
+    assert_eq!((r.cpu.state.regs[0], r.cpu.state.sys.tr.selector), (0x1234_aaaa, 0x30));
+    assert_eq!(r.cpu.state.sys.seg[4].selector, 0, "FS is null");
     // #UD through a task gate: RF in the old task's flags, and IRET goes back to the instruction
     let mut r = with_task(0x89);
     r.put(IDT + UD * 8, &(0x30u64 << 16 | 0x85 << 40).to_le_bytes());
@@ -243,7 +243,7 @@ fn tasks() {
     assert_eq!((r.word(OTHER, 2), r.cpu.rflags() & 0x4000), (0x28, 0x4000));
     r.put(HANDLERS + 0x711, &[0xcf]);
     r.put(CODE, &[0xcc]);
-    r.cpu.sys.activity = Activity::Active;
+    r.cpu.state.sys.activity = Activity::Active;
     finish(&mut r, Protected, 3, &[(0, CODE + 1), (1, 8)]);
     assert_eq!((r.word(GDT + 0x35, 1), r.word(GDT + 0x2d, 1)), (0x89, 0x8b));
     // INT n through a task gate saves no RF
@@ -257,7 +257,7 @@ fn tasks() {
     r.put(OTHER + 100, &[1]);
     r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
     finish(&mut r, Protected, 1, &[(0, HANDLERS + 0x710)]);
-    assert_eq!(r.cpu.sys.dr6 & 0xe00f, 0x8000);
+    assert_eq!(r.cpu.state.sys.dr6 & 0xe00f, 0x8000);
     // NT without a back link that is a busy task: #TS of the selector
     let mut r = with_task(0x89);
     r.put(TSS, &[0x30, 0]);
@@ -288,8 +288,8 @@ fn check_inner_stack(ss: u64, vector: u64, error: u64) {
     }
     r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x33, 0]);
     assert_eq!(r.run(), Stop::Budget);
-    assert_eq!(r.cpu.rip, HANDLERS + 16 * vector, "{:x?}", r.cpu.stats.recent);
-    assert_eq!((r.word(r.cpu.regs[4], 4), r.word(r.cpu.regs[4] + 4, 4)), (error, CODE));
+    assert_eq!(r.cpu.state.rip, HANDLERS + 16 * vector, "{:x?}", r.cpu.stats.recent);
+    assert_eq!((r.word(r.cpu.state.regs[4], 4), r.word(r.cpu.state.regs[4] + 4, 4)), (error, CODE));
 }
 
 #[test]
@@ -305,11 +305,12 @@ fn stacks_of_call_gates() {
 fn msr(number: u32, write: Option<u64>) -> Option<u64> {
     let mut r = Rig::new(Long, 0);
     let v = write.unwrap_or(0);
-    (r.cpu.regs[1], r.cpu.regs[0], r.cpu.regs[2]) = (number.into(), v & 0xffff_ffff, v >> 32);
+    (r.cpu.state.regs[1], r.cpu.state.regs[0], r.cpu.state.regs[2]) =
+        (number.into(), v & 0xffff_ffff, v >> 32);
     r.put(CODE, &[0x0f, if write.is_some() { 0x30 } else { 0x32 }, 0xf4]);
     assert_eq!(r.run(), Stop::Idle);
     match r.vector() {
-        None => Some(r.cpu.regs[2] << 32 | r.cpu.regs[0]),
+        None => Some(r.cpu.state.regs[2] << 32 | r.cpu.state.regs[0]),
         v => {
             assert_eq!(v, Some(GP));
             None

@@ -19,7 +19,7 @@ fn check_iretq(frame: [u64; 5], rip: u64, cpl: u8) {
     }
     assert_eq!(r.run(), Stop::Idle);
     let slots = if r.vector() == Some(3) { 0 } else { 8 };
-    let at = r.cpu.regs[4];
+    let at = r.cpu.state.regs[4];
     assert_eq!(r.word(at + slots, 8), rip);
     assert_eq!(r.word(at + slots + 8, 8) & 3, cpl as u64);
 }
@@ -45,16 +45,16 @@ fn iretq() {
 #[test]
 fn system_calls() {
     let mut r = Rig::new(Long, 3);
-    r.cpu.sys.msr.star = 0x13 << 48 | 8 << 32;
-    r.cpu.sys.msr.lstar = CODE + 0x100;
-    r.cpu.sys.msr.sfmask = 0x200;
+    r.cpu.state.sys.msr.star = 0x13 << 48 | 8 << 32;
+    r.cpu.state.sys.msr.lstar = CODE + 0x100;
+    r.cpu.state.sys.msr.sfmask = 0x200;
     r.cpu.set_rflags(0x202);
     // syscall; int3  ...  sysretq
     r.put(CODE, &[0x0f, 0x05, 0xcc]);
     r.put(CODE + 0x100, &[0x48, 0x0f, 0x07]);
     finish(&mut r, Long, 3, &[(0, CODE + 3), (1, 0x23), (2, 0x202), (4, 0x1b)]);
-    assert_eq!(r.cpu.regs[1], CODE + 2);
-    assert_eq!(r.cpu.regs[11], 0x202);
+    assert_eq!(r.cpu.state.regs[1], CODE + 2);
+    assert_eq!(r.cpu.state.regs[11], 0x202);
 }
 
 #[test]
@@ -79,9 +79,9 @@ fn from_real_to_long_mode() {
     r.put(CODE + 0x20, &[&a[..], &b, &c, &d, &e].concat());
     r.put(CODE + 0x80, &[0x48, 0xb8, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0xf4]);
     assert_eq!(r.run(), Stop::Idle, "{:x?}", r.cpu.stats.recent);
-    assert_eq!(r.cpu.regs[0], 0x1122_3344_5566_7788);
-    assert_eq!(r.cpu.rip, CODE + 0x8b);
-    assert_eq!(r.cpu.sys.efer & 0x500, 0x500);
+    assert_eq!(r.cpu.state.regs[0], 0x1122_3344_5566_7788);
+    assert_eq!(r.cpu.state.rip, CODE + 0x8b);
+    assert_eq!(r.cpu.state.sys.efer & 0x500, 0x500);
 }
 
 #[test]
@@ -115,11 +115,11 @@ fn call_gates() {
     r.put(STACK, &0x2222_2222_1111_1111u64.to_le_bytes());
     let stack = [(0, CODE + 7), (1, 0x1b), (2, 0x1111_1111), (3, 0x2222_2222), (4, STACK)];
     finish(&mut r, Protected, 0x70, &stack);
-    assert_eq!(r.cpu.sys.cpl, 0);
+    assert_eq!(r.cpu.state.sys.cpl, 0);
     // ret 8 (far): back to level 3, past the parameters on both stacks; then hlt is #GP
     r.put(HANDLERS + 0x701, &[0xca, 8, 0]);
     r.put(CODE + 7, &[0xf4]);
-    r.cpu.sys.activity = Activity::Active;
+    r.cpu.state.sys.activity = Activity::Active;
     finish(&mut r, Protected, 13, &[(0, 0), (1, CODE + 7), (2, 0x1b), (4, STACK + 8)]);
     // call [rip + 2] in 64-bit mode
     let mut r = with_call_gate(Long, 0);
@@ -145,9 +145,9 @@ fn virtual_8086_mode() {
     r.put(CODE + 0x10, &[0xcd, 0x50]);
     let stack = [(0, 0x12), (1, 0x900), (2, 0x2_3002), (3, 0xff0), (4, 0xd00), (5, 0x111)];
     finish(&mut r, Protected, 0x50, &stack);
-    assert_eq!(r.word(r.cpu.regs[4] + 32, 4), 0x444, "GS");
-    assert_eq!(r.cpu.sys.seg[seg::DS].selector, 0);
-    assert_eq!((r.cpu.sys.cpl, r.cpu.rflags() >> 17 & 1), (0, 0));
+    assert_eq!(r.word(r.cpu.state.regs[4] + 32, 4), 0x444, "GS");
+    assert_eq!(r.cpu.state.sys.seg[seg::DS].selector, 0);
+    assert_eq!((r.cpu.state.sys.cpl, r.cpu.rflags() >> 17 & 1), (0, 0));
     // Below IOPL 3 the same is #GP(0).
     r = Rig::new(Protected, 0);
     for (n, v) in frame.iter().enumerate() {
@@ -166,7 +166,7 @@ fn sixteen_bit_gates() {
     r.put(CODE, &[0x0f, 0x0b]);
     assert_eq!(r.run(), Stop::Idle);
     assert_eq!(r.vector(), Some(6));
-    let sp = r.cpu.regs[4];
+    let sp = r.cpu.state.regs[4];
     let words = [CODE, 0x1b, 2, STACK, 0x23];
     for (n, want) in words.iter().enumerate() {
         assert_eq!(r.word(sp + 2 * n as u64, 2), *want, "word {n}");
@@ -199,9 +199,9 @@ fn task_switches() {
     let mut r = with_task();
     r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
     finish(&mut r, Protected, 0x71, &[]);
-    assert_eq!((r.cpu.regs[0], r.cpu.regs[4]), (0xaaaa, STACK0));
-    assert_eq!(r.cpu.sys.tr.selector, 0x30);
-    assert_eq!(r.cpu.sys.cr0 & 8, 8);
+    assert_eq!((r.cpu.state.regs[0], r.cpu.state.regs[4]), (0xaaaa, STACK0));
+    assert_eq!(r.cpu.state.sys.tr.selector, 0x30);
+    assert_eq!(r.cpu.state.sys.cr0 & 8, 8);
     assert_eq!(r.word(GDT + 0x2d, 1), 0x89);
     assert_eq!(r.word(GDT + 0x35, 1), 0x8b);
     assert_eq!(r.word(TSS + 32, 4), CODE + 7);
@@ -210,8 +210,8 @@ fn task_switches() {
     r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x30, 0, 0xcc]);
     r.put(HANDLERS + 0x710, &[0xcf]);
     finish(&mut r, Protected, 3, &[(0, CODE + 8)]);
-    assert_eq!(r.cpu.sys.tr.selector, 0x28);
-    assert_eq!(r.cpu.regs[4], STACK - 12);
+    assert_eq!(r.cpu.state.sys.tr.selector, 0x28);
+    assert_eq!(r.cpu.state.regs[4], STACK - 12);
     assert_eq!(r.word(GDT + 0x35, 1), 0x89);
     // A task gate for #GP, with the error code on the new stack.
     let mut r = with_task();
@@ -237,7 +237,7 @@ fn inner_segments_are_dropped() {
     let mut r = Rig::new(Long, 0);
     let base = 0x1234_5000;
     for s in [seg::FS, seg::GS, seg::DS] {
-        let g = Segment { base, ..r.cpu.sys.seg[s] };
+        let g = Segment { base, ..r.cpu.state.sys.seg[s] };
         r.cpu.set_segment(s, g);
     }
     for (n, v) in [CODE + 2, 0x1b, 2, STACK, 0x23].iter().enumerate() {
@@ -246,7 +246,7 @@ fn inner_segments_are_dropped() {
     r.put(CODE, &[0x48, 0xcf, 0xcc]);
     finish(&mut r, Long, 3, &[(0, CODE + 3), (1, 0x1b)]);
     for (s, left) in [(seg::FS, base), (seg::GS, base), (seg::DS, 0)] {
-        let g = r.cpu.sys.seg[s];
+        let g = r.cpu.state.sys.seg[s];
         assert_eq!((g.selector, g.unusable(), g.base), (0, true, left));
     }
 }

@@ -26,9 +26,9 @@ fn v86(cr4: u64, flags: u64, code: &[u8]) -> Rig {
     for (n, v) in frame.iter().enumerate() {
         r.put(STACK + 4 * n as u64, &(*v as u32).to_le_bytes());
     }
-    r.cpu.sys.cr4 |= cr4;
+    r.cpu.state.sys.cr4 |= cr4;
     // The redirection map is at 68h, the I/O map behind it.
-    r.cpu.sys.tr.limit = 0x108;
+    r.cpu.state.sys.tr.limit = 0x108;
     r.put(TSS + 0x66, &[0x88, 0]);
     r.gate(Protected, 0x50, 0xee, 0);
     r.put(0x50 * 4, &[OWN as u8, 0, 0, 9]);
@@ -153,7 +153,7 @@ fn iret() {
 #[track_caller]
 fn check_pvi(mode: Mode, cr4: u64, before: u64, code: u8, after: Option<u64>) {
     let mut r = Rig::new(mode, 3);
-    r.cpu.sys.cr4 |= cr4;
+    r.cpu.state.sys.cr4 |= cr4;
     r.cpu.set_rflags(before | 2);
     r.put(CODE, &[code, 0xcc]);
     match after {
@@ -183,5 +183,5 @@ fn at_level_0() {
     r.put(CODE, &[0xcf, 0xcc]);
     finish(&mut r, Protected, 3, &[(0, CODE + 2), (2, VIF | VIP | 2)]);
     assert_eq!(r.cpu.cpuid(1, 0)[3] & 2, 2);
-    assert_eq!(r.cpu.model.cr4_bits() & 3, 3);
+    assert_eq!(r.cpu.state.model.cr4_bits() & 3, 3);
 }

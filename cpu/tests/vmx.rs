@@ -25,7 +25,7 @@ fn check(guest: &[u8], changes: Fields, memory: &[(u64, &[u8])], after: Fields) 
             r.get(ExitReason)
         );
     }
-    assert_eq!(r.cpu.rip, EXITED + 1);
+    assert_eq!(r.cpu.state.rip, EXITED + 1);
     r
 }
 
@@ -151,11 +151,11 @@ fn shadows_and_offsets() {
     // mov rax, cr4; vmcall
     let masks = [(Cr4Mask, 0x2000), (Cr4Shadow, 0)];
     let r = check(&[0x0f, 0x20, 0xe0, 0x0f, 0x01, 0xc1], &masks, &[], &[(ExitReason, 18)]);
-    assert_eq!(r.cpu.regs[0], 0x20);
+    assert_eq!(r.cpu.state.regs[0], 0x20);
     // rdtsc; vmcall: the entry and nothing else was before it.
     let offset = [(ProcControls, PROC | proc::TSC_OFFSET), (TscOffset, 0x1_0000_0000)];
     let r = check(&[0x0f, 0x31, 0x0f, 0x01, 0xc1], &offset, &[], &[(ExitReason, 18)]);
-    assert_eq!((r.cpu.regs[0], r.cpu.regs[2]), (1, 1));
+    assert_eq!((r.cpu.state.regs[0], r.cpu.state.regs[2]), (1, 1));
     // mov rax, cr3; mov cr3, rax: a CR3 target does not exit.
     let targets =
         [(ProcControls, PROC | proc::CR3_LOAD), (Cr3TargetCount, 2), (Cr3Target1, 0x1000)];
@@ -184,7 +184,7 @@ fn exceptions() {
     let fault = [0xb8, 0, 0, 0, 0x40, 0x8a, 0];
     let r = check(&fault, &bit(14), &[], &after(0x8000_0b0e, 5, 0));
     assert_eq!((r.get(ExitQualification), r.get(ExitInterruptionError)), (0x4000_0000, 0));
-    assert_eq!(r.cpu.sys.cr2, 0, "an exit leaves CR2 alone");
+    assert_eq!(r.cpu.state.sys.cr2, 0, "an exit leaves CR2 alone");
     let masked = [(ExceptionBitmap, 1 << 14), (PageFaultMask, 1), (PageFaultMatch, 1)];
     check(&fault, &masked, &[], &[(ExitReason, 18), (GuestRip, handler(14))]);
     let inverted = [(PageFaultMask, 1), (PageFaultMatch, 1)];
@@ -253,21 +253,21 @@ fn windows_and_timers() {
 fn interrupts_and_nmis() {
     let mut r = Rig::new(&[0xeb, 0xfe]);
     r.set(ExitControls, EXIT | exit::ACKNOWLEDGE);
-    r.cpu.sys.nmi_blocked = true;
-    r.cpu.sys.nmi_pending = true;
+    r.cpu.state.sys.nmi_blocked = true;
+    r.cpu.state.sys.nmi_pending = true;
     r.run();
     assert_eq!((r.get(ExitReason), r.get(ExitInterruptionInfo)), (0, 0x8000_0202));
-    assert!(r.cpu.sys.nmi_blocked, "an NMI that exits blocks NMIs");
+    assert!(r.cpu.state.sys.nmi_blocked, "an NMI that exits blocks NMIs");
     let mut r = Rig::new(&[0xeb, 0xfe]);
     r.set(ExitControls, EXIT | exit::ACKNOWLEDGE);
-    r.cpu.sys.intr = true;
+    r.cpu.state.sys.intr = true;
     r.run();
     assert_eq!((r.get(ExitReason), r.get(ExitInterruptionInfo)), (1, 0x8000_0040), "IF is 0");
     let mut r = Rig::new(&[0xeb, 0xfe]);
-    r.cpu.sys.intr = true;
+    r.cpu.state.sys.intr = true;
     r.run();
     assert_eq!((r.get(ExitReason), r.get(ExitInterruptionInfo)), (1, 0));
-    assert!(r.cpu.sys.intr, "not acknowledged");
+    assert!(r.cpu.state.sys.intr, "not acknowledged");
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn virtual_apic() {
     let access = [(ProcControls, shadow), (ProcControls2, PROC2 | proc2::VIRTUALIZE_APIC)];
     let load = [0xb8, 0x80, 0x90, 1, 0, 0x8b, 0x08, 0x0f, 0x01, 0xc1];
     let r = check(&load, &access, &[tpr], &[(ExitReason, 18)]);
-    assert_eq!(r.cpu.regs[1], 0x50);
+    assert_eq!(r.cpu.state.regs[1], 0x50);
     let load = [0xb8, 0x30, 0x90, 1, 0, 0x8b, 0x08];
     check(
         &load,
@@ -388,7 +388,7 @@ fn msr_lists() {
         [(LIST, index), (LIST + 16, &index[..8]), (LIST + 32, &index[..8]), (LIST + 40, &[7, 0])];
     let r = check(&[0x0f, 0xa2], &lists, &memory, &[(ExitReason, 10)]);
     assert_eq!(r.word(LIST + 24), 0x1234);
-    assert_eq!(r.cpu.sys.msr.kernel_gs_base, 7);
+    assert_eq!(r.cpu.state.sys.msr.kernel_gs_base, 7);
 }
 
 #[test]
@@ -406,5 +406,5 @@ fn real_mode_guests() {
     ];
     let r =
         check(&[0xb8, 0x34, 0x12, 0xf4], &changes, &[], &[(ExitReason, 12), (GuestRip, CODE + 3)]);
-    assert_eq!(r.cpu.regs[0], 0x1234);
+    assert_eq!(r.cpu.state.regs[0], 0x1234);
 }

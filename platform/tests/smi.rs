@@ -133,7 +133,7 @@ fn smram_is_in_the_hash() {
         assert_eq!(m.run(100_000), MachineStop::DebugExit(1));
         m
     });
-    let word = |m: &Machine| m.processors().next().map(|cpu| cpu.regs[3]);
+    let word = |m: &Machine| m.processors().next().map(|cpu| cpu.state.regs[3]);
     assert_eq!((word(&a), word(&b)), (Some(0), Some(0)));
     assert_ne!(a.state_hash(), b.state_hash());
 }

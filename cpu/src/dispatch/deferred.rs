@@ -59,7 +59,7 @@ pub struct Replay {
 }
 
 unsafe extern "sysv64" fn replay<S: Semantics>(op: *const Op, cpu: *mut Cpu) {
-    S::run::<FastMem>(op, cpu, (*cpu).tlb);
+    S::run::<FastMem>(op, cpu, (*cpu).caches.tlb);
 }
 
 impl Deferred {
@@ -121,14 +121,15 @@ impl Deferred {
     #[inline(always)]
     pub unsafe fn flush(self, cpu: *mut Cpu) {
         if self.parts & FLAGS != 0 {
-            (*cpu).set_lazy(self.flags);
+            (*cpu).state.flags.set_lazy(self.flags);
         }
         if self.parts & C1 != 0 {
-            (*cpu).fpu.sw.cut = self.cut;
+            (*cpu).state.fpu.sw.cut = self.cut;
         }
         if self.parts & INSTRUCTION != 0 {
             // In flat modes the segment's base is 0.
-            (*cpu).fpu.fip = (*cpu).vbase.wrapping_add((*self.op).page_offset as u64);
+            (*cpu).state.fpu.fip =
+                (*cpu).state.bases.page.wrapping_add((*self.op).page_offset as u64);
         }
     }
 }
@@ -141,7 +142,7 @@ impl Deferred {
 pub unsafe fn now<M: Mem, const FL: bool>(cpu: *mut Cpu) -> impl FnOnce(Lazy) {
     move |flags| {
         if FL || M::SLOW {
-            (*cpu).set_lazy(flags);
+            (*cpu).state.flags.set_lazy(flags);
         }
     }
 }
@@ -164,7 +165,7 @@ pub unsafe fn deferring<const FL: bool>(
     f: impl FnOnce(*mut TlbEntry, &mut Deferred) -> Flow,
 ) -> (Flow, Deferred) {
     let mut deferred = Deferred::NONE;
-    let flow = f((*cpu).tlb, &mut deferred);
+    let flow = f((*cpu).caches.tlb, &mut deferred);
     let (later, due) = deferred.split(if FL { later } else { 0 });
     if FL && !matches!(flow, Flow::Slow) {
         due.flush(cpu);

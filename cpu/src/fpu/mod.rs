@@ -221,7 +221,7 @@ impl Fpu {
 impl Cpu {
     /// What is fallback now; of [`fallback`].
     fn computed_fallback(&self) -> u8 {
-        let (sys, f) = (&self.sys, &self.fpu);
+        let (sys, f) = (&self.state.sys, &self.state.fpu);
         let off = sys.cr0 & (CR0_EM | CR0_TS) != 0;
         let bit = |on: bool, bit| if on { bit } else { 0 };
         bit(off || sys.cr4 & CR4_OSFXSR == 0, fallback::SSE)
@@ -233,12 +233,12 @@ impl Cpu {
 
     /// Takes up what the host has noted of the guest's exceptions, see [`host`], and lets the host forget it.
     #[inline(always)]
-    pub fn collect_host_exceptions(&mut self) {
+    pub(crate) fn collect_host_exceptions(&mut self) {
         let noted = host::mxcsr() & 63;
         if noted != 0 {
             // What is noted under another MXCSR is the emulator's own.
             if self.fast_path_allowed(fallback::MXCSR) {
-                self.fpu.mxcsr |= noted;
+                self.state.fpu.mxcsr |= noted;
             }
             host::set_mxcsr(host::MXCSR);
         }
@@ -246,34 +246,34 @@ impl Cpu {
 
     /// Lets the host forget what the emulator itself has made it note.
     #[inline(always)]
-    pub fn clear_host_exceptions(&self) {
+    pub(crate) fn clear_host_exceptions(&self) {
         if host::mxcsr() & 63 != 0 {
             host::set_mxcsr(host::MXCSR);
         }
     }
 
     /// Brings [`fallback`] up to date after changes to CR0, CR4, MXCSR or the control word.
-    pub fn update_fallback(&mut self) {
-        self.fpu.sw.set_fallback(self.computed_fallback());
+    pub(crate) fn update_fallback(&mut self) {
+        self.state.fpu.sw.set_fallback(self.computed_fallback());
     }
 
     /// Whether nothing among `which` is fallback.
     #[inline(always)]
-    pub fn fast_path_allowed(&self, which: u8) -> bool {
-        debug_assert_eq!(self.fpu.sw.fallback(), self.computed_fallback());
-        self.fpu.sw.fallback() & which == 0
+    pub(crate) fn fast_path_allowed(&self, which: u8) -> bool {
+        debug_assert_eq!(self.state.fpu.sw.fallback(), self.computed_fallback());
+        self.state.fpu.sw.fallback() & which == 0
     }
 
     /// #UD or #NM, if SSE instructions may not run. SDM vol. 2, "Exceptions Type" of each.
-    pub fn check_sse(&self) -> Result<(), Trap> {
-        if self.sys.cr0 & CR0_EM != 0 || self.sys.cr4 & CR4_OSFXSR == 0 {
+    pub(crate) fn check_sse(&self) -> Result<(), Trap> {
+        if self.state.sys.cr0 & CR0_EM != 0 || self.state.sys.cr4 & CR4_OSFXSR == 0 {
             return Err(Trap::UD);
         }
-        if self.sys.cr0 & CR0_TS != 0 { Err(Trap::NM) } else { Ok(()) }
+        if self.state.sys.cr0 & CR0_TS != 0 { Err(Trap::NM) } else { Ok(()) }
     }
 
     /// The exception of an SSE instruction that found an unmasked condition.
-    pub fn simd_exception(&self) -> Trap {
-        if self.sys.cr4 & CR4_OSXMMEXCPT != 0 { Trap::fault(vector::XM) } else { Trap::UD }
+    pub(crate) fn simd_exception(&self) -> Trap {
+        if self.state.sys.cr4 & CR4_OSXMMEXCPT != 0 { Trap::fault(vector::XM) } else { Trap::UD }
     }
 }

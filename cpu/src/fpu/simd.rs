@@ -125,7 +125,7 @@ impl Cpu {
     /// Conditions found before the computation keep those found after it from being noted. SDM vol.
     /// 1, "Priority Between Simultaneous Exceptions and Interrupts" of SSE.
     #[inline(always)]
-    pub fn commit_simd(&mut self, e: &Env) -> Result<(), Trap> {
+    pub(crate) fn commit_simd(&mut self, e: &Env) -> Result<(), Trap> {
         if e.trapped() {
             return Err(self.simd_trap(e));
         }
@@ -143,8 +143,8 @@ impl Cpu {
 
     #[inline(always)]
     fn note_simd(&mut self, flags: u32) {
-        if flags & !self.fpu.mxcsr != 0 {
-            self.fpu.mxcsr |= flags;
+        if flags & !self.state.fpu.mxcsr != 0 {
+            self.state.fpu.mxcsr |= flags;
             self.update_fallback();
         }
     }

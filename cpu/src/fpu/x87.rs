@@ -154,22 +154,22 @@ impl Fpu {
 
 impl Cpu {
     /// What every waiting x87 instruction does first: #NM, pending exceptions.
-    pub fn x87_check(&mut self) -> Result<(), Trap> {
-        if self.sys.cr0 & (CR0_EM | CR0_TS) != 0 {
+    pub(crate) fn x87_check(&mut self) -> Result<(), Trap> {
+        if self.state.sys.cr0 & (CR0_EM | CR0_TS) != 0 {
             return Err(Trap::NM);
         }
         self.x87_pending()
     }
 
     /// As [`Cpu::x87_check`], for an instruction that does not wait.
-    pub fn x87_check_nowait(&mut self) -> Result<(), Trap> {
-        if self.sys.cr0 & (CR0_EM | CR0_TS) != 0 { Err(Trap::NM) } else { Ok(()) }
+    pub(crate) fn x87_check_nowait(&mut self) -> Result<(), Trap> {
+        if self.state.sys.cr0 & (CR0_EM | CR0_TS) != 0 { Err(Trap::NM) } else { Ok(()) }
     }
 
     /// `WAIT`: #NM if TS and MP are set.
-    pub fn x87_wait(&mut self) -> Result<(), Trap> {
+    pub(crate) fn x87_wait(&mut self) -> Result<(), Trap> {
         let both = CR0_MP | CR0_TS;
-        if self.sys.cr0 & both == both {
+        if self.state.sys.cr0 & both == both {
             return Err(Trap::NM);
         }
         self.x87_pending()
@@ -177,8 +177,8 @@ impl Cpu {
 
     /// #MF for an unmasked exception of an earlier instruction.
     /// DEPARTURE: with CR0.NE clear nothing happens, as if IGNNE# were asserted; FERR# goes nowhere.
-    pub fn x87_pending(&self) -> Result<(), Trap> {
-        if self.fpu.sw.get() & ES != 0 && self.sys.cr0 & CR0_NE != 0 {
+    pub(crate) fn x87_pending(&self) -> Result<(), Trap> {
+        if self.state.fpu.sw.get() & ES != 0 && self.state.sys.cr0 & CR0_NE != 0 {
             return Err(Trap::fault(vector::MF));
         }
         Ok(())
@@ -187,10 +187,10 @@ impl Cpu {
     /// Records instruction and data pointer.
     /// DEPARTURE: the last opcode (FOP) is not recorded, as on processors where only unmasked
     /// exceptions do.
-    pub fn x87_record(&mut self, i: &Instruction) {
-        self.fpu.fip = self.current_rip();
+    pub(crate) fn x87_record(&mut self, i: &Instruction) {
+        self.state.fpu.fip = self.current_rip();
         if (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory) {
-            self.fpu.fdp = self.ea(i);
+            self.state.fpu.fdp = self.ea(i);
         }
     }
 }

@@ -14,17 +14,16 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// The operations, by the number that the opcode has for them.
-pub mod op {
-    #![expect(missing_docs, reason = "the names are the SDM's")]
-    pub const ADD: u8 = 0;
-    pub const OR: u8 = 1;
-    pub const ADC: u8 = 2;
-    pub const SBB: u8 = 3;
-    pub const AND: u8 = 4;
-    pub const SUB: u8 = 5;
-    pub const XOR: u8 = 6;
-    pub const CMP: u8 = 7;
-    pub const TEST: u8 = 8;
+pub(super) mod op {
+    pub(crate) const ADD: u8 = 0;
+    pub(crate) const OR: u8 = 1;
+    pub(crate) const ADC: u8 = 2;
+    pub(crate) const SBB: u8 = 3;
+    pub(crate) const AND: u8 = 4;
+    pub(crate) const SUB: u8 = 5;
+    pub(crate) const XOR: u8 = 6;
+    pub(crate) const CMP: u8 = 7;
+    pub(crate) const TEST: u8 = 8;
 }
 
 /// `a OP b`, and records the flags.
@@ -32,16 +31,16 @@ pub mod op {
 /// # Safety
 /// As [`Semantics::run`].
 #[inline(always)]
-pub unsafe fn alu<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, b: W) -> W {
+pub(super) unsafe fn alu<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, b: W) -> W {
     let (res, flags) = compute::<W, OP>(carry::<OP>(cpu), a, b);
-    (*cpu).set_lazy(flags);
+    (*cpu).state.flags.set_lazy(flags);
     res
 }
 
 /// The carry that ADC and SBB take in.
 #[inline(always)]
 unsafe fn carry<const OP: u8>(cpu: *mut Cpu) -> u64 {
-    if looks(OP) { (*cpu).cf() as u64 } else { 0 }
+    if looks(OP) { (*cpu).state.flags.cf() as u64 } else { 0 }
 }
 
 /// `a OP b` with the [`carry`], and the flags.
@@ -88,11 +87,11 @@ const fn ignores(o: u8, flags: bool) -> u32 {
 }
 
 /// `OP r/m, reg`.
-pub struct RmReg<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+pub(super) struct RmReg<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 /// `OP reg, r/m`.
-pub struct RegRm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+pub(super) struct RegRm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 /// `OP r/m, imm`.
-pub struct RmImm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+pub(super) struct RmImm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 
 /// `r/m = r/m OP b`, without the write for CMP and TEST; the flags go to `note`.
 #[inline(always)]
@@ -258,7 +257,7 @@ macro_rules! eight {
 
 /// The table of this family, but for TEST.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = eight! {
+pub(super) const FORMS: &[Form] = eight! {
     (ADD
         Add_rm8_r8 Add_rm16_r16 Add_rm32_r32 Add_rm64_r64
         Add_r8_rm8 Add_r16_rm16 Add_r32_rm32 Add_r64_rm64
@@ -311,7 +310,7 @@ pub const FORMS: &[Form] = eight! {
 
 /// TEST.
 #[rustfmt::skip]
-pub const TEST_FORMS: &[Form] = forms! {
+pub(super) const TEST_FORMS: &[Form] = forms! {
     Test_rm8_r8 => Exec::Handler(rm_reg::<u8, { op::TEST }>);
     Test_rm16_r16 => Exec::Handler(rm_reg::<u16, { op::TEST }>);
     Test_rm32_r32 => Exec::Handler(rm_reg::<u32, { op::TEST }>);

@@ -19,24 +19,24 @@ pub(super) type V = [u128; 2];
 impl Cpu {
     /// #UD or #NM, if AVX instructions may not run. SDM vol. 2, "Exceptions Type" of each.
     pub(super) fn check_avx(&self) -> Done {
-        let enabled = self.sys.cr4 & CR4_OSXSAVE != 0 && self.sys.xcr0 & 6 == 6;
+        let enabled = self.state.sys.cr4 & CR4_OSXSAVE != 0 && self.state.sys.xcr0 & 6 == 6;
         if !enabled || !self.protected() || self.v86() {
             return Err(Trap::UD);
         }
-        if self.sys.cr0 & crate::control::CR0_TS != 0 { Err(Trap::NM) } else { Ok(()) }
+        if self.state.sys.cr0 & crate::control::CR0_TS != 0 { Err(Trap::NM) } else { Ok(()) }
     }
 
     /// A vector register; the upper half of an XMM register reads as zero.
     pub(super) fn vector(&self, r: Register) -> V {
         let n = number(r) & 15;
-        [self.fpu.xmm[n], if r.is_ymm() { self.fpu.upper[n] } else { 0 }]
+        [self.state.fpu.xmm[n], if r.is_ymm() { self.state.fpu.upper[n] } else { 0 }]
     }
 
     /// Writes a vector register; the upper half of an XMM register is cleared.
     pub(super) fn set_vector(&mut self, r: Register, v: V) {
         let n = number(r) & 15;
-        self.fpu.xmm[n] = v[0];
-        self.fpu.upper[n] = if r.is_ymm() { v[1] } else { 0 };
+        self.state.fpu.xmm[n] = v[0];
+        self.state.fpu.upper[n] = if r.is_ymm() { v[1] } else { 0 };
     }
 }
 
@@ -96,7 +96,7 @@ fn write(cpu: &mut Cpu, i: &Instruction, v: V) -> Done {
 
 /// Computes under MXCSR and notes the exceptions.
 pub(super) fn under_mxcsr<T>(cpu: &mut Cpu, f: impl FnOnce(&mut Env) -> T) -> Result<T, Trap> {
-    let mut e = Env::sse(cpu.fpu.mxcsr);
+    let mut e = Env::sse(cpu.state.fpu.mxcsr);
     let r = f(&mut e);
     cpu.commit_simd(&e)?;
     Ok(r)
@@ -217,7 +217,7 @@ pub(super) fn to_flags<P: Floating, const SIZE: usize>(cpu: &mut Cpu, i: &Instru
     let [b, _] = operand(cpu, i, 1, SIZE)?;
     let a = cpu.vector(i.op0_register())[0];
     let r = under_mxcsr(cpu, |e| P::run(e, a, b, 0))?;
-    cpu.set_status(r as u64);
+    cpu.state.flags.set_status(r as u64);
     Ok(())
 }
 
@@ -228,7 +228,9 @@ pub(super) fn test<const MASK: u128>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let a = cpu.vector(i.op0_register());
     let none = |f: fn(u128, u128) -> u128| (0..2).all(|k| f(a[k], b[k]) & MASK == 0);
     let bit = |on, f| if on { f } else { 0 };
-    cpu.set_status(bit(none(|a, b| a & b), flags::ZF) | bit(none(|a, b| !a & b), flags::CF));
+    cpu.state
+        .flags
+        .set_status(bit(none(|a, b| a & b), flags::ZF) | bit(none(|a, b| !a & b), flags::CF));
     Ok(())
 }
 

@@ -24,7 +24,7 @@ use std::marker::PhantomData;
 /// Whether AVX instructions may run, in flat modes, which are protected ones.
 #[inline(always)]
 unsafe fn ready(cpu: *mut Cpu) -> Option<()> {
-    let s = &raw const (*cpu).sys;
+    let s = &raw const (*cpu).state.sys;
     let on = (*s).cr4 & CR4_OSXSAVE != 0 && (*s).xcr0 & 6 == 6 && (*s).cr0 & CR0_TS == 0;
     on.then_some(())
 }
@@ -32,7 +32,7 @@ unsafe fn ready(cpu: *mut Cpu) -> Option<()> {
 /// The upper half of register `n`.
 #[inline(always)]
 unsafe fn upper(cpu: *mut Cpu, n: u8) -> *mut V {
-    (&raw mut (*cpu).fpu.upper).cast::<V>().byte_add(n as usize)
+    (&raw mut (*cpu).state.fpu.upper).cast::<V>().byte_add(n as usize)
 }
 
 /// A register; the upper half only if `WIDE`.
@@ -56,7 +56,7 @@ unsafe fn immediate(op: *const Op) -> u8 {
 }
 
 /// Where the last source comes from.
-pub trait Source: 'static {
+pub(super) trait Source: 'static {
     /// Reads it; a narrow one is zero-extended.
     ///
     /// # Safety
@@ -68,10 +68,10 @@ pub trait Source: 'static {
     ) -> Option<[V; 2]>;
 }
 
-/// The register in [`Op::x`].
-pub struct Register;
+/// The register in [`Op::index`].
+pub(super) struct Register;
 /// `SIZE` bytes of memory; 0: as many as a register has; aligned to that if `ALIGNED`.
-pub struct Memory<const SIZE: usize, const ALIGNED: bool>;
+pub(super) struct Memory<const SIZE: usize, const ALIGNED: bool>;
 
 impl Source for Register {
     #[inline(always)]
@@ -127,7 +127,7 @@ impl<const SIZE: usize, const ALIGNED: bool> Source for Memory<SIZE, ALIGNED> {
 }
 
 /// `d = P(s, source, immediate)`, both halves alike, the high one with the immediate shifted right.
-pub struct Ints<P, S, const WIDE: bool, const SHIFT: u32>(PhantomData<(P, S)>);
+pub(super) struct Ints<P, S, const WIDE: bool, const SHIFT: u32>(PhantomData<(P, S)>);
 
 impl<P: Pure, S: Source, const WIDE: bool, const SHIFT: u32> FastPath for Ints<P, S, WIDE, SHIFT> {
     #[inline(always)]
@@ -142,7 +142,7 @@ impl<P: Pure, S: Source, const WIDE: bool, const SHIFT: u32> FastPath for Ints<P
 }
 
 /// The same under MXCSR.
-pub struct Floats<P, S, const WIDE: bool, const SHIFT: u32>(PhantomData<(P, S)>);
+pub(super) struct Floats<P, S, const WIDE: bool, const SHIFT: u32>(PhantomData<(P, S)>);
 
 impl<P: Floating, S: Source, const WIDE: bool, const SHIFT: u32> FastPath
     for Floats<P, S, WIDE, SHIFT>
@@ -162,7 +162,7 @@ impl<P: Floating, S: Source, const WIDE: bool, const SHIFT: u32> FastPath
 }
 
 /// Shifts by the immediate: `d = P(x, immediate)`.
-pub struct Shift<P, const WIDE: bool>(PhantomData<P>);
+pub(super) struct Shift<P, const WIDE: bool>(PhantomData<P>);
 
 impl<P: Pure, const WIDE: bool> FastPath for Shift<P, WIDE> {
     #[inline(always)]
@@ -175,7 +175,7 @@ impl<P: Pure, const WIDE: bool> FastPath for Shift<P, WIDE> {
 }
 
 /// `general-purpose register d = a bit of P for each lane`; `LANES` of them in each half.
-pub struct Mask<P, const WIDE: bool, const LANES: u32>(PhantomData<P>);
+pub(super) struct Mask<P, const WIDE: bool, const LANES: u32>(PhantomData<P>);
 
 impl<P: Pure, const WIDE: bool, const LANES: u32> FastPath for Mask<P, WIDE, LANES> {
     const SETS: u32 = uses::ANY;
@@ -191,7 +191,7 @@ impl<P: Pure, const WIDE: bool, const LANES: u32> FastPath for Mask<P, WIDE, LAN
 }
 
 /// `d = source`.
-pub struct Load<S, const WIDE: bool>(PhantomData<S>);
+pub(super) struct Load<S, const WIDE: bool>(PhantomData<S>);
 
 impl<S: Source, const WIDE: bool> FastPath for Load<S, WIDE> {
     #[inline(always)]
@@ -203,7 +203,7 @@ impl<S: Source, const WIDE: bool> FastPath for Load<S, WIDE> {
 }
 
 /// `memory = s`.
-pub struct Store<const WIDE: bool, const ALIGNED: bool>;
+pub(super) struct Store<const WIDE: bool, const ALIGNED: bool>;
 
 impl<const WIDE: bool, const ALIGNED: bool> FastPath for Store<WIDE, ALIGNED> {
     #[inline(always)]
@@ -222,16 +222,16 @@ impl<const WIDE: bool, const ALIGNED: bool> FastPath for Store<WIDE, ALIGNED> {
 }
 
 /// `VZEROUPPER`.
-pub struct ZeroUpper;
+pub(super) struct ZeroUpper;
 
 impl FastPath for ZeroUpper {
     #[inline(always)]
     unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
-        if (*cpu).mode != CodeMode::Bits64 {
+        if (*cpu).caches.mode != CodeMode::Bits64 {
             return None;
         }
-        (*cpu).fpu.upper = [0; 16];
+        (*cpu).state.fpu.upper = [0; 16];
         Some(())
     }
 }

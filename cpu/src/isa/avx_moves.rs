@@ -76,10 +76,10 @@ fn movq_store(cpu: &mut Cpu, i: &Instruction) -> Done {
 /// All registers, or their upper halves, become zero; the first eight outside 64-bit mode.
 fn zero<const ALL: bool>(cpu: &mut Cpu, _: &Instruction) -> Done {
     cpu.check_avx()?;
-    let n = if cpu.mode == CodeMode::Bits64 { 16 } else { 8 };
-    cpu.fpu.upper[..n].fill(0);
+    let n = if cpu.caches.mode == CodeMode::Bits64 { 16 } else { 8 };
+    cpu.state.fpu.upper[..n].fill(0);
     if ALL {
-        cpu.fpu.xmm[..n].fill(0);
+        cpu.state.fpu.xmm[..n].fill(0);
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ fn ldmxcsr(cpu: &mut Cpu, i: &Instruction) -> Done {
 
 fn stmxcsr(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.check_avx()?;
-    let v = cpu.fpu.mxcsr;
+    let v = cpu.state.fpu.mxcsr;
     cpu.store_operand(i, v)
 }
 
@@ -270,7 +270,7 @@ fn gather<const SIZE: usize, const INDEX: usize>(cpu: &mut Cpu, i: &Instruction)
     let index = to_bytes(cpu.vector(x));
     let whole = |cpu: &Cpu, r: Register| {
         let n = r.number();
-        to_bytes([cpu.fpu.xmm[n], cpu.fpu.upper[n]])
+        to_bytes([cpu.state.fpu.xmm[n], cpu.state.fpu.upper[n]])
     };
     let (mut r, mut mask) = (whole(cpu, d), whole(cpu, m));
     let mut done = Ok(());
@@ -295,7 +295,7 @@ fn gather<const SIZE: usize, const INDEX: usize>(cpu: &mut Cpu, i: &Instruction)
     }
     for (reg, bytes) in [(d, r), (m, mask)] {
         let n = reg.number();
-        [cpu.fpu.xmm[n], cpu.fpu.upper[n]] = of_bytes(&bytes);
+        [cpu.state.fpu.xmm[n], cpu.state.fpu.upper[n]] = of_bytes(&bytes);
     }
     done
 }
@@ -373,7 +373,7 @@ const SIGNS64: u128 = 0x8000_0000_0000_0000_8000_0000_0000_0000;
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     VEX_Vmovups_xmm_xmmm128 => fast::load::<false>(load_full::<false>);
     VEX_Vmovups_ymm_ymmm256 => fast::load::<false>(load_full::<false>);
     VEX_Vmovups_xmmm128_xmm => fast::store::<false>(store_full::<false>);

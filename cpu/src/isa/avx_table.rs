@@ -7,7 +7,7 @@ use super::{Exec, Form, avx, avx_fast as fast, crypto, forms, sse4};
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     VEX_Vpand_xmm_xmm_xmmm128 => fast::pure::<int::And, 0, 0>();
     VEX_Vpand_ymm_ymm_ymmm256 => fast::pure::<int::And, 0, 0>();
     VEX_Vandps_xmm_xmm_xmmm128 => fast::pure::<int::And, 0, 0>();

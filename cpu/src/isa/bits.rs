@@ -16,9 +16,9 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// `SETcc`.
-pub struct Set<A, const CC: u8>(PhantomData<A>);
+pub(super) struct Set<A, const CC: u8>(PhantomData<A>);
 /// `CMOVcc`: the source is always read.
-pub struct Cmov<A, W, const CC: u8>(PhantomData<(A, W)>);
+pub(super) struct Cmov<A, W, const CC: u8>(PhantomData<(A, W)>);
 
 impl<A: Rm, const CC: u8> Semantics for Set<A, CC> {
     const READS: u32 = A::ADDRESS;
@@ -56,7 +56,7 @@ fn cmov<W: Word, const CC: u8>(s: &Operands) -> Handler {
 }
 
 /// `BSWAP`.
-pub struct Bswap<W>(PhantomData<W>);
+pub(super) struct Bswap<W>(PhantomData<W>);
 
 impl<W: Word> Semantics for Bswap<W> {
     const PRESERVES: u32 = deferred::ALL;
@@ -83,7 +83,7 @@ const BTR: u8 = 2;
 const BTC: u8 = 3;
 
 /// `BT` and its like on `r/m` with an immediate, or on a register: the offset stays in the operand.
-pub struct Bit<A, W, const OP: u8, const IMM: bool>(PhantomData<(A, W)>);
+pub(super) struct Bit<A, W, const OP: u8, const IMM: bool>(PhantomData<(A, W)>);
 
 impl<A: Rm, W: Word, const OP: u8, const IMM: bool> Semantics for Bit<A, W, OP, IMM> {
     #[inline(always)]
@@ -120,7 +120,7 @@ fn bit_reg<W: Word, const OP: u8>(s: &Operands) -> Handler {
 /// Sets CF to a bit; the other flags stay (OF, SF, AF, PF are undefined, ZF is unaffected).
 #[inline(always)]
 fn bit_flag(cpu: &mut Cpu, bit: bool) {
-    cpu.set_cf(bit);
+    cpu.state.flags.set_cf(bit);
 }
 
 /// `BT` and its like. A register bit offset into memory reaches beyond the operand: the address moves
@@ -168,7 +168,7 @@ const LZCNT: u8 = 3;
 const POPCNT: u8 = 4;
 
 /// `BSF`, `BSR`, `TZCNT`, `LZCNT`, `POPCNT`.
-pub struct Scan<A, W, const OP: u8>(PhantomData<(A, W)>);
+pub(super) struct Scan<A, W, const OP: u8>(PhantomData<(A, W)>);
 
 impl<A: Rm, W: Word, const OP: u8> Semantics for Scan<A, W, OP> {
     const READS: u32 = A::READS;
@@ -192,14 +192,16 @@ impl<A: Rm, W: Word, const OP: u8> Semantics for Scan<A, W, OP> {
         let flag = |b: bool, f: u64| if b { f } else { 0 };
         let status = match OP {
             // The other flags stay (undefined).
-            BSF | BSR => ((*cpu).status() & !flags::ZF) | flag(v == 0, flags::ZF),
+            BSF | BSR => ((*cpu).state.flags.status() & !flags::ZF) | flag(v == 0, flags::ZF),
             POPCNT => flag(v == 0, flags::ZF),
             // SF, AF, PF, OF are undefined; the oracle's host keeps OF and clears the others.
             _ => {
-                ((*cpu).status() & flags::OF) | flag(res == 0, flags::ZF) | flag(v == 0, flags::CF)
+                ((*cpu).state.flags.status() & flags::OF)
+                    | flag(res == 0, flags::ZF)
+                    | flag(v == 0, flags::CF)
             }
         };
-        (*cpu).set_status(status);
+        (*cpu).state.flags.set_status(status);
         Flow::Next(1)
     }
 }
@@ -220,7 +222,7 @@ fn bmi_flags<W: Word>(cpu: &mut Cpu, res: W, cf: bool) {
     let sf = if res.s() < 0 { flags::SF } else { 0 };
     // Undefined in the SDM, the parity on silicon.
     let pf = if (res.u() as u8).count_ones().is_multiple_of(2) { flags::PF } else { 0 };
-    cpu.set_status(zf | sf | pf | cf as u64);
+    cpu.state.flags.set_status(zf | sf | pf | cf as u64);
 }
 
 /// `ANDN`.
@@ -255,7 +257,7 @@ fn bextr<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.set_reg(i.op0_register(), v);
     let pf = if (v as u8).count_ones().is_multiple_of(2) { flags::PF } else { 0 };
     // AF and PF are undefined; silicon sets the one, and the other by the result.
-    cpu.set_status(flags::AF | pf | if v == 0 { flags::ZF } else { 0 });
+    cpu.state.flags.set_status(flags::AF | pf | if v == 0 { flags::ZF } else { 0 });
     Ok(())
 }
 
@@ -287,7 +289,7 @@ fn deposit<W: Word, const EXTRACT: bool>(cpu: &mut Cpu, i: &Instruction) -> Resu
 /// `MULX`.
 fn mulx<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let b = cpu.read::<W>(i, 2)?.u();
-    let a = W::of(cpu.regs[crate::state::gpr::RDX]).u();
+    let a = W::of(cpu.state.regs[crate::state::gpr::RDX]).u();
     let p = a as u128 * b as u128;
     cpu.set_reg(i.op1_register(), W::of(p as u64).u());
     cpu.set_reg(i.op0_register(), W::of((p >> W::BITS) as u64).u());
@@ -312,16 +314,16 @@ fn shiftx<W: Word, const OP: u8>(cpu: &mut Cpu, i: &Instruction) -> Result<(), T
 /// `ADCX` and `ADOX`: an add with carry through one flag alone.
 fn adx<W: Word, const FLAG: u64>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let b = cpu.read::<W>(i, 1)?.u() as u128;
-    let status = cpu.status();
+    let status = cpu.state.flags.status();
     let sum = cpu.reg(i.op0_register()) as u128 + b + (status & FLAG != 0) as u128;
     cpu.set_reg(i.op0_register(), W::of(sum as u64).u());
-    cpu.set_status((status & !FLAG) | if sum >> W::BITS != 0 { FLAG } else { 0 });
+    cpu.state.flags.set_status((status & !FLAG) | if sum >> W::BITS != 0 { FLAG } else { 0 });
     Ok(())
 }
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Seto_rm8 => Exec::Handler(set::<0>);
     Setno_rm8 => Exec::Handler(set::<1>);
     Setb_rm8 => Exec::Handler(set::<2>);

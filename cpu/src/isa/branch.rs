@@ -17,24 +17,24 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// A direct jump; `X`: into another page.
-pub struct Jmp<const X: bool>;
+pub(crate) struct Jmp<const X: bool>;
 /// A conditional branch on condition `CC`.
-pub struct Jcc<const CC: u8, const X: bool>;
+pub(crate) struct Jcc<const CC: u8, const X: bool>;
 /// A direct call that pushes a return address of width `W`.
-pub struct Call<W, const X: bool>(PhantomData<W>);
+pub(crate) struct Call<W, const X: bool>(PhantomData<W>);
 /// An unresolved link inside the page: finds the target and links the branch to it.
-pub struct Stub;
+pub(crate) struct Stub;
 /// Checks the second page of an instruction that crosses pages.
-pub struct Guard;
+pub(crate) struct Guard;
 /// Leaves for the outer loop, to go on at `po`.
-pub struct Leave;
+pub(crate) struct Leave;
 
 /// The target of a taken direct branch. In the cold twin an unresolvable target is null, with `cpu.rip`
 /// set to it: the fetch faults there, after the branch.
 #[inline(always)]
 unsafe fn target<M: Mem, const X: bool>(op: *const Op, cpu: *mut Cpu) -> Option<*const Op> {
     if X {
-        let link_tag = (*cpu).link_tag;
+        let link_tag = (*cpu).caches.link_tag;
         if (*op.add(1)).imm != link_tag && Op::alternate_tag(op) != link_tag {
             if !M::SLOW {
                 rare();
@@ -56,8 +56,8 @@ unsafe fn take<M: Mem, const X: bool>(op: *const Op, cpu: *mut Cpu, to: *const O
             return Flow::Exit;
         }
         let delta = ((*op.add(1)).disp as i64 as u64) << 12;
-        (*cpu).vbase = (*cpu).vbase.wrapping_add(delta);
-        (*cpu).link_tag = (*cpu).link_tag.wrapping_add(delta);
+        (*cpu).state.bases.page = (*cpu).state.bases.page.wrapping_add(delta);
+        (*cpu).caches.link_tag = (*cpu).caches.link_tag.wrapping_add(delta);
     }
     Flow::Taken(to)
 }
@@ -90,28 +90,28 @@ impl<const CC: u8, const X: bool> Semantics for Jcc<CC, X> {
 /// # Safety
 /// As [`Semantics::run`].
 #[inline(always)]
-pub unsafe fn condition<const CC: u8>(cpu: *mut Cpu) -> bool {
+pub(crate) unsafe fn condition<const CC: u8>(cpu: *mut Cpu) -> bool {
     let v = match CC >> 1 {
-        1 => (*cpu).cf(),
-        2 => (*cpu).zf(),
-        3 => (*cpu).cf() || (*cpu).zf(),
-        4 => (*cpu).sf(),
-        _ => return (*cpu).cond(CC),
+        1 => (*cpu).state.flags.cf(),
+        2 => (*cpu).state.flags.zf(),
+        3 => (*cpu).state.flags.cf() || (*cpu).state.flags.zf(),
+        4 => (*cpu).state.flags.sf(),
+        _ => return (*cpu).state.flags.cond(CC),
     };
     v ^ (CC & 1 != 0)
 }
 
 #[inline(always)]
 unsafe fn push<M: Mem, W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, v: u64) -> Option<()> {
-    let sp = W::of((*cpu).regs[gpr::RSP].wrapping_sub(W::BYTES as u64)).u();
+    let sp = W::of((*cpu).state.regs[gpr::RSP].wrapping_sub(W::BYTES as u64)).u();
     M::store(cpu, tlb, sp, W::of(v))?;
-    (*cpu).regs[gpr::RSP] = sp;
+    (*cpu).state.regs[gpr::RSP] = sp;
     Some(())
 }
 
 #[inline(always)]
 unsafe fn return_address(op: *const Op, cpu: *mut Cpu) -> u64 {
-    (*cpu).vbase.wrapping_add((*op).page_offset as u64 + (*op).len as u64)
+    (*cpu).state.bases.page.wrapping_add((*op).page_offset as u64 + (*op).len as u64)
 }
 
 impl<W: Word, const X: bool> Semantics for Call<W, X> {
@@ -129,9 +129,9 @@ impl<W: Word, const X: bool> Semantics for Call<W, X> {
 /// The first operation at linear address `to`; as [`target`].
 #[inline(always)]
 unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<JumpEntry> {
-    let e =
-        (&raw const *(*cpu).jump_cache as *const JumpEntry).add(jump_index(to, (*cpu).space_tag));
-    if (*e).to == to && (*e).space_tag == (*cpu).space_tag {
+    let e = (&raw const *(*cpu).caches.jump_cache as *const JumpEntry)
+        .add(jump_index(to, (*cpu).caches.space_tag));
+    if (*e).to == to && (*e).space_tag == (*cpu).caches.space_tag {
         return Some(*e);
     }
     if !M::SLOW {
@@ -139,7 +139,7 @@ unsafe fn lookup<M: Mem>(cpu: *mut Cpu, to: u64) -> Option<JumpEntry> {
         return None;
     }
     if (*cpu).is_64() && !(*cpu).canonical(to) {
-        (*cpu).trap = Some(Trap::GP0);
+        (*cpu).env.trap = Some(Trap::GP0);
         return None;
     }
     let op = (*cpu).resolve_indirect(to);
@@ -156,23 +156,23 @@ pub(crate) fn jump_index(to: u64, mix: u64) -> usize {
 #[inline(always)]
 unsafe fn go<M: Mem>(cpu: *mut Cpu, to: u64, jump: JumpEntry) -> Flow {
     if M::SLOW && jump.op.is_null() {
-        (*cpu).rip = to;
+        (*cpu).state.rip = to;
         return Flow::Exit;
     }
-    (*cpu).vbase = to & !0xfff;
-    (*cpu).link_tag = jump.link_tag;
+    (*cpu).state.bases.page = to & !0xfff;
+    (*cpu).caches.link_tag = jump.link_tag;
     Flow::Taken(jump.op)
 }
 
 /// The bits of `link_tag` that are the page's address; the others are the generation's.
-pub const TAG_ADDRESS: u64 = 0x0000_ffff_ffff_f000;
+pub(crate) const TAG_ADDRESS: u64 = 0x0000_ffff_ffff_f000;
 
 /// `JMP r/m`.
-pub struct JmpRm<A, W>(PhantomData<(A, W)>);
+pub(crate) struct JmpRm<A, W>(PhantomData<(A, W)>);
 /// `CALL r/m`.
-pub struct CallRm<A, W>(PhantomData<(A, W)>);
+pub(crate) struct CallRm<A, W>(PhantomData<(A, W)>);
 /// `RET` and `RET imm16`.
-pub struct Ret<W>(PhantomData<W>);
+pub(crate) struct Ret<W>(PhantomData<W>);
 
 impl<A: Rm, W: Word> Semantics for JmpRm<A, W> {
     const READS: u32 = A::READS;
@@ -208,10 +208,10 @@ impl<W: Word> Semantics for Ret<W> {
 
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        let sp = (*cpu).regs[gpr::RSP];
+        let sp = (*cpu).state.regs[gpr::RSP];
         let to = try_flow!(M::load::<W>(cpu, tlb, sp)).u();
         let next = try_flow!(lookup::<M>(cpu, to));
-        (*cpu).regs[gpr::RSP] = W::of(sp.wrapping_add(W::BYTES as u64 + (*op).imm)).u();
+        (*cpu).state.regs[gpr::RSP] = W::of(sp.wrapping_add(W::BYTES as u64 + (*op).imm)).u();
         go::<M>(cpu, to, next)
     }
 }
@@ -249,7 +249,7 @@ impl Semantics for Guard {
 
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
-        if (*op).imm == (*cpu).link_tag {
+        if (*op).imm == (*cpu).caches.link_tag {
             return Flow::Next(1);
         }
         if !M::SLOW {
@@ -273,7 +273,7 @@ impl Cpu {
             let s = &*stub;
             (stub_key(s), s.imm as *mut Op)
         };
-        let to = self.block(key, self.vbase).ok()?.op;
+        let to = self.block(key, self.state.bases.page).ok()?.op;
         // SAFETY: as above.
         unsafe { (*branch).imm = to as u64 };
         self.code().link(key, branch, stub as u64);
@@ -286,10 +286,11 @@ impl Cpu {
     fn resolve_cross(&mut self, branch: *mut Op) -> bool {
         // SAFETY: the builder put the link after its branch.
         let (op, link) = unsafe { (&mut *branch, &mut *branch.add(1)) };
-        let page = self.vbase.wrapping_add((link.disp as i64 as u64) << 12);
+        let page = self.state.bases.page.wrapping_add((link.disp as i64 as u64) << 12);
         let target = page.wrapping_add(link.page_offset as u64);
-        self.rip = if self.is_64() { target } else { target as u32 as u64 };
-        let wraps = if self.is_64() { (page ^ self.vbase) >> 47 != 0 } else { page >> 32 != 0 };
+        self.state.rip = if self.is_64() { target } else { target as u32 as u64 };
+        let wraps =
+            if self.is_64() { (page ^ self.state.bases.page) >> 47 != 0 } else { page >> 32 != 0 };
         if wraps {
             return false;
         }
@@ -305,7 +306,7 @@ impl Cpu {
         }
         // Two address spaces that take turns find their own stamps.
         op.set_alternate_tag(link.imm);
-        link.imm = self.link_tag;
+        link.imm = self.caches.link_tag;
         true
     }
 
@@ -321,12 +322,12 @@ impl Cpu {
 
     /// Enters the block at linear address `to` into the indirect-branch cache.
     pub(crate) fn note_jump_entry(&mut self, to: u64, op: *const Op) {
-        self.jump_cache[jump_index(to, self.space_tag)] = self.jump_entry(to, op);
+        self.caches.jump_cache[jump_index(to, self.caches.space_tag)] = self.jump_entry(to, op);
     }
 
     /// The entry of the block at `op`, which begins at linear address `to`.
     fn jump_entry(&self, to: u64, op: *const Op) -> JumpEntry {
-        let mix = self.space_tag;
+        let mix = self.caches.space_tag;
         JumpEntry { to, space_tag: mix, link_tag: (to & TAG_ADDRESS) | mix, op }
     }
 
@@ -336,12 +337,13 @@ impl Cpu {
     fn guard(&mut self, guard: *mut Op) -> bool {
         // SAFETY: the guard is the running operation.
         let op = unsafe { &mut *guard };
-        let Ok(first) = self.key_at(self.vbase.wrapping_add(op.page_offset as u64)) else {
+        let Ok(first) = self.key_at(self.state.bases.page.wrapping_add(op.page_offset as u64))
+        else {
             return false;
         };
-        let next = self.step(self.vbase, 0x1000);
+        let next = self.step(self.state.bases.page, 0x1000);
         if self.key_at(next).is_ok_and(|second| second.frame == op.disp as u32 as u64) {
-            op.imm = self.link_tag;
+            op.imm = self.caches.link_tag;
             return true;
         }
         // Decoding it anew meets the fault, if there is one.
@@ -369,7 +371,7 @@ fn mode_of(v: u8) -> CodeMode {
 }
 
 /// The handler of conditional branch `i`.
-pub fn jcc(i: &Instruction, cross: bool) -> Handler {
+pub(crate) fn jcc(i: &Instruction, cross: bool) -> Handler {
     macro_rules! pick {
         ($($cc:ident $n:literal)*) => {
             match (i.condition_code(), cross) {
@@ -384,12 +386,12 @@ pub fn jcc(i: &Instruction, cross: bool) -> Handler {
 }
 
 /// The handler of a direct jump.
-pub fn jmp(cross: bool) -> Handler {
+pub(crate) fn jmp(cross: bool) -> Handler {
     if cross { handler::<Jmp<true>>() } else { handler::<Jmp<false>>() }
 }
 
 /// The handler of a direct call.
-pub fn call(i: &Instruction, cross: bool) -> Handler {
+pub(crate) fn call(i: &Instruction, cross: bool) -> Handler {
     match (i.code() == Code::Call_rel32_64, cross) {
         (true, false) => handler::<Call<u64, false>>(),
         (true, true) => handler::<Call<u64, true>>(),
@@ -412,7 +414,7 @@ fn ret<W: Word>(_: AddressingMode) -> Handler {
 
 /// Near branches of flat modes, all with segmented twins in [`super::segmented`].
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(crate) const FORMS: &[Form] = forms! {
     Jmp_rel8_64 => Exec::Jmp;
     Jmp_rel32_64 => Exec::Jmp;
     Jmp_rel8_32 => Exec::Jmp, segmented Exec::EndsBlock(near_jump);

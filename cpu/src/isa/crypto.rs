@@ -185,7 +185,7 @@ fn sha256rnds2(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.check_sse()?;
     let b = source(cpu, i, true)?;
     let d = number(i.op0_register()) & 15;
-    cpu.fpu.xmm[d] = sha256_rounds(cpu.fpu.xmm[d], b, cpu.fpu.xmm[0]);
+    cpu.state.fpu.xmm[d] = sha256_rounds(cpu.state.fpu.xmm[d], b, cpu.state.fpu.xmm[0]);
     Ok(())
 }
 
@@ -211,7 +211,7 @@ pure! {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Aesenc_xmm_xmmm128 => Exec::Handler(full::<AesEnc>);
     Aesenclast_xmm_xmmm128 => Exec::Handler(full::<AesEncLast>);
     Aesdec_xmm_xmmm128 => Exec::Handler(full::<AesDec>);

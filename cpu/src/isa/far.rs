@@ -34,7 +34,7 @@ impl Cpu {
 
     /// A code segment as the target of a direct far jump or call at the current privilege level.
     fn direct_target(&mut self, selector: u16, d: Descriptor) -> Result<Segment, Trap> {
-        let cpl = self.sys.cpl;
+        let cpl = self.state.sys.cpl;
         let level =
             if d.is_conforming() { d.dpl() <= cpl } else { rpl(selector) <= cpl && d.dpl() == cpl };
         if !d.is_code() || !level || self.both_sizes(d) {
@@ -62,7 +62,7 @@ impl Cpu {
     }
 
     fn go_far(&mut self, cs: Segment, rip: u64) {
-        self.rip = rip;
+        self.state.rip = rip;
         self.set_segment(seg::CS, cs);
     }
 
@@ -91,10 +91,10 @@ fn jump_far<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     }
     if !d.is_segment() {
         let (cs, rip, _) = gate_target(cpu, selector, d)?;
-        if cs.dpl() != cpu.sys.cpl && !cs.has(ar::DC) {
+        if cs.dpl() != cpu.state.sys.cpl && !cs.has(ar::DC) {
             return Err(gp(cs.selector));
         }
-        let cs = Segment { selector: (cs.selector & !3) | cpu.sys.cpl as u16, ..cs };
+        let cs = Segment { selector: (cs.selector & !3) | cpu.state.sys.cpl as u16, ..cs };
         cpu.go_far(cs, rip);
         return Ok(());
     }
@@ -125,7 +125,7 @@ fn call_far<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     };
     let mut stack = NewStack::current(cpu, 0);
     push_return(cpu, &mut stack, W::BYTES)?;
-    cpu.regs[gpr::RSP] = stack.sp;
+    cpu.state.regs[gpr::RSP] = stack.sp;
     cpu.go_far(cs, offset);
     Ok(())
 }
@@ -137,7 +137,7 @@ fn task_of(cpu: &Cpu, selector: u16, d: Descriptor) -> Result<Option<u16>, Trap>
         Some(system::TSS | system::TSS16 | system::TSS_BUSY | system::TSS16_BUSY) => false,
         _ => return Ok(None),
     };
-    if cpu.long_mode() || d.dpl() < cpu.sys.cpl.max(rpl(selector)) {
+    if cpu.long_mode() || d.dpl() < cpu.state.sys.cpl.max(rpl(selector)) {
         return Err(gp(selector));
     }
     if !d.present() {
@@ -147,8 +147,8 @@ fn task_of(cpu: &Cpu, selector: u16, d: Descriptor) -> Result<Option<u16>, Trap>
 }
 
 fn push_return(cpu: &mut Cpu, stack: &mut NewStack, size: usize) -> Outcome {
-    stack.push(cpu, size, cpu.sys.seg[seg::CS].selector as u64)?;
-    stack.push(cpu, size, cpu.rip)
+    stack.push(cpu, size, cpu.state.sys.seg[seg::CS].selector as u64)?;
+    stack.push(cpu, size, cpu.state.rip)
 }
 
 /// The code segment, offset and operand size that a call gate leads to. Its selector is as in the gate.
@@ -164,7 +164,7 @@ fn gate_target(
         Some(system::CALL_GATE16) if !long => 2,
         _ => return Err(gp(selector)),
     };
-    if gate.dpl() < cpu.sys.cpl.max(rpl(selector)) {
+    if gate.dpl() < cpu.state.sys.cpl.max(rpl(selector)) {
         return Err(gp(selector));
     }
     if !gate.present() {
@@ -178,7 +178,7 @@ fn gate_target(
     }
     let d = cpu.descriptor(to, vector::GP, 0)?;
     let sized = !long || d.ar() & (ar::L | ar::DB) == ar::L;
-    if !d.is_code() || d.dpl() > cpu.sys.cpl || !sized {
+    if !d.is_code() || d.dpl() > cpu.state.sys.cpl || !sized {
         return Err(gp(to));
     }
     if !d.present() {
@@ -191,12 +191,12 @@ fn gate_target(
 
 fn call_gate(cpu: &mut Cpu, selector: u16, gate: Descriptor) -> Outcome {
     let (cs, rip, size) = gate_target(cpu, selector, gate)?;
-    let inner = !cs.has(ar::DC) && cs.dpl() < cpu.sys.cpl;
-    let cpl = if inner { cs.dpl() } else { cpu.sys.cpl };
+    let inner = !cs.has(ar::DC) && cs.dpl() < cpu.state.sys.cpl;
+    let cpl = if inner { cs.dpl() } else { cpu.state.sys.cpl };
     let mut stack = NewStack::current(cpu, 0);
     if inner {
         stack = inner_stack(cpu, cpl, size)?;
-        let (ss, sp) = (cpu.sys.seg[seg::SS].selector, cpu.regs[gpr::RSP]);
+        let (ss, sp) = (cpu.state.sys.seg[seg::SS].selector, cpu.state.regs[gpr::RSP]);
         stack.push(cpu, size, ss as u64)?;
         stack.push(cpu, size, sp)?;
         let count = if size == 8 { 0 } else { gate.0 >> 32 & 31 };
@@ -210,7 +210,7 @@ fn call_gate(cpu: &mut Cpu, selector: u16, gate: Descriptor) -> Outcome {
         cpu.set_segment(seg::SS, stack.ss);
         cpu.set_cpl(cpl);
     }
-    cpu.regs[gpr::RSP] = stack.sp;
+    cpu.state.regs[gpr::RSP] = stack.sp;
     cpu.go_far(Segment { selector: (cs.selector & !3) | cpl as u16, ..cs }, rip);
     Ok(())
 }
@@ -234,7 +234,7 @@ fn return_code(cpu: &mut Cpu, selector: u16) -> Result<Segment, Trap> {
     let d = cpu.descriptor(selector, vector::GP, 0)?;
     let to = rpl(selector);
     let level = if d.is_conforming() { d.dpl() <= to } else { d.dpl() == to };
-    if to < cpu.sys.cpl || !d.is_code() || !level || cpu.both_sizes(d) {
+    if to < cpu.state.sys.cpl || !d.is_code() || !level || cpu.both_sizes(d) {
         return Err(gp(selector));
     }
     if !d.present() {
@@ -262,9 +262,9 @@ fn return_stack(cpu: &mut Cpu, selector: u16, cpl: u8, long: bool) -> Result<Seg
 /// Moves to an outer (or the same) level with its stack.
 fn commit_return(cpu: &mut Cpu, cs: Segment, rip: u64, ss: Segment, sp: u64) {
     let cpl = rpl(cs.selector);
-    let outer = cpl > cpu.sys.cpl;
-    cpu.rip = rip;
-    cpu.sys.cpl = cpl;
+    let outer = cpl > cpu.state.sys.cpl;
+    cpu.state.rip = rip;
+    cpu.state.sys.cpl = cpl;
     cpu.set_segment(seg::SS, ss);
     cpu.set_segment(seg::CS, cs);
     cpu.set_stack_pointer(sp);
@@ -277,12 +277,12 @@ fn commit_return(cpu: &mut Cpu, cs: Segment, rip: u64, ss: Segment, sp: u64) {
 /// Data segments that the outer level may not have become null.
 fn drop_inner_segments(cpu: &mut Cpu) {
     for s in [seg::ES, seg::DS, seg::FS, seg::GS] {
-        let g = cpu.sys.seg[s];
+        let g = cpu.state.sys.seg[s];
         if g.unusable() {
             // Null selectors lose their RPL; FS and GS keep their bases.
-            cpu.sys.seg[s].selector = 0;
+            cpu.state.sys.seg[s].selector = 0;
         }
-        let kept = g.unusable() || g.dpl() >= cpu.sys.cpl || g.has(ar::CODE | ar::DC);
+        let kept = g.unusable() || g.dpl() >= cpu.state.sys.cpl || g.has(ar::CODE | ar::DC);
         if !kept {
             let base = if s >= seg::FS { g.base } else { 0 };
             cpu.set_segment(s, Segment { base, ..null_segment(0) });
@@ -305,7 +305,7 @@ fn return_far<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     }
     let cs = return_code(cpu, selector)?;
     cpu.check_target(&cs, rip)?;
-    if rpl(selector) == cpu.sys.cpl {
+    if rpl(selector) == cpu.state.sys.cpl {
         cpu.set_stack_pointer(sp);
         cpu.go_far(cs, rip);
         return Ok(());
@@ -321,12 +321,12 @@ fn return_far<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 impl Cpu {
     /// The flags that POPF or IRET of `size` bytes may change at the current privilege level.
     pub(crate) fn changeable_flags(&self, size: usize) -> u64 {
-        let iopl = (self.rflags_system >> 12 & 3) as u8;
+        let iopl = (self.state.flags.system >> 12 & 3) as u8;
         let mut mask = USER_FLAGS;
-        if self.sys.cpl == 0 {
+        if self.state.sys.cpl == 0 {
             mask |= flags::IOPL;
         }
-        if self.sys.cpl <= iopl {
+        if self.state.sys.cpl <= iopl {
             mask |= flags::IF;
         }
         if size > 2 {
@@ -338,9 +338,9 @@ impl Cpu {
     /// Replaces the flags in `mask`, among them all status flags.
     pub(crate) fn change_flags(&mut self, v: u64, mask: u64) {
         debug_assert_eq!(mask & flags::STATUS, flags::STATUS);
-        let old = self.rflags_system;
+        let old = self.state.flags.system;
         let mut new = (old & !mask) | (v & mask);
-        if self.sys.dr7 & 0xff == 0 {
+        if self.state.sys.dr7 & 0xff == 0 {
             // RF only holds back instruction breakpoints.
             new &= !flags::RF;
         }
@@ -356,11 +356,11 @@ fn iret<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
     let size = W::BYTES as u64;
     let vif = cpu.shows_vif(W::BYTES)?;
     cpu.iret_unblocks_nmi();
-    if cpu.segmented_mode() && cpu.rflags_system & flags::NT != 0 {
+    if cpu.segmented_mode() && cpu.state.flags.system & flags::NT != 0 {
         if cpu.long_mode() {
             return Err(Trap::GP0);
         }
-        let back = cpu.load_table(cpu.sys.tr.base, 2)? as u16;
+        let back = cpu.load_table(cpu.state.sys.tr.base, 2)? as u16;
         return cpu.switch_task(back, Source::Iret, None, 0);
     }
     let frame = if W::BYTES == 8 { cpu.peek_frame() } else { None };
@@ -384,17 +384,17 @@ fn iret<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
         }
         return Ok(());
     }
-    if cpu.sys.cpl == 0 && W::BYTES > 2 {
+    if cpu.state.sys.cpl == 0 && W::BYTES > 2 {
         mask |= flags::VIF | flags::VIP;
     }
     let to_v86 = image & flags::VM != 0 && W::BYTES == 4;
-    if to_v86 && cpu.sys.cpl == 0 && !cpu.long_mode() {
+    if to_v86 && cpu.state.sys.cpl == 0 && !cpu.long_mode() {
         return iret_to_v86(cpu, rip, selector, image);
     }
     let from_long = cpu.is_64();
     let cs = return_code(cpu, selector)?;
     cpu.check_target(&cs, rip)?;
-    if rpl(selector) == cpu.sys.cpl && !from_long {
+    if rpl(selector) == cpu.state.sys.cpl && !from_long {
         let sp = cpu.stack_pointer(3 * size as i64);
         cpu.set_stack_pointer(sp);
         cpu.go_far(cs, rip);
@@ -428,14 +428,14 @@ fn iret_to_v86(cpu: &mut Cpu, rip: u64, cs: u16, image: u64) -> Outcome {
     }
     let cs = cpu.real_segment(seg::CS, cs);
     cpu.go_far(cs, rip);
-    cpu.regs[gpr::RSP] = sp;
+    cpu.state.regs[gpr::RSP] = sp;
     cpu.set_cpl(3);
     Ok(())
 }
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Jmp_ptr1616 => Exec::EndsBlock(jump_far::<u16>);
     Jmp_ptr1632 => Exec::EndsBlock(jump_far::<u32>);
     Jmp_m1616 => Exec::EndsBlock(jump_far::<u16>);

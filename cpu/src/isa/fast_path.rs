@@ -14,7 +14,7 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// A fast path.
-pub trait FastPath {
+pub(super) trait FastPath {
     /// The operands that it names, see [`crate::dispatch::uses::vector_operands`].
     const NAMES: u32 = 0;
     /// General-purpose registers that it may write, see [`crate::dispatch::uses`].
@@ -36,13 +36,13 @@ pub trait FastPath {
     /// As there.
     #[inline(always)]
     unsafe fn run_deferring(op: *const Op, cpu: *mut Cpu, _later: u32) -> Option<Deferred> {
-        Self::run(op, cpu, (*cpu).tlb)?;
+        Self::run(op, cpu, (*cpu).caches.tlb)?;
         Some(Deferred::NONE)
     }
 }
 
 /// The operation with the fast path `U`.
-pub struct Fast<U>(PhantomData<U>);
+pub(super) struct Fast<U>(PhantomData<U>);
 
 impl<U: FastPath> Semantics for Fast<U> {
     const READS: u32 = uses::vector_operands(U::NAMES);
@@ -71,18 +71,18 @@ impl<U: FastPath> Semantics for Fast<U> {
 }
 
 /// A fast path with a memory operand at an address `A`.
-pub trait WithMemory {
+pub(super) trait WithMemory {
     /// It.
     type At<A: crate::mem::Address>: FastPath;
 }
 
 /// The handler of a fast path without memory operand.
-pub fn registers<U: FastPath>(_: &Operands) -> Handler {
+pub(super) fn registers<U: FastPath>(_: &Operands) -> Handler {
     handler::<Fast<U>>()
 }
 
 /// The handler of a fast path with a memory operand.
-pub fn memory<U: WithMemory>(s: &Operands) -> Handler {
+pub(super) fn memory<U: WithMemory>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Base => handler::<Fast<U::At<Base>>>(),
         _ => handler::<Fast<U::At<General>>>(),

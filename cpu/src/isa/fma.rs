@@ -4,7 +4,7 @@ use super::{Exec, Form, avx, forms};
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     VEX_Vfmadd132ps_xmm_xmm_xmmm128 => Exec::Function(avx::fma::<u32, 132, 0, false>);
     VEX_Vfmadd132ps_ymm_ymm_ymmm256 => Exec::Function(avx::fma::<u32, 132, 0, false>);
     VEX_Vfmadd132pd_xmm_xmm_xmmm128 => Exec::Function(avx::fma::<u64, 132, 0, false>);

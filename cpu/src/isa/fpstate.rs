@@ -14,13 +14,13 @@ use mmu::AccessKind;
 type Done = Result<(), Trap>;
 
 /// State components.
-pub mod component {
+pub(super) mod component {
     /// x87.
-    pub const X87: u64 = 1;
+    pub(crate) const X87: u64 = 1;
     /// XMM registers and MXCSR.
-    pub const SSE: u64 = 2;
+    pub(crate) const SSE: u64 = 2;
     /// Upper halves of the YMM registers.
-    pub const AVX: u64 = 4;
+    pub(crate) const AVX: u64 = 4;
 }
 use component::{AVX, SSE, X87};
 
@@ -119,7 +119,7 @@ impl Cpu {
         align: u64,
         write: bool,
     ) -> Result<(usize, u64), Trap> {
-        if self.sys.cr0 & (CR0_EM | CR0_TS) != 0 {
+        if self.state.sys.cr0 & (CR0_EM | CR0_TS) != 0 {
             return Err(Trap::NM);
         }
         if self.aligned_only() {
@@ -133,9 +133,9 @@ fn fxsave<const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let (s, la) = cpu.fx_address(i, LEGACY, 16, true)?;
     let form = Form64 { wide: WIDE, all: cpu.is_64() };
     let mut area = [0; 416];
-    save_x87(&cpu.fpu, &mut area, form);
-    save_mxcsr(&cpu.fpu, &mut area);
-    save_vectors(&cpu.fpu.xmm, &mut area, 160, form);
+    save_x87(&cpu.state.fpu, &mut area, form);
+    save_mxcsr(&cpu.state.fpu, &mut area);
+    save_vectors(&cpu.state.fpu.xmm, &mut area, 160, form);
     let size = if form.all { 416 } else { 288 };
     cpu.store_bytes(s, la, &area[..size])
 }
@@ -146,10 +146,10 @@ fn fxrstor<const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let mut area = [0; LEGACY];
     cpu.load_bytes(s, la, &mut area)?;
     let mxcsr = checked_mxcsr(&area)?;
-    load_x87(&mut cpu.fpu, &area, form);
-    cpu.fpu.mxcsr = mxcsr;
+    load_x87(&mut cpu.state.fpu, &area, form);
+    cpu.state.fpu.mxcsr = mxcsr;
     cpu.update_fallback();
-    load_vectors(&mut cpu.fpu.xmm, &area, 160, form);
+    load_vectors(&mut cpu.state.fpu.xmm, &area, 160, form);
     Ok(())
 }
 
@@ -206,17 +206,17 @@ const fn kind(k: u8) -> Kind {
 impl Cpu {
     /// Checks an instruction of the XSAVE family; the components that it asks for.
     fn xsave_request(&self, supervisor: bool) -> Result<u64, Trap> {
-        if self.sys.cr4 & CR4_OSXSAVE == 0 {
+        if self.state.sys.cr4 & CR4_OSXSAVE == 0 {
             return Err(Trap::UD);
         }
-        if self.sys.cr0 & CR0_TS != 0 {
+        if self.state.sys.cr0 & CR0_TS != 0 {
             return Err(Trap::NM);
         }
-        if supervisor && self.sys.cpl != 0 {
+        if supervisor && self.state.sys.cpl != 0 {
             return Err(Trap::GP0);
         }
-        let asked = self.regs[gpr::RDX] << 32 | self.regs[gpr::RAX] as u32 as u64;
-        Ok(asked & self.sys.xcr0)
+        let asked = self.state.regs[gpr::RDX] << 32 | self.state.regs[gpr::RAX] as u32 as u64;
+        Ok(asked & self.state.sys.xcr0)
     }
 
     /// Linear address of an XSAVE area, aligned.
@@ -240,8 +240,8 @@ fn xsave<const KIND: u8, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -> Do
     let size = if asked & AVX != 0 { EXTENDED + AVX_SIZE } else { EXTENDED };
     let at = cpu.xsave_address(i, size, true)?;
     let form = Form64 { wide: WIDE, all: cpu.is_64() };
-    let mut used = cpu.fpu.in_use();
-    if compact && cpu.fpu.mxcsr != MXCSR_RESET {
+    let mut used = cpu.state.fpu.in_use();
+    if compact && cpu.state.fpu.mxcsr != MXCSR_RESET {
         used |= SSE;
     }
     let mut area = vec![0; size];
@@ -249,7 +249,7 @@ fn xsave<const KIND: u8, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -> Do
     cpu.probe(at.0, at.1, size, AccessKind::Write)?;
     cpu.load_bytes(at.0, at.1, &mut area)?;
     let written = if kind == Kind::Plain { asked } else { asked & used };
-    save_components(&cpu.fpu, &mut area, asked, written, form, compact);
+    save_components(&cpu.state.fpu, &mut area, asked, written, form, compact);
     let old = if compact { 0 } else { get64(&area, LEGACY) & !asked };
     put(&mut area, LEGACY, &(old | asked & used).to_le_bytes());
     if compact {
@@ -294,10 +294,10 @@ fn xrstor<const SUPER: bool, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -
     cpu.load_bytes(at.0, at.1, &mut area[..EXTENDED])?;
     let (held, format) = (get64(&area, LEGACY), get64(&area, LEGACY + 8));
     let compact = format & COMPACTED != 0;
-    let possible = if compact { format & !COMPACTED } else { cpu.sys.xcr0 };
+    let possible = if compact { format & !COMPACTED } else { cpu.state.sys.xcr0 };
     // Beyond XCOMP_BV the header is zero.
     let zeros = area[LEGACY + 16..LEGACY + if compact { 64 } else { 24 }].iter().all(|b| *b == 0);
-    let legal = possible & !cpu.sys.xcr0 == 0 && held & !possible == 0 && zeros;
+    let legal = possible & !cpu.state.sys.xcr0 == 0 && held & !possible == 0 && zeros;
     if !legal || !compact && (format != 0 || SUPER) {
         return Err(Trap::GP0);
     }
@@ -307,7 +307,7 @@ fn xrstor<const SUPER: bool, const WIDE: bool>(cpu: &mut Cpu, i: &Instruction) -
         cpu.load_bytes(at.0, from, &mut area[EXTENDED..])?;
     }
     let mxcsr = restored_mxcsr(&area, asked, loaded, compact)?;
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     f.initialize(asked & !held, form);
     f.mxcsr = mxcsr.unwrap_or(f.mxcsr);
     if loaded & X87 != 0 {
@@ -341,41 +341,41 @@ fn restored_mxcsr(
 }
 
 fn xgetbv(cpu: &mut Cpu, _: &Instruction) -> Done {
-    if cpu.sys.cr4 & CR4_OSXSAVE == 0 {
+    if cpu.state.sys.cr4 & CR4_OSXSAVE == 0 {
         return Err(Trap::UD);
     }
-    let v = match cpu.regs[gpr::RCX] as u32 {
-        0 => cpu.sys.xcr0,
-        1 => cpu.sys.xcr0 & cpu.fpu.in_use(),
+    let v = match cpu.state.regs[gpr::RCX] as u32 {
+        0 => cpu.state.sys.xcr0,
+        1 => cpu.state.sys.xcr0 & cpu.state.fpu.in_use(),
         _ => return Err(Trap::GP0),
     };
-    cpu.regs[gpr::RAX] = v as u32 as u64;
-    cpu.regs[gpr::RDX] = v >> 32;
+    cpu.state.regs[gpr::RAX] = v as u32 as u64;
+    cpu.state.regs[gpr::RDX] = v >> 32;
     Ok(())
 }
 
 /// `XSETBV`: XCR0 alone, x87 always, AVX only with SSE. SDM vol. 2, "XSETBV".
 fn xsetbv(cpu: &mut Cpu, i: &Instruction) -> Done {
-    if cpu.sys.cr4 & CR4_OSXSAVE == 0 {
+    if cpu.state.sys.cr4 & CR4_OSXSAVE == 0 {
         return Err(Trap::UD);
     }
-    if cpu.sys.cpl != 0 {
+    if cpu.state.sys.cpl != 0 {
         return Err(Trap::GP0);
     }
     cpu.vmx_intercept(i, Cause::Xsetbv)?;
-    let v = cpu.regs[gpr::RDX] << 32 | cpu.regs[gpr::RAX] as u32 as u64;
-    let avx = if cpu.model.has(feature::AVX) { AVX } else { 0 };
-    let index = cpu.regs[gpr::RCX] as u32;
+    let v = cpu.state.regs[gpr::RDX] << 32 | cpu.state.regs[gpr::RAX] as u32 as u64;
+    let avx = if cpu.state.model.has(feature::AVX) { AVX } else { 0 };
+    let index = cpu.state.regs[gpr::RCX] as u32;
     if index != 0 || v & !(X87 | SSE | avx) != 0 || v & X87 == 0 || v & (SSE | AVX) == AVX {
         return Err(Trap::GP0);
     }
-    cpu.sys.xcr0 = v;
+    cpu.state.sys.xcr0 = v;
     Ok(())
 }
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Fxsave_m512byte => Exec::Function(fxsave::<false>);
     Fxsave64_m512byte => Exec::Function(fxsave::<true>);
     Fxrstor_m512byte => Exec::Function(fxrstor::<false>);

@@ -19,7 +19,7 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// Where the second operand is.
-pub trait Source {
+pub(crate) trait Source {
     /// Registers that reading it reads, see [`uses`].
     const READS: u32 = 0;
     /// Reads it.
@@ -29,12 +29,12 @@ pub trait Source {
     unsafe fn get<W: Word>(op: *const Op, cpu: *mut Cpu) -> W;
 }
 
-/// The register in [`Op::s`].
-pub struct FromReg;
+/// The register in [`Op::src`].
+pub(crate) struct FromReg;
 /// The immediate in [`Op::disp`].
-pub struct FromDisp;
-/// The immediate of one byte, sign-extended, in [`Op::s`].
-pub struct FromByte;
+pub(crate) struct FromDisp;
+/// The immediate of one byte, sign-extended, in [`Op::src`].
+pub(crate) struct FromByte;
 
 impl Source for FromReg {
     const READS: u32 = uses::SRC;
@@ -131,11 +131,11 @@ fn decide<W: Word, const OP: u8, const CC: u8>(
 }
 
 /// `CMP`/`TEST r/m, source` and a branch.
-pub struct Compare<A, S, W, const OP: u8, const CC: u8>(PhantomData<(A, S, W)>);
+pub(crate) struct Compare<A, S, W, const OP: u8, const CC: u8>(PhantomData<(A, S, W)>);
 /// `CMP reg, r/m` and a branch.
-pub struct CompareLoad<A, W, const CC: u8>(PhantomData<(A, W)>);
+pub(crate) struct CompareLoad<A, W, const CC: u8>(PhantomData<(A, W)>);
 /// `ADD`, `SUB`, `AND`, `OR` on a register, and a branch on equality or sign.
-pub struct Arithmetic<S, W, const OP: u8, const CC: u8>(PhantomData<(S, W)>);
+pub(crate) struct Arithmetic<S, W, const OP: u8, const CC: u8>(PhantomData<(S, W)>);
 
 impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Semantics for Compare<A, S, W, OP, CC> {
     const REPLAYABLE: bool = A::REGISTER;
@@ -247,7 +247,7 @@ fn pick<W: Word>(i: &Instruction, am: AddressingMode, cc: u8) -> Option<Handler>
 
 /// The handler that does `i` and the conditional branch `j` in one, if there is one. Its immediate is
 /// expected in `disp` for a register operand, in `s` for a memory operand.
-pub fn fused(i: &Instruction, am: AddressingMode, j: &Instruction) -> Option<Handler> {
+pub(crate) fn fused(i: &Instruction, am: AddressingMode, j: &Instruction) -> Option<Handler> {
     if !matches!(
         i.mnemonic(),
         Mnemonic::Cmp | Mnemonic::Test | Mnemonic::Add | Mnemonic::Sub | Mnemonic::And

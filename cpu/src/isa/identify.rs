@@ -14,22 +14,22 @@ type Outcome = Result<(), Trap>;
 /// `CPUID`.
 fn cpuid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.vmx_intercept(i, Cause::Cpuid)?;
-    let [a, b, c, d] = cpu.cpuid(cpu.regs[gpr::RAX] as u32, cpu.regs[gpr::RCX] as u32);
+    let [a, b, c, d] = cpu.cpuid(cpu.state.regs[gpr::RAX] as u32, cpu.state.regs[gpr::RCX] as u32);
     for (r, v) in [(gpr::RAX, a), (gpr::RBX, b), (gpr::RCX, c), (gpr::RDX, d)] {
-        cpu.regs[r] = v as u64;
+        cpu.state.regs[r] = v as u64;
     }
     Ok(())
 }
 
 /// EDX:EAX.
 fn put_pair(cpu: &mut Cpu, v: u64) {
-    cpu.regs[gpr::RAX] = v as u32 as u64;
-    cpu.regs[gpr::RDX] = v >> 32;
+    cpu.state.regs[gpr::RAX] = v as u32 as u64;
+    cpu.state.regs[gpr::RDX] = v >> 32;
 }
 
 /// #GP(0) where CR4.TSD keeps the time from user code.
 fn may_read_time(cpu: &Cpu) -> Outcome {
-    if cpu.sys.cr4 & CR4_TSD != 0 && cpu.sys.cpl != 0 { Err(Trap::GP0) } else { Ok(()) }
+    if cpu.state.sys.cr4 & CR4_TSD != 0 && cpu.state.sys.cpl != 0 { Err(Trap::GP0) } else { Ok(()) }
 }
 
 /// `RDTSC`.
@@ -43,7 +43,7 @@ fn rdtsc(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 /// `RDTSCP`.
 fn rdtscp(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if !cpu.model.has(feature::RDTSCP) {
+    if !cpu.state.model.has(feature::RDTSCP) {
         return Err(Trap::UD);
     }
     cpu.vmx_enabled(Cause::Rdtscp)?;
@@ -51,24 +51,24 @@ fn rdtscp(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.vmx_intercept(i, Cause::Rdtscp)?;
     let t = cpu.guest_tsc();
     put_pair(cpu, t);
-    cpu.regs[gpr::RCX] = cpu.sys.msr.tsc_aux;
+    cpu.state.regs[gpr::RCX] = cpu.state.sys.msr.tsc_aux;
     Ok(())
 }
 
 /// `RDPID`.
 fn rdpid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if !cpu.model.has(feature::RDPID) {
+    if !cpu.state.model.has(feature::RDPID) {
         return Err(Trap::UD);
     }
     cpu.vmx_intercept(i, Cause::Rdpid)?;
-    let v = cpu.sys.msr.tsc_aux;
+    let v = cpu.state.sys.msr.tsc_aux;
     cpu.set_reg(i.op0_register(), v);
     Ok(())
 }
 
 /// `RDPMC`: there are no counters.
 fn rdpmc(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if cpu.sys.cpl == 0 || cpu.sys.cr4 & CR4_PCE != 0 {
+    if cpu.state.sys.cpl == 0 || cpu.state.sys.cr4 & CR4_PCE != 0 {
         cpu.vmx_intercept(i, Cause::Rdpmc)?;
     }
     Err(Trap::GP0)
@@ -82,7 +82,7 @@ fn unknown(cpu: &mut Cpu, msr: u32) -> Trap {
 /// `RDMSR`.
 fn rdmsr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
-    let msr = cpu.regs[gpr::RCX] as u32;
+    let msr = cpu.state.regs[gpr::RCX] as u32;
     let v = match cpu.vmx_rdmsr(i, msr)? {
         Some(v) => v,
         None => cpu.read_msr(msr).ok_or_else(|| unknown(cpu, msr))?,
@@ -94,8 +94,8 @@ fn rdmsr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 /// `WRMSR`.
 fn wrmsr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
-    let msr = cpu.regs[gpr::RCX] as u32;
-    let v = cpu.regs[gpr::RDX] << 32 | cpu.regs[gpr::RAX] as u32 as u64;
+    let msr = cpu.state.regs[gpr::RCX] as u32;
+    let v = cpu.state.regs[gpr::RDX] << 32 | cpu.state.regs[gpr::RAX] as u32 as u64;
     if cpu.vmx_wrmsr(i, msr, v)? {
         return Ok(());
     }
@@ -104,8 +104,8 @@ fn wrmsr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 /// The next number of a fixed sequence that depends on the processor (SplitMix64).
 fn next_random(cpu: &mut Cpu) -> u64 {
-    cpu.sys.random = cpu.sys.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = cpu.sys.random ^ (cpu.apic.id as u64) << 32;
+    cpu.state.sys.random = cpu.state.sys.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = cpu.state.sys.random ^ (cpu.state.apic.id as u64) << 32;
     let z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ z >> 31
@@ -115,13 +115,13 @@ fn next_random(cpu: &mut Cpu) -> u64 {
 fn random(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let v = next_random(cpu);
     cpu.set_reg(i.op0_register(), v);
-    cpu.set_status(flags::CF);
+    cpu.state.flags.set_status(flags::CF);
     Ok(())
 }
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Cpuid => Exec::Function(cpuid);
     Rdtsc => Exec::Function(rdtsc);
     Rdtscp => Exec::Function(rdtscp);

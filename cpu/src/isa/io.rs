@@ -14,11 +14,11 @@ type Outcome = Result<(), Trap>;
 impl Cpu {
     /// #GP(0) unless IOPL or the I/O permission bit map lets the program use the port.
     pub(crate) fn io_allowed(&mut self, port: u16, size: usize) -> Outcome {
-        let iopl = (self.rflags_system >> 12 & 3) as u8;
-        if !self.protected() || (self.sys.cpl <= iopl && !self.v86()) {
+        let iopl = (self.state.flags.system >> 12 & 3) as u8;
+        if !self.protected() || (self.state.sys.cpl <= iopl && !self.v86()) {
             return Ok(());
         }
-        let tr = self.sys.tr;
+        let tr = self.state.sys.tr;
         let limit = tr.limit as u64;
         if tr.ar & 8 == 0 || limit < 0x67 {
             return Err(Trap::GP0);
@@ -37,7 +37,7 @@ impl Cpu {
 fn port(cpu: &Cpu, i: &Instruction, n: u32) -> u16 {
     match i.op_kind(n) {
         OpKind::Immediate8 => i.immediate8() as u16,
-        _ => cpu.regs[gpr::RDX] as u16,
+        _ => cpu.state.regs[gpr::RDX] as u16,
     }
 }
 
@@ -59,7 +59,7 @@ fn output<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.io_allowed(port, W::BYTES)?;
     cpu.watch_port(port, W::BYTES);
     cpu.vmx_intercept_io(i, port, W::BYTES as u8, false)?;
-    let (now, v) = (cpu.now(), W::of(cpu.regs[gpr::RAX]).u() as u32);
+    let (now, v) = (cpu.now(), W::of(cpu.state.regs[gpr::RAX]).u() as u32);
     cpu.bus().port_write(port, W::BYTES as u8, v, now);
     Ok(())
 }
@@ -79,8 +79,8 @@ fn cut(v: u64, size: u32) -> u64 {
 
 /// Writes the low `size` bytes of a register as an instruction of that address size does.
 fn put_counter(cpu: &mut Cpu, r: usize, size: u32, v: u64) {
-    let old = cpu.regs[r];
-    cpu.regs[r] = if size == 2 { old & !0xffff | v & 0xffff } else { cut(v, size) };
+    let old = cpu.state.regs[r];
+    cpu.state.regs[r] = if size == 2 { old & !0xffff | v & 0xffff } else { cut(v, size) };
 }
 
 /// One element, and the count: a REP goes on at the same instruction while it is not 0.
@@ -93,7 +93,7 @@ fn repeat(
     if !(i.has_rep_prefix() || i.has_repne_prefix()) {
         return element(cpu);
     }
-    let count = cut(cpu.regs[gpr::RCX], size);
+    let count = cut(cpu.state.regs[gpr::RCX], size);
     if count == 0 {
         return Ok(());
     }
@@ -103,9 +103,9 @@ fn repeat(
 }
 
 fn advance(cpu: &mut Cpu, r: usize, size: u32, by: usize) {
-    let down = cpu.rflags_system & flags::DF != 0;
+    let down = cpu.state.flags.system & flags::DF != 0;
     let by = if down { (by as u64).wrapping_neg() } else { by as u64 };
-    let v = cpu.regs[r].wrapping_add(by);
+    let v = cpu.state.regs[r].wrapping_add(by);
     put_counter(cpu, r, size, v);
 }
 
@@ -113,11 +113,11 @@ fn advance(cpu: &mut Cpu, r: usize, size: u32, by: usize) {
 fn ins<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let size = string_address_size(i.op0_kind());
     repeat(cpu, i, size, |cpu| {
-        let port = cpu.regs[gpr::RDX] as u16;
+        let port = cpu.state.regs[gpr::RDX] as u16;
         cpu.io_allowed(port, W::BYTES)?;
         cpu.watch_port(port, W::BYTES);
         cpu.vmx_intercept_io(i, port, W::BYTES as u8, true)?;
-        let off = cut(cpu.regs[gpr::RDI], size);
+        let off = cut(cpu.state.regs[gpr::RDI], size);
         let la = cpu.linear(seg::ES, off, W::BYTES, true)?;
         // The store must not fail once the port has been read.
         cpu.translate(la, AccessKind::Write)?;
@@ -134,12 +134,12 @@ fn ins<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 fn outs<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let size = string_address_size(i.op1_kind());
     repeat(cpu, i, size, |cpu| {
-        let port = cpu.regs[gpr::RDX] as u16;
+        let port = cpu.state.regs[gpr::RDX] as u16;
         cpu.io_allowed(port, W::BYTES)?;
         cpu.watch_port(port, W::BYTES);
         cpu.vmx_intercept_io(i, port, W::BYTES as u8, false)?;
         let s = segment_number(i.memory_segment());
-        let off = cut(cpu.regs[gpr::RSI], size);
+        let off = cut(cpu.state.regs[gpr::RSI], size);
         let la = cpu.linear(s, off, W::BYTES, false)?;
         let v = cpu.load_at::<W>(s, la)?.u() as u32;
         let now = cpu.now();
@@ -151,7 +151,7 @@ fn outs<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     In_AL_imm8 => Exec::Function(input::<u8>);
     In_AX_imm8 => Exec::Function(input::<u16>);
     In_EAX_imm8 => Exec::Function(input::<u32>);

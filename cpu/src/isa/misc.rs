@@ -15,13 +15,13 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// `NOP`.
-pub struct Nop;
+pub(super) struct Nop;
 /// `CBW`, `CWDE`, `CDQE`: the low half of the accumulator, sign-extended to `W`.
-pub struct ExtendAcc<W, S>(PhantomData<(W, S)>);
+pub(super) struct ExtendAcc<W, S>(PhantomData<(W, S)>);
 /// `CWD`, `CDQ`, `CQO`: the sign of the accumulator into rDX.
-pub struct SignAcc<W>(PhantomData<W>);
+pub(super) struct SignAcc<W>(PhantomData<W>);
 /// `LEAVE` on a flat stack.
-pub struct Leave;
+pub(super) struct Leave;
 
 impl Semantics for Nop {
     const PRESERVES: u32 = deferred::ALL;
@@ -55,10 +55,10 @@ impl Semantics for Leave {
     const PRESERVES: u32 = deferred::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(_: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        let bp = (*cpu).regs[gpr::RBP];
+        let bp = (*cpu).state.regs[gpr::RBP];
         let v = try_flow!(M::load::<u64>(cpu, tlb, bp));
-        (*cpu).regs[gpr::RSP] = bp.wrapping_add(8);
-        (*cpu).regs[gpr::RBP] = v;
+        (*cpu).state.regs[gpr::RSP] = bp.wrapping_add(8);
+        (*cpu).state.regs[gpr::RBP] = v;
         Flow::Next(1)
     }
 }
@@ -81,16 +81,16 @@ fn leave_64(_: &Operands) -> Handler {
 
 /// `LEAVE` on any stack.
 fn leave<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    let old = cpu.regs[gpr::RSP];
-    let bp = cpu.regs[gpr::RBP];
+    let old = cpu.state.regs[gpr::RSP];
+    let bp = cpu.state.regs[gpr::RBP];
     cpu.set_stack_pointer(bp);
     match cpu.pop(W::BYTES) {
         Ok(v) => {
-            W::put(&mut cpu.regs[gpr::RBP], W::of(v));
+            W::put(&mut cpu.state.regs[gpr::RBP], W::of(v));
             Ok(())
         }
         Err(t) => {
-            cpu.regs[gpr::RSP] = old;
+            cpu.state.regs[gpr::RSP] = old;
             Err(t)
         }
     }
@@ -98,18 +98,18 @@ fn leave<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
 
 /// `ENTER`.
 fn enter<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
-    let old = (cpu.regs[gpr::RSP], cpu.regs[gpr::RBP]);
+    let old = (cpu.state.regs[gpr::RSP], cpu.state.regs[gpr::RBP]);
     let done = enter_frame::<W>(cpu, i.immediate(0), i.immediate(1) as u32 & 31);
     if done.is_err() {
-        (cpu.regs[gpr::RSP], cpu.regs[gpr::RBP]) = old;
+        (cpu.state.regs[gpr::RSP], cpu.state.regs[gpr::RBP]) = old;
     }
     done
 }
 
 fn enter_frame<W: Word>(cpu: &mut Cpu, size: u64, level: u32) -> Result<(), Trap> {
-    let bp = cpu.regs[gpr::RBP];
+    let bp = cpu.state.regs[gpr::RBP];
     cpu.push(W::BYTES, W::of(bp).u())?;
-    let frame = cpu.regs[gpr::RSP];
+    let frame = cpu.state.regs[gpr::RSP];
     for k in 1..level {
         let cut = u64::MAX >> (64 - 8 * cpu.stack_size());
         let at = bp.wrapping_sub(k as u64 * W::BYTES as u64) & cut;
@@ -125,35 +125,35 @@ fn enter_frame<W: Word>(cpu: &mut Cpu, size: u64, level: u32) -> Result<(), Trap
     let la = cpu.linear(seg::SS, sp, W::BYTES, true)?;
     cpu.probe(seg::SS, la, W::BYTES, mmu::AccessKind::Write)?;
     cpu.set_stack_pointer(sp);
-    W::put(&mut cpu.regs[gpr::RBP], W::of(frame));
+    W::put(&mut cpu.state.regs[gpr::RBP], W::of(frame));
     Ok(())
 }
 
 fn clc(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    let s = cpu.status();
-    cpu.set_status(s & !flags::CF);
+    let s = cpu.state.flags.status();
+    cpu.state.flags.set_status(s & !flags::CF);
     Ok(())
 }
 
 fn stc(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    let s = cpu.status();
-    cpu.set_status(s | flags::CF);
+    let s = cpu.state.flags.status();
+    cpu.state.flags.set_status(s | flags::CF);
     Ok(())
 }
 
 fn cmc(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    let s = cpu.status();
-    cpu.set_status(s ^ flags::CF);
+    let s = cpu.state.flags.status();
+    cpu.state.flags.set_status(s ^ flags::CF);
     Ok(())
 }
 
 fn cld(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    cpu.rflags_system &= !flags::DF;
+    cpu.state.flags.system &= !flags::DF;
     Ok(())
 }
 
 fn std(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    cpu.rflags_system |= flags::DF;
+    cpu.state.flags.system |= flags::DF;
     Ok(())
 }
 
@@ -166,13 +166,13 @@ fn lahf(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
 fn sahf(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
     let low = flags::CF | flags::PF | flags::AF | flags::ZF | flags::SF;
     let ah = cpu.reg(iced_x86::Register::AH);
-    let s = cpu.status();
-    cpu.set_status((s & !low) | (ah & low));
+    let s = cpu.state.flags.status();
+    cpu.state.flags.set_status((s & !low) | (ah & low));
     Ok(())
 }
 
 fn salc(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    let v = if cpu.cf() { 0xff } else { 0 };
+    let v = if cpu.state.flags.cf() { 0xff } else { 0 };
     cpu.set_reg(iced_x86::Register::AL, v);
     Ok(())
 }
@@ -181,7 +181,7 @@ fn salc(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
 fn xlat(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let s = crate::operand::segment_number(i.memory_segment());
     let cut = u64::MAX >> (64 - 8 * crate::operand::address_size(i, cpu.is_64()));
-    let off = cpu.regs[gpr::RBX].wrapping_add(cpu.regs[gpr::RAX] & 0xff) & cut;
+    let off = cpu.state.regs[gpr::RBX].wrapping_add(cpu.state.regs[gpr::RAX] & 0xff) & cut;
     let la = cpu.linear(s, off, 1, false)?;
     let v = cpu.load_at::<u8>(s, la)?;
     cpu.set_reg(iced_x86::Register::AL, v as u64);
@@ -191,7 +191,7 @@ fn xlat(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// `CMPXCHG8B`.
 fn cmpxchg8b(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let pair = |h: u64, l: u64| h << 32 | (l & 0xffff_ffff);
-    let r = cpu.regs;
+    let r = cpu.state.regs;
     let want = pair(r[gpr::RDX], r[gpr::RAX]);
     let new = pair(r[gpr::RCX], r[gpr::RBX]);
     let mut old = 0;
@@ -200,8 +200,8 @@ fn cmpxchg8b(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
         if a == want { new } else { a }
     })?;
     if old != want {
-        cpu.regs[gpr::RAX] = old as u32 as u64;
-        cpu.regs[gpr::RDX] = old >> 32;
+        cpu.state.regs[gpr::RAX] = old as u32 as u64;
+        cpu.state.regs[gpr::RDX] = old >> 32;
     }
     zero_flag(cpu, old == want);
     Ok(())
@@ -210,7 +210,7 @@ fn cmpxchg8b(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// `CMPXCHG16B`: #GP(0) unless aligned.
 fn cmpxchg16b(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let (s, la) = cpu.aligned_operand(i, 16, 16, true)?;
-    let r = cpu.regs;
+    let r = cpu.state.regs;
     let want = (r[gpr::RDX] as u128) << 64 | r[gpr::RAX] as u128;
     let new = (r[gpr::RCX] as u128) << 64 | r[gpr::RBX] as u128;
     // A write access even when the comparison fails.
@@ -221,82 +221,82 @@ fn cmpxchg16b(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let store = if old == want { new } else { old };
     cpu.store_bytes(s, la, &store.to_le_bytes())?;
     if old != want {
-        cpu.regs[gpr::RAX] = old as u64;
-        cpu.regs[gpr::RDX] = (old >> 64) as u64;
+        cpu.state.regs[gpr::RAX] = old as u64;
+        cpu.state.regs[gpr::RDX] = (old >> 64) as u64;
     }
     zero_flag(cpu, old == want);
     Ok(())
 }
 
 fn zero_flag(cpu: &mut Cpu, z: bool) {
-    let keep = cpu.status() & !flags::ZF;
-    cpu.set_status(keep | if z { flags::ZF } else { 0 });
+    let keep = cpu.state.flags.status() & !flags::ZF;
+    cpu.state.flags.set_status(keep | if z { flags::ZF } else { 0 });
 }
 
 /// `DAA` and `DAS`. SDM vol. 2.
 fn decimal<const SUB: bool>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    let old = cpu.regs[gpr::RAX] as u8;
-    let (old_cf, af) = (cpu.cf(), cpu.af());
+    let old = cpu.state.regs[gpr::RAX] as u8;
+    let (old_cf, af) = (cpu.state.flags.cf(), cpu.state.flags.af());
     let low = old & 0xf > 9 || af;
     let high = old > 0x99 || old_cf;
     let by = if low { 6 } else { 0 } + if high { 0x60 } else { 0 };
     let res = if SUB { old.wrapping_sub(by) } else { old.wrapping_add(by) };
     let borrow = SUB && low && old < 6;
-    u8::put(&mut cpu.regs[gpr::RAX], res);
+    u8::put(&mut cpu.state.regs[gpr::RAX], res);
     // OF is undefined: silicon has that of the addition or subtraction.
     let (class, src) = if SUB { (class::SUB, old) } else { (class::ADD, by) };
-    cpu.set_cc(class, res, src);
-    let s = cpu.status() & !(flags::CF | flags::AF);
+    cpu.state.flags.set_cc(class, res, src);
+    let s = cpu.state.flags.status() & !(flags::CF | flags::AF);
     let cf = high || borrow;
-    cpu.set_status(s | cf as u64 | if low { flags::AF } else { 0 });
+    cpu.state.flags.set_status(s | cf as u64 | if low { flags::AF } else { 0 });
     Ok(())
 }
 
 /// `AAA` and `AAS`.
 fn ascii<const SUB: bool>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    let ax = cpu.regs[gpr::RAX] as u16;
-    let adjust = ax & 0xf > 9 || cpu.af();
+    let ax = cpu.state.regs[gpr::RAX] as u16;
+    let adjust = ax & 0xf > 9 || cpu.state.flags.af();
     let by = if adjust { 0x106 } else { 0 };
     let res = if SUB { ax.wrapping_sub(by) } else { ax.wrapping_add(by) };
-    u16::put(&mut cpu.regs[gpr::RAX], res & 0xff0f);
+    u16::put(&mut cpu.state.regs[gpr::RAX], res & 0xff0f);
     // OF, SF, ZF, PF are undefined: silicon has those of the sum before it is masked.
     let (class, src) = if SUB { (class::SUB, ax) } else { (class::ADD, by) };
-    cpu.set_cc(class, res, src);
-    let s = cpu.status() & !(flags::CF | flags::AF);
-    cpu.set_status(s | if adjust { flags::CF | flags::AF } else { 0 });
+    cpu.state.flags.set_cc(class, res, src);
+    let s = cpu.state.flags.status() & !(flags::CF | flags::AF);
+    cpu.state.flags.set_status(s | if adjust { flags::CF | flags::AF } else { 0 });
     Ok(())
 }
 
 /// `AAM`: #DE with a zero base.
 fn aam(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let base = i.immediate(0) as u8;
-    let al = cpu.regs[gpr::RAX] as u8;
+    let al = cpu.state.regs[gpr::RAX] as u8;
     let (Some(q), Some(r)) = (al.checked_div(base), al.checked_rem(base)) else {
         return Err(Trap::DE);
     };
-    u16::put(&mut cpu.regs[gpr::RAX], (q as u16) << 8 | r as u16);
-    cpu.set_cc(class::LOGIC, r, 0u8);
+    u16::put(&mut cpu.state.regs[gpr::RAX], (q as u16) << 8 | r as u16);
+    cpu.state.flags.set_cc(class::LOGIC, r, 0u8);
     Ok(())
 }
 
 /// `AAD`.
 fn aad(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
-    let ax = cpu.regs[gpr::RAX] as u16;
+    let ax = cpu.state.regs[gpr::RAX] as u16;
     let tens = ((ax >> 8) as u8).wrapping_mul(i.immediate(0) as u8);
     let res = (ax as u8).wrapping_add(tens);
-    u16::put(&mut cpu.regs[gpr::RAX], res as u16);
+    u16::put(&mut cpu.state.regs[gpr::RAX], res as u16);
     // CF, OF, AF are undefined: silicon has those of the addition.
-    cpu.set_cc(class::ADD, res, tens);
+    cpu.state.flags.set_cc(class::ADD, res, tens);
     Ok(())
 }
 
 /// `PUSHA`.
 fn pusha<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    let old = cpu.regs[gpr::RSP];
+    let old = cpu.state.regs[gpr::RSP];
     for r in [0, 1, 2, 3, gpr::RSP, 5, 6, 7] {
-        let v = if r == gpr::RSP { old } else { cpu.regs[r] };
+        let v = if r == gpr::RSP { old } else { cpu.state.regs[r] };
         if let Err(t) = cpu.push(W::BYTES, W::of(v).u()) {
-            cpu.regs[gpr::RSP] = old;
+            cpu.state.regs[gpr::RSP] = old;
             return Err(t);
         }
     }
@@ -305,14 +305,14 @@ fn pusha<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
 
 /// `POPA`.
 fn popa<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    let mut new = cpu.regs;
+    let mut new = cpu.state.regs;
     for (k, r) in [7, 6, 5, gpr::RSP, 3, 2, 1, 0].into_iter().enumerate() {
         let v = cpu.peek((k * W::BYTES) as u64, W::BYTES)?;
         if r != gpr::RSP {
             W::put(&mut new[r], W::of(v));
         }
     }
-    cpu.regs = new;
+    cpu.state.regs = new;
     let sp = cpu.stack_pointer(8 * W::BYTES as i64);
     cpu.set_stack_pointer(sp);
     Ok(())
@@ -320,7 +320,7 @@ fn popa<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Nopw => Exec::Handler(nop);
     Nopd => Exec::Handler(nop);
     Nopq => Exec::Handler(nop);

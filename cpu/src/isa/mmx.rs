@@ -29,7 +29,7 @@ pure! {
 }
 
 /// Packs both operands, which are one 128-bit one.
-pub struct Packs<P>(std::marker::PhantomData<P>);
+pub(super) struct Packs<P>(std::marker::PhantomData<P>);
 
 impl<P: Pure> Pure for Packs<P> {
     fn definition(a: u128, b: u128, imm: u8) -> u128 {
@@ -39,30 +39,30 @@ impl<P: Pure> Pure for Packs<P> {
 
 impl Cpu {
     /// #UD, #NM or #MF, if MMX instructions may not run.
-    pub fn check_mmx(&mut self) -> Done {
-        if self.sys.cr0 & CR0_EM != 0 {
+    pub(crate) fn check_mmx(&mut self) -> Done {
+        if self.state.sys.cr0 & CR0_EM != 0 {
             return Err(Trap::UD);
         }
-        if self.sys.cr0 & CR0_TS != 0 {
+        if self.state.sys.cr0 & CR0_TS != 0 {
             return Err(Trap::NM);
         }
         self.x87_pending()
     }
 
     /// What every MMX instruction but EMMS does to the x87: TOP is 0, no register is empty.
-    pub fn enter_mmx(&mut self) {
-        self.fpu.set_top(0);
-        self.fpu.set_tags(0xff);
+    pub(crate) fn enter_mmx(&mut self) {
+        self.state.fpu.set_top(0);
+        self.state.fpu.set_tags(0xff);
     }
 
     /// Writes an MMX register.
-    pub fn set_mm(&mut self, n: usize, v: u64) {
-        self.fpu.set_value(n, F80 { m: v, se: 0xffff });
+    pub(crate) fn set_mm(&mut self, n: usize, v: u64) {
+        self.state.fpu.set_value(n, F80 { m: v, se: 0xffff });
     }
 
     /// Reads an MMX register.
-    pub fn mm(&self, n: usize) -> u64 {
-        self.fpu.r[n & 7].m
+    pub(crate) fn mm(&self, n: usize) -> u64 {
+        self.state.fpu.r[n & 7].m
     }
 }
 
@@ -74,7 +74,7 @@ fn operand<const SIZE: usize>(cpu: &mut Cpu, i: &Instruction, n: u32) -> Result<
             Ok(if r.is_gpr() {
                 cpu.reg(r) as u128
             } else if r.is_xmm() {
-                cpu.fpu.xmm[number(r) & 15]
+                cpu.state.fpu.xmm[number(r) & 15]
             } else {
                 cpu.mm(number(r)) as u128
             })
@@ -134,14 +134,14 @@ fn movq2dq(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_pending()?;
     let v = cpu.mm(number(i.op1_register()));
     cpu.enter_mmx();
-    cpu.fpu.xmm[number(i.op0_register()) & 15] = v as u128;
+    cpu.state.fpu.xmm[number(i.op0_register()) & 15] = v as u128;
     Ok(())
 }
 
 fn movdq2q(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.check_sse()?;
     cpu.x87_pending()?;
-    let v = cpu.fpu.xmm[number(i.op1_register()) & 15] as u64;
+    let v = cpu.state.fpu.xmm[number(i.op1_register()) & 15] as u64;
     cpu.enter_mmx();
     cpu.set_mm(number(i.op0_register()), v);
     Ok(())
@@ -159,8 +159,8 @@ fn maskmovq(cpu: &mut Cpu, i: &Instruction) -> Done {
 
 fn emms(cpu: &mut Cpu, _: &Instruction) -> Done {
     cpu.check_mmx()?;
-    cpu.fpu.set_top(0);
-    cpu.fpu.set_tags(0);
+    cpu.state.fpu.set_top(0);
+    cpu.state.fpu.set_tags(0);
     Ok(())
 }
 
@@ -172,13 +172,13 @@ fn to_xmm<P: Floating>(cpu: &mut Cpu, i: &Instruction) -> Done {
     }
     let b = operand::<8>(cpu, i, 1)?;
     let d = number(i.op0_register()) & 15;
-    let mut e = Env::sse(cpu.fpu.mxcsr);
-    let r = P::run(&mut e, cpu.fpu.xmm[d], b, 0);
+    let mut e = Env::sse(cpu.state.fpu.mxcsr);
+    let r = P::run(&mut e, cpu.state.fpu.xmm[d], b, 0);
     if i.op1_kind() == OpKind::Register {
         cpu.enter_mmx();
     }
     cpu.commit_simd(&e)?;
-    cpu.fpu.xmm[d] = r;
+    cpu.state.fpu.xmm[d] = r;
     Ok(())
 }
 
@@ -187,7 +187,7 @@ fn from_xmm<P: Floating, const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> D
     cpu.check_sse()?;
     cpu.x87_pending()?;
     let b = operand::<SIZE>(cpu, i, 1)?;
-    let mut e = Env::sse(cpu.fpu.mxcsr);
+    let mut e = Env::sse(cpu.state.fpu.mxcsr);
     let r = P::run(&mut e, 0, b, 0);
     // Silicon is in MMX mode also where the conversion faults.
     cpu.enter_mmx();
@@ -198,7 +198,7 @@ fn from_xmm<P: Floating, const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> D
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Emms => Exec::Function(emms);
     Movd_mm_rm32 => Exec::Function(binary::<mov::Take, 4>);
     Movq_mm_rm64 => Exec::Function(binary::<mov::Take, 8>);

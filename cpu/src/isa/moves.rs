@@ -14,21 +14,21 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// `MOV r/m, reg`.
-pub struct MovRmReg<A, W>(PhantomData<(A, W)>);
+pub(super) struct MovRmReg<A, W>(PhantomData<(A, W)>);
 /// `MOV reg, r/m`.
-pub struct MovRegRm<A, W>(PhantomData<(A, W)>);
+pub(super) struct MovRegRm<A, W>(PhantomData<(A, W)>);
 /// `MOV r/m, imm`.
-pub struct MovRmImm<A, W>(PhantomData<(A, W)>);
+pub(super) struct MovRmImm<A, W>(PhantomData<(A, W)>);
 /// `MOVZX`, `MOVSX`, `MOVSXD`: a source of width `S` to a register of width `W`.
-pub struct Extend<A, W, S, const SIGNED: bool>(PhantomData<(A, W, S)>);
+pub(super) struct Extend<A, W, S, const SIGNED: bool>(PhantomData<(A, W, S)>);
 /// `LEA`.
-pub struct Lea<A, W>(PhantomData<(A, W)>);
+pub(super) struct Lea<A, W>(PhantomData<(A, W)>);
 /// `PUSH` of a register or memory operand on a flat stack.
-pub struct Push<A, W>(PhantomData<(A, W)>);
+pub(super) struct Push<A, W>(PhantomData<(A, W)>);
 /// `PUSH imm` on a flat stack.
-pub struct PushImm<W>(PhantomData<W>);
+pub(super) struct PushImm<W>(PhantomData<W>);
 /// `POP reg` from a flat stack.
-pub struct PopReg<W>(PhantomData<W>);
+pub(super) struct PopReg<W>(PhantomData<W>);
 
 impl<A: Rm, W: Word> Semantics for MovRmReg<A, W> {
     const PRESERVES: u32 = deferred::ALL;
@@ -100,9 +100,9 @@ impl<A: Address, W: Word> Semantics for Lea<A, W> {
 #[inline(always)]
 unsafe fn push<M: Mem, W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, v: W) -> Flow {
     // Only 64-bit mode pushes 64 bits, and it pushes no 32.
-    let sp = W::of((*cpu).regs[gpr::RSP].wrapping_sub(W::BYTES as u64)).u();
+    let sp = W::of((*cpu).state.regs[gpr::RSP].wrapping_sub(W::BYTES as u64)).u();
     try_flow!(M::store(cpu, tlb, sp, v));
-    (*cpu).regs[gpr::RSP] = sp;
+    (*cpu).state.regs[gpr::RSP] = sp;
     Flow::Next(1)
 }
 
@@ -137,9 +137,9 @@ impl<W: Word> Semantics for PopReg<W> {
 
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
-        let sp = (*cpu).regs[gpr::RSP];
+        let sp = (*cpu).state.regs[gpr::RSP];
         let v = try_flow!(M::load::<W>(cpu, tlb, sp));
-        (*cpu).regs[gpr::RSP] = W::of(sp.wrapping_add(W::BYTES as u64)).u();
+        (*cpu).state.regs[gpr::RSP] = W::of(sp.wrapping_add(W::BYTES as u64)).u();
         put(cpu, (*o).dst, v);
         Flow::Next(1)
     }
@@ -194,12 +194,12 @@ fn push_any<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// `POP r/m` from any stack. The address is computed with the stack pointer already moved.
 fn pop_any<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let v = cpu.peek(0, W::BYTES)?;
-    let old = cpu.regs[gpr::RSP];
+    let old = cpu.state.regs[gpr::RSP];
     let sp = cpu.stack_pointer(W::BYTES as i64);
     cpu.set_stack_pointer(sp);
     let done = cpu.write(i, 0, W::of(v));
     if done.is_err() {
-        cpu.regs[gpr::RSP] = old;
+        cpu.state.regs[gpr::RSP] = old;
     }
     done
 }
@@ -212,7 +212,7 @@ fn mov_offset<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Mov_rm8_r8 => Exec::Handler(mov_rm_reg::<u8>);
     Mov_rm16_r16 => Exec::Handler(mov_rm_reg::<u16>);
     Mov_rm32_r32 => Exec::Handler(mov_rm_reg::<u32>);

@@ -9,7 +9,7 @@
 //! which. Rows of up to eight operations with these very operands come first (`profile_rows.rs`): the compiler
 //! then knows every place in the processor's state and keeps what one operation leaves to the next in the
 //! host's registers. Other rows know only what the operations are, for code that is wide rather than hot: it
-//! waits for mispredicted jump_cache more than for anything else. What is in no row has the pairs and the variants by classes of operands
+//! waits for mispredicted jumps more than for anything else. What is in no row has the pairs and the variants by classes of operands
 //! (`profile_table.rs`).
 
 use crate::dispatch::{Handler, class, linked, uses};

@@ -104,7 +104,7 @@ mod field {
         ($($name:ident $n:literal)*) => {$( pub(super) const $name: u8 = 16 * $n; )*};
     }
     vector! { V0 0 V1 1 V2 2 V3 3 V4 4 V5 5 V6 6 V7 7 V8 8 V9 9 V10 10 V11 11 V12 12 V13 13 V14 14 V15 15 }
-    pub(super) const PAGE: u8 = slot::VBASE;
+    pub(super) const PAGE: u8 = slot::PAGE_BASE;
     /// None, or any.
     pub(super) const XX: u8 = crate::dispatch::class::ANY;
 }

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 /// # Safety
 /// All methods: as [`crate::dispatch::Semantics::run`].
 #[expect(clippy::missing_safety_doc, reason = "stated for the trait")]
-pub trait Rm {
+pub(crate) trait Rm {
     /// Whether it is a register.
     const REGISTER: bool;
     /// Registers that loading it reads, see [`uses`].
@@ -41,12 +41,12 @@ pub trait Rm {
     ) -> Option<()>;
 }
 
-/// The register in [`Op::d`].
-pub struct RegD;
-/// The register in [`Op::s`].
-pub struct RegS;
+/// The register in [`Op::dst`].
+pub(super) struct RegD;
+/// The register in [`Op::src`].
+pub(super) struct RegS;
 /// The memory operand.
-pub struct Memory<A>(PhantomData<A>);
+pub(super) struct Memory<A>(PhantomData<A>);
 
 macro_rules! register {
     ($name:ident, $field:ident, $reads:expr, $sets:expr) => {

@@ -10,14 +10,14 @@ use iced_x86::{ConditionCode, Instruction};
 /// Sets RIP to `to` cut to the operand size `W`. #GP(0) outside the limit of CS, or if not canonical.
 fn jump_entry<W: Word>(cpu: &mut Cpu, to: u64) -> Result<(), Trap> {
     let to = cpu.checked_rip(W::of(to).u())?;
-    cpu.rip = to;
+    cpu.state.rip = to;
     Ok(())
 }
 
 /// The target of a direct branch: relative to the next instruction.
 fn target(cpu: &Cpu, i: &Instruction) -> u64 {
     // Decoded with the page offset as IP, so that only the distance counts.
-    cpu.rip.wrapping_add(i.near_branch_target().wrapping_sub(i.next_ip()))
+    cpu.state.rip.wrapping_add(i.near_branch_target().wrapping_sub(i.next_ip()))
 }
 
 /// Operand size of a direct branch in bytes.
@@ -30,7 +30,7 @@ fn size(i: &Instruction) -> u32 {
 }
 
 /// `JMP rel`.
-pub fn near_jump(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(super) fn near_jump(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let to = target(cpu, i);
     match size(i) {
         2 => jump_entry::<u16>(cpu, to),
@@ -40,12 +40,16 @@ pub fn near_jump(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 }
 
 /// `Jcc rel`.
-pub fn near_jcc(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
-    if cpu.cond(condition_number(i.condition_code())) { near_jump(cpu, i) } else { Ok(()) }
+pub(super) fn near_jcc(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    if cpu.state.flags.cond(condition_number(i.condition_code())) {
+        near_jump(cpu, i)
+    } else {
+        Ok(())
+    }
 }
 
 /// The number that the opcode has for a condition.
-pub fn condition_number(c: ConditionCode) -> u8 {
+pub(super) fn condition_number(c: ConditionCode) -> u8 {
     use ConditionCode::*;
     match c {
         None | o => 0,
@@ -68,58 +72,58 @@ pub fn condition_number(c: ConditionCode) -> u8 {
 }
 
 fn call_to<W: Word>(cpu: &mut Cpu, to: u64) -> Result<(), Trap> {
-    let back = cpu.rip;
+    let back = cpu.state.rip;
     let fits = cpu.probe_push(W::BYTES);
     if fits.is_none() {
-        return Err(cpu.trap.take().unwrap_or(Trap::SS0));
+        return Err(cpu.env.trap.take().unwrap_or(Trap::SS0));
     }
     let to = cpu.checked_rip(W::of(to).u())?;
     cpu.push(W::BYTES, back)?;
-    cpu.rip = to;
+    cpu.state.rip = to;
     Ok(())
 }
 
 /// `CALL rel`.
-pub fn near_call<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(super) fn near_call<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let to = target(cpu, i);
     call_to::<W>(cpu, to)
 }
 
 /// `JMP r/m`.
-pub fn near_jump_rm<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(super) fn near_jump_rm<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let to = cpu.read::<W>(i, 0)?;
     jump_entry::<W>(cpu, to.u())
 }
 
 /// `CALL r/m`.
-pub fn near_call_rm<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(super) fn near_call_rm<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let to = cpu.read::<W>(i, 0)?;
     call_to::<W>(cpu, to.u())
 }
 
 /// `RET` and `RET imm16`.
-pub fn near_return<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(super) fn near_return<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let to = cpu.peek(0, W::BYTES)?;
     let to = cpu.checked_rip(W::of(to).u())?;
     let extra = if i.op_count() > 0 { i.immediate(0) as i64 } else { 0 };
     let sp = cpu.stack_pointer(W::BYTES as i64 + extra);
     cpu.set_stack_pointer(sp);
-    cpu.rip = to;
+    cpu.state.rip = to;
     Ok(())
 }
 
 /// `LOOP`, `LOOPE`, `LOOPNE`, `JCXZ`: the count register has the address size.
-pub fn near_loop(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(super) fn near_loop(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     use iced_x86::Mnemonic::*;
     let size = count_size(i);
     let mask = u64::MAX >> (64 - 8 * size);
     let m = i.mnemonic();
     let jcxz = matches!(m, Jcxz | Jecxz | Jrcxz);
-    let old = cpu.regs[gpr::RCX];
+    let old = cpu.state.regs[gpr::RCX];
     let count = old.wrapping_sub(!jcxz as u64) & mask;
     let taken = match m {
-        Loope => count != 0 && cpu.zf(),
-        Loopne => count != 0 && !cpu.zf(),
+        Loope => count != 0 && cpu.state.flags.zf(),
+        Loopne => count != 0 && !cpu.state.flags.zf(),
         Loop => count != 0,
         _ => count == 0,
     };
@@ -127,7 +131,7 @@ pub fn near_loop(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
         near_jump(cpu, i)?;
     }
     if !jcxz {
-        cpu.regs[gpr::RCX] = if size == 2 { (old & !0xffff) | count } else { count };
+        cpu.state.regs[gpr::RCX] = if size == 2 { (old & !0xffff) | count } else { count };
     }
     Ok(())
 }
@@ -146,7 +150,7 @@ fn count_size(i: &Instruction) -> u32 {
 
 /// Conditional branches, LOOP and JCXZ.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Jo_rel8_64 => Exec::Jcc;
     Jo_rel32_64 => Exec::Jcc;
     Jo_rel8_32 => Exec::Jcc, segmented Exec::EndsBlock(near_jcc);

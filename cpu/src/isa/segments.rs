@@ -17,12 +17,16 @@ type Outcome = Result<(), Trap>;
 impl Cpu {
     /// #GP(0) unless CPL is 0.
     pub(crate) fn privileged(&self) -> Outcome {
-        if self.sys.cpl == 0 { Ok(()) } else { Err(Trap::GP0) }
+        if self.state.sys.cpl == 0 { Ok(()) } else { Err(Trap::GP0) }
     }
 
     /// #GP(0) where CR4.UMIP keeps a store of system state from user code.
     pub(crate) fn umip(&self) -> Outcome {
-        if self.sys.cpl != 0 && self.sys.cr4 & CR4_UMIP != 0 { Err(Trap::GP0) } else { Ok(()) }
+        if self.state.sys.cpl != 0 && self.state.sys.cr4 & CR4_UMIP != 0 {
+            Err(Trap::GP0)
+        } else {
+            Ok(())
+        }
     }
 
     /// #UD in real-address and virtual-8086 mode.
@@ -34,7 +38,7 @@ impl Cpu {
     pub(crate) fn real_segment(&self, s: usize, selector: u16) -> Segment {
         let data = ar::P | ar::S | ar::RW | ar::ACCESSED;
         let base = (selector as u64) << 4;
-        let old = self.sys.seg[s];
+        let old = self.state.sys.seg[s];
         if self.v86() {
             let ar = data | 3 << ar::DPL_SHIFT;
             return Segment { selector, ar, limit: 0xffff, base };
@@ -62,7 +66,7 @@ impl Cpu {
     }
 
     fn stack_segment(&mut self, selector: u16) -> Result<Segment, Trap> {
-        let cpl = self.sys.cpl;
+        let cpl = self.state.sys.cpl;
         if is_null(selector) {
             let ok = self.is_64() && cpl < 3 && rpl(selector) == cpl;
             return if ok { Ok(null_stack(cpl)) } else { Err(Trap::GP0) };
@@ -83,7 +87,7 @@ impl Cpu {
         }
         let d = self.descriptor(selector, vector::GP, 0)?;
         let readable = d.is_segment() && (!d.is_code() || d.has(ar::RW));
-        let allowed = d.is_conforming() || d.dpl() >= self.sys.cpl.max(rpl(selector));
+        let allowed = d.is_conforming() || d.dpl() >= self.state.sys.cpl.max(rpl(selector));
         if !readable || !allowed {
             return Err(gp(selector));
         }
@@ -126,20 +130,20 @@ fn mov_to_segment(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 /// Loading SS holds back interrupts and debug traps for one instruction.
 fn shadow(cpu: &mut Cpu, s: usize) {
     if s == seg::SS {
-        cpu.sys.ss_shadow = true;
-        cpu.leave = true;
+        cpu.state.sys.ss_shadow = true;
+        cpu.env.leave = true;
     }
 }
 
 /// `MOV r/m, Sreg`.
 fn mov_from_segment(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    let v = cpu.sys.seg[segment_number(i.op1_register())].selector;
+    let v = cpu.state.sys.seg[segment_number(i.op1_register())].selector;
     cpu.store_selector(i, v as u64)
 }
 
 /// `PUSH Sreg`: a 32-bit push writes 16 bits.
 fn push_segment<const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    let v = cpu.sys.seg[segment_number(i.op0_register())].selector;
+    let v = cpu.state.sys.seg[segment_number(i.op0_register())].selector;
     cpu.push(SIZE, v as u64)
 }
 
@@ -147,11 +151,11 @@ fn push_segment<const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 fn pop_segment<const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let s = segment_number(i.op0_register());
     let selector = cpu.peek(0, SIZE)? as u16;
-    let before = cpu.regs[gpr::RSP];
+    let before = cpu.state.regs[gpr::RSP];
     let sp = cpu.stack_pointer(SIZE as i64);
     cpu.set_stack_pointer(sp);
     if let Err(t) = cpu.load_segment(s, selector) {
-        cpu.regs[gpr::RSP] = before;
+        cpu.state.regs[gpr::RSP] = before;
         return Err(t);
     }
     shadow(cpu, s);
@@ -173,12 +177,12 @@ fn lldt(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.vmx_intercept_table(i)?;
     let selector = cpu.selector_operand(i, 0)?;
     if is_null(selector) {
-        cpu.sys.ldtr = null_segment(selector);
+        cpu.state.sys.ldtr = null_segment(selector);
         return Ok(());
     }
     let (d, upper) = system_descriptor(cpu, selector, |t, _| t == kind::LDT)?;
     let base = d.base() | upper << 32;
-    cpu.sys.ldtr = Segment { base, ..d.segment(selector) };
+    cpu.state.sys.ldtr = Segment { base, ..d.segment(selector) };
     Ok(())
 }
 
@@ -196,7 +200,7 @@ fn ltr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.set_descriptor_type(selector, 2)?;
     let base = d.base() | upper << 32;
     let g = d.segment(selector);
-    cpu.sys.tr = Segment { base, ar: g.ar | 2, ..g };
+    cpu.state.sys.tr = Segment { base, ar: g.ar | 2, ..g };
     Ok(())
 }
 
@@ -229,7 +233,7 @@ fn sldt(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.needs_protection()?;
     cpu.umip()?;
     cpu.vmx_intercept_table(i)?;
-    let v = cpu.sys.ldtr.selector;
+    let v = cpu.state.sys.ldtr.selector;
     cpu.store_selector(i, v as u64)
 }
 
@@ -238,7 +242,7 @@ fn str(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.needs_protection()?;
     cpu.umip()?;
     cpu.vmx_intercept_table(i)?;
-    let v = cpu.sys.tr.selector;
+    let v = cpu.state.sys.tr.selector;
     cpu.store_selector(i, v as u64)
 }
 
@@ -265,13 +269,13 @@ fn table_operand<const BASE: usize>(
 
 /// `LGDT`.
 fn lgdt<const BASE: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    cpu.sys.gdtr = table_operand::<BASE>(cpu, i)?;
+    cpu.state.sys.gdtr = table_operand::<BASE>(cpu, i)?;
     Ok(())
 }
 
 /// `LIDT`.
 fn lidt<const BASE: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    cpu.sys.idtr = table_operand::<BASE>(cpu, i)?;
+    cpu.state.sys.idtr = table_operand::<BASE>(cpu, i)?;
     Ok(())
 }
 
@@ -288,13 +292,13 @@ fn store_table(cpu: &mut Cpu, i: &Instruction, t: crate::state::TableRegister) -
 
 /// `SGDT`.
 fn sgdt(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    let t = cpu.sys.gdtr;
+    let t = cpu.state.sys.gdtr;
     store_table(cpu, i, t)
 }
 
 /// `SIDT`.
 fn sidt(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    let t = cpu.sys.idtr;
+    let t = cpu.state.sys.idtr;
     store_table(cpu, i, t)
 }
 
@@ -305,13 +309,13 @@ fn visible(cpu: &mut Cpu, selector: u16) -> Result<Option<Descriptor>, Trap> {
     }
     let Some(la) = cpu.descriptor_address(selector) else { return Ok(None) };
     let d = Descriptor(cpu.load_table(la, 8)?);
-    let seen = d.is_conforming() || d.dpl() >= cpu.sys.cpl.max(rpl(selector));
+    let seen = d.is_conforming() || d.dpl() >= cpu.state.sys.cpl.max(rpl(selector));
     Ok(seen.then_some(d))
 }
 
 fn set_zf(cpu: &mut Cpu, zf: bool) {
-    let others = cpu.status() & !flags::ZF;
-    cpu.set_status(others | if zf { flags::ZF } else { 0 });
+    let others = cpu.state.flags.status() & !flags::ZF;
+    cpu.state.flags.set_status(others | if zf { flags::ZF } else { 0 });
 }
 
 /// `LAR`.
@@ -383,7 +387,7 @@ fn arpl(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Mov_Sreg_rm16 => Exec::Function(mov_to_segment);
     Mov_Sreg_r32m16 => Exec::Function(mov_to_segment);
     Mov_Sreg_r64m16 => Exec::Function(mov_to_segment);

@@ -22,7 +22,7 @@ pub(super) const SHR: u8 = 5;
 pub(super) const SAR: u8 = 7;
 
 /// A shift or rotate of `r/m`, by CL if `CL`, else by an immediate.
-pub struct Shift<A, W, const OP: u8, const CL: bool, const FL: bool>(PhantomData<(A, W)>);
+pub(super) struct Shift<A, W, const OP: u8, const CL: bool, const FL: bool>(PhantomData<(A, W)>);
 
 /// The highest bit.
 #[inline(always)]
@@ -100,7 +100,7 @@ fn rotate_flags<W: Word, const OP: u8>(cpu: &mut Cpu, res: W) {
         ROL => (res.u() & 1, (res.u() & 1) ^ top),
         _ => (top, top ^ (res.u() >> (W::BITS - 2) & 1)),
     };
-    cpu.set_cf_of(cf | if of != 0 { flags::OF } else { 0 });
+    cpu.state.flags.set_cf_of(cf | if of != 0 { flags::OF } else { 0 });
 }
 
 impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Semantics
@@ -126,7 +126,7 @@ impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Semantics
     #[inline(always)]
     unsafe fn run_deferring(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Deferred) {
         if Self::KILLS == 0 {
-            return (Self::run::<FastMem>(o, cpu, (*cpu).tlb), Deferred::NONE);
+            return (Self::run::<FastMem>(o, cpu, (*cpu).caches.tlb), Deferred::NONE);
         }
         deferring::<FL>(cpu, later, |tlb, owes| {
             let note = deferred::later(owes);
@@ -183,7 +183,7 @@ fn count<W: Word>(cpu: &Cpu, i: &Instruction) -> u32 {
 fn rotate_carry<W: Word, const LEFT: bool>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let masked = count::<W>(cpu, i);
     let n = masked % (W::BITS + 1);
-    let cf = cpu.cf() as u128;
+    let cf = cpu.state.flags.cf() as u128;
     let mut after = (0, false);
     cpu.modify::<W>(i, 0, |a| {
         let wide = cf << W::BITS | a.u() as u128;
@@ -197,7 +197,7 @@ fn rotate_carry<W: Word, const LEFT: bool>(cpu: &mut Cpu, i: &Instruction) -> Re
     if masked != 0 {
         let top = res >> (W::BITS - 1) & 1 != 0;
         let of = if LEFT { top ^ carry } else { top ^ (res >> (W::BITS - 2) & 1 != 0) };
-        cpu.set_cf_of(carry as u64 | if of { flags::OF } else { 0 });
+        cpu.state.flags.set_cf_of(carry as u64 | if of { flags::OF } else { 0 });
     }
     Ok(())
 }
@@ -220,8 +220,8 @@ fn double<W: Word, const LEFT: bool>(cpu: &mut Cpu, i: &Instruction) -> Result<(
         cc.0
     })?;
     match LEFT {
-        true => cpu.set_cc(class::SHL, cc.0, top(cc.1)),
-        false => cpu.set_cc(class::SHR, cc.0, cc.1),
+        true => cpu.state.flags.set_cc(class::SHL, cc.0, top(cc.1)),
+        false => cpu.state.flags.set_cc(class::SHR, cc.0, cc.1),
     }
     Ok(())
 }
@@ -237,11 +237,11 @@ fn double_over<W: Word, const LEFT: bool>(
     let left = if LEFT { by } else { W::BITS - by };
     let res = W::of(fill << left | fill >> (W::BITS - left));
     cpu.modify::<W>(i, 0, |_| res)?;
-    cpu.set_cc(class::LOGIC, res, W::default());
+    cpu.state.flags.set_cc(class::LOGIC, res, W::default());
     let top = |k: u32| res.u() >> (W::BITS - k) & 1;
     let of = !LEFT && top(1) != top(2);
-    let s = cpu.status();
-    cpu.set_status(s | flags::AF | if of { flags::OF } else { 0 });
+    let s = cpu.state.flags.status();
+    cpu.state.flags.set_status(s | flags::AF | if of { flags::OF } else { 0 });
     Ok(())
 }
 
@@ -263,7 +263,7 @@ fn double_shift<W: Word, const LEFT: bool>(a: u64, fill: u64, n: u32) -> W {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Rol_rm8_imm8 => Exec::Handler(sh::<u8, ROL>);
     Rol_rm8_1 => Exec::Handler(sh::<u8, ROL>);
     Rol_rm8_CL => Exec::Handler(sh::<u8, ROL>);

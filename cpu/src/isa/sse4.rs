@@ -139,7 +139,7 @@ fn tested(a: u128, b: u128) -> u128 {
 }
 
 /// ROUNDPS and its like: bits 1:0 the mode unless bit 2 says MXCSR's, bit 3: no precision exception.
-pub struct Round;
+pub(super) struct Round;
 
 impl LaneOp for Round {
     const HOST: Option<host::Op> = None;
@@ -151,9 +151,9 @@ impl LaneOp for Round {
 }
 
 /// Alternately subtracts and adds.
-pub struct AddSub<F>(PhantomData<F>);
+pub(crate) struct AddSub<F>(PhantomData<F>);
 /// Adds or subtracts neighbours.
-pub struct Horizontal<F, O>(PhantomData<(F, O)>);
+pub(crate) struct Horizontal<F, O>(PhantomData<(F, O)>);
 
 /// Whether no lane is a NaN, by integers, which note nothing.
 fn ordered<F: Float + Lane>(v: u128) -> bool {
@@ -274,7 +274,7 @@ fn insertps(s: &Operands) -> Handler {
 /// Operand 1 of a plain instruction: a register or aligned memory.
 pub(super) fn source(cpu: &mut Cpu, i: &Instruction, aligned: bool) -> Result<u128, Trap> {
     if i.op1_kind() == iced_x86::OpKind::Register {
-        return Ok(cpu.fpu.xmm[number(i.op1_register()) & 15]);
+        return Ok(cpu.state.fpu.xmm[number(i.op1_register()) & 15]);
     }
     let (s, la) = cpu.aligned_operand(i, 16, if aligned { 16 } else { 1 }, false)?;
     let mut b = [0; 16];
@@ -287,7 +287,7 @@ fn blendv(cpu: &mut Cpu, i: &Instruction, f: fn(u128, u128, u128) -> u128) -> Re
     cpu.check_sse()?;
     let b = source(cpu, i, true)?;
     let d = number(i.op0_register()) & 15;
-    cpu.fpu.xmm[d] = f(cpu.fpu.xmm[d], b, cpu.fpu.xmm[0]);
+    cpu.state.fpu.xmm[d] = f(cpu.state.fpu.xmm[d], b, cpu.state.fpu.xmm[0]);
     Ok(())
 }
 
@@ -305,7 +305,7 @@ fn blendvpd(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Haddps_xmm_xmmm128 => Exec::Handler(fp_full::<Horizontal<u32, Add>>);
     Haddpd_xmm_xmmm128 => Exec::Handler(fp_full::<Horizontal<u64, Add>>);
     Hsubps_xmm_xmmm128 => Exec::Handler(fp_full::<Horizontal<u32, Sub>>);

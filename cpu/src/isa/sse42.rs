@@ -92,7 +92,7 @@ impl Strings {
 
 /// The length in a register, saturated.
 fn explicit(cpu: &Cpu, r: usize, imm: u8, wide: bool) -> usize {
-    let v = cpu.regs[r];
+    let v = cpu.state.regs[r];
     let v = if wide { v as i64 } else { v as i32 as i64 };
     v.unsigned_abs().min(Strings::elements(imm) as u64) as usize
 }
@@ -123,8 +123,10 @@ fn compare<const EXPLICIT: bool, const WIDE: bool, const INDEX: bool>(
         cpu.check_sse()?
     }
     let imm = i.immediate8();
-    let data =
-        [cpu.fpu.xmm[super::sse_moves::number(i.op0_register()) & 15], source(cpu, i, false)?];
+    let data = [
+        cpu.state.fpu.xmm[super::sse_moves::number(i.op0_register()) & 15],
+        source(cpu, i, false)?,
+    ];
     let len = if EXPLICIT {
         [gpr::RAX, gpr::RDX].map(|r| explicit(cpu, r, imm, WIDE))
     } else {
@@ -134,18 +136,18 @@ fn compare<const EXPLICIT: bool, const WIDE: bool, const INDEX: bool>(
     let r = s.result();
     if INDEX {
         let n = s.n() as u64;
-        cpu.regs[gpr::RCX] = match (r, imm & 0x40 != 0) {
+        cpu.state.regs[gpr::RCX] = match (r, imm & 0x40 != 0) {
             (0, _) => n,
             (_, false) => r.trailing_zeros() as u64,
             (_, true) => r.ilog2() as u64,
         };
     } else {
-        cpu.fpu.xmm[0] = mask(r, imm);
+        cpu.state.fpu.xmm[0] = mask(r, imm);
         if vex {
-            cpu.fpu.upper[0] = 0;
+            cpu.state.fpu.upper[0] = 0;
         }
     }
-    cpu.set_status(s.flags(r));
+    cpu.state.flags.set_status(s.flags(r));
     Ok(())
 }
 
@@ -173,7 +175,7 @@ fn crc32<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Pcmpestrm_xmm_xmmm128_imm8 => Exec::Function(compare::<true, false, false>);
     Pcmpestrm64_xmm_xmmm128_imm8 => Exec::Function(compare::<true, true, false>);
     Pcmpestri_xmm_xmmm128_imm8 => Exec::Function(compare::<true, false, true>);

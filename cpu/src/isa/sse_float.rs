@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::marker::PhantomData;
 
 /// What happens to one lane.
-pub trait LaneOp: 'static {
+pub(super) trait LaneOp: 'static {
     /// What the host calls it; `None` if it does not have it.
     const HOST: Option<host::Op>;
     /// Computes it.
@@ -23,7 +23,7 @@ pub trait LaneOp: 'static {
 macro_rules! lane_ops {
     ($($name:ident $host:expr, ($e:ident, $a:ident, $b:ident) => $body:expr;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
-        pub struct $name;
+        pub(crate) struct $name;
         impl LaneOp for $name {
             const HOST: Option<host::Op> = Some($host);
             #[inline(always)]
@@ -46,12 +46,12 @@ lane_ops! {
 }
 
 /// All lanes.
-pub struct Packed<F, O>(PhantomData<(F, O)>);
+pub(crate) struct Packed<F, O>(PhantomData<(F, O)>);
 /// The lowest lane; the others are the first operand's.
-pub struct Scalar<F, O>(PhantomData<(F, O)>);
+pub(crate) struct Scalar<F, O>(PhantomData<(F, O)>);
 /// Comparisons of all lanes, or of the lowest, by the low bits of the immediate that are in `MASK`:
 /// SSE looks at three, AVX at five.
-pub struct Compare<F, const SCALAR: bool, const MASK: u8>(PhantomData<F>);
+pub(crate) struct Compare<F, const SCALAR: bool, const MASK: u8>(PhantomData<F>);
 
 impl<F: Float + Lane + Lanes, O: LaneOp> Floating for Packed<F, O> {
     #[inline(always)]
@@ -193,7 +193,7 @@ pure! {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Addps_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u32, Add>>);
     Addpd_xmm_xmmm128 => Exec::Handler(fp_full::<Packed<u64, Add>>);
     Addss_xmm_xmmm32 => Exec::Handler(fp_narrow::<Scalar<u32, Add>, u32>);

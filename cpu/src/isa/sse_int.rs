@@ -142,7 +142,7 @@ pure! {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Pand_xmm_xmmm128 => Exec::Handler(hot::<And>);
     Andps_xmm_xmmm128 => Exec::Handler(hot::<And>);
     Andpd_xmm_xmmm128 => Exec::Handler(hot::<And>);

@@ -43,7 +43,7 @@ fn movnti<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 }
 
 /// The number of a vector, MMX or x87 register.
-pub fn number(r: Register) -> usize {
+pub(super) fn number(r: Register) -> usize {
     r.number() & 31
 }
 
@@ -56,7 +56,7 @@ pub(super) fn destination(cpu: &Cpu, i: &Instruction, size: usize) -> Result<(us
         _ => u64::MAX,
     };
     let s = crate::operand::segment_number(i.memory_segment());
-    Ok((s, cpu.linear(s, cpu.regs[gpr::RDI] & cut, size, true)?))
+    Ok((s, cpu.linear(s, cpu.state.regs[gpr::RDI] & cut, size, true)?))
 }
 
 /// Stores those of `bytes` whose mask byte has its top bit set. All have to be writable, whatever the
@@ -88,8 +88,8 @@ pub(super) fn store_halves(
 pub(super) fn maskmovdqu(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.check_sse()?;
     let at = destination(cpu, i, 16)?;
-    let data = cpu.fpu.xmm[number(i.op1_register()) & 15].to_le_bytes();
-    let mask = cpu.fpu.xmm[number(i.op2_register()) & 15].to_le_bytes();
+    let data = cpu.state.fpu.xmm[number(i.op1_register()) & 15].to_le_bytes();
+    let mask = cpu.state.fpu.xmm[number(i.op2_register()) & 15].to_le_bytes();
     store_halves(cpu, at, &data, &mask)
 }
 
@@ -99,20 +99,20 @@ pub(super) fn ldmxcsr(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     if v & !crate::fpu::MXCSR_MASK != 0 {
         return Err(Trap::GP0);
     }
-    cpu.fpu.mxcsr = v;
+    cpu.state.fpu.mxcsr = v;
     cpu.update_fallback();
     Ok(())
 }
 
 fn stmxcsr(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.check_sse()?;
-    let v = cpu.fpu.mxcsr;
+    let v = cpu.state.fpu.mxcsr;
     cpu.store_operand(i, v)
 }
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Movups_xmm_xmmm128 => Exec::Handler(hot_unaligned::<Take>);
     Movupd_xmm_xmmm128 => Exec::Handler(hot_unaligned::<Take>);
     Movdqu_xmm_xmmm128 => Exec::Handler(hot_unaligned::<Take>);

@@ -14,7 +14,7 @@ use iced_x86::{Instruction, OpKind};
 use mmu::{AccessKind, HostPhys};
 
 /// BlockLimit iterations of a REP that retire as one instruction.
-pub const CHUNK: u64 = 1 << 14;
+pub(super) const CHUNK: u64 = 1 << 14;
 const PAGE: u64 = 4096;
 
 /// What a string instruction works with.
@@ -34,7 +34,7 @@ struct Strings {
 impl Strings {
     fn new<W: Word>(cpu: &Cpu, i: &Instruction) -> Strings {
         let bits = address_bits(i);
-        let down = cpu.rflags_system & flags::DF != 0;
+        let down = cpu.state.flags.system & flags::DF != 0;
         let size = W::BYTES as u64;
         Strings {
             mask: u64::MAX >> (64 - bits),
@@ -46,17 +46,17 @@ impl Strings {
     }
 
     fn offset(&self, cpu: &Cpu, reg: usize) -> u64 {
-        cpu.regs[reg] & self.mask
+        cpu.state.regs[reg] & self.mask
     }
 
     /// Moves an index register on by `n` elements, at the address size.
     fn advance(&self, cpu: &mut Cpu, reg: usize, n: u64) {
-        let to = cpu.regs[reg].wrapping_add((self.step as u64).wrapping_mul(n));
+        let to = cpu.state.regs[reg].wrapping_add((self.step as u64).wrapping_mul(n));
         self.set(cpu, reg, to);
     }
 
     fn set(&self, cpu: &mut Cpu, reg: usize, v: u64) {
-        let r = &mut cpu.regs[reg];
+        let r = &mut cpu.state.regs[reg];
         match self.mask {
             0xffff => u16::put(r, v as u16),
             0xffff_ffff => u32::put(r, v as u32),
@@ -95,8 +95,8 @@ fn address_bits(i: &Instruction) -> u32 {
 /// How many elements a REP with 64-bit addresses does at once, upwards, if nothing stands in the way but the
 /// memory itself.
 fn at_once(cpu: &Cpu, i: &Instruction, s: &Strings) -> Option<u64> {
-    let off = flags::TF & cpu.rflags_system == 0 && s.plain && s.mask == u64::MAX;
-    let count = cpu.regs[gpr::RCX];
+    let off = flags::TF & cpu.state.flags.system == 0 && s.plain && s.mask == u64::MAX;
+    let count = cpu.state.regs[gpr::RCX];
     (off && i.has_rep_prefix() && (1..=CHUNK).contains(&count)).then_some(count)
 }
 
@@ -111,14 +111,14 @@ fn repeat(
     if !i.has_rep_prefix() && !i.has_repne_prefix() {
         return step(cpu, 1).map(|_| ());
     }
-    let single = cpu.rflags_system & flags::TF != 0 || cpu.watching();
+    let single = cpu.state.flags.system & flags::TF != 0 || cpu.watching();
     let mut budget = if single { 1 } else { CHUNK };
     loop {
         let count = s.offset(cpu, gpr::RCX);
         if count == 0 {
             return Ok(());
         }
-        if budget == 0 || cpu.io {
+        if budget == 0 || cpu.env.io {
             return Err(Trap::Again);
         }
         let (done, ended) = step(cpu, count.min(budget))?;
@@ -143,11 +143,11 @@ fn frame(cpu: &mut Cpu, la: u64, kind: AccessKind) -> Result<Option<HostPhys>, T
 fn movs<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let s = Strings::new::<W>(cpu, i);
     if let Some(n) = at_once(cpu, i, &s).filter(|_| s.source < seg::FS) {
-        let (from, to) = (cpu.regs[gpr::RSI], cpu.regs[gpr::RDI]);
+        let (from, to) = (cpu.state.regs[gpr::RSI], cpu.state.regs[gpr::RDI]);
         if cpu.copies_whole(from, to, s.size * n) {
             s.advance(cpu, gpr::RSI, n);
             s.advance(cpu, gpr::RDI, n);
-            cpu.regs[gpr::RCX] = 0;
+            cpu.state.regs[gpr::RCX] = 0;
             return Ok(());
         }
     }
@@ -208,12 +208,12 @@ fn copy_run(
 
 fn stos<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let s = Strings::new::<W>(cpu, i);
-    let v = W::of(cpu.regs[gpr::RAX]);
+    let v = W::of(cpu.state.regs[gpr::RAX]);
     if let Some(n) = at_once(cpu, i, &s) {
         let bytes = (n * s.size) as usize;
-        if cpu.fill_plain(cpu.regs[gpr::RDI], v.u(), W::BYTES, bytes) {
+        if cpu.fill_plain(cpu.state.regs[gpr::RDI], v.u(), W::BYTES, bytes) {
             s.advance(cpu, gpr::RDI, n);
-            cpu.regs[gpr::RCX] = 0;
+            cpu.state.regs[gpr::RCX] = 0;
             return Ok(());
         }
     }
@@ -253,7 +253,7 @@ fn lods<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
         let from = s.offset(cpu, gpr::RSI);
         let src = cpu.linear(s.source, from, W::BYTES, false)?;
         let v = cpu.load_at::<W>(s.source, src)?;
-        W::put(&mut cpu.regs[gpr::RAX], v);
+        W::put(&mut cpu.state.regs[gpr::RAX], v);
         s.advance(cpu, gpr::RSI, 1);
         Ok((1, false))
     })
@@ -262,7 +262,7 @@ fn lods<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// Compares as CMP does; whether the REPE/REPNE condition ends the loop.
 fn compare<W: Word>(cpu: &mut Cpu, i: &Instruction, a: W, b: W) -> bool {
     let res = W::of(a.u().wrapping_sub(b.u()));
-    cpu.set_cc(flags::class::SUB, res, a);
+    cpu.state.flags.set_cc(flags::class::SUB, res, a);
     (a == b) == i.has_repne_prefix()
 }
 
@@ -271,7 +271,7 @@ fn scas<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     repeat(cpu, i, &s, |cpu, _| {
         let dst = cpu.linear(seg::ES, s.offset(cpu, gpr::RDI), W::BYTES, false)?;
         let b = cpu.load_at::<W>(seg::ES, dst)?;
-        let a = W::of(cpu.regs[gpr::RAX]);
+        let a = W::of(cpu.state.regs[gpr::RAX]);
         s.advance(cpu, gpr::RDI, 1);
         Ok((1, compare(cpu, i, a, b)))
     })
@@ -292,7 +292,7 @@ fn cmps<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Movsb_m8_m8 => Exec::Function(movs::<u8>);
     Movsw_m16_m16 => Exec::Function(movs::<u16>);
     Movsd_m32_m32 => Exec::Function(movs::<u32>);

@@ -24,7 +24,7 @@ fn flat_segments(cpu: &mut Cpu, cs: u16, ss: u16, cpl: u8, size: u32) {
         limit: u32::MAX,
         base: 0,
     };
-    cpu.sys.cpl = cpl;
+    cpu.state.sys.cpl = cpl;
     cpu.set_segment(seg::SS, flat(ss, DATA));
     cpu.set_segment(seg::CS, flat(cs, CODE | size));
     cpu.update_view();
@@ -32,37 +32,37 @@ fn flat_segments(cpu: &mut Cpu, cs: u16, ss: u16, cpl: u8, size: u32) {
 
 /// `SYSCALL`. As on Intel's processors, #UD outside 64-bit mode.
 fn syscall(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    if cpu.sys.efer & EFER_SCE == 0 || !cpu.is_64() {
+    if cpu.state.sys.efer & EFER_SCE == 0 || !cpu.is_64() {
         return Err(Trap::UD);
     }
     let flags = cpu.rflags() & !flags::RF;
-    cpu.regs[gpr::RCX] = cpu.rip;
-    cpu.regs[gpr::R11] = flags;
-    cpu.rip = cpu.sys.msr.lstar;
-    let clear = cpu.sys.msr.sfmask | flags::RF;
+    cpu.state.regs[gpr::RCX] = cpu.state.rip;
+    cpu.state.regs[gpr::R11] = flags;
+    cpu.state.rip = cpu.state.sys.msr.lstar;
+    let clear = cpu.state.sys.msr.sfmask | flags::RF;
     cpu.set_rflags(flags & !clear);
     if clear & flags::TF != 0 {
-        cpu.sys.step_trap = false;
+        cpu.state.sys.step_trap = false;
     }
-    let selector = (cpu.sys.msr.star >> 32) as u16;
+    let selector = (cpu.state.sys.msr.star >> 32) as u16;
     flat_segments(cpu, selector & !3, (selector & !3).wrapping_add(8), 0, ar::L);
     Ok(())
 }
 
 /// `SYSRET`.
 fn sysret<const LONG: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    if cpu.sys.efer & EFER_SCE == 0 || !cpu.is_64() {
+    if cpu.state.sys.efer & EFER_SCE == 0 || !cpu.is_64() {
         return Err(Trap::UD);
     }
     cpu.privileged()?;
-    let rip = cpu.regs[gpr::RCX];
+    let rip = cpu.state.regs[gpr::RCX];
     if LONG && !cpu.canonical(rip) {
         return Err(Trap::GP0);
     }
-    cpu.rip = if LONG { rip } else { rip as u32 as u64 };
-    let image = cpu.regs[gpr::R11];
+    cpu.state.rip = if LONG { rip } else { rip as u32 as u64 };
+    let image = cpu.state.regs[gpr::R11];
     cpu.change_flags(image, 0x3c_7fd7);
-    let base = (cpu.sys.msr.star >> 48) as u16;
+    let base = (cpu.state.sys.msr.star >> 48) as u16;
     let cs = if LONG { base.wrapping_add(16) } else { base };
     let size = if LONG { ar::L } else { ar::DB };
     flat_segments(cpu, cs | 3, base.wrapping_add(8) | 3, 3, size);
@@ -71,15 +71,15 @@ fn sysret<const LONG: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
 
 /// `SYSENTER`.
 fn sysenter(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    let cs = cpu.sys.msr.sysenter_cs as u16;
+    let cs = cpu.state.sys.msr.sysenter_cs as u16;
     if !cpu.protected() || is_null(cs) {
         return Err(Trap::GP0);
     }
     let long = cpu.long_mode();
     let cut = |v: u64| if long { v } else { v as u32 as u64 };
-    cpu.regs[gpr::RSP] = cut(cpu.sys.msr.sysenter_esp);
-    cpu.rip = cut(cpu.sys.msr.sysenter_eip);
-    cpu.rflags_system &= !(flags::VM | flags::IF | flags::RF);
+    cpu.state.regs[gpr::RSP] = cut(cpu.state.sys.msr.sysenter_esp);
+    cpu.state.rip = cut(cpu.state.sys.msr.sysenter_eip);
+    cpu.state.flags.system &= !(flags::VM | flags::IF | flags::RF);
     let cs = cs & !3;
     flat_segments(cpu, cs, cs.wrapping_add(8), 0, if long { ar::L } else { ar::DB });
     Ok(())
@@ -87,17 +87,17 @@ fn sysenter(cpu: &mut Cpu, _: &Instruction) -> Outcome {
 
 /// `SYSEXIT`.
 fn sysexit<const LONG: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    let cs = cpu.sys.msr.sysenter_cs as u16;
-    if !cpu.protected() || is_null(cs) || cpu.sys.cpl != 0 {
+    let cs = cpu.state.sys.msr.sysenter_cs as u16;
+    if !cpu.protected() || is_null(cs) || cpu.state.sys.cpl != 0 {
         return Err(Trap::GP0);
     }
-    let (sp, ip) = (cpu.regs[gpr::RCX], cpu.regs[gpr::RDX]);
+    let (sp, ip) = (cpu.state.regs[gpr::RCX], cpu.state.regs[gpr::RDX]);
     if LONG && !(cpu.canonical(sp) && cpu.canonical(ip)) {
         return Err(Trap::GP0);
     }
     let cut = |v: u64| if LONG { v } else { v as u32 as u64 };
-    cpu.regs[gpr::RSP] = cut(sp);
-    cpu.rip = cut(ip);
+    cpu.state.regs[gpr::RSP] = cut(sp);
+    cpu.state.rip = cut(ip);
     let cs = (cs & !3).wrapping_add(if LONG { 32 } else { 16 });
     let size = if LONG { ar::L } else { ar::DB };
     flat_segments(cpu, cs | 3, cs.wrapping_add(8) | 3, 3, size);
@@ -107,32 +107,33 @@ fn sysexit<const LONG: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
 impl Cpu {
     /// Sets the base of FS or GS and nothing else.
     pub(crate) fn set_base(&mut self, s: usize, base: u64) {
-        self.sys.seg[s].base = base;
-        self.seg_base[s] = base;
+        self.state.sys.seg[s].base = base;
+        self.state.bases.seg[s] = base;
     }
 }
 
 /// `SWAPGS`.
 fn swapgs(cpu: &mut Cpu, _: &Instruction) -> Outcome {
     cpu.privileged()?;
-    let new = std::mem::replace(&mut cpu.sys.msr.kernel_gs_base, cpu.seg_base[seg::GS]);
+    let new =
+        std::mem::replace(&mut cpu.state.sys.msr.kernel_gs_base, cpu.state.bases.seg[seg::GS]);
     cpu.set_base(seg::GS, new);
     Ok(())
 }
 
 /// `RDFSBASE`, `RDGSBASE`.
 fn read_base<const SEG: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if cpu.sys.cr4 & CR4_FSGSBASE == 0 {
+    if cpu.state.sys.cr4 & CR4_FSGSBASE == 0 {
         return Err(Trap::UD);
     }
-    let v = cpu.seg_base[SEG];
+    let v = cpu.state.bases.seg[SEG];
     cpu.set_reg(i.op0_register(), v);
     Ok(())
 }
 
 /// `WRFSBASE`, `WRGSBASE`.
 fn write_base<const SEG: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if cpu.sys.cr4 & CR4_FSGSBASE == 0 {
+    if cpu.state.sys.cr4 & CR4_FSGSBASE == 0 {
         return Err(Trap::UD);
     }
     let v = cpu.reg(i.op0_register());
@@ -153,7 +154,7 @@ fn int_n(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 fn by_instruction(cpu: &mut Cpu, i: &Instruction, kind: EventKind, vector: u8) -> Outcome {
     let event = Event::new(kind, vector);
-    cpu.vmx.software_length = i.len() as u8;
+    cpu.state.vmx.software_length = i.len() as u8;
     if cpu.vmx_intercepts_instruction(&event) {
         return Err(Trap::VmExit);
     }
@@ -172,7 +173,7 @@ fn int1(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 /// `INTO`.
 fn into(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if !cpu.of() {
+    if !cpu.state.flags.of() {
         return Ok(());
     }
     by_instruction(cpu, i, EventKind::SoftwareException, vector::OF)
@@ -218,29 +219,29 @@ fn popf<W: Word>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
 /// `CLI`.
 fn cli(cpu: &mut Cpu, _: &Instruction) -> Outcome {
     let flag = cpu.interrupt_flag()?;
-    cpu.rflags_system &= !flag;
+    cpu.state.flags.system &= !flag;
     Ok(())
 }
 
 /// `STI`: interrupts stay held back for one instruction.
 fn sti(cpu: &mut Cpu, _: &Instruction) -> Outcome {
     if cpu.interrupt_flag()? == flags::VIF {
-        if cpu.rflags_system & flags::VIP != 0 {
+        if cpu.state.flags.system & flags::VIP != 0 {
             return Err(Trap::GP0);
         }
-        cpu.rflags_system |= flags::VIF;
+        cpu.state.flags.system |= flags::VIF;
         return Ok(());
     }
-    if cpu.rflags_system & flags::IF == 0 {
-        cpu.rflags_system |= flags::IF;
-        cpu.sys.sti_shadow = true;
+    if cpu.state.flags.system & flags::IF == 0 {
+        cpu.state.flags.system |= flags::IF;
+        cpu.state.sys.sti_shadow = true;
     }
     Ok(())
 }
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Syscall => Exec::EndsBlock(syscall);
     Sysretd => Exec::EndsBlock(sysret::<false>);
     Sysretq => Exec::EndsBlock(sysret::<true>);

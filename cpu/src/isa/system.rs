@@ -31,12 +31,12 @@ impl Cpu {
     /// The PDPTEs at `cr3`. #GP(0) for a reserved bit in a present one. SDM vol. 3, "PDPTE Registers".
     pub(crate) fn load_pdptes(&mut self, cr3: u64) -> Result<[u64; 4], Trap> {
         let base = cr3 & 0xffff_ffe0;
-        let regime = self.regime;
+        let regime = self.caches.regime;
         let p = self.mmu().guest_phys(&regime, GuestPhys(base), AccessKind::Read);
         let p = p.map_err(|f| self.translation_trap(f, base))?;
         let mut bytes = [0; 32];
         self.phys_load(p, &mut bytes)?;
-        let reserved = 0x1e6 | !((1u64 << self.model.maxphys) - 1);
+        let reserved = 0x1e6 | !((1u64 << self.state.model.maxphys) - 1);
         let mut out = [0; 4];
         for (v, b) in out.iter_mut().zip(bytes.chunks_exact(8)) {
             *v = u64::from_le_bytes(b.try_into().unwrap_or_default());
@@ -49,7 +49,7 @@ impl Cpu {
 
     /// Writes CR0 with all checks and consequences. SDM vol. 2, "MOV - Move to/from Control Registers".
     pub(crate) fn write_cr0(&mut self, v: u64) -> Outcome {
-        let old = self.sys.cr0;
+        let old = self.state.sys.cr0;
         let v = v | CR0_ET;
         let bad =
             v >> 32 != 0 || v & (CR0_PG | CR0_PE) == CR0_PG || v & (CR0_NW | CR0_CD) == CR0_NW;
@@ -58,26 +58,27 @@ impl Cpu {
         }
         let v = v & CR0_BITS;
         let (on, off) = (v & !old & CR0_PG != 0, old & !v & CR0_PG != 0);
-        let mut efer = self.sys.efer;
+        let mut efer = self.state.sys.efer;
         if on && efer & EFER_LME != 0 {
-            let busy16 = self.sys.tr.ar & 15 == kind::TSS16_BUSY;
-            if self.sys.cr4 & CR4_PAE == 0 || self.sys.seg[seg::CS].has(ar::L) || busy16 {
+            let busy16 = self.state.sys.tr.ar & 15 == kind::TSS16_BUSY;
+            if self.state.sys.cr4 & CR4_PAE == 0 || self.state.sys.seg[seg::CS].has(ar::L) || busy16
+            {
                 return Err(Trap::GP0);
             }
             efer |= EFER_LMA;
         }
         if off {
-            if self.sys.cr4 & CR4_PCIDE != 0 || self.is_64() {
+            if self.state.sys.cr4 & CR4_PCIDE != 0 || self.is_64() {
                 return Err(Trap::GP0);
             }
             efer &= !EFER_LMA;
         }
-        let pae = v & CR0_PG != 0 && self.sys.cr4 & CR4_PAE != 0 && efer & EFER_LMA == 0;
+        let pae = v & CR0_PG != 0 && self.state.sys.cr4 & CR4_PAE != 0 && efer & EFER_LMA == 0;
         if pae && (old ^ v) & (CR0_PG | CR0_CD | CR0_NW) != 0 {
-            self.sys.pdpte = self.load_pdptes(self.sys.cr3)?;
+            self.state.sys.pdpte = self.load_pdptes(self.state.sys.cr3)?;
         }
-        self.sys.cr0 = v;
-        self.sys.efer = efer;
+        self.state.sys.cr0 = v;
+        self.state.sys.efer = efer;
         self.update_paging();
         self.update_mode();
         Ok(())
@@ -86,24 +87,25 @@ impl Cpu {
     /// Writes CR3.
     pub(crate) fn write_cr3(&mut self, v: u64) -> Outcome {
         let long = self.long_mode();
-        let v = if self.is_64() && self.sys.cr4 & CR4_PCIDE != 0 { v & !(1 << 63) } else { v };
-        if self.is_64() && v >> self.model.maxphys != 0 {
+        let v =
+            if self.is_64() && self.state.sys.cr4 & CR4_PCIDE != 0 { v & !(1 << 63) } else { v };
+        if self.is_64() && v >> self.state.model.maxphys != 0 {
             return Err(Trap::GP0);
         }
-        if self.sys.cr0 & CR0_PG != 0 && self.sys.cr4 & CR4_PAE != 0 && !long {
-            self.sys.pdpte = self.load_pdptes(v)?;
+        if self.state.sys.cr0 & CR0_PG != 0 && self.state.sys.cr4 & CR4_PAE != 0 && !long {
+            self.state.sys.pdpte = self.load_pdptes(v)?;
         }
-        self.sys.cr3 = v;
+        self.state.sys.cr3 = v;
         self.update_paging();
         Ok(())
     }
 
     /// Writes CR4.
     pub(crate) fn write_cr4(&mut self, v: u64) -> Outcome {
-        let old = self.sys.cr4;
+        let old = self.state.sys.cr4;
         let changed = old ^ v;
-        let vmx = self.sys.smm.active && v & CR4_VMXE != 0;
-        if v & !self.model.cr4_bits() != 0 || !self.vmx_cr_fixed(4, v) || vmx {
+        let vmx = self.state.sys.smm.active && v & CR4_VMXE != 0;
+        if v & !self.state.model.cr4_bits() != 0 || !self.vmx_cr_fixed(4, v) || vmx {
             return Err(Trap::GP0);
         }
         let long = self.long_mode();
@@ -111,14 +113,14 @@ impl Cpu {
             return Err(Trap::GP0);
         }
         let pcid_on = v & !old & CR4_PCIDE != 0;
-        if pcid_on && (!long || self.sys.cr3 & 0xfff != 0) {
+        if pcid_on && (!long || self.state.sys.cr3 & 0xfff != 0) {
             return Err(Trap::GP0);
         }
         let paging = CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP;
-        if self.sys.cr0 & CR0_PG != 0 && v & CR4_PAE != 0 && !long && changed & paging != 0 {
-            self.sys.pdpte = self.load_pdptes(self.sys.cr3)?;
+        if self.state.sys.cr0 & CR0_PG != 0 && v & CR4_PAE != 0 && !long && changed & paging != 0 {
+            self.state.sys.pdpte = self.load_pdptes(self.state.sys.cr3)?;
         }
-        self.sys.cr4 = v;
+        self.state.sys.cr4 = v;
         self.update_paging();
         Ok(())
     }
@@ -127,14 +129,14 @@ impl Cpu {
     fn debug_register(&self, n: usize) -> Result<usize, Trap> {
         match n {
             0..=3 | 6 | 7 => Ok(n),
-            4 | 5 if self.sys.cr4 & CR4_DE == 0 => Ok(n + 2),
+            4 | 5 if self.state.sys.cr4 & CR4_DE == 0 => Ok(n + 2),
             _ => Err(Trap::UD),
         }
     }
 
     /// General detect: #DB instead of an access to a debug register.
     fn general_detect(&self) -> Outcome {
-        if self.sys.dr7 & DR7_GD == 0 {
+        if self.state.sys.dr7 & DR7_GD == 0 {
             return Ok(());
         }
         Err(Trap::Fault(Exception { vector: vector::DB, error: None, address: DR6_BD }))
@@ -146,12 +148,12 @@ impl Cpu {
             return Err(Trap::GP0);
         }
         match n {
-            6 => self.sys.dr6 = v & 0xe00f | 0xffff_0ff0,
+            6 => self.state.sys.dr6 = v & 0xe00f | 0xffff_0ff0,
             7 => {
-                self.sys.dr7 = v & 0xffff_23ff | 0x400;
+                self.state.sys.dr7 = v & 0xffff_23ff | 0x400;
                 self.update_view();
             }
-            _ => self.sys.dr[n & 3] = v,
+            _ => self.state.sys.dr[n & 3] = v,
         }
         Ok(())
     }
@@ -169,11 +171,11 @@ fn mov_from_cr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
         return Ok(());
     }
     let v = match n {
-        0 => cpu.sys.cr0,
-        2 => cpu.sys.cr2,
-        3 => cpu.sys.cr3,
-        4 => cpu.sys.cr4,
-        _ => (cpu.apic.tpr >> 4) as u64,
+        0 => cpu.state.sys.cr0,
+        2 => cpu.state.sys.cr2,
+        3 => cpu.state.sys.cr3,
+        4 => cpu.state.sys.cr4,
+        _ => (cpu.state.apic.tpr >> 4) as u64,
     };
     cpu.set_reg(i.op0_register(), v);
     Ok(())
@@ -191,14 +193,14 @@ fn mov_to_cr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     match n {
         0 => cpu.write_cr0(v),
         2 => {
-            cpu.sys.cr2 = v;
+            cpu.state.sys.cr2 = v;
             Ok(())
         }
         3 => cpu.write_cr3(v),
         4 => cpu.write_cr4(v),
         _ if v > 15 => Err(Trap::GP0),
         _ => {
-            cpu.apic.tpr = (v as u8) << 4;
+            cpu.state.apic.tpr = (v as u8) << 4;
             Ok(())
         }
     }
@@ -211,9 +213,9 @@ fn mov_from_dr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.vmx_intercept_dr(i, n as u8, false)?;
     cpu.general_detect()?;
     let v = match n {
-        6 => cpu.sys.dr6,
-        7 => cpu.sys.dr7,
-        _ => cpu.sys.dr[n & 3],
+        6 => cpu.state.sys.dr6,
+        7 => cpu.state.sys.dr7,
+        _ => cpu.state.sys.dr[n & 3],
     };
     cpu.set_reg(i.op0_register(), v);
     Ok(())
@@ -257,7 +259,7 @@ fn smsw(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 fn clts(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
     if cpu.vmx_clts(i)? {
-        cpu.sys.cr0 &= !CR0_TS;
+        cpu.state.sys.cr0 &= !CR0_TS;
         cpu.update_fallback();
     }
     Ok(())
@@ -267,7 +269,7 @@ fn clts(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 fn hlt(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
     cpu.vmx_intercept(i, Cause::Hlt)?;
-    cpu.sys.activity = Activity::Hlt;
+    cpu.state.sys.activity = Activity::Hlt;
     Ok(())
 }
 
@@ -288,10 +290,10 @@ fn invlpg(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
     let s = crate::operand::segment_number(i.memory_segment());
     let off = cpu.ea(i);
-    let base = if cpu.is_64() && s < seg::FS { 0 } else { cpu.seg_base[s] };
+    let base = if cpu.is_64() && s < seg::FS { 0 } else { cpu.state.bases.seg[s] };
     let la = off.wrapping_add(base);
     cpu.vmx_intercept_invlpg(i, la)?;
-    let regime = cpu.regime;
+    let regime = cpu.caches.regime;
     cpu.mmu().invlpg(&regime, Linear(la));
     // Translations may have gone unnoticed since (a shadow page evicted by a fill); here is where
     // the guest counts on it.
@@ -301,7 +303,7 @@ fn invlpg(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 
 /// `INVPCID`: what is cached agrees with memory, so that only the checks are left.
 fn invpcid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if !cpu.model.has(crate::feature::INVPCID) || (cpu.protected() && cpu.v86()) {
+    if !cpu.state.model.has(crate::feature::INVPCID) || (cpu.protected() && cpu.v86()) {
         return Err(Trap::UD);
     }
     cpu.privileged()?;
@@ -312,7 +314,7 @@ fn invpcid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.load_bytes(s, la, &mut b)?;
     let d = u128::from_le_bytes(b);
     let (pcid, address) = (d as u64, (d >> 64) as u64);
-    let pcid_ok = cpu.sys.cr4 & CR4_PCIDE != 0 || pcid & 0xfff == 0;
+    let pcid_ok = cpu.state.sys.cr4 & CR4_PCIDE != 0 || pcid & 0xfff == 0;
     let ok = match kind {
         0 => pcid >> 12 == 0 && cpu.canonical(address) && pcid_ok,
         1 => pcid >> 12 == 0 && pcid_ok,
@@ -330,7 +332,7 @@ fn invpcid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
 /// vol. 2, "CLFLUSH".
 fn flush_line(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let (s, off) = (crate::operand::segment_number(i.memory_segment()), cpu.ea(i));
-    let g = cpu.sys.seg[s];
+    let g = cpu.state.sys.seg[s];
     let code = s == seg::CS && cpu.protected() && !cpu.v86() && !cpu.is_64();
     if code && off <= g.limit as u64 {
         return cpu.load_at::<u8>(s, g.base.wrapping_add(off) as u32 as u64).map(drop);
@@ -345,11 +347,11 @@ fn nothing(_: &mut Cpu, _: &Instruction) -> Outcome {
 
 /// `MONITOR`: faults as a load of a byte does. Nothing is armed: see [`mwait`].
 fn monitor(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if cpu.sys.cpl != 0 || !cpu.model.has(crate::feature::MONITOR) {
+    if cpu.state.sys.cpl != 0 || !cpu.state.model.has(crate::feature::MONITOR) {
         return Err(Trap::UD);
     }
     cpu.vmx_intercept(i, Cause::Monitor)?;
-    if cpu.regs[gpr::RCX] as u32 != 0 {
+    if cpu.state.regs[gpr::RCX] as u32 != 0 {
         return Err(Trap::GP0);
     }
     let cut = match i.code() {
@@ -358,28 +360,28 @@ fn monitor(cpu: &mut Cpu, i: &Instruction) -> Outcome {
         _ => u64::MAX,
     };
     let s = crate::operand::segment_number(i.memory_segment());
-    let la = cpu.linear(s, cpu.regs[gpr::RAX] & cut, 1, false)?;
+    let la = cpu.linear(s, cpu.state.regs[gpr::RAX] & cut, 1, false)?;
     cpu.load_at::<u8>(s, la).map(drop)
 }
 
 /// `MWAIT`: wakes at once, as it does where nothing is armed. SDM vol. 2, "MWAIT - Monitor Wait".
 fn mwait(cpu: &mut Cpu, i: &Instruction) -> Outcome {
-    if cpu.sys.cpl != 0 || !cpu.model.has(crate::feature::MONITOR) {
+    if cpu.state.sys.cpl != 0 || !cpu.state.model.has(crate::feature::MONITOR) {
         return Err(Trap::UD);
     }
     cpu.vmx_intercept(i, Cause::Mwait)?;
     // No extensions (ECX bit 0: interrupts that are masked wake too) are enumerated.
-    if cpu.regs[gpr::RCX] as u32 != 0 { Err(Trap::GP0) } else { Ok(()) }
+    if cpu.state.regs[gpr::RCX] as u32 != 0 { Err(Trap::GP0) } else { Ok(()) }
 }
 
 /// `SERIALIZE`: nothing is ever out of order.
 fn serialize(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    if cpu.model.has(crate::feature::SERIALIZE) { Ok(()) } else { Err(Trap::UD) }
+    if cpu.state.model.has(crate::feature::SERIALIZE) { Ok(()) } else { Err(Trap::UD) }
 }
 
 /// `RSM`: #UD outside system-management mode.
 fn rsm(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    if !cpu.sys.smm.active {
+    if !cpu.state.sys.smm.active {
         return Err(Trap::UD);
     }
     cpu.resume();
@@ -388,12 +390,12 @@ fn rsm(cpu: &mut Cpu, _: &Instruction) -> Outcome {
 
 /// `CLAC` and `STAC`.
 fn set_ac<const ON: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
-    if cpu.sys.cpl != 0 || !cpu.model.has(crate::feature::SMAP) {
+    if cpu.state.sys.cpl != 0 || !cpu.state.model.has(crate::feature::SMAP) {
         return Err(Trap::UD);
     }
-    let old = cpu.rflags_system;
-    cpu.rflags_system = if ON { old | flags::AC } else { old & !flags::AC };
-    if old != cpu.rflags_system {
+    let old = cpu.state.flags.system;
+    cpu.state.flags.system = if ON { old | flags::AC } else { old & !flags::AC };
+    if old != cpu.state.flags.system {
         cpu.update_view();
     }
     Ok(())
@@ -401,7 +403,7 @@ fn set_ac<const ON: bool>(cpu: &mut Cpu, _: &Instruction) -> Outcome {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(crate) const FORMS: &[Form] = forms! {
     Mov_r32_cr => Exec::Function(mov_from_cr);
     Mov_r64_cr => Exec::Function(mov_from_cr);
     Mov_cr_r32 => Exec::EndsBlock(mov_to_cr);

@@ -19,7 +19,7 @@ pub(super) const NEG: u8 = 2;
 pub(super) const NOT: u8 = 3;
 
 /// `INC`, `DEC`, `NEG`, `NOT`.
-pub struct Unary<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+pub(super) struct Unary<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 
 #[inline(always)]
 unsafe fn unary<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, flags: bool) -> W {
@@ -32,9 +32,9 @@ unsafe fn unary<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, flags: bool) -> W {
     });
     if flags && OP != NOT {
         if OP == NEG {
-            (*cpu).set_cc(class::SUB, res, W::default());
+            (*cpu).state.flags.set_cc(class::SUB, res, W::default());
         } else {
-            (*cpu).set_cc_but_cf(if OP == INC { class::INC } else { class::DEC }, res);
+            (*cpu).state.flags.set_cc_but_cf(if OP == INC { class::INC } else { class::DEC }, res);
         }
     }
     res
@@ -67,7 +67,7 @@ fn un<W: Word, const OP: u8>(s: &Operands) -> Handler {
 #[inline(always)]
 fn multiply_flags(cpu: &mut Cpu, overflow: bool) {
     // SF, ZF, AF, PF are undefined; the oracle's host (AMD EPYC) leaves them alone.
-    cpu.set_cf_of(if overflow { flags::CF | flags::OF } else { 0 });
+    cpu.state.flags.set_cf_of(if overflow { flags::CF | flags::OF } else { 0 });
 }
 
 /// `a * b` signed: the low half, and whether it is not the whole.
@@ -79,9 +79,9 @@ fn signed_product<W: Word>(a: W, b: W) -> (W, u64, bool) {
 }
 
 /// `IMUL reg, r/m`.
-pub struct ImulRegRm<A, W, const FL: bool>(PhantomData<(A, W)>);
+pub(super) struct ImulRegRm<A, W, const FL: bool>(PhantomData<(A, W)>);
 /// `IMUL reg, r/m, imm`.
-pub struct ImulRegRmImm<A, W, const FL: bool>(PhantomData<(A, W)>);
+pub(super) struct ImulRegRmImm<A, W, const FL: bool>(PhantomData<(A, W)>);
 
 #[inline(always)]
 unsafe fn imul<W: Word>(cpu: *mut Cpu, d: u8, a: W, b: W, flags: bool) -> Flow {
@@ -136,9 +136,9 @@ fn imul3<W: Word>(s: &Operands) -> Handler {
 }
 
 /// `MUL` and one-operand `IMUL`.
-pub struct MulWide<A, W, const SIGNED: bool>(PhantomData<(A, W)>);
+pub(super) struct MulWide<A, W, const SIGNED: bool>(PhantomData<(A, W)>);
 /// `DIV` and `IDIV`.
-pub struct DivWide<A, W, const SIGNED: bool>(PhantomData<(A, W)>);
+pub(super) struct DivWide<A, W, const SIGNED: bool>(PhantomData<(A, W)>);
 
 /// The high half of the wide operand: AH for bytes, else rDX.
 fn high_offset<W: Word>() -> u8 {
@@ -191,14 +191,14 @@ impl<A: Rm, W: Word, const SIGNED: bool> Semantics for DivWide<A, W, SIGNED> {
         let by = try_flow!(A::load::<M, W>(o, cpu, tlb));
         let (low, high) = (get::<W>(cpu, 0), get::<W>(cpu, high_offset::<W>()));
         let Some((q, r)) = divide::<W, SIGNED>(high, low, by) else {
-            (*cpu).trap = Some(Trap::DE);
+            (*cpu).env.trap = Some(Trap::DE);
             return Flow::Slow;
         };
         put(cpu, 0, W::of(q));
         put(cpu, high_offset::<W>(), W::of(r));
         // All status flags are undefined; the oracle's host keeps CF and OF, sets AF, clears the others.
-        let keep = (*cpu).status() & (flags::CF | flags::OF);
-        (*cpu).set_status(keep | flags::AF);
+        let keep = (*cpu).state.flags.status() & (flags::CF | flags::OF);
+        (*cpu).state.flags.set_status(keep | flags::AF);
         Flow::Next(1)
     }
 }
@@ -212,11 +212,11 @@ fn div<W: Word, const SIGNED: bool>(s: &Operands) -> Handler {
 }
 
 /// `XCHG r/m, reg`.
-pub struct Xchg<A, W>(PhantomData<(A, W)>);
+pub(super) struct Xchg<A, W>(PhantomData<(A, W)>);
 /// `XADD r/m, reg`.
-pub struct Xadd<A, W>(PhantomData<(A, W)>);
+pub(super) struct Xadd<A, W>(PhantomData<(A, W)>);
 /// `CMPXCHG r/m, reg`.
-pub struct Cmpxchg<A, W>(PhantomData<(A, W)>);
+pub(super) struct Cmpxchg<A, W>(PhantomData<(A, W)>);
 
 impl<A: Rm, W: Word> Semantics for Xchg<A, W> {
     #[inline(always)]
@@ -290,7 +290,7 @@ fn cmpxchg<W: Word>(s: &Operands) -> Handler {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Inc_rm8 => Exec::Handler(un::<u8, INC>);
     Inc_rm16 => Exec::Handler(un::<u16, INC>);
     Inc_rm32 => Exec::Handler(un::<u32, INC>);

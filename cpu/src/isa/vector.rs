@@ -18,7 +18,7 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// A computation without exceptions: first operand (the destination before), second, immediate.
-pub trait Pure: 'static {
+pub(super) trait Pure: 'static {
     /// What it computes.
     fn definition(a: u128, b: u128, imm: u8) -> u128;
     /// Computes it.
@@ -29,7 +29,7 @@ pub trait Pure: 'static {
 }
 
 /// A computation under MXCSR.
-pub trait Floating: 'static {
+pub(crate) trait Floating: 'static {
     /// Computes it.
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128;
     /// The same by the host, where MXCSR is [`host::can_compute`]; `None` if it cannot.
@@ -43,7 +43,7 @@ pub trait Floating: 'static {
 macro_rules! pure {
     ($($name:ident ($a:ident, $b:ident, $imm:ident) => $e:expr $(, $host:ident)?;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
-        pub struct $name;
+        pub(crate) struct $name;
         impl $crate::isa::vector::Pure for $name {
             #[inline(always)]
             #[allow(unused_variables)]
@@ -67,7 +67,7 @@ macro_rules! floating {
     ($($name:ident ($env:ident, $a:ident, $b:ident, $imm:ident) => $e:expr
        $(, |$x:ident, $y:ident| $on_host:expr)?;)*) => {$(
         #[doc = concat!("`", stringify!($name), "`.")]
-        pub struct $name;
+        pub(crate) struct $name;
         impl $crate::isa::vector::Floating for $name {
             #[inline(always)]
             #[allow(unused_variables)]
@@ -90,7 +90,7 @@ macro_rules! floating {
 pub(crate) use floating;
 
 /// A lane of a vector.
-pub trait Lane: Copy + Default + 'static {
+pub(crate) trait Lane: Copy + Default + 'static {
     /// As many as fill 128 bits.
     type Lanes: Copy + AsRef<[Self]> + AsMut<[Self]>;
     /// Splits, least significant lane first.
@@ -121,7 +121,7 @@ lane! { u8, 16; i8, 16; u16, 8; i16, 8; u32, 4; i32, 4; u64, 2; i64, 2; }
 
 /// Lane by lane.
 #[inline(always)]
-pub fn lanes<L: Lane>(a: u128, b: u128, mut f: impl FnMut(L, L) -> L) -> u128 {
+pub(crate) fn lanes<L: Lane>(a: u128, b: u128, mut f: impl FnMut(L, L) -> L) -> u128 {
     let (mut x, y) = (L::split(a), L::split(b));
     for (x, y) in x.as_mut().iter_mut().zip(y.as_ref()) {
         *x = f(*x, *y);
@@ -131,13 +131,13 @@ pub fn lanes<L: Lane>(a: u128, b: u128, mut f: impl FnMut(L, L) -> L) -> u128 {
 
 /// Each lane of one operand.
 #[inline(always)]
-pub fn each<L: Lane>(a: u128, mut f: impl FnMut(L) -> L) -> u128 {
+pub(super) fn each<L: Lane>(a: u128, mut f: impl FnMut(L) -> L) -> u128 {
     lanes::<L>(a, a, |x, _| f(x))
 }
 
 /// A vector whose lane `k` is `f(k)`.
 #[inline(always)]
-pub fn build<L: Lane>(mut f: impl FnMut(usize) -> L) -> u128 {
+pub(crate) fn build<L: Lane>(mut f: impl FnMut(usize) -> L) -> u128 {
     let mut v = L::split(0);
     for (k, x) in v.as_mut().iter_mut().enumerate() {
         *x = f(k);
@@ -147,13 +147,13 @@ pub fn build<L: Lane>(mut f: impl FnMut(usize) -> L) -> u128 {
 
 /// Lane `k`.
 #[inline(always)]
-pub fn lane_of<L: Lane>(v: u128, k: usize) -> L {
+pub(crate) fn lane_of<L: Lane>(v: u128, k: usize) -> L {
     L::split(v).as_ref()[k]
 }
 
 /// `v` with lane `k` replaced.
 #[inline(always)]
-pub fn with_lane<L: Lane>(v: u128, k: usize, x: L) -> u128 {
+pub(super) fn with_lane<L: Lane>(v: u128, k: usize, x: L) -> u128 {
     let mut v = L::split(v);
     v.as_mut()[k] = x;
     L::join(v)
@@ -161,7 +161,7 @@ pub fn with_lane<L: Lane>(v: u128, k: usize, x: L) -> u128 {
 
 /// `low` in the low `bits` bits of `v`.
 #[inline(always)]
-pub fn merge(v: u128, low: u128, bits: u32) -> u128 {
+pub(crate) fn merge(v: u128, low: u128, bits: u32) -> u128 {
     let mask = u128::MAX >> (128 - bits);
     v & !mask | low & mask
 }
@@ -169,7 +169,7 @@ pub fn merge(v: u128, low: u128, bits: u32) -> u128 {
 #[inline(always)]
 pub(crate) unsafe fn xmm(cpu: *mut Cpu, n: u8) -> *mut u128 {
     // The decoder gives numbers 0 to 15, times 16.
-    (&raw mut (*cpu).fpu.xmm).cast::<u128>().byte_add(n as usize)
+    (&raw mut (*cpu).state.fpu.xmm).cast::<u128>().byte_add(n as usize)
 }
 
 /// A register's value, read as the host reads vectors.
@@ -197,7 +197,7 @@ unsafe fn fast_path_allowed<M: Mem>(cpu: *mut Cpu, more: u8) -> bool {
     }
     rare();
     if M::SLOW {
-        (*cpu).trap = (*cpu).check_sse().err();
+        (*cpu).env.trap = (*cpu).check_sse().err();
     }
     false
 }
@@ -207,25 +207,23 @@ unsafe fn fast_path_allowed<M: Mem>(cpu: *mut Cpu, more: u8) -> bool {
 /// # Safety
 /// As [`Semantics::run`].
 #[expect(clippy::missing_safety_doc, reason = "stated for the trait")]
-pub trait Source {
+pub(super) trait Source {
     /// The operands that it names, see [`uses::vector_operands`].
     const NAMES: u32;
-    /// Reads it.
+    /// Loads the operand, zero-extended.
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u128>;
 }
 
-/// The XMM register in [`Op::s`].
-pub struct Xmm;
-/// The XMM register in [`Op::d`].
-pub struct XmmD;
-/// The general-purpose register in [`Op::s`].
-pub struct Gpr<W>(PhantomData<W>);
+/// The XMM register in [`Op::src`].
+pub(super) struct Xmm;
+/// The general-purpose register in [`Op::src`].
+pub(super) struct Gpr<W>(PhantomData<W>);
 /// The immediate.
-pub struct Imm;
+pub(super) struct Imm;
 /// A word in memory.
-pub struct Narrow<A, W>(PhantomData<(A, W)>);
+pub(super) struct Narrow<A, W>(PhantomData<(A, W)>);
 /// 16 bytes in memory.
-pub struct Full<A, const ALIGNED: bool>(PhantomData<A>);
+pub(super) struct Full<A, const ALIGNED: bool>(PhantomData<A>);
 
 impl Source for Xmm {
     const NAMES: u32 = uses::SRC;
@@ -233,15 +231,6 @@ impl Source for Xmm {
     #[inline(always)]
     unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
         Some(read(cpu, (*op).src))
-    }
-}
-
-impl Source for XmmD {
-    const NAMES: u32 = uses::DST;
-
-    #[inline(always)]
-    unsafe fn load<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u128> {
-        Some(read(cpu, (*op).dst))
     }
 }
 
@@ -279,7 +268,7 @@ impl Cpu {
         let off = A::offset(op, self);
         let s = (op.flags >> op_flags::SEG_SHIFT) as usize;
         if op.flags & op_flags::LEGACY != 0 || s >= seg::FS {
-            return self.seg_base[s].wrapping_add(off);
+            return self.state.bases.seg[s].wrapping_add(off);
         }
         off
     }
@@ -293,7 +282,7 @@ unsafe fn check_aligned<M: Mem>(cpu: *mut Cpu, la: u64) -> Option<()> {
     }
     rare();
     if M::SLOW {
-        (*cpu).trap = Some(Trap::GP0);
+        (*cpu).env.trap = Some(Trap::GP0);
     }
     None
 }
@@ -315,7 +304,7 @@ impl<A: Address, const ALIGNED: bool> Source for Full<A, ALIGNED> {
 }
 
 /// `XMM = P(XMM, source, imm)`.
-pub struct Binary<S, P>(PhantomData<(S, P)>);
+pub(super) struct Binary<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Pure> Semantics for Binary<S, P> {
     const PRESERVES: u32 = deferred::ALL;
@@ -332,7 +321,7 @@ impl<S: Source, P: Pure> Semantics for Binary<S, P> {
 }
 
 /// `XMM = P(XMM, source, imm)` under MXCSR.
-pub struct BinaryFp<S, P>(PhantomData<(S, P)>);
+pub(super) struct BinaryFp<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Floating> Semantics for BinaryFp<S, P> {
     const PRESERVES: u32 = deferred::ALL;
@@ -360,19 +349,19 @@ unsafe fn floating_result<M: Mem, P: Floating>(
     if !M::SLOW {
         return P::on_host(host::of(a), host::of(b), imm).map(host::bits);
     }
-    let mut e = Env::sse((*cpu).fpu.mxcsr);
+    let mut e = Env::sse((*cpu).state.fpu.mxcsr);
     let r = P::run(&mut e, a, b, imm);
     match (*cpu).commit_simd(&e) {
         Ok(()) => Some(r),
         Err(t) => {
-            (*cpu).trap = Some(t);
+            (*cpu).env.trap = Some(t);
             None
         }
     }
 }
 
 /// `GPR = P(source, imm)`.
-pub struct ToGpr<S, P, W>(PhantomData<(S, P, W)>);
+pub(super) struct ToGpr<S, P, W>(PhantomData<(S, P, W)>);
 
 impl<S: Source, P: Pure, W: Word> Semantics for ToGpr<S, P, W> {
     const PRESERVES: u32 = deferred::ALL;
@@ -386,7 +375,7 @@ impl<S: Source, P: Pure, W: Word> Semantics for ToGpr<S, P, W> {
 }
 
 /// `GPR = P(source)` under MXCSR.
-pub struct ToGprFp<S, P, W>(PhantomData<(S, P, W)>);
+pub(super) struct ToGprFp<S, P, W>(PhantomData<(S, P, W)>);
 
 impl<S: Source, P: Floating, W: Word> Semantics for ToGprFp<S, P, W> {
     const PRESERVES: u32 = deferred::ALL;
@@ -401,7 +390,7 @@ impl<S: Source, P: Floating, W: Word> Semantics for ToGprFp<S, P, W> {
 }
 
 /// Compares XMM with the source; P gives the status flags.
-pub struct ToFlags<S, P>(PhantomData<(S, P)>);
+pub(super) struct ToFlags<S, P>(PhantomData<(S, P)>);
 
 impl<S: Source, P: Floating> Semantics for ToFlags<S, P> {
     const READS: u32 = uses::vector_operands(uses::DST | S::NAMES);
@@ -411,13 +400,13 @@ impl<S: Source, P: Floating> Semantics for ToFlags<S, P> {
         try_flow!(enabled_fp::<M>(cpu).then_some(()));
         let b = try_flow!(S::load::<M>(o, cpu, tlb));
         let r = try_flow!(floating_result::<M, P>(cpu, read(cpu, (*o).dst), b, 0));
-        (*cpu).set_status(r as u64);
+        (*cpu).state.flags.set_status(r as u64);
         Flow::Next(1)
     }
 }
 
 /// `memory = XMM`, 16 bytes.
-pub struct StoreFull<A, const ALIGNED: bool>(PhantomData<A>);
+pub(super) struct StoreFull<A, const ALIGNED: bool>(PhantomData<A>);
 
 impl<A: Address, const ALIGNED: bool> Semantics for StoreFull<A, ALIGNED> {
     const PRESERVES: u32 = deferred::ALL;
@@ -439,7 +428,7 @@ impl<A: Address, const ALIGNED: bool> Semantics for StoreFull<A, ALIGNED> {
 }
 
 /// `memory = P(XMM, imm)`, a word.
-pub struct StoreNarrow<A, P, W>(PhantomData<(A, P, W)>);
+pub(super) struct StoreNarrow<A, P, W>(PhantomData<(A, P, W)>);
 
 impl<A: Address, P: Pure, W: Word> Semantics for StoreNarrow<A, P, W> {
     const PRESERVES: u32 = deferred::ALL;
@@ -456,7 +445,7 @@ impl<A: Address, P: Pure, W: Word> Semantics for StoreNarrow<A, P, W> {
 }
 
 /// `P(XMM, XMM or aligned m128, imm)`; the address forms have their own handlers.
-pub fn hot<P: Pure>(s: &Operands) -> Handler {
+pub(super) fn hot<P: Pure>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
         AddressingMode::Base => handler::<Binary<Full<Base, true>, P>>(),
@@ -466,7 +455,7 @@ pub fn hot<P: Pure>(s: &Operands) -> Handler {
 }
 
 /// As [`hot`], the address may be misaligned.
-pub fn hot_unaligned<P: Pure>(s: &Operands) -> Handler {
+pub(super) fn hot_unaligned<P: Pure>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
         AddressingMode::Base => handler::<Binary<Full<Base, false>, P>>(),
@@ -476,7 +465,7 @@ pub fn hot_unaligned<P: Pure>(s: &Operands) -> Handler {
 }
 
 /// `P(XMM, XMM or aligned m128, imm)`.
-pub fn full<P: Pure>(s: &Operands) -> Handler {
+pub(super) fn full<P: Pure>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
         _ => handler::<Binary<Full<General, true>, P>>(),
@@ -484,7 +473,7 @@ pub fn full<P: Pure>(s: &Operands) -> Handler {
 }
 
 /// `P(XMM, XMM or a word in memory, imm)`.
-pub fn narrow<P: Pure, W: Word>(s: &Operands) -> Handler {
+pub(super) fn narrow<P: Pure, W: Word>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
         AddressingMode::Base => handler::<Binary<Narrow<Base, W>, P>>(),
@@ -494,7 +483,7 @@ pub fn narrow<P: Pure, W: Word>(s: &Operands) -> Handler {
 }
 
 /// `P(XMM, general-purpose register of width G or a word in memory, imm)`.
-pub fn from_gpr<P: Pure, G: Word, W: Word>(s: &Operands) -> Handler {
+pub(super) fn from_gpr<P: Pure, G: Word, W: Word>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<Binary<Gpr<G>, P>>(),
         AddressingMode::Base => handler::<Binary<Narrow<Base, W>, P>>(),
@@ -503,17 +492,17 @@ pub fn from_gpr<P: Pure, G: Word, W: Word>(s: &Operands) -> Handler {
 }
 
 /// `P(XMM, imm)`.
-pub fn by_imm<P: Pure>(_: &Operands) -> Handler {
+pub(super) fn by_imm<P: Pure>(_: &Operands) -> Handler {
     handler::<Binary<Imm, P>>()
 }
 
 /// `GPR = P(XMM, imm)`.
-pub fn to_gpr<P: Pure, W: Word>(_: &Operands) -> Handler {
+pub(super) fn to_gpr<P: Pure, W: Word>(_: &Operands) -> Handler {
     handler::<ToGpr<Xmm, P, W>>()
 }
 
 /// `GPR of width G or a word in memory = P(XMM, imm)`.
-pub fn to_gpr_or_memory<P: Pure, G: Word, W: Word>(s: &Operands) -> Handler {
+pub(super) fn to_gpr_or_memory<P: Pure, G: Word, W: Word>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<ToGpr<Xmm, P, G>>(),
         AddressingMode::Base => handler::<StoreNarrow<Base, P, W>>(),
@@ -522,7 +511,7 @@ pub fn to_gpr_or_memory<P: Pure, G: Word, W: Word>(s: &Operands) -> Handler {
 }
 
 /// `XMM or word in memory = XMM`; P says how registers do it, Q what is stored.
-pub fn store<P: Pure, Q: Pure, W: Word>(s: &Operands) -> Handler {
+pub(super) fn store<P: Pure, Q: Pure, W: Word>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
         AddressingMode::Base => handler::<StoreNarrow<Base, Q, W>>(),
@@ -532,7 +521,7 @@ pub fn store<P: Pure, Q: Pure, W: Word>(s: &Operands) -> Handler {
 }
 
 /// `XMM or m128 = XMM`.
-pub fn store_full<P: Pure, const ALIGNED: bool>(s: &Operands) -> Handler {
+pub(super) fn store_full<P: Pure, const ALIGNED: bool>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<Binary<Xmm, P>>(),
         AddressingMode::Base => handler::<StoreFull<Base, ALIGNED>>(),
@@ -542,7 +531,7 @@ pub fn store_full<P: Pure, const ALIGNED: bool>(s: &Operands) -> Handler {
 }
 
 /// `P(XMM, XMM or aligned m128, imm)` under MXCSR.
-pub fn fp_full<P: Floating>(s: &Operands) -> Handler {
+pub(super) fn fp_full<P: Floating>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<BinaryFp<Xmm, P>>(),
         _ => handler::<BinaryFp<Full<General, true>, P>>(),
@@ -550,7 +539,7 @@ pub fn fp_full<P: Floating>(s: &Operands) -> Handler {
 }
 
 /// `P(XMM, XMM or a word in memory, imm)` under MXCSR.
-pub fn fp_narrow<P: Floating, W: Word>(s: &Operands) -> Handler {
+pub(super) fn fp_narrow<P: Floating, W: Word>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<BinaryFp<Xmm, P>>(),
         AddressingMode::Base => handler::<BinaryFp<Narrow<Base, W>, P>>(),
@@ -560,7 +549,7 @@ pub fn fp_narrow<P: Floating, W: Word>(s: &Operands) -> Handler {
 }
 
 /// `P(XMM, general-purpose register or memory)` under MXCSR.
-pub fn fp_from_gpr<P: Floating, W: Word>(s: &Operands) -> Handler {
+pub(super) fn fp_from_gpr<P: Floating, W: Word>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<BinaryFp<Gpr<W>, P>>(),
         _ => handler::<BinaryFp<Narrow<General, W>, P>>(),
@@ -568,7 +557,7 @@ pub fn fp_from_gpr<P: Floating, W: Word>(s: &Operands) -> Handler {
 }
 
 /// `GPR of width G = P(XMM or a word in memory)` under MXCSR.
-pub fn fp_to_gpr<P: Floating, G: Word, W: Word>(s: &Operands) -> Handler {
+pub(super) fn fp_to_gpr<P: Floating, G: Word, W: Word>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<ToGprFp<Xmm, P, G>>(),
         _ => handler::<ToGprFp<Narrow<General, W>, P, G>>(),
@@ -576,7 +565,7 @@ pub fn fp_to_gpr<P: Floating, G: Word, W: Word>(s: &Operands) -> Handler {
 }
 
 /// `status flags = P(XMM, XMM or aligned m128)`.
-pub fn fp_full_to_flags<P: Floating>(s: &Operands) -> Handler {
+pub(super) fn fp_full_to_flags<P: Floating>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<ToFlags<Xmm, P>>(),
         _ => handler::<ToFlags<Full<General, true>, P>>(),
@@ -584,7 +573,7 @@ pub fn fp_full_to_flags<P: Floating>(s: &Operands) -> Handler {
 }
 
 /// `status flags = P(XMM, XMM or a word in memory)` under MXCSR.
-pub fn fp_to_flags<P: Floating, W: Word>(s: &Operands) -> Handler {
+pub(super) fn fp_to_flags<P: Floating, W: Word>(s: &Operands) -> Handler {
     match s.addressing {
         AddressingMode::Reg => handler::<ToFlags<Xmm, P>>(),
         _ => handler::<ToFlags<Narrow<General, W>, P>>(),

@@ -11,7 +11,7 @@ use crate::trap::Trap;
 impl Cpu {
     /// Whether a virtual-8086 program runs below IOPL 3.
     fn v86_without_iopl(&self) -> bool {
-        self.v86() && self.rflags_system & flags::IOPL != flags::IOPL
+        self.v86() && self.state.flags.system & flags::IOPL != flags::IOPL
     }
 
     /// Whether a program that has VIF in the place of IF has it set while an interrupt is pending: #GP(0)
@@ -19,21 +19,21 @@ impl Cpu {
     /// Using the Virtual Interrupt Mechanism".
     pub(crate) fn virtual_interrupt_due(&self) -> bool {
         let both = flags::VIF | flags::VIP;
-        if self.rflags_system & both != both || self.sys.cpl != 3 || !self.protected() {
+        if self.state.flags.system & both != both || self.state.sys.cpl != 3 || !self.protected() {
             return false;
         }
         let enabling = if self.v86() { CR4_VME } else { CR4_PVI };
-        self.sys.cr4 & enabling != 0 && self.rflags_system & flags::IOPL != flags::IOPL
+        self.state.sys.cr4 & enabling != 0 && self.state.flags.system & flags::IOPL != flags::IOPL
     }
 
     /// The flag that CLI and STI act on: IF or VIF. #GP(0) where there is neither for the program.
     pub(super) fn interrupt_flag(&self) -> Result<u64, Trap> {
-        let iopl = (self.rflags_system >> 12 & 3) as u8;
-        if !self.protected() || self.sys.cpl <= iopl {
+        let iopl = (self.state.flags.system >> 12 & 3) as u8;
+        if !self.protected() || self.state.sys.cpl <= iopl {
             return Ok(flags::IF);
         }
         let enabling = if self.v86() { CR4_VME } else { CR4_PVI };
-        if self.sys.cpl == 3 && self.sys.cr4 & enabling != 0 {
+        if self.state.sys.cpl == 3 && self.state.sys.cr4 & enabling != 0 {
             return Ok(flags::VIF);
         }
         Err(Trap::GP0)
@@ -45,7 +45,7 @@ impl Cpu {
         if !self.v86_without_iopl() {
             return Ok(false);
         }
-        if self.sys.cr4 & CR4_VME != 0 && size == 2 { Ok(true) } else { Err(Trap::GP0) }
+        if self.state.sys.cr4 & CR4_VME != 0 && size == 2 { Ok(true) } else { Err(Trap::GP0) }
     }
 
     /// The flags as PUSHF and INT n store them where VIF has the place of IF: IOPL reads as 3.
@@ -57,20 +57,20 @@ impl Cpu {
     /// Whether POPF and IRET may load `image` where VIF has the place of IF. #GP(0): the program would
     /// open interrupts while one is pending, or single-step.
     pub(super) fn check_vif_image(&self, image: u64) -> Result<(), Trap> {
-        let pending = image & flags::IF != 0 && self.rflags_system & flags::VIP != 0;
+        let pending = image & flags::IF != 0 && self.state.flags.system & flags::VIP != 0;
         if pending || image & flags::TF != 0 { Err(Trap::GP0) } else { Ok(()) }
     }
 
     /// Loads VIF from the place of IF in `image`.
     pub(super) fn load_vif(&mut self, image: u64) {
         let vif = if image & flags::IF != 0 { flags::VIF } else { 0 };
-        self.rflags_system = self.rflags_system & !flags::VIF | vif;
+        self.state.flags.system = self.state.flags.system & !flags::VIF | vif;
     }
 
     /// `INT n` in virtual-8086 mode: true if the program's own handler has been entered, false if the
     /// IDT's is to be. #GP(0) where that takes IOPL 3.
     pub(super) fn v86_interrupt(&mut self, vector: u8) -> Result<bool, Trap> {
-        let redirected = self.sys.cr4 & CR4_VME != 0 && !self.in_redirection_map(vector)?;
+        let redirected = self.state.sys.cr4 & CR4_VME != 0 && !self.in_redirection_map(vector)?;
         if !redirected {
             return if self.v86_without_iopl() { Err(Trap::GP0) } else { Ok(false) };
         }
@@ -81,21 +81,21 @@ impl Cpu {
             (self.rflags() & !(flags::VM | flags::RF), flags::IF)
         };
         let mut stack = NewStack::current(self, 0);
-        for v in [image, u64::from(self.sys.seg[seg::CS].selector), self.rip] {
+        for v in [image, u64::from(self.state.sys.seg[seg::CS].selector), self.state.rip] {
             stack.push(self, 2, v)?;
         }
-        self.regs[gpr::RSP] = stack.sp;
-        self.rflags_system &= !(clear | flags::TF);
+        self.state.regs[gpr::RSP] = stack.sp;
+        self.state.flags.system &= !(clear | flags::TF);
         let cs = self.real_segment(seg::CS, (target >> 16) as u16);
         self.set_segment(seg::CS, cs);
-        self.rip = target & 0xffff;
+        self.state.rip = target & 0xffff;
         Ok(true)
     }
 
     /// The bit of `vector` in the interrupt redirection bit map, which ends where the I/O permission bit
     /// map of the TSS begins: 1 leads to the IDT. #GP(0) if it lies outside the TSS.
     fn in_redirection_map(&mut self, vector: u8) -> Result<bool, Trap> {
-        let tr = self.sys.tr;
+        let tr = self.state.sys.tr;
         if tr.ar & 8 == 0 || tr.limit < 0x67 {
             return Err(Trap::GP0);
         }

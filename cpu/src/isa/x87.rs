@@ -88,7 +88,7 @@ pub(super) fn finish(f: &mut Fpu, e: &Env, d: usize, n: Num) -> bool {
 
 fn arith_mem<const OP: u8, const SRC: u8>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let b = load::<SRC>(cpu, i)?;
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     if f.empty(0) {
         if f.stack_fault(false) {
             f.set_st(0, INDEFINITE);
@@ -104,7 +104,7 @@ fn arith_mem<const OP: u8, const SRC: u8>(cpu: &mut Cpu, i: &Instruction) -> Don
 fn arith_reg<const OP: u8, const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
     let (d, s) = (number(i.op0_register()), number(i.op1_register()));
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     let written = if f.empty(d) || f.empty(s) {
         let masked = f.stack_fault(false);
         if masked {
@@ -125,7 +125,7 @@ fn arith_reg<const OP: u8, const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> D
 /// `FLD m32`, `FLD m64`, `FILD`.
 fn fld_mem<const SRC: u8>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let n = load::<SRC>(cpu, i)?;
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     if !f.empty(7) {
         f.push_checked(INDEFINITE);
         return Ok(());
@@ -165,15 +165,15 @@ fn fld_m80(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check()?;
     let v = load_f80(cpu, i)?;
     cpu.x87_record(i);
-    cpu.fpu.set_sw(C1, false);
-    cpu.fpu.push_checked(v);
+    cpu.state.fpu.set_sw(C1, false);
+    cpu.state.fpu.push_checked(v);
     Ok(())
 }
 
 fn fld_sti(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
     let n = number(i.op0_register());
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     f.set_sw(C1, false);
     if !f.empty(n) {
         f.push_checked(f.st(n));
@@ -187,7 +187,7 @@ fn fld_sti(cpu: &mut Cpu, i: &Instruction) -> Done {
 fn fst_sti<const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
     let n = number(i.op0_register());
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     f.set_sw(C1, false);
     let v = if !f.empty(0) {
         f.st(0)
@@ -206,7 +206,7 @@ fn fst_sti<const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
 /// `FSTP ST(i)` at D9 D8+i: an empty register is not an error, and not stored.
 fn fstpnce(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
-    let (n, f) = (number(i.op0_register()), &mut cpu.fpu);
+    let (n, f) = (number(i.op0_register()), &mut cpu.state.fpu);
     f.set_sw(C1, false);
     if !f.empty(0) {
         f.set_st(n, f.st(0));
@@ -250,15 +250,15 @@ fn store(
     convert: impl FnOnce(&mut Env, Num) -> u64,
 ) -> Done {
     let (s, la) = target(cpu, i, size)?;
-    let before = cpu.fpu.sw;
-    if let Some(v) = storing(&mut cpu.fpu, nothing, convert) {
+    let before = cpu.state.fpu.sw;
+    if let Some(v) = storing(&mut cpu.state.fpu, nothing, convert) {
         let done = cpu.store_bytes(s, la, &v.to_le_bytes()[..size]);
         if done.is_err() {
-            cpu.fpu.sw = before;
+            cpu.state.fpu.sw = before;
             return done;
         }
         if pop {
-            cpu.fpu.pop();
+            cpu.state.fpu.pop();
         }
     }
     cpu.x87_record(i);
@@ -283,17 +283,17 @@ fn fst_mem<const SRC: u8, const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Do
 
 fn fstp_m80(cpu: &mut Cpu, i: &Instruction) -> Done {
     let at = target(cpu, i, 10)?;
-    let before = cpu.fpu.sw;
-    let f = &mut cpu.fpu;
+    let before = cpu.state.fpu.sw;
+    let f = &mut cpu.state.fpu;
     f.set_sw(C1, false);
     let v = if !f.empty(0) { Some(f.st(0)) } else { f.stack_fault(false).then_some(INDEFINITE) };
     if let Some(v) = v {
         let done = store_f80(cpu, at, v);
         if done.is_err() {
-            cpu.fpu.sw = before;
+            cpu.state.fpu.sw = before;
             return done;
         }
-        cpu.fpu.pop();
+        cpu.state.fpu.pop();
     }
     cpu.x87_record(i);
     Ok(())
@@ -348,20 +348,20 @@ fn fcom(f: &mut Fpu, b: Option<Num>, signaling: bool, pops: u32) {
 
 fn fcom_mem<const SRC: u8, const POPS: u32>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let b = load::<SRC>(cpu, i)?;
-    fcom(&mut cpu.fpu, Some(b), true, POPS);
+    fcom(&mut cpu.state.fpu, Some(b), true, POPS);
     Ok(())
 }
 
 /// The operand of a comparison: ST(1) where none is named.
 fn other(cpu: &Cpu, i: &Instruction) -> Option<Num> {
     let n = if i.op_count() == 2 { number(i.op1_register()) } else { 1 };
-    (!cpu.fpu.empty(n)).then(|| cpu.fpu.num(n))
+    (!cpu.state.fpu.empty(n)).then(|| cpu.state.fpu.num(n))
 }
 
 fn fcom_reg<const SIGNALING: bool, const POPS: u32>(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
     let b = other(cpu, i);
-    fcom(&mut cpu.fpu, b, SIGNALING, POPS);
+    fcom(&mut cpu.state.fpu, b, SIGNALING, POPS);
     Ok(())
 }
 
@@ -369,27 +369,27 @@ fn fcom_reg<const SIGNALING: bool, const POPS: u32>(cpu: &mut Cpu, i: &Instructi
 fn fcomi<const SIGNALING: bool, const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
     let b = other(cpu, i);
-    let (c1, fault) = (cpu.fpu.sw.get() & C1, b.is_none() || cpu.fpu.empty(0));
-    let (codes, done) = comparison(&mut cpu.fpu, b, SIGNALING);
+    let (c1, fault) = (cpu.state.fpu.sw.get() & C1, b.is_none() || cpu.state.fpu.empty(0));
+    let (codes, done) = comparison(&mut cpu.state.fpu, b, SIGNALING);
     // Silicon leaves C1 alone, but for a stack fault.
-    cpu.fpu.sw.replace(0, if fault { 0 } else { c1 });
+    cpu.state.fpu.sw.replace(0, if fault { 0 } else { c1 });
     let bit = |c, f| if codes & c != 0 { f } else { 0 };
-    cpu.set_status(bit(C0, flags::CF) | bit(C2, flags::PF) | bit(C3, flags::ZF));
+    cpu.state.flags.set_status(bit(C0, flags::CF) | bit(C2, flags::PF) | bit(C3, flags::ZF));
     if POP && done {
-        cpu.fpu.pop();
+        cpu.state.fpu.pop();
     }
     Ok(())
 }
 
 fn ftst(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
-    fcom(&mut cpu.fpu, Some(Num::zero(false)), true, 0);
+    fcom(&mut cpu.state.fpu, Some(Num::zero(false)), true, 0);
     Ok(())
 }
 
 fn fxam(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     let n = f.num(0);
     let codes = match n.kind {
         _ if f.empty(0) => C3 | C0,
@@ -407,7 +407,7 @@ fn fxam(cpu: &mut Cpu, i: &Instruction) -> Done {
 /// `FCHS`, `FABS`: the sign bit, whatever the value.
 fn sign<const NEGATE: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     f.set_sw(C1, false);
     if f.empty(0) {
         if f.stack_fault(false) {
@@ -427,7 +427,7 @@ pub(super) fn unary(
     g: impl FnOnce(&Fpu, &mut Env, Num) -> Num,
 ) -> Done {
     begin(cpu, i)?;
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     if f.empty(0) {
         if f.stack_fault(false) {
             f.set_st(0, INDEFINITE);
@@ -466,7 +466,7 @@ fn frndint(cpu: &mut Cpu, i: &Instruction) -> Done {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Fadd_m32fp => Exec::FastPath(memory::<ArithM<Float<u32>, ADD>>, arith_mem::<ADD, M32>);
     Fmul_m32fp => Exec::FastPath(memory::<ArithM<Float<u32>, MUL>>, arith_mem::<MUL, M32>);
     Fsub_m32fp => Exec::FastPath(memory::<ArithM<Float<u32>, SUB>>, arith_mem::<SUB, M32>);

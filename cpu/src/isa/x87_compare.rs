@@ -24,14 +24,14 @@ fn codes(a: Register, b: Register) -> Option<u32> {
 /// Sets the condition codes and pops.
 #[inline(always)]
 unsafe fn compared<const POPS: u32>(cpu: *mut Cpu, codes: u32) {
-    (*cpu).fpu.sw.bits = (*cpu).fpu.sw.bits & !((C0 | C2 | C3) as u32) | codes;
+    (*cpu).state.fpu.sw.bits = (*cpu).state.fpu.sw.bits & !((C0 | C2 | C3) as u32) | codes;
     for _ in 0..POPS {
         pop::<true>(cpu);
     }
 }
 
 /// `FCOM` and `FUCOM` with ST(i), and with pops; `OTHER` is the register, 8 for the operand's.
-pub struct Fcom<const OTHER: u8, const POPS: u32>;
+pub(super) struct Fcom<const OTHER: u8, const POPS: u32>;
 
 impl<const OTHER: u8, const POPS: u32> Recorded for Fcom<OTHER, POPS> {
     #[inline(always)]
@@ -45,7 +45,7 @@ impl<const OTHER: u8, const POPS: u32> Recorded for Fcom<OTHER, POPS> {
 }
 
 /// `FCOM`, `FCOMP`, `FICOM`, `FICOMP` with memory.
-pub struct FcomM<S, const POPS: u32, A = ()>(PhantomData<(S, A)>);
+pub(super) struct FcomM<S, const POPS: u32, A = ()>(PhantomData<(S, A)>);
 
 impl<S: Source, const POPS: u32> WithMemory for FcomM<S, POPS> {
     type At<A: Address> = FcomM<S, POPS, A>;
@@ -63,7 +63,7 @@ impl<S: Source, const POPS: u32, A: Address> Recorded for FcomM<S, POPS, A> {
 }
 
 /// `FCOMI`, `FUCOMI` and with pop. C1 stays.
-pub struct Fcomi<const POP: bool>;
+pub(super) struct Fcomi<const POP: bool>;
 
 impl<const POP: bool> Recorded for Fcomi<POP> {
     const KEEPS_C1: bool = true;
@@ -74,7 +74,7 @@ impl<const POP: bool> Recorded for Fcomi<POP> {
         let (a, b) = (*at(cpu, top(cpu)), *st(cpu, (*op).src));
         let (less, equal) = ext::compare(a, b)?;
         pop::<POP>(cpu);
-        (*cpu).set_status((less as u64 * flags::CF) | (equal as u64 * flags::ZF));
+        (*cpu).state.flags.set_status((less as u64 * flags::CF) | (equal as u64 * flags::ZF));
         Some(0)
     }
 }

@@ -22,14 +22,14 @@ const MASKS: u16 = 0x3f;
 
 fn fninit(cpu: &mut Cpu, _: &Instruction) -> Done {
     cpu.x87_check_nowait()?;
-    cpu.fpu.init_x87();
+    cpu.state.fpu.init_x87();
     cpu.update_fallback();
     Ok(())
 }
 
 fn fnclex(cpu: &mut Cpu, _: &Instruction) -> Done {
     cpu.x87_check_nowait()?;
-    cpu.fpu.sw.replace(!0x7f00, 0);
+    cpu.state.fpu.sw.replace(!0x7f00, 0);
     Ok(())
 }
 
@@ -72,20 +72,20 @@ impl Fpu {
 fn fldcw(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check()?;
     let v = cpu.load_operand::<u16>(i)?;
-    cpu.fpu.set_cw(v);
+    cpu.state.fpu.set_cw(v);
     cpu.update_fallback();
     Ok(())
 }
 
 fn fnstcw(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check_nowait()?;
-    let v = cpu.fpu.cw;
+    let v = cpu.state.fpu.cw;
     cpu.store_operand(i, v)
 }
 
 fn fnstsw(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check_nowait()?;
-    let v = cpu.fpu.sw.get();
+    let v = cpu.state.fpu.sw.get();
     cpu.write(i, 0, v)
 }
 
@@ -176,11 +176,11 @@ fn load(cpu: &mut Cpu, i: &Instruction, size: usize, word: usize) -> Result<Vec<
 
 fn fnstenv<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check_nowait()?;
-    let bytes = environment(&Layout::of::<W>(cpu), &cpu.fpu);
+    let bytes = environment(&Layout::of::<W>(cpu), &cpu.state.fpu);
     store(cpu, i, &bytes, W::BYTES)?;
-    cpu.fpu.cw |= MASKS;
+    cpu.state.fpu.cw |= MASKS;
     cpu.update_fallback();
-    cpu.fpu.summarize();
+    cpu.state.fpu.summarize();
     Ok(())
 }
 
@@ -188,21 +188,21 @@ fn fldenv<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check()?;
     let layout = Layout::of::<W>(cpu);
     let bytes = load(cpu, i, layout.size(), W::BYTES)?;
-    load_environment(&layout, &mut cpu.fpu, &bytes);
+    load_environment(&layout, &mut cpu.state.fpu, &bytes);
     cpu.update_fallback();
     Ok(())
 }
 
 fn fnsave<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.x87_check_nowait()?;
-    let mut bytes = environment(&Layout::of::<W>(cpu), &cpu.fpu);
+    let mut bytes = environment(&Layout::of::<W>(cpu), &cpu.state.fpu);
     for n in 0..8 {
-        let v = cpu.fpu.st(n);
+        let v = cpu.state.fpu.st(n);
         bytes.extend(v.m.to_le_bytes());
         bytes.extend(v.se.to_le_bytes());
     }
     store(cpu, i, &bytes, W::BYTES)?;
-    cpu.fpu.init_x87();
+    cpu.state.fpu.init_x87();
     cpu.update_fallback();
     Ok(())
 }
@@ -212,7 +212,7 @@ fn frstor<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let layout = Layout::of::<W>(cpu);
     let bytes = load(cpu, i, layout.size() + 80, W::BYTES)?;
     let (env, registers) = bytes.split_at(layout.size());
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     load_environment(&layout, f, env);
     let top = f.top();
     for (n, b) in registers.chunks(10).enumerate() {
@@ -225,17 +225,17 @@ fn frstor<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
 
 fn ffree<const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
-    cpu.fpu.free(number(i.op0_register()));
-    cpu.fpu.set_sw(C1, false);
+    cpu.state.fpu.free(number(i.op0_register()));
+    cpu.state.fpu.set_sw(C1, false);
     if POP {
-        cpu.fpu.pop();
+        cpu.state.fpu.pop();
     }
     Ok(())
 }
 
 fn rotate<const BY: usize>(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     f.set_top(f.top() + BY);
     f.set_sw(C1, false);
     Ok(())
@@ -254,7 +254,7 @@ fn obsolete(cpu: &mut Cpu, _: &Instruction) -> Done {
 fn fxch(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
     let n = number(i.op1_register());
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     f.set_sw(C1, false);
     if f.empty(0) || f.empty(n) {
         if !f.stack_fault(false) {
@@ -275,8 +275,8 @@ fn fxch(cpu: &mut Cpu, i: &Instruction) -> Done {
 fn fcmov<const CC: u8>(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
     let n = number(i.op1_register());
-    let moves = cpu.cond(CC);
-    let f = &mut cpu.fpu;
+    let moves = cpu.state.flags.cond(CC);
+    let f = &mut cpu.state.fpu;
     if f.empty(0) || f.empty(n) {
         if f.stack_fault(false) {
             f.set_st(0, INDEFINITE);
@@ -289,7 +289,7 @@ fn fcmov<const CC: u8>(cpu: &mut Cpu, i: &Instruction) -> Done {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Wait => Exec::Function(wait);
     Fxch_st0_sti => Exec::FastPath(registers::<Exchange>, fxch);
     Fxch_st0_sti_DDC8 => Exec::FastPath(registers::<Exchange>, fxch);

@@ -32,8 +32,8 @@ const SCRATCH: u32 = uses::RAX | uses::RCX | 1 << crate::state::gpr::RDX;
 /// Whether the instruction may run, by the fast path, as far as it depends on `needs` (see [`crate::fpu::fallback`]).
 #[inline(always)]
 pub(super) unsafe fn ready(cpu: *mut Cpu, needs: u8) -> Option<()> {
-    debug_assert_eq!((*cpu).fast_path_allowed(needs), (*cpu).fpu.sw.fallback() & needs == 0);
-    if (*cpu).fpu.sw.bits & (ES as u32 | (needs as u32) << 16) != 0 {
+    debug_assert_eq!((*cpu).fast_path_allowed(needs), (*cpu).state.fpu.sw.fallback() & needs == 0);
+    if (*cpu).state.fpu.sw.bits & (ES as u32 | (needs as u32) << 16) != 0 {
         rare();
         return None;
     }
@@ -43,7 +43,7 @@ pub(super) unsafe fn ready(cpu: *mut Cpu, needs: u8) -> Option<()> {
 /// How far in bytes from the first register ST(0) is.
 #[inline(always)]
 pub(super) unsafe fn top(cpu: *mut Cpu) -> u32 {
-    (*cpu).fpu.sw.top
+    (*cpu).state.fpu.sw.top
 }
 
 /// [`top`] moved by `offset`, of 16 bytes each.
@@ -60,7 +60,7 @@ const POPPED: u32 = 0x10;
 #[inline(always)]
 pub(super) unsafe fn at(cpu: *mut Cpu, place: u32) -> *mut Register {
     // The constant comes last, where an instruction of the host's has room for it.
-    cpu.cast::<u8>().add(place as usize).add(offset_of!(Cpu, fpu.r)).cast()
+    cpu.cast::<u8>().add(place as usize).add(offset_of!(Cpu, state.fpu.r)).cast()
 }
 
 /// The register that lies `offset` from ST(0), in bytes.
@@ -85,14 +85,14 @@ pub(super) unsafe fn pop<const POP: bool>(cpu: *mut Cpu) {
     if POP {
         let top = top(cpu);
         (*at(cpu, top)).se |= EMPTY;
-        (*cpu).fpu.sw.top = moved(top, POPPED);
+        (*cpu).state.fpu.sw.top = moved(top, POPPED);
     }
 }
 
 /// Notes that a rounding was inexact; what it cut off.
 #[inline(always)]
 unsafe fn note<T>(cpu: *mut Cpu, found: &Rounded<T>) -> u64 {
-    (*cpu).fpu.sw.inexact |= found.inexact;
+    (*cpu).state.fpu.sw.inexact |= found.inexact;
     found.cut
 }
 
@@ -100,11 +100,11 @@ unsafe fn note<T>(cpu: *mut Cpu, found: &Rounded<T>) -> u64 {
 #[inline(always)]
 pub(super) unsafe fn record_operand<A: Address>(op: *const Op, cpu: *mut Cpu) {
     // In flat modes the segment's base is 0.
-    (*cpu).fpu.fdp = A::offset(&*op, cpu);
+    (*cpu).state.fpu.fdp = A::offset(&*op, cpu);
 }
 
 /// A fast path of an instruction that is recorded as the last.
-pub trait Recorded {
+pub(super) trait Recorded {
     /// See [`FastPath::NAMES`].
     const NAMES: u32 = 0;
     /// See [`FastPath::SETS`].
@@ -135,7 +135,7 @@ impl<R: Recorded> FastPath for R {
 
     #[inline(always)]
     unsafe fn run_deferring(op: *const Op, cpu: *mut Cpu, later: u32) -> Option<Deferred> {
-        let cut = R::run(op, cpu, (*cpu).tlb)?;
+        let cut = R::run(op, cpu, (*cpu).caches.tlb)?;
         let (later, now) = Deferred::x87(op, Self::KILLS, cut).split(later);
         now.flush(cpu);
         Some(later)
@@ -152,12 +152,12 @@ unsafe fn push<T>(cpu: *mut Cpu, value: impl FnOnce() -> Option<T>) -> Option<()
         return None;
     }
     r.cast::<T>().write(value()?);
-    (*cpu).fpu.sw.top = top;
+    (*cpu).state.fpu.sw.top = top;
     Some(())
 }
 
 /// A number in memory.
-pub trait Source {
+pub(super) trait Source {
     /// Loads it, if it is normal or zero.
     ///
     /// # Safety
@@ -176,9 +176,9 @@ unsafe fn word<A: Address, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbE
 }
 
 /// A binary32 or binary64.
-pub struct Float<W>(PhantomData<W>);
+pub(super) struct Float<W>(PhantomData<W>);
 /// A signed integer.
-pub struct Int<W>(PhantomData<W>);
+pub(super) struct Int<W>(PhantomData<W>);
 
 impl<W: Word> Source for Float<W> {
     #[inline(always)]
@@ -229,7 +229,7 @@ fn compute_zero<const OP: u8>(a: Register, b: Register) -> Option<Rounded> {
 }
 
 /// `ST(0) = ST(0) op ST(i)`; if `BACK`, `ST(i) = ST(i) op ST(0)`.
-pub struct Arith<const OP: u8, const BACK: bool, const POP: bool>;
+pub(super) struct Arith<const OP: u8, const BACK: bool, const POP: bool>;
 
 impl<const OP: u8, const BACK: bool, const POP: bool> Arith<OP, BACK, POP> {
     /// Destination and source.
@@ -267,7 +267,7 @@ impl<const OP: u8, const BACK: bool, const POP: bool> Recorded for Arith<OP, BAC
 }
 
 /// `ST(0) = ST(0) op memory`.
-pub struct ArithM<S, const OP: u8, A = ()>(PhantomData<(S, A)>);
+pub(super) struct ArithM<S, const OP: u8, A = ()>(PhantomData<(S, A)>);
 
 impl<S: Source, const OP: u8> WithMemory for ArithM<S, OP> {
     type At<A: Address> = ArithM<S, OP, A>;
@@ -306,7 +306,7 @@ unsafe fn estimated<T>(cpu: *mut Cpu, f: impl FnOnce() -> T) -> T {
 }
 
 /// `FSQRT`, or `FRNDINT`.
-pub struct Unary<const ROOT: bool>;
+pub(super) struct Unary<const ROOT: bool>;
 
 impl<const ROOT: bool> Recorded for Unary<ROOT> {
     const FRAMED: bool = ROOT;
@@ -322,7 +322,7 @@ impl<const ROOT: bool> Recorded for Unary<ROOT> {
 }
 
 /// `FLD` and `FILD` from memory.
-pub struct Load<S, A = ()>(PhantomData<(S, A)>);
+pub(super) struct Load<S, A = ()>(PhantomData<(S, A)>);
 
 impl<S: Source> WithMemory for Load<S> {
     type At<A: Address> = Load<S, A>;
@@ -349,7 +349,7 @@ unsafe fn ten_bytes<A: Address>(op: *const Op, cpu: *mut Cpu, write: bool) -> Op
 }
 
 /// `FLD m80`: any value.
-pub struct Extended;
+pub(super) struct Extended;
 
 impl Source for Extended {
     #[inline(always)]
@@ -366,7 +366,7 @@ impl Source for Extended {
 }
 
 /// `FSTP m80`.
-pub struct StoreExtended<A = ()>(PhantomData<A>);
+pub(super) struct StoreExtended<A = ()>(PhantomData<A>);
 
 impl WithMemory for StoreExtended {
     type At<A: Address> = StoreExtended<A>;
@@ -390,7 +390,7 @@ impl<A: Address> Recorded for StoreExtended<A> {
 }
 
 /// What is stored in memory.
-pub trait Target {
+pub(super) trait Target {
     /// Its width.
     type Word: Word;
     /// See [`crate::fpu::fallback`].
@@ -418,7 +418,7 @@ impl Target for Float<u64> {
 }
 
 /// An integer rounded as the control word says, or cut.
-pub struct Whole<W, const CUT: bool>(PhantomData<W>);
+pub(super) struct Whole<W, const CUT: bool>(PhantomData<W>);
 
 macro_rules! whole {
     ($($w:ty)*) => {$(
@@ -445,7 +445,7 @@ fn near(cw: u16) -> bool {
 }
 
 /// `FST`, `FSTP`, `FIST`, `FISTP`, `FISTTP`.
-pub struct Store<T, const POP: bool, A = ()>(PhantomData<(T, A)>);
+pub(super) struct Store<T, const POP: bool, A = ()>(PhantomData<(T, A)>);
 
 impl<T: Target, const POP: bool> WithMemory for Store<T, POP> {
     type At<A: Address> = Store<T, POP, A>;
@@ -457,7 +457,7 @@ impl<T: Target, const POP: bool, A: Address> Recorded for Store<T, POP, A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64> {
         ready(cpu, T::NEEDS)?;
-        let r = T::convert(*at(cpu, top(cpu)), (*cpu).fpu.cw)?;
+        let r = T::convert(*at(cpu, top(cpu)), (*cpu).state.fpu.cw)?;
         let la = A::linear::<FastMem>(&*op, cpu, T::Word::BYTES, true)?;
         FastMem::store(cpu, tlb, la, T::Word::of(r.v))?;
         record_operand::<A>(op, cpu);
@@ -468,7 +468,7 @@ impl<T: Target, const POP: bool, A: Address> Recorded for Store<T, POP, A> {
 }
 
 /// `FLD ST(i)`.
-pub struct Duplicate;
+pub(super) struct Duplicate;
 
 impl Recorded for Duplicate {
     const NAMES: u32 = uses::DST;
@@ -482,7 +482,7 @@ impl Recorded for Duplicate {
 }
 
 /// `FLDZ`, `FLD1`: the value with significand `M` and exponent field `SE`.
-pub struct Constant<const M: u64, const SE: u16>;
+pub(super) struct Constant<const M: u64, const SE: u16>;
 
 impl<const M: u64, const SE: u16> Recorded for Constant<M, SE> {
     #[inline(always)]
@@ -494,7 +494,7 @@ impl<const M: u64, const SE: u16> Recorded for Constant<M, SE> {
 }
 
 /// `FST ST(i)`, `FSTP ST(i)`.
-pub struct Copy<const POP: bool>;
+pub(super) struct Copy<const POP: bool>;
 
 impl<const POP: bool> Recorded for Copy<POP> {
     const NAMES: u32 = uses::DST;
@@ -510,7 +510,7 @@ impl<const POP: bool> Recorded for Copy<POP> {
 }
 
 /// `FXCH`.
-pub struct Exchange;
+pub(super) struct Exchange;
 
 impl Recorded for Exchange {
     const NAMES: u32 = uses::SRC;
@@ -527,7 +527,7 @@ impl Recorded for Exchange {
 }
 
 /// `FCHS`, `FABS`: any value.
-pub struct Sign<const NEGATE: bool>;
+pub(super) struct Sign<const NEGATE: bool>;
 
 impl<const NEGATE: bool> Recorded for Sign<NEGATE> {
     #[inline(always)]
@@ -542,7 +542,7 @@ impl<const NEGATE: bool> Recorded for Sign<NEGATE> {
 }
 
 /// `FNSTSW AX`.
-pub struct StatusToAx;
+pub(super) struct StatusToAx;
 
 impl FastPath for StatusToAx {
     const SETS: u32 = uses::RAX;
@@ -552,13 +552,13 @@ impl FastPath for StatusToAx {
         if !(*cpu).fast_path_allowed(X87) {
             return None;
         }
-        u16::put(&mut (*cpu).regs[0], (*cpu).fpu.sw.get());
+        u16::put(&mut (*cpu).state.regs[0], (*cpu).state.fpu.sw.get());
         Some(())
     }
 }
 
 /// `FNSTCW`.
-pub struct StoreControl<A = ()>(PhantomData<A>);
+pub(super) struct StoreControl<A = ()>(PhantomData<A>);
 
 impl WithMemory for StoreControl {
     type At<A: Address> = StoreControl<A>;
@@ -571,12 +571,12 @@ impl<A: Address> FastPath for StoreControl<A> {
             return None;
         }
         let la = A::linear::<FastMem>(&*op, cpu, 2, true)?;
-        FastMem::store(cpu, tlb, la, (*cpu).fpu.cw)
+        FastMem::store(cpu, tlb, la, (*cpu).state.fpu.cw)
     }
 }
 
 /// `FLDCW`.
-pub struct LoadControl<A = ()>(PhantomData<A>);
+pub(super) struct LoadControl<A = ()>(PhantomData<A>);
 
 impl WithMemory for LoadControl {
     type At<A: Address> = LoadControl<A>;
@@ -587,7 +587,7 @@ impl<A: Address> FastPath for LoadControl<A> {
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu, X87)?;
         let v = word::<A, u16>(op, cpu, tlb)?;
-        (*cpu).fpu.set_cw(v);
+        (*cpu).state.fpu.set_cw(v);
         (*cpu).update_fallback();
         Some(())
     }

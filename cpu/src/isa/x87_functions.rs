@@ -21,13 +21,13 @@ const ONE: F80 = F80 { m: 1 << 63, se: 0x3fff };
 
 fn push_constant(cpu: &mut Cpu, i: &Instruction, w: Wide) -> Done {
     begin(cpu, i)?;
-    let v = cpu.fpu.env().round(&X80, w).to_f80();
+    let v = cpu.state.fpu.env().round(&X80, w).to_f80();
     push_value(cpu, v)
 }
 
 fn push_value(cpu: &mut Cpu, v: F80) -> Done {
-    cpu.fpu.set_sw(C1, false);
-    cpu.fpu.push_checked(v);
+    cpu.state.fpu.set_sw(C1, false);
+    cpu.state.fpu.push_checked(v);
     Ok(())
 }
 
@@ -79,7 +79,7 @@ fn binary(
     g: impl FnOnce(&mut Env, Num, Num) -> Num,
 ) -> Result<bool, Trap> {
     begin(cpu, i)?;
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     let d = pop as usize;
     let written = if f.empty(0) || f.empty(1) {
         let masked = f.stack_fault(false);
@@ -125,7 +125,7 @@ fn divide_steps(n: u64, m: u64, by: u32) -> (u64, u64) {
 fn remainder<const NEAR: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
     let mut codes = None;
     cpu.x87_check()?;
-    cpu.fpu.set_sw(C2, false);
+    cpu.state.fpu.set_sw(C2, false);
     let written = binary(cpu, i, false, |e, a, b| {
         if a.is_infinite() || b.is_zero() {
             return invalid(e);
@@ -150,7 +150,7 @@ fn remainder<const NEAR: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
         n.map_or(Num::zero(a.sign), |w| e.round(&X80, w))
     })?;
     if let (true, Some(codes)) = (written, codes) {
-        cpu.fpu.sw.replace(C0 | C3, codes);
+        cpu.state.fpu.sw.replace(C0 | C3, codes);
     }
     Ok(())
 }
@@ -218,7 +218,7 @@ fn fscale(cpu: &mut Cpu, i: &Instruction) -> Done {
 
 fn fxtract(cpu: &mut Cpu, i: &Instruction) -> Done {
     begin(cpu, i)?;
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     f.set_sw(C1, false);
     if f.empty(0) || !f.empty(7) {
         if f.stack_fault(!f.empty(0)) {
@@ -281,7 +281,7 @@ fn fbstp(cpu: &mut Cpu, i: &Instruction) -> Done {
     const INDEFINITE_DECIMAL: [u8; 10] = [0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff];
     const LIMIT: u64 = 1_000_000_000_000_000_000;
     let (s, la) = super::x87::target(cpu, i, 10)?;
-    let mut f = cpu.fpu.clone();
+    let mut f = cpu.state.fpu.clone();
     let (written, b) = if f.empty(0) {
         (f.stack_fault(false), INDEFINITE_DECIMAL)
     } else {
@@ -302,7 +302,7 @@ fn fbstp(cpu: &mut Cpu, i: &Instruction) -> Done {
         cpu.store_bytes(s, la, &b)?;
         f.pop();
     }
-    cpu.fpu = f;
+    cpu.state.fpu = f;
     cpu.x87_record(i);
     Ok(())
 }
@@ -325,7 +325,7 @@ fn out_of_range(f: &mut Fpu) -> bool {
 
 fn trigonometric(cpu: &mut Cpu, i: &Instruction, cosine: bool) -> Done {
     cpu.x87_check()?;
-    if out_of_range(&mut cpu.fpu) {
+    if out_of_range(&mut cpu.state.fpu) {
         cpu.x87_record(i);
         return Ok(());
     }
@@ -356,7 +356,7 @@ fn fcos(cpu: &mut Cpu, i: &Instruction) -> Done {
 /// `FSINCOS` and `FPTAN`: a result replaces ST(0), another is pushed.
 fn two_results(cpu: &mut Cpu, i: &Instruction, g: fn(&mut Env, Num) -> (Num, Num)) -> Done {
     begin(cpu, i)?;
-    let f = &mut cpu.fpu;
+    let f = &mut cpu.state.fpu;
     f.set_sw(C2, false);
     if f.empty(0) || !f.empty(7) {
         if f.stack_fault(!f.empty(0)) {
@@ -501,7 +501,7 @@ fn fyl2xp1(cpu: &mut Cpu, i: &Instruction) -> Done {
 
 /// The table of this family.
 #[rustfmt::skip]
-pub const FORMS: &[Form] = forms! {
+pub(super) const FORMS: &[Form] = forms! {
     Fld1 => Exec::FastPath(registers::<Constant<{ ONE.m }, { ONE.se }>>, fld1);
     Fldz => Exec::FastPath(registers::<Constant<0, 0>>, fldz);
     Fldpi => Exec::Function(fldpi);

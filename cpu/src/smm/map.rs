@@ -123,11 +123,11 @@ pub(super) struct Image {
 impl Image {
     /// The state of `cpu`.
     pub(super) fn of(cpu: &Cpu) -> Image {
-        let s = &cpu.sys;
+        let s = &cpu.state.sys;
         let [es, cs, ss, ds, fs, gs] = s.seg;
         Image {
-            regs: cpu.regs,
-            rip: cpu.rip,
+            regs: cpu.state.regs,
+            rip: cpu.state.rip,
             rflags: cpu.rflags(),
             cr0: s.cr0,
             cr3: s.cr3,
@@ -140,7 +140,7 @@ impl Image {
             idtr: s.idtr,
             halt: s.activity == crate::state::Activity::Hlt,
             smbase: s.smm.base,
-            revision: if has_long(&cpu.model) { LONG_REVISION } else { SHORT_REVISION },
+            revision: if has_long(&cpu.state.model) { LONG_REVISION } else { SHORT_REVISION },
         }
     }
 

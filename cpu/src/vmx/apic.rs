@@ -20,28 +20,28 @@ impl Cpu {
 
     /// The virtual TPR.
     pub(super) fn vtpr(&self) -> u8 {
-        self.vtpr_in(&self.vmx.vmcs)
+        self.vtpr_in(&self.state.vmx.vmcs)
     }
 
     /// Writes the virtual TPR, with TPR virtualization.
     pub(super) fn set_vtpr(&mut self, v: u8) {
-        let at = self.vmx.vmcs[Field::VirtualApicAddress].wrapping_add(TPR);
+        let at = self.state.vmx.vmcs[Field::VirtualApicAddress].wrapping_add(TPR);
         self.phys_write(HostPhys(at), &(v as u32).to_le_bytes());
         self.check_tpr(v);
     }
 
     /// An exit follows when the virtual TPR is below the threshold.
     fn check_tpr(&mut self, v: u8) {
-        if (v >> 4) as u64 >= self.vmx.vmcs[Field::TprThreshold] & 15 {
+        if (v >> 4) as u64 >= self.state.vmx.vmcs[Field::TprThreshold] & 15 {
             return;
         }
-        self.vmx.tpr_below = true;
-        self.leave = true;
+        self.state.vmx.tpr_below = true;
+        self.env.leave = true;
     }
 
     /// A VM entry checks the virtual TPR too.
     pub(super) fn check_tpr_at_entry(&mut self) {
-        if self.vmx.proc(proc::TPR_SHADOW) && self.vmx.proc2(proc2::VIRTUALIZE_APIC) {
+        if self.state.vmx.proc(proc::TPR_SHADOW) && self.state.vmx.proc2(proc2::VIRTUALIZE_APIC) {
             let v = self.vtpr();
             self.check_tpr(v);
         }
@@ -51,10 +51,10 @@ impl Cpu {
     ///
     /// DEPARTURE: a page outside RAM is not watched, and the page may be executed from.
     pub(super) fn watch_apic_page(&mut self) {
-        if !self.vmx.proc2(proc2::VIRTUALIZE_APIC) {
+        if !self.state.vmx.proc2(proc2::VIRTUALIZE_APIC) {
             return;
         }
-        let page = HostPhys(self.vmx.vmcs[Field::ApicAccessAddress]);
+        let page = HostPhys(self.state.vmx.vmcs[Field::ApicAccessAddress]);
         if !self.mmu().kinds(page).slow_path {
             self.mmu().set_kind(page, PageKind::SlowPath, true);
             self.refresh_generation();
@@ -62,17 +62,17 @@ impl Cpu {
     }
 
     fn is_apic_access(&self, p: HostPhys) -> bool {
-        self.vmx.proc2(proc2::VIRTUALIZE_APIC)
-            && p.page().0 == self.vmx.vmcs[Field::ApicAccessAddress]
+        self.state.vmx.proc2(proc2::VIRTUALIZE_APIC)
+            && p.page().0 == self.state.vmx.vmcs[Field::ApicAccessAddress]
     }
 
     /// Whether an access of `len` bytes is one to the virtual TPR.
     fn is_virtual_tpr(&self, p: HostPhys, len: usize) -> bool {
-        self.vmx.proc(proc::TPR_SHADOW) && p.offset() == TPR && len <= 4
+        self.state.vmx.proc(proc::TPR_SHADOW) && p.offset() == TPR && len <= 4
     }
 
     fn apic_access(&mut self, p: HostPhys, write: u64) -> Trap {
-        let kind = if self.sys.delivering.is_some() { 3 } else { write };
+        let kind = if self.state.sys.delivering.is_some() { 3 } else { write };
         self.exit_trap(Exit {
             qualification: p.offset() | kind << 12,
             resume: Some(true),

@@ -38,18 +38,18 @@ impl Cpu {
     }
 
     fn masks(&self, cr4: bool) -> (u64, u64, u64) {
-        let v = &self.vmx.vmcs;
+        let v = &self.state.vmx.vmcs;
         if cr4 {
-            (v[Field::Cr4Mask], v[Field::Cr4Shadow], self.sys.cr4)
+            (v[Field::Cr4Mask], v[Field::Cr4Shadow], self.state.sys.cr4)
         } else {
-            (v[Field::Cr0Mask], v[Field::Cr0Shadow], self.sys.cr0)
+            (v[Field::Cr0Mask], v[Field::Cr0Shadow], self.state.sys.cr0)
         }
     }
 
     /// `MOV CRn, r`: exits, or says what becomes of `v`. Bits that the host owns stay as they are.
     #[inline]
     pub(crate) fn vmx_write_cr(&mut self, i: &Instruction, n: u8, v: u64) -> Result<Written, Trap> {
-        if self.vmx.guest { self.write_cr(i, n, v) } else { Ok(Written::Load(v)) }
+        if self.state.vmx.guest { self.write_cr(i, n, v) } else { Ok(Written::Load(v)) }
     }
 
     fn write_cr(&mut self, i: &Instruction, n: u8, v: u64) -> Result<Written, Trap> {
@@ -58,15 +58,15 @@ impl Cpu {
                 let (mask, shadow, now) = self.masks(n == 4);
                 ((v ^ shadow) & mask != 0, now & mask | v & !mask)
             }
-            3 => (self.vmx.proc(proc::CR3_LOAD) && !self.cr3_target(v), v),
-            8 => (self.vmx.proc(proc::CR8_LOAD), v),
+            3 => (self.state.vmx.proc(proc::CR3_LOAD) && !self.cr3_target(v), v),
+            8 => (self.state.vmx.proc(proc::CR8_LOAD), v),
             _ => (false, v),
         };
         if exits {
             let r = i.op_register(1).full_register().number() as u64;
             return Err(self.cr_exit(i, n as u64, TO, r));
         }
-        if n == 8 && self.vmx.proc(proc::TPR_SHADOW) {
+        if n == 8 && self.state.vmx.proc(proc::TPR_SHADOW) {
             if v >> 4 != 0 {
                 return Err(Trap::GP0);
             }
@@ -78,7 +78,7 @@ impl Cpu {
 
     fn cr3_target(&self, v: u64) -> bool {
         use Field::{Cr3Target0, Cr3Target1, Cr3Target2, Cr3Target3};
-        let f = &self.vmx.vmcs;
+        let f = &self.state.vmx.vmcs;
         let count = f[Field::Cr3TargetCount] as usize;
         [Cr3Target0, Cr3Target1, Cr3Target2, Cr3Target3].iter().take(count).any(|t| f[*t] == v)
     }
@@ -86,13 +86,13 @@ impl Cpu {
     /// `MOV r, CRn`: exits, or gives what the guest sees of the value; None: the register's own.
     #[inline]
     pub(crate) fn vmx_read_cr(&mut self, i: &Instruction, n: u8) -> Result<Option<u64>, Trap> {
-        if self.vmx.guest { self.read_cr(i, n) } else { Ok(None) }
+        if self.state.vmx.guest { self.read_cr(i, n) } else { Ok(None) }
     }
 
     fn read_cr(&mut self, i: &Instruction, n: u8) -> Result<Option<u64>, Trap> {
         let exits = match n {
-            3 => self.vmx.proc(proc::CR3_STORE),
-            8 => self.vmx.proc(proc::CR8_STORE),
+            3 => self.state.vmx.proc(proc::CR3_STORE),
+            8 => self.state.vmx.proc(proc::CR8_STORE),
             _ => false,
         };
         if exits {
@@ -104,15 +104,15 @@ impl Cpu {
                 let (mask, shadow, now) = self.masks(n == 4);
                 Some(now & !mask | shadow & mask)
             }
-            8 if self.vmx.proc(proc::TPR_SHADOW) => Some(self.vtpr() as u64 >> 4),
+            8 if self.state.vmx.proc(proc::TPR_SHADOW) => Some(self.vtpr() as u64 >> 4),
             _ => None,
         })
     }
 
     /// CR0 as SMSW and MOV see it.
     pub(crate) fn vmx_seen_cr0(&self) -> u64 {
-        if !self.vmx.guest {
-            return self.sys.cr0;
+        if !self.state.vmx.guest {
+            return self.state.sys.cr0;
         }
         let (mask, shadow, now) = self.masks(false);
         now & !mask | shadow & mask
@@ -120,20 +120,20 @@ impl Cpu {
 
     /// Whether CR0 (`n` = 0) or CR4 may get this value in VMX operation; else #GP(0).
     pub(crate) fn vmx_cr_fixed(&self, n: u8, v: u64) -> bool {
-        if !self.vmx.on {
+        if !self.state.vmx.on {
             return true;
         }
         if n == 4 {
             return v & CR4_FIXED0 == CR4_FIXED0;
         }
-        let free = if self.vmx.proc2(proc2::UNRESTRICTED) { CR0_PE | CR0_PG } else { 0 };
+        let free = if self.state.vmx.proc2(proc2::UNRESTRICTED) { CR0_PE | CR0_PG } else { 0 };
         let must = CR0_FIXED0 & !free;
         v & must == must && v & !CR0_FIXED1 == 0
     }
 
     /// `CLTS`: exits, or says whether CR0.TS is really cleared.
     pub(crate) fn vmx_clts(&mut self, i: &Instruction) -> Result<bool, Trap> {
-        if !self.vmx.guest {
+        if !self.state.vmx.guest {
             return Ok(true);
         }
         let (mask, shadow, _) = self.masks(false);
@@ -148,10 +148,10 @@ impl Cpu {
 
     /// `LMSW` of `source`: exits, or gives the new CR0.
     pub(crate) fn vmx_lmsw(&mut self, i: &Instruction, source: u16) -> Result<u64, Trap> {
-        let (source, cr0) = (source as u64, self.sys.cr0);
+        let (source, cr0) = (source as u64, self.state.sys.cr0);
         // PE can be set and not cleared.
         let load = |keep: u64| cr0 & !(0xe & !keep) | source & 0xf & !keep;
-        if !self.vmx.guest {
+        if !self.state.vmx.guest {
             return Ok(load(0));
         }
         let (mask, shadow, _) = self.masks(false);

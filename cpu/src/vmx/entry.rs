@@ -36,13 +36,13 @@ pub(super) fn vmresume(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
 
 impl Cpu {
     fn enter_guest(&mut self, launch: bool) {
-        if !self.vmx.vmcs.is_current() {
+        if !self.state.vmx.vmcs.is_current() {
             return self.vm_fail_invalid();
         }
-        if self.vmx.shadow & 2 != 0 {
+        if self.state.vmx.shadow & 2 != 0 {
             return self.vm_fail(MOV_SS);
         }
-        match (launch, self.vmx.vmcs.launched) {
+        match (launch, self.state.vmx.vmcs.launched) {
             (true, true) => return self.vm_fail(NOT_CLEAR),
             (false, false) => return self.vm_fail(NOT_LAUNCHED),
             _ => {}
@@ -51,13 +51,13 @@ impl Cpu {
         if let Err(b) = self.check_entry(pdptes) {
             return self.refuse(b);
         }
-        self.vmx.dirty = 0;
+        self.state.vmx.dirty = 0;
         self.load_guest(pdptes);
         if let Err(n) = self.load_entry_msrs() {
             return self.fail_entry(reason::ENTRY_MSR_LOAD, n);
         }
         if launch {
-            self.vmx.vmcs.launched = true;
+            self.state.vmx.vmcs.launched = true;
         }
         self.start_guest();
     }
@@ -65,14 +65,14 @@ impl Cpu {
     /// The PDPTEs that the entry loads.
     fn entry_pdptes(&self) -> Option<[u64; 4]> {
         use Field::{GuestPdpte0, GuestPdpte1, GuestPdpte2, GuestPdpte3};
-        let v = &self.vmx.vmcs;
+        let v = &self.state.vmx.vmcs;
         let pae = v[Field::GuestCr0] & CR0_PG != 0
             && v[Field::GuestCr4] & CR4_PAE != 0
             && v[Field::EntryControls] & entry::IA32E == 0;
         if !pae {
             return None;
         }
-        if self.vmx.read_controls().proc2 & proc2::EPT == 0 {
+        if self.state.vmx.read_controls().proc2 & proc2::EPT == 0 {
             return Some(self.pdptes_at(v[Field::GuestCr3]));
         }
         Some([GuestPdpte0, GuestPdpte1, GuestPdpte2, GuestPdpte3].map(|f| v[f]))
@@ -91,21 +91,21 @@ impl Cpu {
     }
 
     fn check_entry(&self, pdptes: Option<[u64; 4]>) -> Result<(), Broken> {
-        let v = &self.vmx.vmcs;
-        let active = self.vmx.read_controls();
+        let v = &self.state.vmx.vmcs;
+        let active = self.state.vmx.read_controls();
         let shadow = active.proc & proc::TPR_SHADOW != 0;
         let reads_vtpr = shadow && active.proc2 & proc2::VIRTUALIZE_APIC == 0;
         let link = v[Field::VmcsLinkPointer];
         let check = Check {
             vmcs: v,
-            model: &self.model,
+            model: &self.state.model,
             lma: self.long_mode(),
             vtpr_class: reads_vtpr.then(|| self.vtpr_in(v) as u64 >> 4),
             link_revision: (link != NO_VMCS).then(|| self.phys_u64(link & !0xfff) as u32),
             pdptes,
         };
-        rules::before_host(&check, self.vmx.dirty)?;
-        rules::guest_state(&check, self.vmx.dirty)
+        rules::before_host(&check, self.state.vmx.dirty)?;
+        rules::guest_state(&check, self.state.vmx.dirty)
     }
 
     fn refuse(&mut self, b: Broken) {
@@ -124,19 +124,19 @@ impl Cpu {
     /// After Loading Guest State". Nothing of the VMCS changes but reason and qualification.
     fn fail_entry(&mut self, reason: u32, qualification: u64) {
         let reason = reason | reason::ENTRY_FAILED;
-        let v = &mut self.vmx.vmcs;
+        let v = &mut self.state.vmx.vmcs;
         v[Field::ExitReason] = reason as u64;
         v[Field::ExitQualification] = qualification;
-        self.vmx.dirty = group::ALL;
+        self.state.vmx.dirty = group::ALL;
         self.stats.vmx.exit(reason);
         self.finish_exit(reason);
     }
 
     /// SDM vol. 3, "Loading Guest State".
     fn load_guest(&mut self, pdptes: Option<[u64; 4]>) {
-        let controls = self.vmx.read_controls();
-        let v = &self.vmx.vmcs;
-        let s = &mut self.sys;
+        let controls = self.state.vmx.read_controls();
+        let v = &self.state.vmx.vmcs;
+        let s = &mut self.state.sys;
         load_registers(v, s);
         s.pdpte = pdptes.unwrap_or_default();
         load_segments(v, s);
@@ -158,12 +158,12 @@ impl Cpu {
         s.delivering = None;
         let (rip, rsp) = (v[Field::GuestRip], v[Field::GuestRsp]);
         let (rflags, inject) = (v[Field::GuestRflags], v[Field::EntryInterruptionInfo] >> 31 & 1);
-        self.vmx.controls = controls;
-        self.vmx.guest = true;
-        self.vmx.virtual_nmi_blocked = nmi && virtual_nmis;
-        self.vmx.inject = inject != 0;
-        self.rip = rip;
-        self.regs[gpr::RSP] = rsp;
+        self.state.vmx.controls = controls;
+        self.state.vmx.guest = true;
+        self.state.vmx.virtual_nmi_blocked = nmi && virtual_nmis;
+        self.state.vmx.inject = inject != 0;
+        self.state.rip = rip;
+        self.state.regs[gpr::RSP] = rsp;
         self.set_rflags(rflags);
         self.take_up_state();
     }
@@ -172,60 +172,63 @@ impl Cpu {
     fn start_guest(&mut self) {
         // The entry itself still is the host's; the guest's first instruction comes after it.
         let now = self.now().wrapping_add(1);
-        let level = self.vmx.level();
+        let level = self.state.vmx.level();
         self.stats.vmx.entries += 1;
         self.stats.vmx.pass(level, now);
-        self.vmx.timer =
-            if self.vmx.pin(pin::PREEMPTION_TIMER) { self.timer_deadline(now) } else { u64::MAX };
+        self.state.vmx.timer = if self.state.vmx.pin(pin::PREEMPTION_TIMER) {
+            self.timer_deadline(now)
+        } else {
+            u64::MAX
+        };
         self.watch_apic_page();
         self.check_tpr_at_entry();
     }
 
     /// When the preemption timer expires: it counts down whenever bit 5 of the TSC changes.
     fn timer_deadline(&self, now: u64) -> u64 {
-        let value = self.vmx.vmcs[Field::PreemptionTimer];
+        let value = self.state.vmx.vmcs[Field::PreemptionTimer];
         if value == 0 {
             return now;
         }
-        let tsc = now.wrapping_add(self.sys.tsc_offset);
+        let tsc = now.wrapping_add(self.state.sys.tsc_offset);
         let ticks = (tsc >> TIMER_SHIFT).wrapping_add(value) << TIMER_SHIFT;
         now.saturating_add(ticks.wrapping_sub(tsc))
     }
 
     /// Delivers the event that the entry injects. SDM vol. 3, "Event Injection".
     pub(super) fn inject_event(&mut self) {
-        self.vmx.inject = false;
-        let v = &self.vmx.vmcs;
+        self.state.vmx.inject = false;
+        let v = &self.state.vmx.vmcs;
         let info = v[Field::EntryInterruptionInfo];
         let error = (info & 1 << 11 != 0).then_some(v[Field::EntryErrorCode] as u32);
         let length = v[Field::EntryInstructionLength] as u8;
         let Some(kind) = event_kind((info >> 8 & 7) as u8) else {
             // Type 7, vector 0: a pending MTF exit.
-            self.vmx.monitor_trap = true;
+            self.state.vmx.monitor_trap = true;
             return;
         };
         let by_program = kind as u8 >= kind::SOFTWARE_INTERRUPT;
         // A page fault that is injected leaves CR2 as it is.
-        let address = self.sys.cr2;
+        let address = self.state.sys.cr2;
         let debug = kind == EventKind::Hardware && info as u8 == crate::trap::vector::DB;
         let address = if debug { 0 } else { address };
         let event = Event { kind, vector: info as u8, error, address };
         if by_program {
             return self.inject_software(event, length);
         }
-        self.vmx.injecting = true;
+        self.state.vmx.injecting = true;
         self.inject(event);
-        self.vmx.injecting = false;
+        self.state.vmx.injecting = false;
     }
 
     /// Injects INT n and its like, as if an instruction of `length` bytes had raised it.
     fn inject_software(&mut self, event: Event, length: u8) {
-        let rip = self.rip;
-        self.vmx.software_length = length;
-        self.vmx.monitor_trap |= self.vmx.proc(proc::MONITOR_TRAP);
-        self.rip = rip.wrapping_add(length as u64);
+        let rip = self.state.rip;
+        self.state.vmx.software_length = length;
+        self.state.vmx.monitor_trap |= self.state.vmx.proc(proc::MONITOR_TRAP);
+        self.state.rip = rip.wrapping_add(length as u64);
         let Err(trap) = self.deliver(event) else { return };
-        self.rip = rip;
+        self.state.rip = rip;
         match trap {
             Trap::Fault(e) => self.raise(e),
             _ => self.vm_exit(),

@@ -56,32 +56,32 @@ impl Cpu {
     /// Makes the exit that a handler or a translation has recorded in `vmx.exit`; RIP is the
     /// instruction's.
     pub(crate) fn vm_exit(&mut self) {
-        self.vmx.injecting = false;
-        let event = self.sys.delivering.take();
-        if event.is_none() && self.vmx.shadow != 0 {
-            self.sys.sti_shadow = self.vmx.shadow & 1 != 0;
-            self.sys.ss_shadow = self.vmx.shadow & 2 != 0;
+        self.state.vmx.injecting = false;
+        let event = self.state.sys.delivering.take();
+        if event.is_none() && self.state.vmx.shadow != 0 {
+            self.state.sys.sti_shadow = self.state.vmx.shadow & 1 != 0;
+            self.state.sys.ss_shadow = self.state.vmx.shadow & 2 != 0;
         }
         self.leave_guest(event);
     }
 
     /// Makes an exit that no instruction and no delivery causes.
     pub(super) fn exit_now(&mut self, e: Exit) -> bool {
-        self.vmx.exit = e;
+        self.state.vmx.exit = e;
         self.leave_guest(None);
         true
     }
 
     /// Makes the exit in `vmx.exit`, met while `event` was delivered.
     pub(super) fn leave_guest(&mut self, event: Option<Event>) {
-        if !self.vmx.guest {
+        if !self.state.vmx.guest {
             // Nothing outside the guest records an exit.
-            debug_assert!(self.vmx.guest, "VM exit outside VMX non-root operation");
+            debug_assert!(self.state.vmx.guest, "VM exit outside VMX non-root operation");
             return;
         }
         self.record_vectoring(event);
-        let e = self.vmx.exit;
-        record(&mut self.vmx.vmcs, &e);
+        let e = self.state.vmx.exit;
+        record(&mut self.state.vmx.vmcs, &e);
         self.save_guest(&e);
         self.trace_exit(&e);
         self.stats.vmx.exit(e.reason);
@@ -90,12 +90,12 @@ impl Cpu {
 
     /// IDT-vectoring information, and the length of the instruction that raised the event.
     fn record_vectoring(&mut self, event: Option<Event>) {
-        let v = &mut self.vmx.vmcs;
+        let v = &mut self.state.vmx.vmcs;
         v[Field::VectoringInfo] = event.map_or(0, |e| interruption(&e)) as u64;
         v[Field::VectoringError] = event.and_then(|e| e.error).unwrap_or(0) as u64;
         let by_program = |k: EventKind| k as u8 >= kind::SOFTWARE_INTERRUPT;
         if event.is_some_and(|e| by_program(e.kind)) {
-            self.vmx.exit.length = self.vmx.software_length as u32;
+            self.state.vmx.exit.length = self.state.vmx.software_length as u32;
         }
     }
 
@@ -106,7 +106,7 @@ impl Cpu {
         }
         let now = self.now();
         self.stats.vmx.pass(Level::Root, now);
-        let v = &mut self.vmx;
+        let v = &mut self.state.vmx;
         v.guest = false;
         v.inject = false;
         v.monitor_trap = false;
@@ -121,22 +121,22 @@ impl Cpu {
 
     /// A VMX abort. SDM vol. 3, "VMX Aborts".
     pub(super) fn vmx_abort(&mut self) {
-        self.vmx.guest = false;
-        self.sys.activity = Activity::Shutdown;
+        self.state.vmx.guest = false;
+        self.state.sys.activity = Activity::Shutdown;
     }
 
     fn save_guest(&mut self, e: &Exit) {
         let rflags = self.saved_rflags(e);
-        let (rip, rsp, now) = (self.rip, self.regs[gpr::RSP], self.now());
-        let ept = self.vmx.eptp().is_some();
-        let nmi = if self.vmx.virtual_nmis() {
-            self.vmx.virtual_nmi_blocked
+        let (rip, rsp, now) = (self.state.rip, self.state.regs[gpr::RSP], self.now());
+        let ept = self.state.vmx.eptp().is_some();
+        let nmi = if self.state.vmx.virtual_nmis() {
+            self.state.vmx.virtual_nmi_blocked
         } else {
-            self.sys.nmi_blocked
+            self.state.sys.nmi_blocked
         };
-        let active = self.vmx.controls;
-        let s = &mut self.sys;
-        let v = &mut self.vmx.vmcs;
+        let active = self.state.vmx.controls;
+        let s = &mut self.state.sys;
+        let v = &mut self.state.vmx.vmcs;
         v[Field::GuestRip] = rip;
         v[Field::GuestRsp] = rsp;
         v[Field::GuestRflags] = rflags;
@@ -148,7 +148,7 @@ impl Cpu {
         v[Field::GuestPendingDebug] = pending_debug(s);
         if active.pin & pin::PREEMPTION_TIMER != 0 && v[Field::ExitControls] & exit::SAVE_TIMER != 0
         {
-            let left = self.vmx.timer.saturating_sub(now);
+            let left = self.state.vmx.timer.saturating_sub(now);
             v[Field::PreemptionTimer] = left.div_ceil(1 << super::controls::TIMER_SHIFT);
         }
         if v[Field::EntryInterruptionInfo] >> 31 & 1 != 0 {
@@ -163,13 +163,13 @@ impl Cpu {
 
     /// EFER.LMA goes to the VM-entry controls.
     fn save_mode(&mut self) {
-        let lma = self.sys.efer & EFER_LMA != 0;
-        let v = &mut self.vmx.vmcs;
+        let lma = self.state.sys.efer & EFER_LMA != 0;
+        let v = &mut self.state.vmx.vmcs;
         let new = v[Field::EntryControls] & !super::controls::entry::IA32E
             | if lma { super::controls::entry::IA32E } else { 0 };
         if new != v[Field::EntryControls] {
             v[Field::EntryControls] = new;
-            self.vmx.dirty |= group::ALL;
+            self.state.vmx.dirty |= group::ALL;
         }
     }
 
@@ -185,8 +185,8 @@ impl Cpu {
 
     /// SDM vol. 3, "Loading Host State".
     fn load_host(&mut self) {
-        let v = &self.vmx.vmcs;
-        let s = &mut self.sys;
+        let v = &self.state.vmx.vmcs;
+        let s = &mut self.state.sys;
         let controls = v[Field::ExitControls];
         let long = controls & exit::HOST_64 != 0;
         s.cr0 = s.cr0 & CR0_KEPT | v[Field::HostCr0] & !CR0_KEPT;
@@ -213,12 +213,12 @@ impl Cpu {
         s.step_trap = false;
         s.delivering = None;
         let (rip, rsp) = (v[Field::HostRip], v[Field::HostRsp]);
-        self.rip = if long { rip } else { rip as u32 as u64 };
-        self.regs[gpr::RSP] = rsp;
+        self.state.rip = if long { rip } else { rip as u32 as u64 };
+        self.state.regs[gpr::RSP] = rsp;
         self.set_rflags(flags::FIXED);
-        self.sys.cpl = 0;
-        self.vmx.shadow = 0;
-        if !long && self.sys.cr4 & CR4_PAE != 0 && !self.load_plain_pdptes() {
+        self.state.sys.cpl = 0;
+        self.state.vmx.shadow = 0;
+        if !long && self.state.sys.cr4 & CR4_PAE != 0 && !self.load_plain_pdptes() {
             self.vmx_abort();
         }
         self.take_up_state();
@@ -226,14 +226,14 @@ impl Cpu {
 
     /// Takes the PDPTEs at CR3 from physical memory; false if they are not valid.
     pub(crate) fn load_plain_pdptes(&mut self) -> bool {
-        let pdptes = self.pdptes_at(self.sys.cr3);
-        self.sys.pdpte = pdptes;
-        mmu::pdptes_valid(&pdptes, self.model.maxphys)
+        let pdptes = self.pdptes_at(self.state.sys.cr3);
+        self.state.sys.pdpte = pdptes;
+        mmu::pdptes_valid(&pdptes, self.state.model.maxphys)
     }
 
     /// Derives everything from `sys` after a transition.
     pub(crate) fn take_up_state(&mut self) {
-        for (base, s) in self.seg_base.iter_mut().zip(&self.sys.seg) {
+        for (base, s) in self.state.bases.seg.iter_mut().zip(&self.state.sys.seg) {
             *base = s.base;
         }
         self.update_paging();
@@ -241,7 +241,7 @@ impl Cpu {
 
     /// Records the exit of an instruction or translation, for the caller to return.
     pub(super) fn exit_trap(&mut self, e: Exit) -> Trap {
-        self.vmx.exit = e;
+        self.state.vmx.exit = e;
         Trap::VmExit
     }
 
@@ -252,7 +252,8 @@ impl Cpu {
         qualification: u64,
         linear: u64,
     ) -> Trap {
-        let unblocked = (self.vmx.nmi_unblocked && self.sys.delivering.is_none()) as u64;
+        let unblocked =
+            (self.state.vmx.nmi_unblocked && self.state.sys.delivering.is_none()) as u64;
         self.exit_trap(Exit {
             qualification: qualification | unblocked << 12,
             linear,

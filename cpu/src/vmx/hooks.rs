@@ -16,11 +16,11 @@ impl Cpu {
     /// Whether VMX has an event to look at, at this boundary.
     #[inline]
     pub(crate) fn vmx_event_pending(&self) -> bool {
-        self.vmx.guest && self.vmx_pending()
+        self.state.vmx.guest && self.vmx_pending()
     }
 
     fn vmx_pending(&self) -> bool {
-        let v = &self.vmx;
+        let v = &self.state.vmx;
         v.inject
             || v.monitor_trap
             || v.tpr_below
@@ -31,53 +31,55 @@ impl Cpu {
     }
 
     fn nmi_window(&self) -> bool {
-        self.vmx.proc(proc::NMI_WINDOW) && !self.vmx.virtual_nmi_blocked && !self.sys.ss_shadow
+        self.state.vmx.proc(proc::NMI_WINDOW)
+            && !self.state.vmx.virtual_nmi_blocked
+            && !self.state.sys.ss_shadow
     }
 
     fn shadowed(&self) -> bool {
-        self.sys.sti_shadow || self.sys.ss_shadow
+        self.state.sys.sti_shadow || self.state.sys.ss_shadow
     }
 
     fn interrupt_window(&self) -> bool {
-        self.vmx.proc(proc::INTERRUPT_WINDOW)
-            && self.rflags_system & flags::IF != 0
+        self.state.vmx.proc(proc::INTERRUPT_WINDOW)
+            && self.state.flags.system & flags::IF != 0
             && !self.shadowed()
     }
 
     /// Whether an external interrupt exits now; RFLAGS.IF has no say.
     fn interrupt_exits(&self) -> bool {
-        self.vmx.pin(pin::EXTERNAL_INTERRUPT) && !self.shadowed() && self.interrupt_pending()
+        self.state.vmx.pin(pin::EXTERNAL_INTERRUPT) && !self.shadowed() && self.interrupt_pending()
     }
 
     /// Events above debug traps. True if one was taken.
     pub(crate) fn vmx_high_event(&mut self) -> bool {
-        if !self.vmx.guest {
+        if !self.state.vmx.guest {
             return false;
         }
-        if self.vmx.inject {
+        if self.state.vmx.inject {
             self.inject_event();
             // What follows comes before the first instruction of the handler.
-            if !self.vmx.guest {
+            if !self.state.vmx.guest {
                 return true;
             }
         }
-        if std::mem::take(&mut self.vmx.tpr_below) {
+        if std::mem::take(&mut self.state.vmx.tpr_below) {
             return self.exit_now(Exit::new(reason::TPR_BELOW_THRESHOLD));
         }
-        if std::mem::take(&mut self.vmx.monitor_trap) {
+        if std::mem::take(&mut self.state.vmx.monitor_trap) {
             return self.exit_now(Exit::new(reason::MONITOR_TRAP));
         }
         // The timer runs in shutdown, where nothing below is looked at.
-        self.sys.activity == Activity::Shutdown && self.take_preemption()
+        self.state.sys.activity == Activity::Shutdown && self.take_preemption()
     }
 
     fn take_preemption(&mut self) -> bool {
-        self.vmx.timer <= self.now() && self.exit_now(Exit::new(reason::PREEMPTION_TIMER))
+        self.state.vmx.timer <= self.now() && self.exit_now(Exit::new(reason::PREEMPTION_TIMER))
     }
 
     /// Preemption timer and NMI window. True if one was taken.
     pub(crate) fn vmx_middle_event(&mut self) -> bool {
-        if !self.vmx.guest {
+        if !self.state.vmx.guest {
             return false;
         }
         self.take_preemption() || self.nmi_window() && self.exit_now(Exit::new(reason::NMI_WINDOW))
@@ -91,7 +93,7 @@ impl Cpu {
         if !self.interrupt_exits() {
             return false;
         }
-        let acknowledge = self.vmx.vmcs[Field::ExitControls] & exit::ACKNOWLEDGE != 0;
+        let acknowledge = self.state.vmx.vmcs[Field::ExitControls] & exit::ACKNOWLEDGE != 0;
         let event =
             acknowledge.then(|| Event::new(EventKind::External, self.acknowledge_interrupt()));
         let interruption = event.map_or(0, |e| interruption(&e));
@@ -100,39 +102,39 @@ impl Cpu {
 
     /// Whether an event that is about to be delivered exits instead. If so, the exit has been made.
     pub(crate) fn vmx_intercepts(&mut self, event: &Event) -> bool {
-        if !self.vmx.guest {
+        if !self.state.vmx.guest {
             return false;
         }
-        let injected = std::mem::take(&mut self.vmx.injecting);
+        let injected = std::mem::take(&mut self.state.vmx.injecting);
         if injected || !self.event_exits(event) {
-            self.vmx.monitor_trap |= self.vmx.proc(proc::MONITOR_TRAP);
+            self.state.vmx.monitor_trap |= self.state.vmx.proc(proc::MONITOR_TRAP);
             return false;
         }
         let mut e = exit_of_event(event);
-        let outer = self.sys.delivering.take().filter(|_| event.vector != vector::DF);
-        if self.vmx.nmi_unblocked && outer.is_none() && event.vector != vector::DF {
+        let outer = self.state.sys.delivering.take().filter(|_| event.vector != vector::DF);
+        if self.state.vmx.nmi_unblocked && outer.is_none() && event.vector != vector::DF {
             e.interruption |= 1 << 12;
         }
-        self.vmx.exit = e;
+        self.state.vmx.exit = e;
         self.leave_guest(outer);
         true
     }
 
     /// Whether an event that an instruction raises (INT3, INTO, INT1) exits. If so, the exit is recorded.
     pub(crate) fn vmx_intercepts_instruction(&mut self, event: &Event) -> bool {
-        if !self.vmx.guest || !self.event_exits(event) {
+        if !self.state.vmx.guest || !self.event_exits(event) {
             return false;
         }
-        let length = self.vmx.software_length as u32;
-        self.vmx.exit = Exit { length, ..exit_of_event(event) };
+        let length = self.state.vmx.software_length as u32;
+        self.state.vmx.exit = Exit { length, ..exit_of_event(event) };
         true
     }
 
     fn event_exits(&self, event: &Event) -> bool {
-        let v = &self.vmx.vmcs;
+        let v = &self.state.vmx.vmcs;
         match event.kind {
             EventKind::External | EventKind::Software => false,
-            EventKind::Nmi => self.vmx.pin(pin::NMI),
+            EventKind::Nmi => self.state.vmx.pin(pin::NMI),
             _ => {
                 let bit = v[Field::ExceptionBitmap] >> (event.vector & 31) & 1 != 0;
                 let fault = event.kind == EventKind::Hardware && event.vector == vector::PF;
@@ -145,55 +147,56 @@ impl Cpu {
 
     /// Whether INIT stays latched: in VMX root operation, and in a guest that waits for a start-up IPI.
     pub(crate) fn vmx_blocks_init(&self) -> bool {
-        self.vmx.on && (!self.vmx.guest || self.sys.activity == Activity::WaitSipi)
+        self.state.vmx.on
+            && (!self.state.vmx.guest || self.state.sys.activity == Activity::WaitSipi)
     }
 
     /// Whether INIT exits. If so, the exit has been made.
     pub(crate) fn vmx_init(&mut self) -> bool {
-        self.vmx.guest && self.exit_now(Exit::new(reason::INIT))
+        self.state.vmx.guest && self.exit_now(Exit::new(reason::INIT))
     }
 
     /// Whether a start-up IPI exits. If so, the exit has been made.
     pub(crate) fn vmx_sipi(&mut self, page: u8) -> bool {
         let qualification = page as u64;
-        self.vmx.guest && self.exit_now(Exit { qualification, ..Exit::new(reason::SIPI) })
+        self.state.vmx.guest && self.exit_now(Exit { qualification, ..Exit::new(reason::SIPI) })
     }
 
     /// Whether the next instruction has to run alone: monitor trap flag.
     pub(crate) fn vmx_exact_step(&self) -> bool {
-        self.vmx.proc(proc::MONITOR_TRAP)
+        self.state.vmx.proc(proc::MONITOR_TRAP)
     }
 
     /// Before a slice of instructions; `stepping`: of one.
     pub(crate) fn vmx_before_step(&mut self, stepping: bool) {
-        let s = &self.sys;
+        let s = &self.state.sys;
         let shadow = s.sti_shadow as u8 | (s.ss_shadow as u8) << 1;
-        self.vmx.shadow = if stepping { shadow } else { 0 };
-        self.vmx.nmi_unblocked = false;
+        self.state.vmx.shadow = if stepping { shadow } else { 0 };
+        self.state.vmx.nmi_unblocked = false;
     }
 
     /// After an instruction that ran alone, begun in a `guest` or not.
     pub(crate) fn vmx_after_step(&mut self, guest: bool) {
         // A VM entry is the host's instruction, RSM not the guest's: no step of the guest.
-        if guest && self.vmx.proc(proc::MONITOR_TRAP) {
-            self.vmx.monitor_trap = true;
+        if guest && self.state.vmx.proc(proc::MONITOR_TRAP) {
+            self.state.vmx.monitor_trap = true;
         }
     }
 
     /// Whether a triple fault exits. If so, the exit has been made.
     pub(crate) fn vmx_triple_fault(&mut self) -> bool {
-        self.vmx.guest && self.exit_now(Exit::new(reason::TRIPLE_FAULT))
+        self.state.vmx.guest && self.exit_now(Exit::new(reason::TRIPLE_FAULT))
     }
 
     /// The retired-instruction count at which the preemption timer is due; `u64::MAX` for never.
     pub(crate) fn vmx_deadline(&self) -> u64 {
-        let stands = !self.vmx.guest || self.sys.activity == Activity::WaitSipi;
-        if stands { u64::MAX } else { self.vmx.timer }
+        let stands = !self.state.vmx.guest || self.state.sys.activity == Activity::WaitSipi;
+        if stands { u64::MAX } else { self.state.vmx.timer }
     }
 
     /// Delivers the event that a VM entry injects, if that is still to be done.
     pub(crate) fn vmx_inject(&mut self) {
-        if self.vmx.guest && self.vmx.inject {
+        if self.state.vmx.guest && self.state.vmx.inject {
             self.inject_event();
         }
     }
@@ -201,44 +204,44 @@ impl Cpu {
     /// An SMI leaves VMX operation. SDM vol. 3, "Default Treatment of SMI Delivery". The current VMCS, the
     /// controls, virtual-NMI blocking and pending exits stay, and wait for RSM.
     pub(crate) fn vmx_leave_for_smm(&mut self) {
-        if self.vmx.guest {
+        if self.state.vmx.guest {
             let now = self.now();
             self.stats.vmx.pass(Level::Root, now);
         }
-        self.vmx.on = false;
-        self.vmx.guest = false;
+        self.state.vmx.on = false;
+        self.state.vmx.guest = false;
     }
 
     /// RSM returns to VMX operation. SDM vol. 3, "Default Treatment of RSM".
     pub(crate) fn vmx_return_from_smm(&mut self, before: &Before) {
-        self.vmx.on = before.vmx;
-        self.vmx.guest = before.guest;
+        self.state.vmx.on = before.vmx;
+        self.state.vmx.guest = before.guest;
         if before.guest {
-            let (level, now) = (self.vmx.level(), self.now());
+            let (level, now) = (self.state.vmx.level(), self.now());
             self.stats.vmx.pass(level, now);
         }
     }
 
     /// Whether "unrestricted guest" is 1 in the controls that were in force last.
     pub(crate) fn vmx_unrestricted(&self) -> bool {
-        self.vmx.controls.proc2 & proc2::UNRESTRICTED != 0
+        self.state.vmx.controls.proc2 & proc2::UNRESTRICTED != 0
     }
 
     /// What IRET does to NMI blocking.
     pub(crate) fn iret_unblocks_nmi(&mut self) {
-        if self.vmx.virtual_nmis() {
-            self.vmx.nmi_unblocked = std::mem::take(&mut self.vmx.virtual_nmi_blocked);
-        } else if !self.vmx.pin(pin::NMI) {
-            self.vmx.nmi_unblocked = std::mem::take(&mut self.sys.nmi_blocked);
+        if self.state.vmx.virtual_nmis() {
+            self.state.vmx.nmi_unblocked = std::mem::take(&mut self.state.vmx.virtual_nmi_blocked);
+        } else if !self.state.vmx.pin(pin::NMI) {
+            self.state.vmx.nmi_unblocked = std::mem::take(&mut self.state.sys.nmi_blocked);
         }
     }
 
     /// An NMI is delivered: further ones are blocked.
     pub(crate) fn block_nmi(&mut self) {
-        if self.vmx.virtual_nmis() {
-            self.vmx.virtual_nmi_blocked = true;
+        if self.state.vmx.virtual_nmis() {
+            self.state.vmx.virtual_nmi_blocked = true;
         } else {
-            self.sys.nmi_blocked = true;
+            self.state.sys.nmi_blocked = true;
         }
     }
 }

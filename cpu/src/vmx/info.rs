@@ -88,7 +88,7 @@ impl Cpu {
             return 0;
         }
         // The decoder's IP was the offset in the page.
-        let page = if i.is_ip_rel_memory_operand() { self.vbase } else { 0 };
+        let page = if i.is_ip_rel_memory_operand() { self.state.bases.page } else { 0 };
         i.memory_displacement64().wrapping_add(page)
     }
 }

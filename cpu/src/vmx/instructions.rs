@@ -37,27 +37,27 @@ const FEATURE_VMXON: u64 = 4;
 impl Cpu {
     /// VMsucceed.
     fn vm_succeed(&mut self) {
-        self.set_status(0);
+        self.state.flags.set_status(0);
     }
 
     /// VMfailInvalid.
     pub(super) fn vm_fail_invalid(&mut self) {
-        self.set_status(flags::CF);
+        self.state.flags.set_status(flags::CF);
     }
 
     /// VMfail: VMfailValid with error `n` if there is a current VMCS.
     pub(super) fn vm_fail(&mut self, n: u32) {
-        if !self.vmx.vmcs.is_current() {
+        if !self.state.vmx.vmcs.is_current() {
             return self.vm_fail_invalid();
         }
-        self.vmx.vmcs[Field::InstructionError] = n as u64;
-        self.set_status(flags::ZF);
+        self.state.vmx.vmcs[Field::InstructionError] = n as u64;
+        self.state.flags.set_status(flags::ZF);
     }
 
     /// #UD where no VMX instruction but VMCALL exists: real mode, virtual-8086 mode, compatibility mode.
     fn vmx_mode(&self) -> Result<(), Trap> {
-        let long = self.sys.efer & EFER_LMA != 0;
-        let compatible = long && !self.sys.seg[seg::CS].has(ar::L);
+        let long = self.state.sys.efer & EFER_LMA != 0;
+        let compatible = long && !self.state.sys.seg[seg::CS].has(ar::L);
         if !self.protected() || self.v86() || compatible { Err(Trap::UD) } else { Ok(()) }
     }
 
@@ -71,14 +71,14 @@ impl Cpu {
         if !self.is_64() {
             self.vmx_mode()?;
         }
-        if !self.vmx.on {
+        if !self.state.vmx.on {
             return Err(Trap::UD);
         }
-        if self.vmx.guest {
+        if self.state.vmx.guest {
             let length = self.instruction_length();
             return Err(self.exit_trap(Exit { length, resume: Some(false), ..e(self) }));
         }
-        if self.sys.cpl != 0 { Err(Trap::GP0) } else { Ok(()) }
+        if self.state.sys.cpl != 0 { Err(Trap::GP0) } else { Ok(()) }
     }
 
     /// The same for instructions with operands, which an exit reports.
@@ -93,7 +93,7 @@ impl Cpu {
 
     /// Whether the operand of VMXON, VMPTRLD or VMCLEAR can be a region.
     fn region(&self, p: u64) -> bool {
-        p & 0xfff == 0 && p >> self.model.maxphys == 0
+        p & 0xfff == 0 && p >> self.state.model.maxphys == 0
     }
 
     fn phys_revision(&self, p: u64) -> u32 {
@@ -102,40 +102,40 @@ impl Cpu {
 
     /// Writes the current VMCS back to its region.
     fn put_vmcs_back(&mut self) {
-        let v = &self.vmx.vmcs;
+        let v = &self.state.vmx.vmcs;
         if v.is_current() {
             let (at, image) = (v.address, v.image());
             self.phys_write(HostPhys(at + 8), &image);
         }
-        self.vmx.vmcs = Vmcs::default();
+        self.state.vmx.vmcs = Vmcs::default();
     }
 
     /// Whether CR0 and CR4 are as VMX operation wants them.
     fn vmx_fixed(&self) -> bool {
-        let (cr0, cr4) = (self.sys.cr0, self.sys.cr4);
+        let (cr0, cr4) = (self.state.sys.cr0, self.state.sys.cr4);
         cr0 & CR0_FIXED0 == CR0_FIXED0 && cr0 & !CR0_FIXED1 == 0 && cr4 & CR4_FIXED0 == CR4_FIXED0
     }
 
     /// Capability MSR `n`, if the processor has it.
     pub(crate) fn vmx_msr_read(&self, n: u32) -> Option<u64> {
-        capability_msr(n, self.model.cr4_bits(), proc2_absent(&self.model))
+        capability_msr(n, self.state.model.cr4_bits(), proc2_absent(&self.state.model))
     }
 }
 
 /// `VMXON m64`.
 fn vmxon(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_mode()?;
-    if cpu.sys.cr4 & CR4_VMXE == 0 {
+    if cpu.state.sys.cr4 & CR4_VMXE == 0 {
         return Err(Trap::UD);
     }
-    if cpu.vmx.on {
+    if cpu.state.vmx.on {
         cpu.vmx_operands(i, reason::VMXON)?;
         cpu.vm_fail(error::VMXON_IN_ROOT);
         return Ok(());
     }
     let enabled = FEATURE_LOCK | FEATURE_VMXON;
-    let allowed = cpu.sys.msr.feature_control & enabled == enabled;
-    if cpu.sys.cpl != 0 || !cpu.vmx_fixed() || !allowed {
+    let allowed = cpu.state.sys.msr.feature_control & enabled == enabled;
+    if cpu.state.sys.cpl != 0 || !cpu.vmx_fixed() || !allowed {
         return Err(Trap::GP0);
     }
     let p = cpu.load_operand::<u64>(i)?;
@@ -143,7 +143,7 @@ fn vmxon(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
         cpu.vm_fail_invalid();
         return Ok(());
     }
-    cpu.vmx = super::Vmx { on: true, vmxon_pointer: p, ..super::Vmx::default() };
+    cpu.state.vmx = super::Vmx { on: true, vmxon_pointer: p, ..super::Vmx::default() };
     cpu.vm_succeed();
     Ok(())
 }
@@ -152,7 +152,7 @@ fn vmxon(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 fn vmxoff(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operation(reason::VMXOFF)?;
     cpu.put_vmcs_back();
-    cpu.vmx = super::Vmx::default();
+    cpu.state.vmx = super::Vmx::default();
     cpu.vm_succeed();
     Ok(())
 }
@@ -163,10 +163,10 @@ fn vmclear(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let p = cpu.load_operand::<u64>(i)?;
     if !cpu.region(p) {
         cpu.vm_fail(error::VMCLEAR_ADDRESS);
-    } else if p == cpu.vmx.vmxon_pointer {
+    } else if p == cpu.state.vmx.vmxon_pointer {
         cpu.vm_fail(error::VMCLEAR_VMXON);
     } else {
-        if p == cpu.vmx.vmcs.address {
+        if p == cpu.state.vmx.vmcs.address {
             cpu.put_vmcs_back();
         }
         cpu.phys_write(HostPhys(p + 8), &CLEAR);
@@ -181,17 +181,17 @@ fn vmptrld(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let p = cpu.load_operand::<u64>(i)?;
     if !cpu.region(p) {
         cpu.vm_fail(error::VMPTRLD_ADDRESS);
-    } else if p == cpu.vmx.vmxon_pointer {
+    } else if p == cpu.state.vmx.vmxon_pointer {
         cpu.vm_fail(error::VMPTRLD_VMXON);
     } else if cpu.phys_revision(p) != REVISION {
         cpu.vm_fail(error::VMPTRLD_REVISION);
     } else {
-        if p != cpu.vmx.vmcs.address {
+        if p != cpu.state.vmx.vmcs.address {
             cpu.put_vmcs_back();
             let mut image = [0; IMAGE];
             let _ = cpu.mmu().read_slice(HostPhys(p), &mut image);
-            cpu.vmx.vmcs = Vmcs::from_image(p, &image);
-            cpu.vmx.dirty = group::ALL;
+            cpu.state.vmx.vmcs = Vmcs::from_image(p, &image);
+            cpu.state.vmx.dirty = group::ALL;
         }
         cpu.vm_succeed();
     }
@@ -201,7 +201,7 @@ fn vmptrld(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// `VMPTRST m64`.
 fn vmptrst(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::VMPTRST)?;
-    let p = if cpu.vmx.vmcs.is_current() { cpu.vmx.vmcs.address } else { NO_VMCS };
+    let p = if cpu.state.vmx.vmcs.is_current() { cpu.state.vmx.vmcs.address } else { NO_VMCS };
     cpu.store_operand(i, p)?;
     cpu.vm_succeed();
     Ok(())
@@ -209,7 +209,7 @@ fn vmptrst(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 
 /// The field that a VMREAD or VMWRITE names, and whether its high half; None: it has failed.
 fn named_field(cpu: &mut Cpu, encoding: u64) -> Option<(Field, bool)> {
-    if !cpu.vmx.vmcs.is_current() {
+    if !cpu.state.vmx.vmcs.is_current() {
         cpu.vm_fail_invalid();
         return None;
     }
@@ -228,7 +228,7 @@ fn number<W: Word>(r: Register) -> usize {
 
 /// The value of that register.
 fn register<W: Word>(cpu: &Cpu, r: Register) -> u64 {
-    W::of(cpu.regs[number::<W>(r)]).u()
+    W::of(cpu.state.regs[number::<W>(r)]).u()
 }
 
 /// `VMREAD r/m, r`.
@@ -236,9 +236,9 @@ fn vmread<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::VMREAD)?;
     let encoding = register::<W>(cpu, i.op1_register());
     let Some((f, high)) = named_field(cpu, encoding) else { return Ok(()) };
-    let v = W::of(cpu.vmx.vmcs[f] >> if high { 32 } else { 0 });
+    let v = W::of(cpu.state.vmx.vmcs[f] >> if high { 32 } else { 0 });
     match i.op0_kind() {
-        OpKind::Register => W::put(&mut cpu.regs[number::<W>(i.op0_register())], v),
+        OpKind::Register => W::put(&mut cpu.state.regs[number::<W>(i.op0_register())], v),
         _ => cpu.store_operand(i, v)?,
     }
     cpu.vm_succeed();
@@ -258,23 +258,23 @@ fn vmwrite<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
         cpu.vm_fail(error::READ_ONLY);
         return Ok(());
     }
-    let v = if high { cpu.vmx.vmcs[f] & 0xffff_ffff | v << 32 } else { v };
-    cpu.vmx.dirty |= f.line().groups;
-    cpu.vmx.vmcs.set(f, v);
+    let v = if high { cpu.state.vmx.vmcs[f] & 0xffff_ffff | v << 32 } else { v };
+    cpu.state.vmx.dirty |= f.line().groups;
+    cpu.state.vmx.vmcs.set(f, v);
     cpu.vm_succeed();
     Ok(())
 }
 
 /// `VMCALL`.
 fn vmcall(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
-    if !cpu.vmx.on {
+    if !cpu.state.vmx.on {
         return Err(Trap::UD);
     }
-    if cpu.vmx.guest {
+    if cpu.state.vmx.guest {
         return Err(cpu.exit_trap(Exit::of(i, reason::VMCALL)));
     }
     cpu.vmx_mode()?;
-    if cpu.sys.cpl != 0 {
+    if cpu.state.sys.cpl != 0 {
         return Err(Trap::GP0);
     }
     cpu.vm_fail(error::VMCALL_IN_ROOT);
@@ -296,7 +296,7 @@ fn invept(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::INVEPT)?;
     let (kind, [eptp, reserved]) = descriptor(cpu, i)?;
     let known = match kind {
-        1 => eptp >> 3 & 7 == 3 && eptp & 0xf80 == 0 && eptp >> cpu.model.maxphys == 0,
+        1 => eptp >> 3 & 7 == 3 && eptp & 0xf80 == 0 && eptp >> cpu.state.model.maxphys == 0,
         2 => true,
         _ => false,
     };

@@ -80,13 +80,13 @@ impl Cpu {
     /// The exit of an instruction of [`CAUSES`]; #UD if the guest does not have it.
     #[inline]
     pub(crate) fn vmx_intercept(&mut self, i: &Instruction, cause: Cause) -> Result<(), Trap> {
-        if self.vmx.guest { self.intercept(i, cause) } else { Ok(()) }
+        if self.state.vmx.guest { self.intercept(i, cause) } else { Ok(()) }
     }
 
     /// #UD if the guest does not have the instruction.
     pub(crate) fn vmx_enabled(&self, cause: Cause) -> Result<(), Trap> {
         let enable = CAUSES[cause as usize].enable;
-        let missing = self.vmx.guest && enable != 0 && !self.vmx.proc2(enable);
+        let missing = self.state.vmx.guest && enable != 0 && !self.state.vmx.proc2(enable);
         if missing { Err(Trap::UD) } else { Ok(()) }
     }
 
@@ -97,8 +97,8 @@ impl Cpu {
         let exits = match line.when {
             Always => true,
             Never => false,
-            Primary(bit) => self.vmx.proc(bit),
-            Secondary(bit) => self.vmx.proc2(bit),
+            Primary(bit) => self.state.vmx.proc(bit),
+            Secondary(bit) => self.state.vmx.proc2(bit),
             Xss => self.xss_exits(),
         };
         if !exits {
@@ -113,13 +113,13 @@ impl Cpu {
     }
 
     fn xss_exits(&self) -> bool {
-        let asked = self.regs[gpr::RDX] << 32 | self.regs[gpr::RAX] & 0xffff_ffff;
-        self.vmx.vmcs[Field::XssExitingBitmap] & self.sys.msr.xss & asked != 0
+        let asked = self.state.regs[gpr::RDX] << 32 | self.state.regs[gpr::RAX] & 0xffff_ffff;
+        self.state.vmx.vmcs[Field::XssExitingBitmap] & self.state.sys.msr.xss & asked != 0
     }
 
     /// `INVLPG` of linear address `la`.
     pub(crate) fn vmx_intercept_invlpg(&mut self, i: &Instruction, la: u64) -> Result<(), Trap> {
-        if !self.vmx.proc(proc::INVLPG) {
+        if !self.state.vmx.proc(proc::INVLPG) {
             return Ok(());
         }
         let e = Exit { qualification: la, ..Exit::of(i, reason::INVLPG) };
@@ -128,7 +128,7 @@ impl Cpu {
 
     /// `SGDT`, `SIDT`, `LGDT`, `LIDT`, `SLDT`, `STR`, `LLDT`, `LTR`.
     pub(crate) fn vmx_intercept_table(&mut self, i: &Instruction) -> Result<(), Trap> {
-        if !self.vmx.proc2(proc2::DESCRIPTOR_TABLE) {
+        if !self.state.vmx.proc2(proc2::DESCRIPTOR_TABLE) {
             return Ok(());
         }
         use Mnemonic::{Lgdt, Lidt, Sgdt, Sidt};
@@ -149,7 +149,7 @@ impl Cpu {
         n: u8,
         write: bool,
     ) -> Result<(), Trap> {
-        if !self.vmx.proc(proc::MOV_DR) {
+        if !self.state.vmx.proc(proc::MOV_DR) {
             return Ok(());
         }
         let r = i.op_register(write as u32).full_register().number() as u64;
@@ -166,7 +166,7 @@ impl Cpu {
         size: u8,
         input: bool,
     ) -> Result<(), Trap> {
-        if !self.vmx.guest || !self.io_exits(port, size) {
+        if !self.state.vmx.guest || !self.io_exits(port, size) {
             return Ok(());
         }
         let immediate = (0..2).any(|n| i.op_kind(n) == OpKind::Immediate8);
@@ -188,13 +188,13 @@ impl Cpu {
     }
 
     fn io_exits(&self, port: u16, size: u8) -> bool {
-        if !self.vmx.proc(proc::IO_BITMAPS) {
-            return self.vmx.proc(proc::UNCONDITIONAL_IO);
+        if !self.state.vmx.proc(proc::IO_BITMAPS) {
+            return self.state.vmx.proc(proc::UNCONDITIONAL_IO);
         }
         let ports = port as u32..port as u32 + size as u32;
         let set = |p: u32| {
             let f = if p < 0x8000 { Field::IoBitmapA } else { Field::IoBitmapB };
-            self.bitmap(self.vmx.vmcs[f], p & 0x7fff)
+            self.bitmap(self.state.vmx.vmcs[f], p & 0x7fff)
         };
         ports.end > 0x1_0000 || ports.into_iter().any(set)
     }
@@ -213,26 +213,26 @@ impl Cpu {
         };
         let kind = i.op_kind(!input as u32);
         let off = match kind {
-            OpKind::MemoryESDI | OpKind::MemorySegSI => self.regs[reg] & 0xffff,
-            OpKind::MemoryESEDI | OpKind::MemorySegESI => self.regs[reg] & 0xffff_ffff,
-            _ => self.regs[reg],
+            OpKind::MemoryESDI | OpKind::MemorySegSI => self.state.regs[reg] & 0xffff,
+            OpKind::MemoryESEDI | OpKind::MemorySegESI => self.state.regs[reg] & 0xffff_ffff,
+            _ => self.state.regs[reg],
         };
         if self.is_64() {
-            return off.wrapping_add(if s >= seg::FS { self.seg_base[s] } else { 0 });
+            return off.wrapping_add(if s >= seg::FS { self.state.bases.seg[s] } else { 0 });
         }
-        off.wrapping_add(self.seg_base[s]) as u32 as u64
+        off.wrapping_add(self.state.bases.seg[s]) as u32 as u64
     }
 
     /// `RDMSR` of `n`: exits, or gives the value that VMX virtualises, or None: the register's own.
     pub(crate) fn vmx_rdmsr(&mut self, i: &Instruction, n: u32) -> Result<Option<u64>, Trap> {
-        if !self.vmx.guest {
+        if !self.state.vmx.guest {
             return Ok(None);
         }
         if self.msr_exits(n, 0) {
             return Err(self.exit_trap(Exit::of(i, reason::RDMSR)));
         }
         Ok(match n {
-            0x808 if self.vmx.proc2(proc2::VIRTUALIZE_X2APIC) => Some(self.vtpr() as u64),
+            0x808 if self.state.vmx.proc2(proc2::VIRTUALIZE_X2APIC) => Some(self.vtpr() as u64),
             0x10 => Some(self.guest_tsc()),
             _ => None,
         })
@@ -240,13 +240,13 @@ impl Cpu {
 
     /// `WRMSR` of `v` to `n`: exits, or true: VMX has done it, or false: write the register.
     pub(crate) fn vmx_wrmsr(&mut self, i: &Instruction, n: u32, v: u64) -> Result<bool, Trap> {
-        if !self.vmx.guest {
+        if !self.state.vmx.guest {
             return Ok(false);
         }
         if self.msr_exits(n, 2048) {
             return Err(self.exit_trap(Exit::of(i, reason::WRMSR)));
         }
-        if n != 0x808 || !self.vmx.proc2(proc2::VIRTUALIZE_X2APIC) {
+        if n != 0x808 || !self.state.vmx.proc2(proc2::VIRTUALIZE_X2APIC) {
             return Ok(false);
         }
         if v >> 8 != 0 {
@@ -257,10 +257,10 @@ impl Cpu {
     }
 
     fn msr_exits(&self, n: u32, half: u64) -> bool {
-        if !self.vmx.proc(proc::MSR_BITMAPS) {
+        if !self.state.vmx.proc(proc::MSR_BITMAPS) {
             return true;
         }
-        let at = self.vmx.vmcs[Field::MsrBitmap].wrapping_add(half);
+        let at = self.state.vmx.vmcs[Field::MsrBitmap].wrapping_add(half);
         match n {
             0..=0x1fff => self.bitmap(at, n),
             0xc000_0000..=0xc000_1fff => self.bitmap(at.wrapping_add(1024), n & 0x1fff),
@@ -270,13 +270,13 @@ impl Cpu {
 
     /// The time-stamp counter as RDTSC, RDTSCP and RDMSR see it.
     pub(crate) fn guest_tsc(&self) -> u64 {
-        self.tsc().wrapping_add(self.vmx.tsc_offset())
+        self.tsc().wrapping_add(self.state.vmx.tsc_offset())
     }
 
     /// A task switch, which always exits: to `selector`, from CALL (0), IRET (1), JMP (2) or a task gate
     /// in the IDT (3).
     pub(crate) fn vmx_task_switch(&mut self, selector: u16, source: u8) -> Result<(), Trap> {
-        if !self.vmx.guest {
+        if !self.state.vmx.guest {
             return Ok(());
         }
         let length = if source == 3 { 0 } else { self.instruction_length() };

@@ -26,7 +26,7 @@ impl Cpu {
     /// Loads a list; the 1-based number of the entry that fails.
     #[inline]
     fn load_msrs(&mut self, address: Field, count: Field) -> Result<(), u64> {
-        let (list, count) = (self.vmx.vmcs[address], self.vmx.vmcs[count]);
+        let (list, count) = (self.state.vmx.vmcs[address], self.state.vmx.vmcs[count]);
         if count == 0 { Ok(()) } else { self.load_list(list, count) }
     }
 
@@ -54,8 +54,8 @@ impl Cpu {
 
     /// The store list of VM exits; false is a VMX abort.
     pub(super) fn store_msrs(&mut self) -> bool {
-        let list = self.vmx.vmcs[Field::ExitMsrStoreAddress];
-        let count = self.vmx.vmcs[Field::ExitMsrStoreCount];
+        let list = self.state.vmx.vmcs[Field::ExitMsrStoreAddress];
+        let count = self.state.vmx.vmcs[Field::ExitMsrStoreCount];
         if count > MOST {
             return false;
         }

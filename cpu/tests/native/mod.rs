@@ -203,11 +203,11 @@ impl Ours {
             assert!(mmu.write_slice(HostPhys(at), &v.to_le_bytes()));
         }
         let mut cpu = Cpu::new(cpu::model::Model::new(cpu::feature::ModelName::V3));
-        cpu.sys.cr0 = CR0_PE | CR0_PG | CR0_MP | CR0_NE | CR0_ET;
-        cpu.sys.cr3 = 0x1000;
-        cpu.sys.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | cpu::fpu::CR4_OSXSAVE;
-        cpu.sys.xcr0 = 7;
-        cpu.sys.efer = EFER_LME | EFER_LMA;
+        cpu.state.sys.cr0 = CR0_PE | CR0_PG | CR0_MP | CR0_NE | CR0_ET;
+        cpu.state.sys.cr3 = 0x1000;
+        cpu.state.sys.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | cpu::fpu::CR4_OSXSAVE;
+        cpu.state.sys.xcr0 = 7;
+        cpu.state.sys.efer = EFER_LME | EFER_LMA;
         let data = ar::P | ar::S | ar::RW | ar::ACCESSED;
         let flat = Segment { selector: 8, ar: data | ar::G | ar::DB, limit: u32::MAX, base: 0 };
         for s in [seg::ES, seg::SS, seg::DS, seg::FS, seg::GS] {
@@ -231,7 +231,7 @@ impl Ours {
         self.load(s);
         self.cpu.run(&mut self.mmu, &mut self.code, &mut NoBus, self.now, self.now + 1);
         self.now += 1;
-        assert_eq!(self.cpu.rip, CODE + len as u64, "the instruction did not complete");
+        assert_eq!(self.cpu.state.rip, CODE + len as u64, "the instruction did not complete");
         self.save()
     }
 
@@ -239,10 +239,10 @@ impl Ours {
     pub fn vector_of(&mut self, s: &State) -> Option<u8> {
         self.handlers();
         self.load(s);
-        self.cpu.regs[gpr::RSP] = STACK;
+        self.cpu.state.regs[gpr::RSP] = STACK;
         self.cpu.run(&mut self.mmu, &mut self.code, &mut NoBus, self.now, self.now + 1);
         self.now += 1;
-        let at = self.cpu.rip.wrapping_sub(HANDLERS);
+        let at = self.cpu.state.rip.wrapping_sub(HANDLERS);
         (at < 32 * 16).then_some((at / 16) as u8)
     }
 
@@ -256,12 +256,12 @@ impl Ours {
             assert!(self.mmu.write_slice(HostPhys(IDT + 16 * v), &gate.to_le_bytes()));
             assert!(self.mmu.write_slice(HostPhys(to), &[0xeb, 0xfe]));
         }
-        self.cpu.sys.gdtr = TableRegister { base: GDT, limit: 23 };
-        self.cpu.sys.idtr = TableRegister { base: IDT, limit: 511 };
+        self.cpu.state.sys.gdtr = TableRegister { base: GDT, limit: 23 };
+        self.cpu.state.sys.idtr = TableRegister { base: IDT, limit: 511 };
     }
 
     fn load(&mut self, s: &State) {
-        let f = &mut self.cpu.fpu;
+        let f = &mut self.cpu.state.fpu;
         for n in 0..16 {
             f.xmm[n] = s.xmm(n);
         }
@@ -274,18 +274,18 @@ impl Ours {
             f.set_value(top + n, s.st(n));
         }
         f.set_tags(s.fx[4]);
-        let r = &mut self.cpu.regs;
+        let r = &mut self.cpu.state.regs;
         (r[gpr::RAX], r[gpr::RCX], r[gpr::RDX]) = (s.rax, s.rcx, s.rdx);
         (r[gpr::RSI], r[gpr::RDI]) = (MEMORY, MEMORY);
         self.cpu.set_rflags(s.flags);
-        self.cpu.rip = CODE;
-        self.cpu.sys.activity = Default::default();
+        self.cpu.state.rip = CODE;
+        self.cpu.state.sys.activity = Default::default();
         assert!(self.mmu.write_slice(HostPhys(MEMORY), &s.memory));
     }
 
     fn save(&mut self) -> State {
         let mut s = State::default();
-        let f = &self.cpu.fpu;
+        let f = &self.cpu.state.fpu;
         for n in 0..16 {
             s.set_xmm(n, f.xmm[n]);
         }
@@ -298,7 +298,7 @@ impl Ours {
         for n in 0..8 {
             s.set_st(n, f.r[(top + n) & 7].value());
         }
-        let r = &self.cpu.regs;
+        let r = &self.cpu.state.regs;
         (s.rax, s.rcx, s.rdx) = (r[gpr::RAX], r[gpr::RCX], r[gpr::RDX]);
         s.flags = self.cpu.rflags();
         assert!(self.mmu.read_slice(HostPhys(MEMORY), &mut s.memory));

@@ -69,8 +69,8 @@ impl Rig {
         let mut r = Rig { cpu, mmu, code: CodeCache::new(1 << 20) };
         r.memory(guest);
         r.host();
-        r.cpu.vmx.on = true;
-        r.cpu.vmx.vmcs = valid();
+        r.cpu.state.vmx.on = true;
+        r.cpu.state.vmx.vmcs = valid();
         r
     }
 
@@ -112,26 +112,26 @@ impl Rig {
 
     pub(crate) fn host(&mut self) {
         let cpu = &mut self.cpu;
-        cpu.sys.cr0 = 0x8000_0031;
-        cpu.sys.cr4 = 0x2020;
-        cpu.sys.cr3 = 0x1000;
-        cpu.sys.efer = 0x500;
+        cpu.state.sys.cr0 = 0x8000_0031;
+        cpu.state.sys.cr4 = 0x2020;
+        cpu.state.sys.cr3 = 0x1000;
+        cpu.state.sys.efer = 0x500;
         let flags = ar::P | ar::S | ar::RW | ar::ACCESSED;
         let data = Segment { selector: 16, ar: flags | ar::DB | ar::G, limit: u32::MAX, base: 0 };
         cpu.set_segment(seg::SS, data);
         cpu.set_segment(seg::CS, Segment { ar: flags | ar::CODE | ar::L, selector: 8, ..data });
-        cpu.sys.gdtr = TableRegister { base: GDT, limit: 0x1f };
-        cpu.sys.idtr = TableRegister { base: IDT, limit: 0xfff };
-        cpu.rip = HOST;
-        cpu.regs[4] = STACK;
+        cpu.state.sys.gdtr = TableRegister { base: GDT, limit: 0x1f };
+        cpu.state.sys.idtr = TableRegister { base: IDT, limit: 0xfff };
+        cpu.state.rip = HOST;
+        cpu.state.regs[4] = STACK;
     }
 
     pub(crate) fn set(&mut self, f: Field, v: u64) {
-        self.cpu.vmx.vmcs.set(f, v);
+        self.cpu.state.vmx.vmcs.set(f, v);
     }
 
     pub(crate) fn get(&self, f: Field) -> u64 {
-        self.cpu.vmx.vmcs[f]
+        self.cpu.state.vmx.vmcs[f]
     }
 
     /// Runs until the host halts.
@@ -143,8 +143,11 @@ impl Rig {
             now = self.cpu.now();
             match stop {
                 Stop::Io => {}
-                Stop::Idle if !self.cpu.vmx.guest => return,
-                _ => panic!("{stop:?} at {:#x}, guest {}", self.cpu.rip, self.cpu.vmx.guest),
+                Stop::Idle if !self.cpu.state.vmx.guest => return,
+                _ => panic!(
+                    "{stop:?} at {:#x}, guest {}",
+                    self.cpu.state.rip, self.cpu.state.vmx.guest
+                ),
             }
         }
     }

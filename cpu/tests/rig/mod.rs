@@ -85,7 +85,7 @@ impl Rig {
             Real => r.real(),
             _ => r.protected(mode, cpl),
         }
-        r.cpu.rip = CODE;
+        r.cpu.state.rip = CODE;
         r
     }
 
@@ -122,24 +122,24 @@ impl Rig {
     }
 
     pub(crate) fn real(&mut self) {
-        let cs = self.cpu.sys.seg[seg::CS];
+        let cs = self.cpu.state.sys.seg[seg::CS];
         self.cpu.set_segment(seg::CS, Segment { selector: 0, base: 0, ..cs });
-        self.cpu.regs[4] = STACK;
-        self.cpu.sys.idtr.limit = 0x3ff;
+        self.cpu.state.regs[4] = STACK;
+        self.cpu.state.sys.idtr.limit = 0x3ff;
     }
 
     pub(crate) fn protected(&mut self, mode: Mode, cpl: u8) {
         let cpu = &mut self.cpu;
-        cpu.sys.cr0 = 0x11;
-        cpu.sys.gdtr = TableRegister { base: GDT, limit: 0x47 };
+        cpu.state.sys.cr0 = 0x11;
+        cpu.state.sys.gdtr = TableRegister { base: GDT, limit: 0x47 };
         let limit = if mode == Long { 0xfff } else { 0x7ff };
-        cpu.sys.idtr = TableRegister { base: IDT, limit };
-        cpu.sys.tr = Segment { selector: 0x28, ar: ar::P | 11, limit: 0x67, base: TSS };
+        cpu.state.sys.idtr = TableRegister { base: IDT, limit };
+        cpu.state.sys.tr = Segment { selector: 0x28, ar: ar::P | 11, limit: 0x67, base: TSS };
         if mode == Long {
-            cpu.sys.cr0 |= 1 << 31;
-            cpu.sys.cr4 = 0x20;
-            cpu.sys.cr3 = 0x1000;
-            cpu.sys.efer = 0xd01;
+            cpu.state.sys.cr0 |= 1 << 31;
+            cpu.state.sys.cr4 = 0x20;
+            cpu.state.sys.cr3 = 0x1000;
+            cpu.state.sys.efer = 0xd01;
         }
         let user = cpl == 3;
         let rights = ar::P | ar::S | ar::RW | ar::ACCESSED | ar::G | (cpl as u32) << 5;
@@ -151,8 +151,8 @@ impl Rig {
         let size = if mode == Long { ar::L } else { ar::DB };
         let selector = if user { 0x1b } else { 8 };
         cpu.set_segment(seg::CS, Segment { selector, ar: rights | ar::CODE | size, ..g });
-        cpu.sys.cpl = cpl;
-        cpu.regs[4] = STACK;
+        cpu.state.sys.cpl = cpl;
+        cpu.state.regs[4] = STACK;
     }
 
     /// Runs until HLT.
@@ -169,7 +169,7 @@ impl Rig {
 
     /// The vector whose handler has halted.
     pub(crate) fn vector(&self) -> Option<u64> {
-        let at = self.cpu.rip.wrapping_sub(HANDLERS + 1);
+        let at = self.cpu.state.rip.wrapping_sub(HANDLERS + 1);
         (at & 15 == 0 && at < 0x1000).then_some(at / 16)
     }
 }
@@ -185,14 +185,14 @@ pub(crate) fn check(mode: Mode, cpl: u8, code: &[u8], vector: u64, stack: &[(u64
 #[track_caller]
 pub(crate) fn finish(r: &mut Rig, mode: Mode, vector: u64, stack: &[(u64, u64)]) {
     assert_eq!(r.run(), Stop::Idle, "{:x?}", r.cpu.stats.recent);
-    assert_eq!(r.vector(), Some(vector), "rip {:#x} {:x?}", r.cpu.rip, r.cpu.stats.recent);
+    assert_eq!(r.vector(), Some(vector), "rip {:#x} {:x?}", r.cpu.state.rip, r.cpu.stats.recent);
     let size = match mode {
         Real => 2,
         Protected => 4,
         Long => 8,
     };
     for &(slot, want) in stack {
-        let got = r.word(r.cpu.regs[4] + slot * size, size as usize);
+        let got = r.word(r.cpu.state.regs[4] + slot * size, size as usize);
         assert_eq!(got, want, "slot {slot}");
     }
 }

@@ -26,10 +26,10 @@ impl Board {
 
     /// The processor samples its lines and gets its messages.
     pub fn settle(&mut self, cpu: &mut Cpu) {
-        cpu.sys.intr = self.line;
-        cpu.sys.smm.pending |= std::mem::take(&mut self.smi);
+        cpu.state.sys.intr = self.line;
+        cpu.state.sys.smm.pending |= std::mem::take(&mut self.smi);
         for m in std::mem::take(&mut self.messages) {
-            if cpu.apic.matches(&m) {
+            if cpu.state.apic.matches(&m) {
                 cpu.receive(&m);
             }
         }

@@ -16,7 +16,7 @@ pub use input::{Input, KNOBS};
 use board::Board;
 use cpu::feature::ModelName;
 use cpu::model::Model;
-use cpu::save::CpuState;
+use cpu::state::State;
 use cpu::{CodeCache, Cpu, Stop};
 use memory::Image;
 use mmu::{HostPhys, Limits, Mmu, Ram};
@@ -53,7 +53,7 @@ struct Machine {
 struct End {
     stop: Stop,
     now: u64,
-    state: CpuState,
+    state: State,
     board: u64,
 }
 
@@ -92,7 +92,7 @@ impl Machine {
             let Machine { cpu, mmu, code, board, now } = self;
             let stop = cpu.run(mmu, code, board, *now, until);
             still = if cpu.now() == *now { still + 1 } else { 0 };
-            assert!(still < PATIENCE, "no progress at {:#x}: {stop:?}", cpu.rip);
+            assert!(still < PATIENCE, "no progress at {:#x}: {stop:?}", cpu.state.rip);
             assert!(cpu.now() >= *now && cpu.now() <= until, "{} for {until}", cpu.now());
             *now = cpu.now();
             invariants(cpu);
@@ -113,18 +113,17 @@ impl Machine {
 
 /// What holds between two instructions of any program.
 fn invariants(cpu: &Cpu) {
-    let s = &cpu.sys;
+    let s = &cpu.state.sys;
     let flags = cpu.rflags();
     assert_eq!(flags & !0x3f_7fd7, 0, "reserved RFLAGS");
     assert!(flags & 2 != 0, "RFLAGS bit 1");
     assert!(s.cr0 >> 31 & 1 <= s.cr0 & 1, "paging without protection: {:#x}", s.cr0);
-    assert_eq!(s.cr4 & !cpu.model.cr4_bits(), 0, "reserved CR4 bits");
+    assert_eq!(s.cr4 & !cpu.state.model.cr4_bits(), 0, "reserved CR4 bits");
     let long = s.efer >> 8 & 1 != 0 && s.cr0 >> 31 & 1 != 0;
     assert_eq!(s.efer >> 10 & 1 != 0, long, "EFER.LMA");
     assert!(s.cpl == 3 || flags >> 17 & 1 == 0, "virtual-8086 mode at CPL {}", s.cpl);
-    assert!((0..6).all(|k| s.seg[k].base == cpu.seg_base[k]), "segment bases");
-    assert_eq!(cpu.zero, 0);
-    assert!(cpu.vmx.on || !cpu.vmx.guest, "a guest without VMX");
+    assert_eq!(cpu.segment_bases(), s.seg.map(|segment| segment.base), "segment bases");
+    assert!(cpu.state.vmx.on || !cpu.state.vmx.guest, "a guest without VMX");
 }
 
 /// What is kept from one input to the next: only memory of the host.

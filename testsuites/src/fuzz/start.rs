@@ -9,7 +9,6 @@ use cpu::Cpu;
 use cpu::apic::Apic;
 use cpu::feature;
 use cpu::fpu::{F80, Fpu};
-use cpu::save::CpuState;
 use cpu::smm::Smram;
 use cpu::state::{Segment, TableRegister, ar, seg};
 use cpu::vmx::Vmx;
@@ -39,13 +38,13 @@ const MODES: [Mode; 8] = [
 /// Makes of `cpu` and `image` what `input` describes.
 pub(super) fn build(input: &mut Input, cpu: &mut Cpu, image: &mut Image) {
     cpu.reset();
-    (cpu.fpu, cpu.apic, cpu.vmx) = (Fpu::default(), Apic::new(0), Vmx::default());
-    cpu.model = model(input.knob(0));
+    (cpu.state.fpu, cpu.state.apic, cpu.state.vmx) = (Fpu::default(), Apic::new(0), Vmx::default());
+    cpu.state.model = model(input.knob(0));
     let mut mode = MODES[input.knob(1) as usize % MODES.len()];
-    if matches!(mode, Mode::Long | Mode::Compatibility) && !cpu.model.has(feature::LM) {
+    if matches!(mode, Mode::Long | Mode::Compatibility) && !cpu.state.model.has(feature::LM) {
         mode = Mode::Protected32;
     }
-    let vmx = mode == Mode::Long && input.knob(2) & 1 != 0 && cpu.model.has(feature::VMX);
+    let vmx = mode == Mode::Long && input.knob(2) & 1 != 0 && cpu.state.model.has(feature::VMX);
     let long = matches!(mode, Mode::Long | Mode::Compatibility);
     memory::build(input, image, long);
     let cpl = match mode {
@@ -71,7 +70,7 @@ pub(super) fn build(input: &mut Input, cpu: &mut Cpu, image: &mut Image) {
 /// resumes, or is the code; system-management RAM seen or not.
 fn management(input: &mut Input, cpu: &mut Cpu, image: &mut Image) {
     memory::smi_handler(input, image);
-    let smm = &mut cpu.sys.smm;
+    let smm = &mut cpu.state.sys.smm;
     smm.base = if input.once_in(8) { CODE } else { SMI } as u32 - 0x8000;
     smm.pending = input.knob(15) & 0xe0 == 0xe0;
     let bits = input.random();
@@ -81,11 +80,11 @@ fn management(input: &mut Input, cpu: &mut Cpu, image: &mut Image) {
 /// CR0, CR3, CR4, EFER, XCR0, debug registers. Knobs turn single bits.
 fn control(input: &mut Input, cpu: &mut Cpu, mode: Mode) {
     let long = matches!(mode, Mode::Long | Mode::Compatibility);
-    let has = |f| cpu.model.has(f);
+    let has = |f| cpu.state.model.has(f);
     let mut cr4 = u64::from(input.wide_knob(4)) | u64::from(input.knob(6)) << 16;
     // OSFXSR, OSXMMEXCPT and OSXSAVE are on, most of the time.
     cr4 |= if input.once_in(8) { 0 } else { 0x4_0600 };
-    cr4 &= cpu.model.cr4_bits() & !0x2000;
+    cr4 &= cpu.state.model.cr4_bits() & !0x2000;
     if long {
         cr4 |= 0x20;
     } else {
@@ -98,41 +97,42 @@ fn control(input: &mut Input, cpu: &mut Cpu, mode: Mode) {
     cr0 |= if bits >> 6 == 3 { 1 << 3 } else { 0 } | if bits == 0x55 { 1 << 2 } else { 0 };
     let nx = has(feature::NX) && bits & 8 != 0;
     let syscall = u64::from(has(feature::LM) && bits & 0x10 != 0);
-    cpu.sys.efer = syscall | u64::from(long) << 8 | u64::from(long) << 10 | u64::from(nx) << 11;
-    cpu.sys.cr0 = cr0;
-    cpu.sys.cr4 = cr4;
-    cpu.sys.cr3 = match (long, cr4 & 0x20 != 0) {
+    cpu.state.sys.efer =
+        syscall | u64::from(long) << 8 | u64::from(long) << 10 | u64::from(nx) << 11;
+    cpu.state.sys.cr0 = cr0;
+    cpu.state.sys.cr4 = cr4;
+    cpu.state.sys.cr3 = match (long, cr4 & 0x20 != 0) {
         (true, _) => PML4,
         (false, true) => PDPT32,
         (false, false) => PD32,
     };
     if paging && !long && cr4 & 0x20 != 0 {
-        cpu.sys.pdpte = [0x3001, 0x3001, 0x3001, 0x5001];
+        cpu.state.sys.pdpte = [0x3001, 0x3001, 0x3001, 0x5001];
     }
     if cr4 & 1 << 18 != 0 {
-        cpu.sys.xcr0 = if has(feature::AVX) { input.pick(&[7, 7, 7, 3, 1]) } else { 3 };
+        cpu.state.sys.xcr0 = if has(feature::AVX) { input.pick(&[7, 7, 7, 3, 1]) } else { 3 };
     }
     if input.knob(9) & 0xe0 == 0xe0 {
-        cpu.sys.dr = [CODE + input.below(64), DATA + input.below(64), input.value(), STACKS];
-        cpu.sys.dr7 = 0x400 | input.random() & 0xffff_23ff;
+        cpu.state.sys.dr = [CODE + input.below(64), DATA + input.below(64), input.value(), STACKS];
+        cpu.state.sys.dr7 = 0x400 | input.random() & 0xffff_23ff;
     }
 }
 
 fn tables(input: &mut Input, cpu: &mut Cpu, mode: Mode) {
     let long = matches!(mode, Mode::Long | Mode::Compatibility);
-    cpu.sys.gdtr = TableRegister { base: GDT, limit: DESCRIPTORS as u16 * 8 - 1 };
-    cpu.sys.idtr = match mode {
+    cpu.state.sys.gdtr = TableRegister { base: GDT, limit: DESCRIPTORS as u16 * 8 - 1 };
+    cpu.state.sys.idtr = match mode {
         Mode::Real => TableRegister { base: 0, limit: 0x3ff },
         _ if long => TableRegister { base: IDT, limit: 0xfff },
         _ => TableRegister { base: IDT, limit: 0x7ff },
     };
     if input.once_in(32) {
-        cpu.sys.idtr.limit = input.below(0x400) as u16;
+        cpu.state.sys.idtr.limit = input.below(0x400) as u16;
     }
     if mode != Mode::Real {
         let kind = if long || !input.once_in(16) { 11 } else { 3 };
-        cpu.sys.tr = Segment { selector: 0x28, ar: ar::P | kind, limit: 0xfff, base: TSS };
-        cpu.sys.ldtr = Segment { selector: 0x40, ar: ar::P | 2, limit: 0x1ff, base: LDT };
+        cpu.state.sys.tr = Segment { selector: 0x28, ar: ar::P | kind, limit: 0xfff, base: TSS };
+        cpu.state.sys.ldtr = Segment { selector: 0x40, ar: ar::P | 2, limit: 0x1ff, base: LDT };
     }
 }
 
@@ -170,7 +170,7 @@ fn segments(input: &mut Input, cpu: &mut Cpu, mode: Mode, cpl: u8) {
         _ => Segment { selector: 8 | rpl, ar: rights | ar::CODE | code | ar::G, ..flat },
     };
     cpu.set_segment(seg::CS, cs);
-    cpu.rip = CODE - cs.base + u64::from(input.knob(10)) * u64::from(input.knob(11) & 1);
+    cpu.state.rip = CODE - cs.base + u64::from(input.knob(10)) * u64::from(input.knob(11) & 1);
     cpu.set_cpl(cpl);
 }
 
@@ -208,10 +208,10 @@ fn legacy(input: &mut Input, flat: Segment, s: usize) -> Segment {
 fn registers(input: &mut Input, cpu: &mut Cpu, mode: Mode) {
     for n in 0..16 {
         let wide = input.value();
-        cpu.regs[n] = if mode == Mode::Long { wide } else { wide & 0xffff_ffff };
+        cpu.state.regs[n] = if mode == Mode::Long { wide } else { wide & 0xffff_ffff };
     }
     let inside = matches!(mode, Mode::Real | Mode::V86);
-    cpu.regs[4] = if inside { 0x800 } else { STACKS + 0x800 } + 8 * input.below(0x80);
+    cpu.state.regs[4] = if inside { 0x800 } else { STACKS + 0x800 } + 8 * input.below(0x80);
     let mut flags = 2 | u64::from(input.wide_knob(12)) & 0xed5;
     if input.knob(14) & 0xf0 == 0xf0 {
         flags |= 0x100;
@@ -229,21 +229,21 @@ fn registers(input: &mut Input, cpu: &mut Cpu, mode: Mode) {
 
 fn floating(input: &mut Input, cpu: &mut Cpu) {
     for n in 0..16 {
-        cpu.fpu.xmm[n] = u128::from(element(input)) << 64 | u128::from(element(input));
-        if cpu.model.has(feature::AVX) {
-            cpu.fpu.upper[n] = u128::from(element(input)) << 64 | u128::from(element(input));
+        cpu.state.fpu.xmm[n] = u128::from(element(input)) << 64 | u128::from(element(input));
+        if cpu.state.model.has(feature::AVX) {
+            cpu.state.fpu.upper[n] = u128::from(element(input)) << 64 | u128::from(element(input));
         }
     }
     let masked = !input.once_in(4);
-    cpu.fpu.mxcsr = input.random() as u32 & 0xe03f | if masked { 0x1f80 } else { 0 };
+    cpu.state.fpu.mxcsr = input.random() as u32 & 0xe03f | if masked { 0x1f80 } else { 0 };
     for n in 0..8 {
         let se = input.pick(&[0, 0x3fff, 0x7fff, 0xffff, 0x8000, 1, 0x4003, 0xbffe]);
         let v = F80 { m: input.value() | 1 << 63, se };
-        cpu.fpu.set_value(n, v);
+        cpu.state.fpu.set_value(n, v);
     }
-    cpu.fpu.set_tags(input.random() as u8);
-    cpu.fpu.cw = input.random() as u16 & 0xf00 | if masked { 0x7f } else { 0x40 };
-    cpu.fpu.sw.set(input.random() as u16 & 0x3800);
+    cpu.state.fpu.set_tags(input.random() as u8);
+    cpu.state.fpu.cw = input.random() as u16 & 0xf00 | if masked { 0x7f } else { 0x40 };
+    cpu.state.fpu.sw.set(input.random() as u16 & 0x3800);
 }
 
 /// Two floats, a double, or integers.
@@ -268,30 +268,19 @@ fn element(input: &mut Input) -> u64 {
 }
 
 fn model_specific(input: &mut Input, cpu: &mut Cpu) {
-    let m = &mut cpu.sys.msr;
+    let m = &mut cpu.state.sys.msr;
     m.star = 0x0008_0008 << 32 | CODE;
     (m.lstar, m.cstar) = (CODE + input.below(0x400), CODE + input.below(0x400));
     m.sfmask = input.random() & 0x4_7700;
     (m.sysenter_cs, m.sysenter_eip) = (8, CODE + input.below(0x400));
     m.sysenter_esp = STACKS + 0xf00;
     m.feature_control = if input.once_in(2) { 5 } else { 0 };
-    cpu.sys.random = input.random();
-    cpu.apic.svr = 0x1ff;
+    cpu.state.sys.random = input.random();
+    cpu.state.apic.svr = 0x1ff;
 }
 
 /// Makes `to` what `from` is: everything architectural. What it caches is another machine's.
 pub(super) fn copy(from: &Cpu, to: &mut Cpu) {
-    let CpuState { regs, rip, rflags, sys, fpu, apic, vmx, model } = from.save();
-    to.reset();
-    to.model = model;
-    (to.regs, to.rip, to.sys, to.fpu, to.apic, to.vmx) = (regs, rip, sys, fpu, apic, vmx);
+    to.restore(from.save());
     to.stats = Default::default();
-    to.set_rflags(rflags);
-    for s in 0..6 {
-        to.set_segment(s, to.sys.seg[s]);
-    }
-    to.update_paging();
-    to.leave = false;
-    to.io = false;
-    to.trap = None;
 }

@@ -23,18 +23,18 @@ const CR4: u64 = 0x2620;
 /// Puts `cpu`, which is in 64-bit mode at CPL 0, into VMX operation.
 pub(super) fn enter(input: &mut Input, cpu: &mut Cpu, image: &mut Image) {
     memory(input, image);
-    cpu.sys.cr0 |= 0x21;
-    cpu.sys.cr4 |= 0x2000;
-    cpu.sys.msr.feature_control = 5;
-    cpu.vmx.on = true;
-    cpu.vmx.vmxon_pointer = REGIONS[0];
-    cpu.vmx.vmcs = vmcs(input);
-    cpu.vmx.vmcs.launched = input.once_in(4);
+    cpu.state.sys.cr0 |= 0x21;
+    cpu.state.sys.cr4 |= 0x2000;
+    cpu.state.sys.msr.feature_control = 5;
+    cpu.state.vmx.on = true;
+    cpu.state.vmx.vmxon_pointer = REGIONS[0];
+    cpu.state.vmx.vmcs = vmcs(input);
+    cpu.state.vmx.vmcs.launched = input.once_in(4);
     // VMLAUNCH or VMRESUME comes first, most of the time.
     if !input.once_in(4) {
-        let code = if cpu.vmx.vmcs.launched { 0xc3 } else { 0xc2 };
+        let code = if cpu.state.vmx.vmcs.launched { 0xc3 } else { 0xc2 };
         image.put(CODE, &[0x0f, 0x01, code]);
-        cpu.rip = CODE;
+        cpu.state.rip = CODE;
     }
 }
 

@@ -219,21 +219,21 @@ impl Ours {
     fn put_state(&mut self, s: &State, step: bool) {
         let cpu = &mut self.cpu;
         cpu.stats = Default::default();
-        cpu.sys = self.system.clone();
+        cpu.state.sys = self.system.clone();
         for (n, &selector) in s.segs.iter().enumerate() {
             cpu.set_segment(n, segment(selector));
         }
         for (n, &base) in [seg::FS, seg::GS].iter().zip(&s.bases) {
             if s.segs[*n] & 0xfffc == 0 {
-                let null = cpu.sys.seg[*n];
+                let null = cpu.state.sys.seg[*n];
                 cpu.set_segment(*n, Segment { base, ..null });
             }
         }
         cpu.set_cpl(3);
-        cpu.regs = s.regs;
+        cpu.state.regs = s.regs;
         cpu.set_rflags(s.flags | 0x202 | (step as u64) << 8);
-        cpu.rip = s.rip;
-        cpu.fpu = fpu(s);
+        cpu.state.rip = s.rip;
+        cpu.state.fpu = fpu(s);
     }
 
     /// Runs to the first event; its RIP.
@@ -249,11 +249,14 @@ impl Ours {
             }
             let at = self.code_offset();
             if at < 4096 && case.code[..case.len as usize].get(at).is_none_or(|b| *b == 0xcc) {
-                return (Event { vector: 3, ..Event::default() }, self.cpu.rip.wrapping_add(1));
+                return (
+                    Event { vector: 3, ..Event::default() },
+                    self.cpu.state.rip.wrapping_add(1),
+                );
             }
             self.inward |= at < case.len as usize && !repeats(case);
         }
-        (Event { vector: ENDLESS, ..Event::default() }, self.cpu.rip)
+        (Event { vector: ENDLESS, ..Event::default() }, self.cpu.state.rip)
     }
 
     /// The first event, except that of INT n: the fault that follows it is what counts.
@@ -270,24 +273,24 @@ impl Ours {
 
     /// Where in the code page the next instruction is, if it is there.
     fn code_offset(&self) -> usize {
-        let cs = &self.cpu.sys.seg[seg::CS];
+        let cs = &self.cpu.state.sys.seg[seg::CS];
         let la = match cs.has(ar::L) {
-            true => self.cpu.rip,
-            false if self.cpu.rip > cs.limit as u64 => return usize::MAX,
-            false => self.cpu.rip.wrapping_add(cs.base) as u32 as u64,
+            true => self.cpu.state.rip,
+            false if self.cpu.state.rip > cs.limit as u64 => return usize::MAX,
+            false => self.cpu.state.rip.wrapping_add(cs.base) as u32 as u64,
         };
         la.wrapping_sub(CODE) as usize
     }
 
     fn take_state(&self, rip: u64) -> State {
-        let (cpu, f) = (&self.cpu, &self.cpu.fpu);
+        let (cpu, f) = (&self.cpu, &self.cpu.state.fpu);
         let top = f.top();
         State {
-            regs: cpu.regs,
+            regs: cpu.state.regs,
             rip,
             flags: cpu.rflags() & SHOWN,
-            segs: std::array::from_fn(|n| cpu.sys.seg[n].selector),
-            bases: [cpu.sys.seg[seg::FS].base, cpu.sys.seg[seg::GS].base],
+            segs: std::array::from_fn(|n| cpu.state.sys.seg[n].selector),
+            bases: [cpu.state.sys.seg[seg::FS].base, cpu.state.sys.seg[seg::GS].base],
             mxcsr: f.mxcsr,
             cw: f.cw,
             sw: f.sw.get(),

@@ -106,7 +106,7 @@ fn next_block(machine: &mut Machine) -> Option<Begin> {
 
 /// The instruction pointer and the mode.
 fn place(machine: &Machine) -> (u64, CodeMode) {
-    machine.processors().next().map_or((0, CodeMode::Bits64), |cpu| (cpu.rip, cpu.mode))
+    machine.processors().next().map_or((0, CodeMode::Bits64), |cpu| (cpu.state.rip, cpu.mode()))
 }
 
 /// The address after the next instruction.
