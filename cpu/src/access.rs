@@ -3,10 +3,9 @@
 
 use crate::block::CodeCache;
 use crate::bus::Bus;
-use crate::flags;
 use crate::mem::{FastMem, Mem};
 use crate::op::op_flags;
-use crate::state::{CodeMode, Cpu, ar, gpr, seg};
+use crate::state::{CodeMode, Cpu, ar, flags, gpr, seg};
 use crate::trap::{Exception, Trap, vector};
 use crate::word::Word;
 use iced_x86::Instruction;
@@ -100,7 +99,7 @@ impl Cpu {
 
     /// Whether `la` is canonical for the paging mode.
     pub(crate) fn canonical(&self, la: u64) -> bool {
-        let bits = if self.state.sys.cr4 & crate::control::CR4_LA57 != 0 { 57 } else { 48 };
+        let bits = if self.state.sys.cr4 & crate::state::control::CR4_LA57 != 0 { 57 } else { 48 };
         let up = 64 - bits;
         ((la << up) as i64 >> up) as u64 == la
     }
@@ -389,7 +388,7 @@ impl Cpu {
     pub(crate) fn aligned_only(&self) -> bool {
         self.state.sys.cpl == 3
             && self.state.flags.system & flags::AC != 0
-            && self.state.sys.cr0 & crate::control::CR0_AM != 0
+            && self.state.sys.cr0 & crate::state::control::CR0_AM != 0
     }
 
     /// Loads a word at linear address `la`.

@@ -5,20 +5,12 @@
 
 use crate::bus::{Destination, Message};
 use crate::feature;
-use crate::state::{Activity, Cpu};
-use serde::{Deserialize, Serialize};
+use crate::state::apic::{BASE_BSP, BASE_EN, BASE_EXTD, MASKED, Vectors};
+use crate::state::{Activity, Apic, Cpu};
 
 /// Instructions per tick of the APIC timer's input clock.
 pub const TIMER_TICK: u64 = 40;
 
-/// IA32_APIC_BASE.BSP.
-pub const BASE_BSP: u64 = 1 << 8;
-/// IA32_APIC_BASE.EXTD: x2APIC mode.
-pub const BASE_EXTD: u64 = 1 << 10;
-/// IA32_APIC_BASE.EN.
-pub const BASE_EN: u64 = 1 << 11;
-
-const MASKED: u32 = 1 << 16;
 const SVR_ENABLE: u32 = 1 << 8;
 const SVR_SUPPRESS_EOI: u32 = 1 << 12;
 const LVT_TIMER: usize = 0;
@@ -54,9 +46,6 @@ mod reg {
     pub(super) const SELF_IPI: u32 = 0x3f;
 }
 
-/// A 256-bit vector set.
-type Vectors = [u32; 8];
-
 fn highest(v: &Vectors) -> Option<u8> {
     (0..8).rev().find(|&i| v[i] != 0).map(|i| (i as u32 * 32 + v[i].ilog2()) as u8)
 }
@@ -70,65 +59,7 @@ fn has(v: &Vectors, n: u8) -> bool {
     v[n as usize / 32] & 1 << (n % 32) != 0
 }
 
-/// State of a local APIC.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Apic {
-    /// IA32_APIC_BASE.
-    pub base: u64,
-    /// APIC ID.
-    pub id: u32,
-    /// Task-priority register.
-    pub tpr: u8,
-    ldr: u32,
-    dfr: u32,
-    /// Spurious-interrupt vector register.
-    pub svr: u32,
-    isr: Vectors,
-    tmr: Vectors,
-    irr: Vectors,
-    esr: u32,
-    esr_latched: u32,
-    icr: u64,
-    /// Timer, thermal, performance, LINT0, LINT1, error.
-    lvt: [u32; 6],
-    cmci: u32,
-    initial: u32,
-    divide: u32,
-    /// Retired instructions when the count was `from`.
-    started: u64,
-    /// What the timer counts down from since then.
-    from: u32,
-    /// IA32_TSC_DEADLINE.
-    tsc_deadline: u64,
-    /// Retired-instruction count at which the timer fires; `u64::MAX` when it does not run.
-    fires: u64,
-}
-
 impl Apic {
-    /// Power-up state of the processor with this APIC ID.
-    pub fn new(id: u32) -> Apic {
-        let bsp = if id == 0 { BASE_BSP } else { 0 };
-        let base = 0xfee0_0000 | BASE_EN | bsp;
-        let mut apic = Apic { id, base, ..Apic::default() };
-        apic.init();
-        apic
-    }
-
-    /// INIT: everything but the base and the ID.
-    pub fn init(&mut self) {
-        let (base, id) = (self.base, self.id);
-        *self = Apic {
-            base,
-            id,
-            dfr: u32::MAX,
-            svr: 0xff,
-            lvt: [MASKED; 6],
-            cmci: MASKED,
-            fires: u64::MAX,
-            ..Apic::default()
-        };
-    }
-
     /// Whether the xAPIC registers are mapped at physical address `p`.
     pub fn claims(&self, p: u64) -> bool {
         self.base & (BASE_EN | BASE_EXTD) == BASE_EN && p & !0xfff == self.base & !0xfff

@@ -1,9 +1,9 @@
 //! CPUID. SDM vol. 2, "CPUID - CPU Identification".
 
-use crate::control::{CR4_OSXSAVE, EFER_LMA};
 use crate::feature::{self, CpuidRegister as Register, ModelName};
 use crate::model::Model;
 use crate::state::Cpu;
+use crate::state::control::{CR4_OSXSAVE, EFER_LMA};
 
 /// Family 6, model 2FH, stepping 2: one that no list of errata in Linux, KVM or Xen matters for, and
 /// whose unaligned accesses glibc takes for fast.
@@ -73,7 +73,7 @@ impl Cpu {
         let threads = if n > 1 { (1 << width(n)).min(255) } else { 1 };
         let ebx = self.state.apic.id << 24 | threads << 16 | 8 << 8;
         let osxsave = (self.state.sys.cr4 & CR4_OSXSAVE != 0) as u32;
-        let apic = self.state.apic.base & crate::apic::BASE_EN != 0;
+        let apic = self.state.apic.base & crate::state::apic::BASE_EN != 0;
         let mut edx = m.word(Register::L1Edx) | ((n > 1) as u32) << 28;
         if !apic {
             edx &= !feature::APIC.mask();

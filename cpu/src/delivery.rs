@@ -5,54 +5,11 @@ use crate::debug::DR6_BT;
 use crate::descriptors::{
     Descriptor, NewStack, is_null, null_segment, null_stack, selector_fault, system,
 };
-use crate::flags;
-use crate::state::{Activity, Cpu, Segment, ar, gpr, seg};
+use crate::state::{Activity, Cpu, Event, EventKind, Segment, ar, flags, gpr, seg};
 use crate::tasks::Source;
-use crate::trap::{Exception, Trap, vector};
-use serde::{Deserialize, Serialize};
-
-/// What raised an event; the numbers are the VMCS's interruption types.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[repr(u8)]
-pub enum EventKind {
-    /// External interrupt.
-    External = 0,
-    /// Non-maskable interrupt.
-    Nmi = 2,
-    /// Exception that the processor detects.
-    Hardware = 3,
-    /// `INT n`.
-    Software = 4,
-    /// `INT1`.
-    Privileged = 5,
-    /// `INT3`, `INTO`.
-    SoftwareException = 6,
-}
-
-/// An event on its way to a handler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
-    /// What raised it.
-    pub kind: EventKind,
-    /// Its vector.
-    pub vector: u8,
-    /// Error code, for the exceptions that have one.
-    pub error: Option<u32>,
-    /// #PF: the linear address. #DB: the bits that DR6 gets.
-    pub address: u64,
-}
+use crate::trap::{Trap, vector};
 
 impl Event {
-    /// An exception.
-    pub fn exception(e: Exception) -> Event {
-        Event { kind: EventKind::Hardware, vector: e.vector, error: e.error, address: e.address }
-    }
-
-    /// An event without error code.
-    pub fn new(kind: EventKind, vector: u8) -> Event {
-        Event { kind, vector, error: None, address: 0 }
-    }
-
     /// Raised by the program on purpose: DPL of the gate counts, EXT does not.
     fn by_program(&self) -> bool {
         matches!(self.kind, EventKind::Software | EventKind::SoftwareException)

@@ -187,7 +187,7 @@ impl Cpu {
 
     /// The TLB view of accesses at privilege level `cpl`.
     pub(crate) fn view_of(&self, cpl: u8, implicit: bool) -> View {
-        let ac = self.state.flags.system & crate::flags::AC != 0;
+        let ac = self.state.flags.system & crate::state::flags::AC != 0;
         if cpl == 3 && !implicit {
             View::User
         } else if self.caches.regime.smap && (implicit || !ac) {

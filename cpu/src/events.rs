@@ -2,32 +2,8 @@
 //! SDM vol. 3, "Prioritization of Concurrent Events" and "Interrupt and Exception Handling".
 
 use crate::debug::DR6_BS;
-use crate::delivery::{Event, EventKind};
-use crate::flags;
-use crate::state::{Activity, Cpu, Segment, seg};
+use crate::state::{Activity, Cpu, Event, EventKind, Segment, flags, seg};
 use crate::trap::{Exception, Trap, vector};
-
-/// How many events [`Recent`] keeps.
-const RECENT: usize = 8;
-
-/// The last events that were delivered, for the user.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Recent {
-    events: [Option<(Event, u64)>; RECENT],
-    next: usize,
-}
-
-impl Recent {
-    fn push(&mut self, event: Event, rip: u64) {
-        self.events[self.next % RECENT] = Some((event, rip));
-        self.next = self.next.wrapping_add(1);
-    }
-
-    /// Events with the RIP that they met, the oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (Event, u64)> {
-        (0..RECENT).filter_map(move |k| self.events[(self.next + k) % RECENT])
-    }
-}
 
 /// Classes of exceptions. SDM vol. 3, "Conditions for Generating a Double Fault".
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! A new feature is a row here and the lines of its forms in [`crate::isa`]. What CPUID shows, `-cpu`,
 //! [`crate::feature_filter`], the bits of CR4 and EFER and the table of coverage follow.
 
-use crate::control::*;
+use crate::state::control::*;
 use iced_x86::CpuidFeature;
 use serde::{Deserialize, Serialize};
 

@@ -25,7 +25,6 @@ pub mod dispatch;
 mod events;
 pub mod feature;
 pub mod feature_filter;
-pub mod flags;
 pub mod fpu;
 mod interface;
 pub mod isa;

@@ -1,9 +1,9 @@
 //! CPU models: which of the [`FEATURES`] a processor has.
 
-use crate::control::CR4_PCE;
 use crate::feature::{
     self, CR4_BITS, CpuidRegister, EFER_BITS, FEATURES, Feature, ModelName, REGISTERS,
 };
+use crate::state::control::CR4_PCE;
 use serde::{Deserialize, Serialize};
 
 /// A CPU model.

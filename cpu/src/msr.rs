@@ -1,8 +1,9 @@
 //! Model-specific registers. SDM vol. 4, "Architectural MSRs".
 
-use crate::control::*;
 use crate::feature::{self, Feature};
+use crate::state::control::*;
 use crate::state::{Cpu, seg};
+use number as n;
 
 /// Machine-check banks.
 const BANKS: u32 = 10;
@@ -75,7 +76,6 @@ pub(crate) mod number {
     pub(crate) const KERNEL_GS_BASE: u32 = 0xc000_0102;
     pub(crate) const TSC_AUX: u32 = 0xc000_0103;
 }
-use number as n;
 
 /// The index of a fixed-range MTRR.
 fn fixed_mtrr(msr: u32) -> Option<usize> {

@@ -1,8 +1,8 @@
 //! Power-up and INIT state. SDM vol. 3, "Processor State After Reset".
 
-use crate::control::{CR0_CD, CR0_ET, CR0_NW};
-use crate::flags::{self, Flags};
 use crate::model::Model;
+use crate::state::control::{CR0_CD, CR0_ET, CR0_NW};
+use crate::state::flags::{self, Flags};
 use crate::state::{
     Activity, Bases, Caches, Cpu, Env, Segment, State, Stats, System, TableRegister, ar, gpr, seg,
 };
@@ -27,7 +27,7 @@ impl Cpu {
             caches: Caches::new(),
             env: Env::new(),
             stats: Stats::default(),
-            trace: crate::trace::Trace::default(),
+            trace: crate::state::trace::Trace::default(),
         });
         cpu.reset();
         cpu

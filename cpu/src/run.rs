@@ -7,11 +7,10 @@ use crate::bus::Bus;
 use crate::decode::{self, DecodeError, MAX_BLOCK, MAX_LEN, Source};
 use crate::dispatch;
 use crate::feature_filter::FeatureFilter;
-use crate::flags;
 use crate::fpu::host;
 use crate::isa::branch::{TAG_ADDRESS, jump_index};
 use crate::op::Op;
-use crate::state::{Activity, Cpu, DEADLINE_ENTRIES, DeadlineEntry, JumpEntry, seg};
+use crate::state::{Activity, Cpu, DEADLINE_ENTRIES, DeadlineEntry, JumpEntry, flags, seg};
 use crate::trap::Trap;
 use mmu::{HostPhys, Linear, Mmu};
 

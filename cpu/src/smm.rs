@@ -1,6 +1,6 @@
 //! System-management mode: SMIs, RSM, who sees system-management RAM. SDM vol. 3, "System Management Mode".
 //!
-//! Reading order: [`Smm`], `map` (the state save area), `Cpu::take_smi`, `Cpu::resume`.
+//! Reading order: [`crate::state::smm`], `map` (the state save area), `Cpu::take_smi`, `Cpu::resume`.
 //!
 //! What the save area has no place for is kept inside the processor (`Before`): the interrupt shadows,
 //! blocking of NMIs, debug exceptions not yet raised, and what the SDM calls VMX-critical state.
@@ -8,82 +8,17 @@
 
 mod map;
 
-use crate::control::*;
 use crate::debug::DR6_BT;
-use crate::flags;
-use crate::state::{Activity, Cpu, Segment, ar, seg};
+use crate::state::control::*;
+use crate::state::smm::Before;
+use crate::state::{Activity, Cpu, Segment, Smm, Smram, ar, flags, seg};
 use map::{AREA, Image, SIZE};
 use mmu::{HostPhys, Window};
-use serde::{Deserialize, Serialize};
 
-/// SMBASE at power-up.
-const SMBASE: u32 = 0x3_0000;
 /// Where the handler begins, from SMBASE.
 const ENTRY: u64 = 0x8000;
 
-/// What the chipset says of system-management RAM at A0000h. Data sheet of the Q35 memory controller hub,
-/// "SMRAM - System Management RAM Control".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Smram {
-    /// G_SMRAME: there is such RAM.
-    pub enabled: bool,
-    /// D_OPEN: it is visible outside system-management mode too.
-    pub open: bool,
-    /// D_CLS: it is hidden from data accesses.
-    pub closed: bool,
-}
-
-/// System-management state of a processor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Smm {
-    /// SMBASE.
-    pub base: u32,
-    /// In system-management mode.
-    pub active: bool,
-    /// An SMI is latched.
-    pub pending: bool,
-    /// An input from the chipset.
-    pub smram: Smram,
-    before: Before,
-}
-
-/// State from before the SMI that has no place in the save area.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Before {
-    sti_shadow: bool,
-    ss_shadow: bool,
-    nmi_blocked: bool,
-    pending_debug: u64,
-    pdpte: [u64; 4],
-    /// The map of 32-bit processors has no EFER.
-    efer: u64,
-    vmxe: bool,
-    /// In VMX operation.
-    pub(crate) vmx: bool,
-    /// In VMX non-root operation.
-    pub(crate) guest: bool,
-    ss_dpl: u32,
-    v86: bool,
-}
-
-impl Default for Smm {
-    fn default() -> Smm {
-        Smm {
-            base: SMBASE,
-            active: false,
-            pending: false,
-            smram: Smram::default(),
-            before: Before::default(),
-        }
-    }
-}
-
 impl Smm {
-    /// After INIT: SMBASE stays, and a latched SMI.
-    pub(crate) fn init(&self) -> Smm {
-        Smm { base: self.base, pending: self.pending, smram: self.smram, ..Smm::default() }
-    }
-
     /// What the processor sees in the VGA window. Data sheet of the Q35 memory controller hub, "SMM Space
     /// Enable" (the rows of its table).
     pub(crate) fn window(&self) -> Window {

@@ -4,20 +4,30 @@
 //! registers that operations name by byte offsets (see [`crate::op::slot`]); `Caches`, which follow from
 //! it and are never saved; and `Env`, the running call.
 
-use crate::apic::Apic;
+pub mod apic;
+pub mod control;
+pub mod event;
+pub mod flags;
+pub mod fpu;
+pub mod smm;
+pub mod trace;
+pub mod vmx;
+
 use crate::block::{BlockLimit, CodeCache, Start};
 use crate::bus::Bus;
-use crate::delivery::Event;
-use crate::events::Recent;
-use crate::flags::Flags;
-use crate::fpu::Fpu;
 use crate::model::Model;
 use crate::op::Op;
-use crate::smm::Smm;
 use crate::trap::{Exception, Trap};
-use crate::vmx::Vmx;
+pub use apic::Apic;
+use event::Recent;
+pub use event::{Event, EventKind};
+use flags::Flags;
+pub use fpu::Fpu;
 use mmu::{Mmu, Mode, Regime, TlbEntry, View, Window};
 use serde::{Deserialize, Serialize};
+pub use smm::{Smm, Smram};
+use trace::Trace;
+pub use vmx::Vmx;
 
 /// Numbers of the general-purpose registers.
 pub mod gpr {
@@ -224,7 +234,7 @@ pub struct Cpu {
     /// Counters that a user may look at; never seen by a guest.
     pub stats: Stats,
     /// Events and instructions to be written down; never seen by a guest.
-    pub(crate) trace: crate::trace::Trace,
+    pub(crate) trace: Trace,
 }
 
 /// Everything that a guest can tell, and nothing that it cannot: plain data, which is saved, restored
@@ -461,7 +471,7 @@ pub struct Stats {
     /// External interrupts delivered.
     pub interrupts: u64,
     /// VM exits and entries.
-    pub vmx: crate::vmx::stats::Stats,
+    pub vmx: vmx::stats::Stats,
     /// The last events delivered.
     pub recent: Recent,
     /// Accesses to MSRs that do not exist: number and count.
@@ -489,6 +499,16 @@ impl Cpu {
     /// Segment bases as addresses use them: ES, CS, SS, DS, FS, GS.
     pub fn segment_bases(&self) -> [u64; 6] {
         self.state.bases.seg
+    }
+
+    /// RFLAGS.
+    pub fn rflags(&self) -> u64 {
+        self.state.flags.get()
+    }
+
+    /// Sets RFLAGS; bit 1 stays 1. Reserved bits are the caller's to clear.
+    pub fn set_rflags(&mut self, v: u64) {
+        self.state.flags.set(v);
     }
 
     /// Whether the processor runs 64-bit code.

@@ -4,35 +4,12 @@
 
 use crate::block::Key;
 use crate::decode::MAX_LEN;
-use crate::delivery::Event;
-use crate::state::{CodeMode, Cpu, seg};
-use crate::vmx::exit::Exit;
+use crate::state::vmx::Exit;
+use crate::state::{CodeMode, Cpu, Event, seg};
 use crate::vmx::reason;
 use iced_x86::{Decoder, DecoderOptions, FastFormatter, Instruction};
 use mmu::{HostPhys, Linear, Mmu};
 use std::fmt::Write;
-
-/// What to write down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Items {
-    /// Exceptions and interrupts as they are delivered.
-    pub int: bool,
-    /// Each instruction before it runs.
-    pub exec: bool,
-    /// Code as it is decoded.
-    pub in_asm: bool,
-    /// VM exits.
-    pub vmexit: bool,
-}
-
-/// The lines not yet taken.
-#[derive(Clone, Debug, Default)]
-pub struct Trace {
-    /// What is asked for.
-    pub items: Items,
-    /// The lines.
-    pub text: String,
-}
 
 /// The instructions in `bytes` at `rip`, as text.
 pub fn disassemble(bytes: &[u8], rip: u64, mode: CodeMode) -> Vec<String> {

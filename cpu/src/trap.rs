@@ -9,7 +9,7 @@ pub enum Trap {
     Fault(Exception),
     /// The instruction runs again at the same RIP, and counts as retired (a chunk of a REP).
     Again,
-    /// A VM exit with its reason, qualification and so on already stored in [`crate::vmx::Vmx`];
+    /// A VM exit with its reason, qualification and so on already stored in [`crate::state::Vmx`];
     /// nothing else architectural has changed, RIP is the instruction's.
     VmExit,
     /// The instruction is not implemented: #UD, counted by name.

@@ -4,9 +4,8 @@
 mod rig;
 
 use cpu::Stop;
-use cpu::apic::Apic;
 use cpu::bus::{Destination, Message};
-use cpu::state::{Activity, seg};
+use cpu::state::{Activity, Apic, seg};
 use rig::*;
 
 #[test]
@@ -257,7 +256,7 @@ fn two_at_one_boundary() {
     for step in [10_000, 1] {
         let mut r = Rig::new(Protected, 0);
         r.cpu.state.apic = Apic::new(0);
-        r.cpu.state.apic.base &= !cpu::apic::BASE_EN;
+        r.cpu.state.apic.base &= !cpu::state::apic::BASE_EN;
         r.gate(Protected, 2, 0x8f, 0);
         r.put(HANDLERS + 0x20, &[0x90, 0x90, 0xf4]);
         r.cpu.set_rflags(0x202);

@@ -3,8 +3,9 @@
 
 mod native;
 
-use cpu::control::{CR0_EM, CR0_MP, CR0_NE, CR0_TS};
-use cpu::fpu::{CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_OSXSAVE};
+use cpu::state::control::{
+    CR0_EM, CR0_MP, CR0_NE, CR0_TS, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_OSXSAVE,
+};
 use cpu::trap::vector::{GP, MF, NM, UD, XM};
 use native::{Ours, State};
 

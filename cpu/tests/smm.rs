@@ -4,9 +4,7 @@
 mod rig;
 
 use cpu::model::Model;
-use cpu::smm::Smram;
-use cpu::state::State;
-use cpu::state::{Activity, Segment, ar, seg};
+use cpu::state::{Activity, Segment, Smram, State, ar, seg};
 use cpu::{Cpu, Stop};
 use rig::*;
 

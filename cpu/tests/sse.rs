@@ -4,7 +4,7 @@
 
 mod native;
 
-use cpu::fpu::F80;
+use cpu::state::fpu::F80;
 use iced_x86::{Code, CpuidFeature, EncodingKind, Instruction, Register};
 use native::forms::{difference, encode, make};
 use native::{Native, Ours, Random, State};

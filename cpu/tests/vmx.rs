@@ -4,8 +4,8 @@
 
 mod rig;
 
+use cpu::state::vmx::field::Field::{self, *};
 use cpu::vmx::controls::{entry, exit, pin, proc, proc2};
-use cpu::vmx::field::Field::{self, *};
 use rig::guest::*;
 
 type Fields<'a> = &'a [(Field, u64)];

@@ -3,7 +3,7 @@
 
 mod native;
 
-use cpu::fpu::F80;
+use cpu::state::fpu::F80;
 use iced_x86::{Code, CpuidFeature, Mnemonic};
 use native::forms::{difference, encode, make};
 use native::{Native, Ours, Random, State};

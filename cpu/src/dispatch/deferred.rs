@@ -3,10 +3,10 @@
 #![expect(unsafe_code, reason = "works on the raw pointers of handlers")]
 
 use super::{Flow, Semantics, class};
-use crate::flags::Lazy;
 use crate::mem::{FastMem, Mem};
 use crate::op::Op;
 use crate::state::Cpu;
+use crate::state::flags::Lazy;
 use mmu::TlbEntry;
 
 /// The six status flags.
@@ -43,7 +43,7 @@ pub struct Deferred {
     replay: Option<Replay>,
     /// The x87's last instruction.
     op: *const Op,
-    /// What its rounding cut off, see [`crate::fpu::status::StatusWord`].
+    /// What its rounding cut off, see [`crate::state::fpu::StatusWord`].
     cut: u64,
 }
 

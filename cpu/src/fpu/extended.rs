@@ -4,9 +4,8 @@
 //! All else is `None` here, and [`super::soft`]'s, which these functions agree with where they answer.
 #![expect(unsafe_code, reason = "shifts and a division of 128 bits")]
 
-use super::status::HALF;
-use super::{EMPTY, EXPONENT, ODD, Register, SIGN};
 use crate::mem::rare;
+use crate::state::fpu::{EMPTY, EXPONENT, HALF, ODD, Register, SIGN};
 
 const TOP: u64 = 1 << 63;
 /// The exponent field of 1.
@@ -14,7 +13,7 @@ const ONE: i32 = 0x3fff;
 /// Positive zero.
 const ZERO: Register = Register { m: 0, se: ODD };
 
-/// A result, and what becomes of the status word, see [`super::status::StatusWord`].
+/// A result, and what becomes of the status word, see [`crate::state::fpu::StatusWord`].
 #[derive(Clone, Copy, Debug)]
 pub struct Rounded<T = Register> {
     /// The result.

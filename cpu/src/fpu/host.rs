@@ -69,7 +69,7 @@ pub trait Lanes: 'static {
 }
 
 /// MXCSR as after a reset: all exceptions masked, nothing noted, to nearest.
-pub const MXCSR: u32 = super::MXCSR_RESET;
+pub const MXCSR: u32 = crate::state::fpu::MXCSR_RESET;
 
 /// Whether a guest's MXCSR differs from [`MXCSR`] in what it has noted at most, and, where the host cannot
 /// note anything, has noted Precision already.
@@ -81,12 +81,12 @@ pub fn can_compute(mxcsr: u32) -> bool {
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
     use super::{Lanes, MXCSR, Op, bits, of, portable};
-    use crate::fpu::flag::P;
     use crate::fpu::simd::Float;
     use crate::fpu::soft::Env;
     use crate::isa::sse_float as sse;
     use crate::isa::sse4::{AddSub, Horizontal};
     use crate::isa::vector::{Floating, Lane, build};
+    use crate::state::fpu::flag::P;
 
     /// Ends of ranges, and one thing between.
     fn values<F: Float>() -> Vec<F> {

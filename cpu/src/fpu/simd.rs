@@ -4,9 +4,10 @@
 //! Where rounding is to nearest and an inexact result is already noted in MXCSR, host arithmetic
 //! computes normal results from normal operands: there it cannot differ, nor raise anything new.
 
-use super::flag::{D, I, Z};
 use super::soft::{Env, F16, F32, F64, Format, Kind, Num, Rounding, Wide, compare};
 use crate::state::Cpu;
+use crate::state::fpu::MXCSR_RESET;
+use crate::state::fpu::flag::{D, I, Z};
 use crate::trap::Trap;
 use std::cmp::Ordering;
 
@@ -445,7 +446,7 @@ pub fn fma<F: Float>(e: &mut Env, operands: [F; 3], minus_product: bool, minus_s
 /// DEPARTURE: hardware's tables, which differ between vendors, are within 1.5 * 2^-12 too, with
 /// other digits.
 pub fn approximate(a: u32, root: bool) -> u32 {
-    let mut e = Env::sse(super::MXCSR_RESET | 1 << 6);
+    let mut e = Env::sse(MXCSR_RESET | 1 << 6);
     let n = unpack(&e, a);
     let coarse = Format { p: 12, emin: F32.emin, emax: F32.emax };
     let one = Num::of_int(1);

@@ -5,7 +5,7 @@
 //! serves binary16, binary32, binary64 and the x87's extended format with its precision control.
 //! NaN operands and invalid operations are the callers', whose rules differ.
 
-use super::{F80, flag};
+use crate::state::fpu::{F80, flag};
 
 /// A binary format by its precision (with the integer bit) and exponent range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,28 +1,13 @@
 //! The x87's register stack, exceptions and NaN rules. SDM vol. 1, "Programming with the x87 FPU".
 
-use super::flag::{ALL, D, I, O, P, U, Z};
 use super::simd::{Op, operate};
 use super::soft::{Env, Format, Kind, Num, Rounding, X80};
-use super::{EMPTY, F80, Fpu, Register};
-use crate::control::{CR0_EM, CR0_MP, CR0_NE, CR0_TS};
-use crate::state::Cpu;
+use crate::state::control::{CR0_EM, CR0_MP, CR0_NE, CR0_TS};
+use crate::state::fpu::flag::{ALL, D, I, O, P, U, Z};
+use crate::state::fpu::{BUSY, C1, EMPTY, ES, F80, Register, SF};
+use crate::state::{Cpu, Fpu};
 use crate::trap::{Trap, vector};
 use iced_x86::{Instruction, OpKind};
-
-/// Stack fault.
-pub const SF: u16 = 1 << 6;
-/// Error summary.
-pub const ES: u16 = 1 << 7;
-/// Condition code C0.
-pub const C0: u16 = 1 << 8;
-/// Condition code C1.
-pub const C1: u16 = 1 << 9;
-/// Condition code C2.
-pub const C2: u16 = 1 << 10;
-/// Condition code C3.
-pub const C3: u16 = 1 << 14;
-/// Busy: the same as ES.
-pub const BUSY: u16 = 1 << 15;
 
 /// The default NaN in a register.
 pub const INDEFINITE: F80 = F80 { m: 3 << 62, se: 0xffff };

@@ -3,11 +3,10 @@
 
 use super::sse_moves::number;
 use super::vector::{Floating, Pure, merge};
-use crate::flags;
-use crate::fpu::CR4_OSXSAVE;
 use crate::fpu::simd::{self, Float};
 use crate::fpu::soft::Env;
-use crate::state::Cpu;
+use crate::state::control::CR4_OSXSAVE;
+use crate::state::{Cpu, flags};
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind, Register};
@@ -23,7 +22,7 @@ impl Cpu {
         if !enabled || !self.protected() || self.v86() {
             return Err(Trap::UD);
         }
-        if self.state.sys.cr0 & crate::control::CR0_TS != 0 { Err(Trap::NM) } else { Ok(()) }
+        if self.state.sys.cr0 & crate::state::control::CR0_TS != 0 { Err(Trap::NM) } else { Ok(()) }
     }
 
     /// A vector register; the upper half of an XMM register reads as zero.

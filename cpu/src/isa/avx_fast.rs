@@ -7,14 +7,13 @@
 use super::fast_path::{Fast, FastPath, registers};
 use super::vector::{Floating, Pure, xmm};
 use super::{AddressingMode, Exec, Operands, avx};
-use crate::control::CR0_TS;
 use crate::dispatch::{Handler, Plain, handler, uses};
-use crate::fpu::CR4_OSXSAVE;
-use crate::fpu::fallback;
 use crate::fpu::host::{V, bits, of};
 use crate::mem::{Address, FastMem, General, Mem, put};
 use crate::op::Op;
 use crate::plain::{PlainFn, Side};
+use crate::state::control::{CR0_TS, CR4_OSXSAVE};
+use crate::state::fpu::fallback;
 use crate::state::{CodeMode, Cpu};
 use crate::word::Word;
 use iced_x86::OpKind;

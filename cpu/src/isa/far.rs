@@ -5,8 +5,7 @@ use super::{Exec, Form, forms};
 use crate::descriptors::{
     Descriptor, NewStack, gp, is_null, null_segment, null_stack, rpl, selector_fault, system,
 };
-use crate::flags;
-use crate::state::{Cpu, Segment, ar, gpr, seg};
+use crate::state::{Cpu, Segment, ar, flags, gpr, seg};
 use crate::tasks::Source;
 use crate::trap::{Trap, vector};
 use crate::word::Word;

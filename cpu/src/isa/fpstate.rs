@@ -2,12 +2,13 @@
 //! Set".
 
 use super::{Exec, Form, forms};
-use crate::control::{CR0_EM, CR0_TS};
 use crate::feature;
-use crate::fpu::{CR4_OSXSAVE, F80, Fpu, MXCSR_MASK, MXCSR_RESET};
-use crate::state::{Cpu, gpr};
+use crate::state::control::{CR0_EM, CR0_TS, CR4_OSXSAVE};
+use crate::state::fpu::{F80, MXCSR_MASK, MXCSR_RESET};
+use crate::state::{Cpu, Fpu, gpr};
 use crate::trap::Trap;
 use crate::vmx::Cause;
+use component::{AVX, SSE, X87};
 use iced_x86::Instruction;
 use mmu::AccessKind;
 
@@ -22,7 +23,6 @@ pub(super) mod component {
     /// Upper halves of the YMM registers.
     pub(crate) const AVX: u64 = 4;
 }
-use component::{AVX, SSE, X87};
 
 /// Bytes of the legacy region.
 const LEGACY: usize = 512;

@@ -3,16 +3,16 @@
 //! are recorded as the pair would have left them.
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
+use super::AddressingMode;
 use super::alu::{compute, op};
-use super::rm::{RegD, Rm, try_flow};
+use super::rm::{self, RegD, Rm, try_flow};
 use super::segmented::condition_number;
-use super::{AddressingMode, rm};
 use crate::dispatch::deferred::{self, Deferred, deferring, now};
 use crate::dispatch::{Flow, Handler, Semantics, handler, uses};
-use crate::flags::Lazy;
 use crate::mem::{Base, FastMem, Index, Mem, get, put};
 use crate::op::Op;
 use crate::state::Cpu;
+use crate::state::flags::Lazy;
 use crate::word::Word;
 use iced_x86::{Instruction, Mnemonic, OpKind};
 use mmu::TlbEntry;

@@ -1,10 +1,9 @@
 //! CPUID, time-stamp counter, performance counters, MSRs, random numbers. SDM vol. 2 under these names.
 
 use super::{Exec, Form, forms};
-use crate::control::{CR4_PCE, CR4_TSD};
 use crate::feature;
-use crate::flags;
-use crate::state::{Cpu, gpr};
+use crate::state::control::{CR4_PCE, CR4_TSD};
+use crate::state::{Cpu, flags, gpr};
 use crate::trap::Trap;
 use crate::vmx::Cause;
 use iced_x86::Instruction;

@@ -4,9 +4,9 @@
 use super::rm::try_flow;
 use super::{Exec, Form, Operands, forms};
 use crate::dispatch::{Flow, Handler, Semantics, deferred, handler};
-use crate::flags::{self, class};
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
+use crate::state::flags::{self, class};
 use crate::state::{Cpu, gpr, seg};
 use crate::trap::Trap;
 use crate::word::Word;

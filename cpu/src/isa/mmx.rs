@@ -3,16 +3,15 @@
 //! A 64-bit operation is the 128-bit one on zero-extended operands where lanes do not meet; packing and
 //! unpacking are placed so that the low half comes out right.
 
-use super::sse_int as int;
-use super::sse_moves::{self as mov, destination, number, store_halves};
+use super::sse_moves::{destination, number, store_halves};
 use super::vector::{Pure, build, lane_of, pure};
-use super::{Exec, Form, forms};
-use crate::control::{CR0_EM, CR0_TS};
-use crate::fpu::F80;
+use super::{Exec, Form, forms, sse_int as int, sse_moves as mov};
 use crate::fpu::soft::Env;
 use crate::isa::sse_float as float;
 use crate::isa::vector::Floating;
 use crate::state::Cpu;
+use crate::state::control::{CR0_EM, CR0_TS};
+use crate::state::fpu::F80;
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind};

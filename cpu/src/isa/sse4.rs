@@ -9,11 +9,10 @@ use super::vector::{
 };
 use super::{AddressingMode, Exec, Form, Operands, avx, forms};
 use crate::dispatch::Handler;
-use crate::flags;
 use crate::fpu::host::{self, Lanes, V};
 use crate::fpu::simd::{self, Float, Op};
 use crate::fpu::soft::{Env, Rounding};
-use crate::state::Cpu;
+use crate::state::{Cpu, flags};
 use crate::trap::Trap;
 use iced_x86::Instruction;
 use std::marker::PhantomData;

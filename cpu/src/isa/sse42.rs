@@ -5,7 +5,7 @@ use super::sse_moves::MaskB;
 use super::sse4::source;
 use super::vector::{Pure, build, each, lane_of};
 use super::{Exec, Form, forms};
-use crate::flags::{CF, OF, SF, ZF};
+use crate::state::flags::{CF, OF, SF, ZF};
 use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
 use crate::word::Word;

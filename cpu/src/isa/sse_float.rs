@@ -5,10 +5,10 @@ use super::vector::{
     merge, narrow, pure,
 };
 use super::{Exec, Form, forms};
-use crate::flags;
 use crate::fpu::host::{self, Lanes, V};
 use crate::fpu::simd::{self, Float, Op};
 use crate::fpu::soft::{Env, Rounding};
+use crate::state::flags;
 use std::cmp::Ordering;
 use std::marker::PhantomData;
 

@@ -96,7 +96,7 @@ pub(super) fn maskmovdqu(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 pub(super) fn ldmxcsr(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.check_sse()?;
     let v = cpu.load_operand::<u32>(i)?;
-    if v & !crate::fpu::MXCSR_MASK != 0 {
+    if v & !crate::state::fpu::MXCSR_MASK != 0 {
         return Err(Trap::GP0);
     }
     cpu.state.fpu.mxcsr = v;

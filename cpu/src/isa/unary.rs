@@ -4,9 +4,9 @@
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{Exec, Form, Operands, alu, forms};
 use crate::dispatch::{Flow, Handler, Semantics, deferred, uses};
-use crate::flags::{self, class};
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
+use crate::state::flags::{self, class};
 use crate::state::{Cpu, gpr};
 use crate::trap::Trap;
 use crate::word::Word;

@@ -6,11 +6,11 @@
 use super::rm::try_flow;
 use super::{AddressingMode, Operands};
 use crate::dispatch::{Flow, Handler, Semantics, deferred, handler, uses};
-use crate::fpu::fallback;
 use crate::fpu::host::{self, V};
 use crate::fpu::soft::Env;
 use crate::mem::{Address, Base, General, Index, Mem, get, put, rare};
 use crate::op::{Op, op_flags};
+use crate::state::fpu::fallback;
 use crate::state::{Cpu, seg};
 use crate::trap::Trap;
 use crate::word::Word;

@@ -3,14 +3,12 @@
 
 use super::fast_path::WithMemory;
 use super::x87_fast::{Recorded, Source, at, pop, ready, record_operand, st, top};
-use crate::flags;
-use crate::fpu::Register;
 use crate::fpu::extended as ext;
-use crate::fpu::fallback::X87;
-use crate::fpu::x87::{C0, C2, C3};
 use crate::mem::Address;
 use crate::op::Op;
-use crate::state::Cpu;
+use crate::state::fpu::fallback::X87;
+use crate::state::fpu::{C0, C2, C3, Register};
+use crate::state::{Cpu, flags};
 use mmu::TlbEntry;
 use std::marker::PhantomData;
 

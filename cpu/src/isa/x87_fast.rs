@@ -11,14 +11,14 @@ use super::fast_path::{FastPath, WithMemory};
 use super::x87::{ADD, DIV, DIVR, MUL, SUB};
 use crate::dispatch::deferred::{C1, Deferred, INSTRUCTION};
 use crate::dispatch::uses;
-use crate::fpu::extended::{self as ext, Rounded};
-use crate::fpu::fallback::{PRECISION, ROUNDING, X87};
+use crate::fpu::extended as ext;
+use crate::fpu::extended::Rounded;
 use crate::fpu::host::V;
-use crate::fpu::x87::ES;
-use crate::fpu::{EMPTY, F80, Register, SIGN, flag};
 use crate::mem::{Address, FastMem, Mem, rare};
 use crate::op::Op;
 use crate::state::Cpu;
+use crate::state::fpu::fallback::{PRECISION, ROUNDING, X87};
+use crate::state::fpu::{EMPTY, ES, F80, Register, SIGN, flag};
 use crate::word::Word;
 use mmu::TlbEntry;
 use std::marker::PhantomData;
@@ -29,7 +29,7 @@ const ARITHMETIC: u8 = X87 | ROUNDING | PRECISION;
 /// Arithmetic says that it changes the pinned registers: to load them again is cheaper than to save others.
 const SCRATCH: u32 = uses::RAX | uses::RCX | 1 << crate::state::gpr::RDX;
 
-/// Whether the instruction may run, by the fast path, as far as it depends on `needs` (see [`crate::fpu::fallback`]).
+/// Whether the instruction may run, by the fast path, as far as it depends on `needs` (see [`crate::state::fpu::fallback`]).
 #[inline(always)]
 pub(super) unsafe fn ready(cpu: *mut Cpu, needs: u8) -> Option<()> {
     debug_assert_eq!((*cpu).fast_path_allowed(needs), (*cpu).state.fpu.sw.fallback() & needs == 0);
@@ -114,7 +114,7 @@ pub(super) trait Recorded {
     /// Whether C1 stays.
     const KEEPS_C1: bool = false;
 
-    /// As [`FastPath::run`]; what was cut off by rounding, see [`crate::fpu::status::StatusWord`].
+    /// As [`FastPath::run`]; what was cut off by rounding, see [`crate::state::fpu::StatusWord`].
     ///
     /// # Safety
     /// As there.
@@ -393,7 +393,7 @@ impl<A: Address> Recorded for StoreExtended<A> {
 pub(super) trait Target {
     /// Its width.
     type Word: Word;
-    /// See [`crate::fpu::fallback`].
+    /// See [`crate::state::fpu::fallback`].
     const NEEDS: u8;
     /// The bits that `v` becomes.
     fn convert(v: Register, cw: u16) -> Option<Rounded<u64>>;

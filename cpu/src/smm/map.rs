@@ -1,9 +1,9 @@
 //! The state save area: two maps of one [`Image`], each a table of offsets from SMBASE + 8000h.
 
-use crate::control::*;
-use crate::flags;
 use crate::model::Model;
-use crate::state::{Cpu, Segment, TableRegister, ar, seg};
+use crate::state::control::*;
+use crate::state::{Cpu, Segment, TableRegister, ar, flags, seg};
+use Item::*;
 
 /// Where the save area begins, from SMBASE.
 pub(super) const AREA: u32 = 0xfe00;
@@ -42,7 +42,6 @@ enum Item {
     Revision,
     Smbase,
 }
-use Item::*;
 
 /// Offset from SMBASE + 8000h, bytes, what is there.
 type Row = (u16, u8, Item);

@@ -1,11 +1,11 @@
 //! The TPR shadow and the APIC-access page. SDM vol. 3, "APIC Virtualization and Virtual Interrupts".
 
 use super::controls::{proc, proc2};
-use super::exit::Exit;
-use super::field::Field;
 use super::reason;
-use super::vmcs::Vmcs;
 use crate::state::Cpu;
+use crate::state::vmx::Exit;
+use crate::state::vmx::field::Field;
+use crate::state::vmx::vmcs::Vmcs;
 use crate::trap::Trap;
 use mmu::{HostPhys, PageKind};
 

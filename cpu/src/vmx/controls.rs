@@ -1,10 +1,10 @@
 //! The controls that this processor has, as tables, and the capability MSRs computed from them.
 //! SDM vol. 3, appendix "VMX Capability Reporting Facility".
 
-use super::vmcs::REVISION;
-use crate::control::{CR0_NE, CR0_PE, CR0_PG};
 use crate::feature;
 use crate::model::Model;
+use crate::state::control::{CR0_NE, CR0_PE, CR0_PG};
+use crate::state::vmx::vmcs::REVISION;
 
 /// A group of controls: one VMCS field.
 #[derive(Clone, Copy, Debug)]
@@ -196,7 +196,7 @@ pub fn capability_msr(n: u32, cr4: u64, absent: u64) -> Option<u64> {
         0x487 => CR0_FIXED1,
         0x488 => CR4_FIXED0,
         0x489 => cr4,
-        0x48a => super::field::VMCS_ENUM,
+        0x48a => crate::state::vmx::field::VMCS_ENUM,
         0x48b => PROC2.capability() & !(absent << 32),
         0x48c => EPT_VPID_CAP,
         0x48d => PIN.true_capability(),

@@ -2,11 +2,11 @@
 //! SDM vol. 3, "Guest/Host Masks and Read Shadows for CR0 and CR4", "Restrictions on VMX Operation".
 
 use super::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, proc, proc2};
-use super::exit::Exit;
-use super::field::Field;
 use super::reason;
-use crate::control::{CR0_PE, CR0_PG, CR0_TS};
 use crate::state::Cpu;
+use crate::state::control::{CR0_PE, CR0_PG, CR0_TS};
+use crate::state::vmx::Exit;
+use crate::state::vmx::field::Field;
 use crate::trap::Trap;
 use iced_x86::{Instruction, OpKind};
 

@@ -1,14 +1,14 @@
 //! VM entries: VMLAUNCH and VMRESUME. SDM vol. 3, "VM Entries".
 
 use super::controls::{TIMER_SHIFT, entry, pin, proc, proc2};
-use super::exit::{CR0_KEPT, Exit};
-use super::field::{Field, SEGMENT_FIELDS, group};
+use super::exit::CR0_KEPT;
+use super::reason;
 use super::rules::{self, Broken, Check, Kind};
-use super::vmcs::{NO_VMCS, Vmcs};
-use super::{kind, reason};
-use crate::control::{CR0_PG, CR4_PAE, EFER_LMA, EFER_LME};
-use crate::delivery::{Event, EventKind};
-use crate::state::{Activity, Cpu, Segment, System, TableRegister, gpr, seg};
+use crate::state::control::{CR0_PG, CR4_PAE, EFER_LMA, EFER_LME};
+use crate::state::vmx::field::{Field, SEGMENT_FIELDS, group};
+use crate::state::vmx::vmcs::{NO_VMCS, Vmcs};
+use crate::state::vmx::{Exit, kind};
+use crate::state::{Activity, Cpu, Event, EventKind, Segment, System, TableRegister, gpr, seg};
 use crate::trap::Trap;
 use iced_x86::Instruction;
 use mmu::HostPhys;

@@ -1,47 +1,17 @@
 //! VM exits: records why, saves the guest, loads the host. SDM vol. 3, "VM Exits".
 
 use super::controls::{exit, pin};
-use super::field::{Field, HOST_SELECTORS, SEGMENT_FIELDS, group};
-use super::stats::Level;
-use super::vmcs::Vmcs;
-use super::{kind, reason};
-use crate::control::{CR0_CD, CR0_ET, CR0_NW, CR4_PAE, EFER_LMA, EFER_LME};
-use crate::delivery::{Event, EventKind};
-use crate::flags;
-use crate::state::{Activity, Cpu, Segment, System, TableRegister, ar, gpr, seg};
+use super::reason;
+use crate::state::control::{CR0_CD, CR0_ET, CR0_NW, CR4_PAE, EFER_LMA, EFER_LME};
+use crate::state::vmx::field::{Field, HOST_SELECTORS, SEGMENT_FIELDS, group};
+use crate::state::vmx::stats::Level;
+use crate::state::vmx::vmcs::Vmcs;
+use crate::state::vmx::{Exit, kind};
+use crate::state::{
+    Activity, Cpu, Event, EventKind, Segment, System, TableRegister, ar, flags, gpr, seg,
+};
 use crate::trap::{Trap, vector};
 use mmu::GuestPhys;
-use serde::{Deserialize, Serialize};
-
-/// Why an exit is made, as the VMCS will say it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exit {
-    /// Exit reason.
-    pub reason: u32,
-    /// Exit qualification.
-    pub qualification: u64,
-    /// Interruption information.
-    pub interruption: u32,
-    /// Interruption error code.
-    pub error: u32,
-    /// Instruction length.
-    pub length: u32,
-    /// Instruction information.
-    pub info: u32,
-    /// Guest-linear address.
-    pub linear: u64,
-    /// Guest-physical address.
-    pub physical: u64,
-    /// RFLAGS.RF as it is saved, if not as it is.
-    pub resume: Option<bool>,
-}
-
-impl Exit {
-    /// An exit with nothing but a reason.
-    pub fn new(reason: u32) -> Exit {
-        Exit { reason, ..Exit::default() }
-    }
-}
 
 /// CR0 bits that transitions leave alone.
 pub(super) const CR0_KEPT: u64 = CR0_ET | CR0_CD | CR0_NW;

@@ -2,14 +2,13 @@
 //! SDM vol. 3, "Other Causes of VM Exits" and "Event Blocking".
 
 use super::controls::{exit, pin, proc, proc2};
-use super::exit::{Exit, exit_of_event, interruption};
-use super::field::Field;
+use super::exit::{exit_of_event, interruption};
 use super::reason;
-use super::stats::Level;
-use crate::delivery::{Event, EventKind};
-use crate::flags;
-use crate::smm::Before;
-use crate::state::{Activity, Cpu};
+use crate::state::smm::Before;
+use crate::state::vmx::Exit;
+use crate::state::vmx::field::Field;
+use crate::state::vmx::stats::Level;
+use crate::state::{Activity, Cpu, Event, EventKind, flags};
 use crate::trap::vector;
 
 impl Cpu {

@@ -2,15 +2,14 @@
 
 use super::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_VMXE, capability_msr, proc2_absent};
 use super::entry::{vmlaunch, vmresume};
-use super::exit::Exit;
-use super::field::{Field, group};
 use super::rules::canonical;
-use super::vmcs::{CLEAR, IMAGE, NO_VMCS, REVISION, Vmcs};
 use super::{info, reason};
-use crate::control::EFER_LMA;
-use crate::flags;
 use crate::isa::{Exec, Form, forms};
-use crate::state::{Cpu, ar, seg};
+use crate::state::control::EFER_LMA;
+use crate::state::vmx::Exit;
+use crate::state::vmx::field::{Field, group};
+use crate::state::vmx::vmcs::{CLEAR, IMAGE, NO_VMCS, REVISION, Vmcs};
+use crate::state::{Cpu, ar, flags, seg};
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind, Register};

@@ -2,12 +2,13 @@
 //! behind the checks of #UD and privilege, and before those of values; outside the guest it does nothing.
 
 use super::controls::{proc, proc2};
-use super::exit::Exit;
-use super::field::Field;
 use super::{info, reason};
 use crate::operand::segment_number;
+use crate::state::vmx::Exit;
+use crate::state::vmx::field::Field;
 use crate::state::{Cpu, gpr, seg};
 use crate::trap::Trap;
+use When::{Always, Never, Primary, Secondary, Xss};
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 /// Instructions that exit without more to say than their name.
@@ -54,8 +55,6 @@ macro_rules! causes {
         &[$(Line { cause: Cause::$cause, reason: reason::$reason, when: $when, enable: $enable }),*]
     };
 }
-
-use When::{Always, Never, Primary, Secondary, Xss};
 
 #[rustfmt::skip]
 const CAUSES: &[Line] = causes! {

@@ -1,7 +1,7 @@
 //! The MSR lists of VM entries and exits. SDM vol. 3, "Loading MSRs" and "Saving MSRs".
 
-use super::field::Field;
 use crate::state::Cpu;
+use crate::state::vmx::field::Field;
 use mmu::HostPhys;
 
 /// Entries that a list may have (IA32_VMX_MISC bits 27:25 are 0). More are undefined; here they fail.

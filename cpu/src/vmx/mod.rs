@@ -1,8 +1,8 @@
 //! VMX. SDM vol. 3, part "Virtual Machine Extensions".
 //!
-//! Reading order: [`field`] and [`vmcs`] (what a VMCS is), [`controls`] (what this processor has),
+//! Reading order: [`crate::state::vmx`] (the state, and what a VMCS is), [`controls`] (what this processor has),
 //! `instructions`, [`rules`] and `entry` (VM entries), [`exit`] and [`reason`] (VM exits), `intercept`,
-//! `cr` and `apic` (what exits or is changed in the guest), `hooks` (events), [`stats`].
+//! `cr` and `apic` (what exits or is changed in the guest), `hooks` (events).
 //!
 //! Invariants: `vmcs` holds the current VMCS from VMPTRLD to the next VMPTRLD, VMCLEAR or VMXOFF, and
 //! its region in memory is stale meanwhile. `dirty` names every group of rules that may not hold any
@@ -13,7 +13,6 @@ pub mod controls;
 mod cr;
 mod entry;
 pub mod exit;
-pub mod field;
 mod hooks;
 mod info;
 mod instructions;
@@ -21,121 +20,19 @@ mod intercept;
 mod lists;
 pub mod reason;
 pub mod rules;
-pub mod stats;
-pub mod vmcs;
 
 pub(crate) use cr::{Written, fixed_bits};
 pub(crate) use instructions::FORMS;
 pub(crate) use intercept::Cause;
 
+use crate::state::Vmx;
+use crate::state::vmx::Active;
+use crate::state::vmx::field::Field;
+use crate::state::vmx::stats::Level;
 use controls::{pin, proc, proc2};
-use exit::Exit;
-use field::Field;
 use mmu::Eptp;
-use serde::{Deserialize, Serialize};
-use stats::Level;
-use vmcs::Vmcs;
-
-/// Interruption types. SDM vol. 3, "Format of the VM-Entry Interruption-Information Field".
-pub mod kind {
-    #![expect(missing_docs, reason = "the names are the SDM's")]
-    pub const EXTERNAL: u8 = 0;
-    pub const NMI: u8 = 2;
-    pub const HARDWARE: u8 = 3;
-    pub const SOFTWARE_INTERRUPT: u8 = 4;
-    pub const PRIVILEGED: u8 = 5;
-    pub const SOFTWARE: u8 = 6;
-    pub const OTHER: u8 = 7;
-}
-
-/// VMX state of a processor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Vmx {
-    /// In VMX operation.
-    pub on: bool,
-    /// In VMX non-root operation.
-    pub guest: bool,
-    /// The operand of VMXON.
-    pub vmxon_pointer: u64,
-    /// The current VMCS.
-    pub vmcs: Vmcs,
-    /// Groups of entry rules that may not hold any more, see [`field::group`].
-    pub dirty: u8,
-    /// The controls in force in the guest.
-    pub controls: Active,
-    /// The exit that is being made.
-    pub exit: Exit,
-    /// An event to inject stands in the VMCS.
-    pub inject: bool,
-    /// The event being delivered is an injected one: the exception bitmap does not count.
-    pub injecting: bool,
-    /// Virtual-NMI blocking.
-    pub virtual_nmi_blocked: bool,
-    /// IRET has removed NMI blocking with the running instruction.
-    pub nmi_unblocked: bool,
-    /// A monitor-trap-flag exit is pending.
-    pub monitor_trap: bool,
-    /// Retired-instruction count at which the preemption timer expires.
-    pub timer: u64,
-    /// A TPR-below-threshold exit is pending.
-    pub tpr_below: bool,
-    /// Length of the INT n, INT3, INTO or INT1 that was delivered last.
-    pub software_length: u8,
-    /// Interruptibility (bits 0 and 1 as in the VMCS) before the running instruction.
-    pub shadow: u8,
-}
-
-/// Controls, copied out of the VMCS at VM entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names say it")]
-pub struct Active {
-    pub pin: u64,
-    pub proc: u64,
-    pub proc2: u64,
-}
-
-impl Default for Vmx {
-    fn default() -> Vmx {
-        Vmx {
-            on: false,
-            guest: false,
-            vmxon_pointer: 0,
-            vmcs: Vmcs::default(),
-            dirty: field::group::ALL,
-            controls: Active::default(),
-            exit: Exit::default(),
-            inject: false,
-            injecting: false,
-            virtual_nmi_blocked: false,
-            nmi_unblocked: false,
-            monitor_trap: false,
-            timer: u64::MAX,
-            tpr_below: false,
-            software_length: 0,
-            shadow: 0,
-        }
-    }
-}
 
 impl Vmx {
-    /// Whether pin-based control `bit` is in force.
-    #[inline]
-    pub(crate) fn pin(&self, bit: u64) -> bool {
-        self.guest && self.controls.pin & bit != 0
-    }
-
-    /// Whether primary control `bit` is in force.
-    #[inline]
-    pub(crate) fn proc(&self, bit: u64) -> bool {
-        self.guest && self.controls.proc & bit != 0
-    }
-
-    /// Whether secondary control `bit` is in force.
-    #[inline]
-    pub(crate) fn proc2(&self, bit: u64) -> bool {
-        self.guest && self.controls.proc2 & bit != 0
-    }
-
     /// The EPTP that translations go through now.
     pub fn eptp(&self) -> Option<Eptp> {
         self.proc2(proc2::EPT).then(|| Eptp(self.vmcs[Field::EptPointer]))

@@ -5,8 +5,10 @@
 pub mod forms;
 
 use cpu::bus::{Bus, Message};
-use cpu::control::{CR0_ET, CR0_MP, CR0_NE, CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME};
-use cpu::fpu::{CR4_OSFXSR, CR4_OSXMMEXCPT, F80};
+use cpu::state::control::{
+    CR0_ET, CR0_MP, CR0_NE, CR0_PE, CR0_PG, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_PAE, EFER_LMA, EFER_LME,
+};
+use cpu::state::fpu::F80;
 use cpu::state::{Segment, TableRegister, ar, gpr, seg};
 use cpu::{CodeCache, Cpu};
 use memmap2::{Mmap, MmapMut};
@@ -205,7 +207,8 @@ impl Ours {
         let mut cpu = Cpu::new(cpu::model::Model::new(cpu::feature::ModelName::V3));
         cpu.state.sys.cr0 = CR0_PE | CR0_PG | CR0_MP | CR0_NE | CR0_ET;
         cpu.state.sys.cr3 = 0x1000;
-        cpu.state.sys.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | cpu::fpu::CR4_OSXSAVE;
+        cpu.state.sys.cr4 =
+            CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | cpu::state::control::CR4_OSXSAVE;
         cpu.state.sys.xcr0 = 7;
         cpu.state.sys.efer = EFER_LME | EFER_LMA;
         let data = ar::P | ar::S | ar::RW | ar::ACCESSED;

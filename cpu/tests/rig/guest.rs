@@ -3,11 +3,11 @@
 
 use cpu::bus::{Bus, Message};
 use cpu::model::Model;
+use cpu::state::vmx::field::Field::{self, *};
+use cpu::state::vmx::field::SEGMENT_FIELDS;
+use cpu::state::vmx::vmcs::{NO_VMCS, Vmcs};
 use cpu::state::{Segment, TableRegister, ar, seg};
 use cpu::vmx::controls::{entry, exit, pin, proc, proc2};
-use cpu::vmx::field::Field::{self, *};
-use cpu::vmx::field::SEGMENT_FIELDS;
-use cpu::vmx::vmcs::{NO_VMCS, Vmcs};
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::{HostPhys, Limits, Mmu, Ram};
 

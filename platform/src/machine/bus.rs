@@ -5,7 +5,7 @@ use crate::device::InterruptMessage;
 use crate::devices;
 use crate::time::Icount;
 use cpu::bus::{Bus, Destination, Message};
-use cpu::smm::Smram;
+use cpu::state::Smram;
 use mmu::HostPhys;
 
 /// The board, and the messages of the running processor.

@@ -5,7 +5,7 @@ use crate::board::{Board, BoardConfig};
 use crate::boot::{BootError, BootFile, BootModule, MemoryError};
 use crate::memory_map::MemoryMap;
 use cpu::CodeCache;
-pub use cpu::trace::Items as TraceItems;
+pub use cpu::state::trace::Items as TraceItems;
 
 /// How decoded code is cut and kept: a matter of speed only, no guest can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use bus::Chipset;
 pub use config::{Boot, CodeOptions, Config, Error, OptionalDevice, TraceItems};
 use cpu::Cpu;
 use cpu::model::Model;
-use cpu::vmx::stats::Level;
+use cpu::state::vmx::stats::Level;
 use mmu::{HostPhys, Limits, Mmu, Ram};
 pub use report::MachineStop;
 pub use schedule::QUANTUM;

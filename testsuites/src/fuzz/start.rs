@@ -5,13 +5,9 @@ use super::memory::{
     self, CODE, DATA, DESCRIPTORS, GDT, IDT, Image, LDT, PD32, PDPT32, PML4, SMI, STACKS, TSS,
 };
 use super::{Input, model, virtual_machine};
-use cpu::Cpu;
-use cpu::apic::Apic;
-use cpu::feature;
-use cpu::fpu::{F80, Fpu};
-use cpu::smm::Smram;
-use cpu::state::{Segment, TableRegister, ar, seg};
-use cpu::vmx::Vmx;
+use cpu::state::fpu::F80;
+use cpu::state::{Apic, Fpu, Segment, Smram, TableRegister, Vmx, ar, seg};
+use cpu::{Cpu, feature};
 
 /// Modes of operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,10 +3,10 @@
 use super::Input;
 use super::memory::{CODE, EPT, GDT, IDT, Image, LDT, PML4, STACKS, TSS, VMX};
 use cpu::Cpu;
+use cpu::state::vmx::field::Field::{self, *};
+use cpu::state::vmx::field::{FIELDS, SEGMENT_FIELDS};
+use cpu::state::vmx::vmcs::{NO_VMCS, REVISION, Vmcs};
 use cpu::vmx::controls::{ENTRY, EXIT, PIN, PROC, PROC2, entry, exit, proc, proc2};
-use cpu::vmx::field::Field::{self, *};
-use cpu::vmx::field::{FIELDS, SEGMENT_FIELDS};
-use cpu::vmx::vmcs::{NO_VMCS, REVISION, Vmcs};
 
 /// Regions for VMXON, and for two VMCSs.
 const REGIONS: [u64; 3] = [VMX, VMX + 0x1000, VMX + 0x2000];

@@ -1,11 +1,12 @@
 //! The fast arithmetic against the exact one.
 
 use super::*;
-use crate::fpu::flag::P;
 use crate::fpu::simd::{self, Op, int_of};
 use crate::fpu::soft::{self, Env, F32, F64, Num, Rounding, X80};
 use crate::fpu::x87::arith;
-use crate::fpu::{F80, Fpu};
+use crate::state::Fpu;
+use crate::state::fpu::F80;
+use crate::state::fpu::flag::P;
 use std::cmp::Ordering;
 
 /// Significands and exponents at the ends, close together, and between.

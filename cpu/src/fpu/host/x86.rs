@@ -18,7 +18,7 @@ pub fn mxcsr() -> u32 {
     v
 }
 
-/// Sets it. In all but the exceptions noted it is always [`super::MXCSR`], or what the caller of a run had.
+/// Sets the host's MXCSR. In all but the exceptions noted it is always [`super::MXCSR`], or what the caller of a run had.
 #[inline(always)]
 pub fn set_mxcsr(v: u32) {
     // SAFETY: it loads four bytes that were MXCSR, or its initial value.
@@ -111,7 +111,7 @@ macro_rules! lanes {
                             b = in(xmm_reg) b, out("ax") flags, options(nomem, nostack));
                     }
                 }
-                const SEEN: u64 = crate::flags::ZF | crate::flags::PF | crate::flags::CF;
+                const SEEN: u64 = crate::state::flags::ZF | crate::state::flags::PF | crate::state::flags::CF;
                 Some(of(((flags >> 8) as u64 & SEEN) as u128))
             }
         }

@@ -1,10 +1,10 @@
 //! Rules on the controls. SDM vol. 3, "Checks on VMX Controls".
 
 use super::{Check, Rule, rules};
+use crate::state::vmx::field::Field::*;
 use crate::vmx::controls::{
     CR3_TARGETS, ENTRY, EXIT, PIN, PROC, PROC2, exit, pin, proc, proc2, proc2_absent,
 };
-use crate::vmx::field::Field::*;
 
 /// Whether an EPT pointer is acceptable. SDM vol. 3, "Extended-Page-Table Pointer (EPTP)".
 fn eptp(c: &Check) -> bool {

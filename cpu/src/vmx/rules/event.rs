@@ -2,11 +2,11 @@
 //! Non-Register State"; they are looked at only if the field's valid bit is 1.
 
 use super::{Check, Rule, rules};
-use crate::flags;
+use crate::state::flags;
+use crate::state::vmx::field::Field::*;
+use crate::state::vmx::kind;
 use crate::trap::vector;
 use crate::vmx::controls::{pin, proc2};
-use crate::vmx::field::Field::*;
-use crate::vmx::kind;
 
 fn kind_of(c: &Check) -> u8 {
     (c.get(EntryInterruptionInfo) >> 8 & 7) as u8

@@ -10,10 +10,10 @@ mod segments;
 mod tests;
 
 use super::controls::proc;
-use super::field::{Field, group};
-use super::vmcs::Vmcs;
-use crate::control::{CR0_PE, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE};
 use crate::model::Model;
+use crate::state::control::{CR0_PE, EFER_LMA, EFER_LME, EFER_NXE, EFER_SCE};
+use crate::state::vmx::field::{Field, group};
+use crate::state::vmx::vmcs::Vmcs;
 
 /// A rule on the VMCS and the processor.
 #[derive(Clone, Copy)]

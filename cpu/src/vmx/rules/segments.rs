@@ -2,11 +2,10 @@
 //! Registers" and "Checks on Guest Descriptor-Table Registers".
 
 use super::{Broken, Check, Kind, Rule, canonical, first, rules};
-use crate::flags;
-use crate::state::ar;
+use crate::state::vmx::field::Field::*;
+use crate::state::vmx::field::SEGMENT_FIELDS;
+use crate::state::{ar, flags};
 use crate::vmx::controls::{entry, proc2};
-use crate::vmx::field::Field::*;
-use crate::vmx::field::SEGMENT_FIELDS;
 
 /// One register as the rules see it, and what they all depend on.
 struct Seg<'a> {

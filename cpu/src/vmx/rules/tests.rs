@@ -2,10 +2,10 @@
 //! rules without a row.
 
 use super::*;
+use crate::state::vmx::field::Field::{self, *};
+use crate::state::vmx::field::SEGMENT_FIELDS;
+use crate::state::vmx::vmcs::NO_VMCS;
 use crate::vmx::controls::{entry, exit, pin, proc2, proc2_absent};
-use crate::vmx::field::Field::{self, *};
-use crate::vmx::field::SEGMENT_FIELDS;
-use crate::vmx::vmcs::NO_VMCS;
 
 const WIDE: u64 = 1 << 40;
 const BAD: u64 = 0x8000_0000_0000;

@@ -1,7 +1,21 @@
 //! The x87's status word, in the parts that instructions change most, so that each is one store.
 
 use super::flag::P;
-use super::x87::C1;
+
+/// Stack fault.
+pub const SF: u16 = 1 << 6;
+/// Error summary.
+pub const ES: u16 = 1 << 7;
+/// Condition code C0.
+pub const C0: u16 = 1 << 8;
+/// Condition code C1.
+pub const C1: u16 = 1 << 9;
+/// Condition code C2.
+pub const C2: u16 = 1 << 10;
+/// Condition code C3.
+pub const C3: u16 = 1 << 14;
+/// Busy: the same as ES.
+pub const BUSY: u16 = 1 << 15;
 
 /// Where TOP stands.
 const TOP: u32 = 11;

@@ -26,7 +26,7 @@ use group::*;
 
 macro_rules! fields {
     ($($name:ident = $encoding:literal, $group:expr;)*) => {
-        /// A VMCS field. The order is that of our VMCS layout, see [`crate::vmx::vmcs`].
+        /// A VMCS field. The order is that of our VMCS layout, see [`crate::state::vmx::vmcs`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         #[expect(missing_docs, reason = "the names are the SDM's")]

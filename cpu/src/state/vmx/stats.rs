@@ -1,6 +1,5 @@
 //! Counts for the user: exits by reason, instructions by level. No guest sees them.
 
-use super::reason;
 use std::collections::BTreeMap;
 
 /// Who runs.
@@ -19,7 +18,7 @@ pub enum Level {
 #[derive(Clone, Debug)]
 pub struct Stats {
     /// VM exits by basic reason.
-    exits: [u64; REASONS],
+    pub(crate) exits: [u64; REASONS],
     /// VM entries.
     pub entries: u64,
     /// Retired instructions by level, up to the last transition, in the order in which the levels
@@ -74,11 +73,5 @@ impl Stats {
         let mut all = self.retired.clone();
         all[self.level].1 += now.wrapping_sub(self.since);
         all
-    }
-
-    /// Names and counts of exits.
-    pub fn exits_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = (0u32..).zip(self.exits).filter(|(_, n)| *n != 0);
-        counts.map(|(r, n)| (reason::name(r), n))
     }
 }

@@ -3,7 +3,6 @@
 //! An instruction that sets status flags stores its result, one source and a class; a reader
 //! derives the flags from them. SDM vol. 1, "EFLAGS Register".
 
-use crate::state::Cpu;
 use crate::word::Word;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -351,18 +350,6 @@ impl Flags {
             _ => self.zf() || self.sf() != self.of(),
         };
         v ^ (cc & 1 != 0)
-    }
-}
-
-impl Cpu {
-    /// RFLAGS.
-    pub fn rflags(&self) -> u64 {
-        self.state.flags.get()
-    }
-
-    /// Sets RFLAGS; bit 1 stays 1. Reserved bits are the caller's to clear.
-    pub fn set_rflags(&mut self, v: u64) {
-        self.state.flags.set(v);
     }
 }
 

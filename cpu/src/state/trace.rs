@@ -1,0 +1,23 @@
+//! What a processor writes down for the user, and the lines that it has written.
+
+/// What to write down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Items {
+    /// Exceptions and interrupts as they are delivered.
+    pub int: bool,
+    /// Each instruction before it runs.
+    pub exec: bool,
+    /// Code as it is decoded.
+    pub in_asm: bool,
+    /// VM exits.
+    pub vmexit: bool,
+}
+
+/// The lines not yet taken.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// What is asked for.
+    pub items: Items,
+    /// The lines.
+    pub text: String,
+}
