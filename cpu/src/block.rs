@@ -16,6 +16,7 @@ use crate::op::Op;
 use crate::plain::Side;
 use crate::state::CodeMode;
 use mmu::{HostPhys, Mmu, PageKind};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a block was decoded for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -151,6 +152,9 @@ struct Page {
     tails: Vec<u32>,
 }
 
+/// The next cache's number. It decides only when look-up tables are emptied, which no guest can tell.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
 /// All decoded code of a machine.
 pub struct CodeCache {
     /// Frame number to index + 1 into `pages`.
@@ -171,8 +175,10 @@ pub struct CodeCache {
     pub filter: crate::feature_filter::FeatureFilter,
     /// Counters for the user.
     pub stats: CodeStats,
+    /// Which cache this is, of all in this process.
+    id: u64,
     /// Changes whenever a block that somebody may hold a pointer to is gone.
-    pub drops: u64,
+    drops: u64,
 }
 
 /// Counters of the code cache.
@@ -211,8 +217,15 @@ impl CodeCache {
             fuse: true,
             filter: Default::default(),
             stats: CodeStats::default(),
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             drops: 1,
         }
+    }
+
+    /// A value that changes whenever a block that somebody may hold a pointer to is gone, and that no
+    /// two caches share: what was found under another epoch must not be entered.
+    pub(crate) fn epoch(&self) -> (u64, u64) {
+        (self.id, self.drops)
     }
 
     /// Whether the cache has outgrown its budget and wants [`CodeCache::flush`].

@@ -259,9 +259,9 @@ impl Cpu {
             let (code, mmu) = unsafe { (&mut *self.env.code, &mut *self.env.mmu) };
             code.flush(mmu);
         }
-        let drops = self.code().drops;
-        if drops != self.caches.seen_drops {
-            self.caches.seen_drops = drops;
+        let epoch = self.code().epoch();
+        if epoch != self.caches.code_epoch {
+            self.caches.code_epoch = epoch;
             self.caches.jump_cache.fill(JumpEntry::NONE);
             self.caches.deadline_cache.fill(DeadlineEntry::NONE);
         }

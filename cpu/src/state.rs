@@ -302,8 +302,8 @@ pub(crate) struct Caches {
     pub(crate) space_tag: u64,
     /// The current TLB view.
     pub(crate) tlb: *mut TlbEntry,
-    /// Count of block drops that `jump_cache` is up to date with.
-    pub(crate) seen_drops: u64,
+    /// [`CodeCache::epoch`] that `jump_cache` and `deadline_cache` are up to date with.
+    pub(crate) code_epoch: (u64, u64),
     /// The registers that translations depend on, derived from `sys` (and the VMCS).
     pub(crate) regime: Regime,
     /// The current TLB bank.
@@ -364,7 +364,7 @@ impl Caches {
             link_tag: 0,
             space_tag: 0,
             tlb: std::ptr::null_mut(),
-            seen_drops: 0,
+            code_epoch: (0, 0),
             regime: NO_PAGING,
             bank: 0,
             view: View::Supervisor,

@@ -1,5 +1,5 @@
 //! Arbitrary bytes as a state of the processor and a program, run twice: in one go, and instruction by
-//! instruction. Nothing panics, everything comes to an end, and both ways lead to the same state.
+//! instruction, on a processor that is saved and restored now and then. Nothing panics, everything comes to an end, and both ways lead to the same state.
 //!
 //! Reading order: [`Input`] (how bytes become choices), `memory` (tables, code and data), `start`
 //! (registers of every mode), `virtual_machine` (VMX), `board` (the bus), [`run`].
@@ -24,10 +24,12 @@ use std::cell::RefCell;
 
 /// Memory of the machine.
 pub const MEMORY: u64 = 1 << 20;
-/// BlockLimit instructions of a run.
+/// Most instructions of a run.
 const BUDGET: u64 = 256;
 /// Returns from the processor in a row that retire nothing: more mean that it hangs.
 const PATIENCE: u32 = 1000;
+/// Instructions between two restored processors.
+const RESTORE: u64 = 8;
 const PAGE: usize = 4096;
 
 /// How a machine gets through its budget.
@@ -35,13 +37,16 @@ const PAGE: usize = 4096;
 enum Pace {
     /// A run in one go.
     Whole,
-    /// One instruction after another.
+    /// One instruction after another, and after each [`RESTORE`] on another processor, restored from
+    /// what was saved of the one before.
     Single,
 }
 
 /// One machine, used again for every input.
 struct Machine {
     cpu: Box<Cpu>,
+    /// The processor before the last one that was restored.
+    spare: Box<Cpu>,
     mmu: Mmu,
     code: CodeCache,
     board: Board,
@@ -62,6 +67,7 @@ impl Machine {
         let ram = Ram::new(MEMORY).expect("1 MiB of memory");
         Machine {
             cpu: Cpu::new(Model::default()),
+            spare: Cpu::new(Model::default()),
             mmu: Mmu::new(ram, Limits { banks: 4, shadow_pages: 64 }),
             code: CodeCache::new(1 << 14),
             board: Board::default(),
@@ -88,8 +94,12 @@ impl Machine {
     fn run(&mut self, pace: Pace, budget: u64) -> End {
         let mut still = 0;
         let stop = loop {
+            if pace == Pace::Single && self.now.is_multiple_of(RESTORE) {
+                self.spare.restore(self.cpu.save());
+                std::mem::swap(&mut self.cpu, &mut self.spare);
+            }
             let until = if pace == Pace::Single { budget.min(self.now + 1) } else { budget };
-            let Machine { cpu, mmu, code, board, now } = self;
+            let Machine { cpu, mmu, code, board, now, .. } = self;
             let stop = cpu.run(mmu, code, board, *now, until);
             still = if cpu.now() == *now { still + 1 } else { 0 };
             assert!(still < PATIENCE, "no progress at {:#x}: {stop:?}", cpu.state.rip);
