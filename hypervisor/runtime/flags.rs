@@ -1,5 +1,5 @@
-//! How the freestanding programs are compiled and linked: `frontend/build.rs` gives these flags
-//! to cargo, the bench to rustc.
+//! The flags that compile and link the freestanding programs: `frontend/build.rs` gives them to
+//! cargo, the bench to rustc.
 
 use std::path::Path;
 

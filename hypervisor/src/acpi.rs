@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 /// Largest table that is looked at.
 const LARGEST: u64 = 1 << 20;
 
-/// What was found.
+/// The parts of the machine that the tables name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Platform {
     /// The port of PM1a_CNT and the SLP_TYP of S5.

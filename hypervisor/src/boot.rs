@@ -1,4 +1,4 @@
-//! What the boot loader hands over, whichever it was: PVH (`hvm_start_info`), multiboot 1 or 2.
+//! The boot loader's information: PVH (`hvm_start_info`), multiboot 1 or multiboot 2.
 
 use crate::phys::Physical;
 use alloc::string::String;
@@ -28,9 +28,9 @@ pub struct Range {
 /// A file that the loader put into memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
-    /// Where it is.
+    /// The bytes of the file.
     pub range: Range,
-    /// The words that came with it.
+    /// The command line of the file.
     pub cmdline: String,
 }
 

@@ -16,23 +16,23 @@ pub const DEFAULT_MEMORY: u64 = 128 << 20;
 /// Most virtual processors of a domain: those whose state fits the shared info page.
 pub const MOST_VCPUS: u32 = 32;
 
-/// What a module is.
+/// The kind of a module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModuleKind {
     /// A kernel, and with it a domain.
     Kernel(DomainOptions),
-    /// The initial RAM disk of the domain before it.
+    /// The initial RAM disk of the domain of the kernel module before.
     Initrd,
 }
 
 /// The description of one domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainOptions {
-    /// Its name, for people; empty when not given.
+    /// The name, for people; empty when not given.
     pub name: String,
-    /// Its memory in bytes, a multiple of 4 KiB.
+    /// The memory in bytes, a multiple of 4 KiB.
     pub memory: u64,
-    /// Its number of virtual processors.
+    /// The number of virtual processors.
     pub vcpus: u32,
     /// The guest's command line.
     pub cmdline: String,

@@ -1,14 +1,14 @@
 //! Decoding of the moves with which drivers reach device registers: enough to emulate an access
 //! that the EPT refused. SDM vol. 2, "Instruction Format".
 
-/// What the instruction does with the memory operand.
+/// The direction of an access to the memory operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Memory to register.
     Load {
-        /// The register.
+        /// The destination register.
         to: Operand,
-        /// Bytes written to it.
+        /// The number of bytes written to the register.
         width: u8,
         /// Sign-extend (MOVSX) rather than zero-extend.
         signed: bool,

@@ -5,13 +5,13 @@
 
 use crate::phys::Physical;
 
-/// Readable.
+/// The right to read.
 pub const READ: u64 = 1;
-/// Writable.
+/// The right to write.
 pub const WRITE: u64 = 2;
-/// Executable.
+/// The right to execute.
 pub const EXECUTE: u64 = 4;
-/// All rights.
+/// All three rights together.
 pub const ALL: u64 = READ | WRITE | EXECUTE;
 /// Memory type write-back, at a leaf.
 pub const WRITE_BACK: u64 = 6 << 3;
@@ -80,9 +80,7 @@ impl Ept {
         gfn: u64,
         leaf: Leaf,
     ) -> Result<(), NoMemory> {
-        let table = self.descend(memory, new_table, gfn, 0)?;
-        memory.write_u64(slot(table, gfn, 0), leaf_entry(leaf, false));
-        Ok(())
+        self.set(memory, new_table, (gfn, 0), leaf_entry(leaf, false))
     }
 
     /// Maps 512 frames with one entry: `gfn` and `leaf.mfn` are multiples of 512 and no frame of
@@ -94,12 +92,10 @@ impl Ept {
         gfn: u64,
         leaf: Leaf,
     ) -> Result<(), NoMemory> {
-        let table = self.descend(memory, new_table, gfn, 1)?;
-        memory.write_u64(slot(table, gfn, 1), leaf_entry(leaf, true));
-        Ok(())
+        self.set(memory, new_table, (gfn, 1), leaf_entry(leaf, true))
     }
 
-    /// Makes a frame lead nowhere.
+    /// Removes the mapping of a frame.
     pub fn unmap(
         self,
         memory: &mut impl Physical,
@@ -107,13 +103,25 @@ impl Ept {
         gfn: u64,
     ) -> Result<(), NoMemory> {
         if self.lookup(memory, gfn).is_some() {
-            let table = self.descend(memory, new_table, gfn, 0)?;
-            memory.write_u64(slot(table, gfn, 0), 0);
+            self.set(memory, new_table, (gfn, 0), 0)?;
         }
         Ok(())
     }
 
-    /// Where a frame leads.
+    /// Sets the entry for `gfn` in its table of `level`.
+    fn set(
+        self,
+        memory: &mut impl Physical,
+        new_table: NewTable,
+        (gfn, level): (u64, u32),
+        entry: u64,
+    ) -> Result<(), NoMemory> {
+        let table = self.descend(memory, new_table, gfn, level)?;
+        memory.write_u64(slot(table, gfn, level), entry);
+        Ok(())
+    }
+
+    /// The leaf that a frame leads to.
     pub fn lookup(self, memory: &impl Physical, gfn: u64) -> Option<Leaf> {
         if gfn >= GFN_END {
             return None;

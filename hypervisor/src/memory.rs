@@ -13,7 +13,7 @@ const LARGE: u64 = 512;
 
 /// Memory and its owners.
 pub struct Memory<P> {
-    /// The bytes.
+    /// The bytes of physical memory.
     pub physical: P,
     /// Owners and reference counts.
     pub frames: FrameTable,

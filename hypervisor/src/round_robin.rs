@@ -1,17 +1,17 @@
-//! Who runs next: round robin, a slice at a time. Nothing but the time and who is ready decides,
-//! so the same history gives the same choice.
+//! The choice of the next to run: round robin, a slice at a time. Nothing but the time and the
+//! list of the ready ones decides, so the same history gives the same choice.
 
 /// The state of the round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RoundRobin {
-    /// Who was chosen last, by place in the round.
+    /// The one chosen last, by place in the round.
     last: Option<usize>,
-    /// When its slice ends.
+    /// The end of the slice of `last`.
     slice_end: u64,
 }
 
 impl RoundRobin {
-    /// When the slice of the one that runs ends.
+    /// The end of the slice of the one that runs.
     pub fn slice_end(&self) -> u64 {
         self.slice_end
     }

@@ -54,7 +54,7 @@ impl<T> Shared<T> {
         Self(UnsafeCell::new(value))
     }
 
-    /// Where it is.
+    /// The address of the page.
     pub fn address(&self) -> u64 {
         self.0.get() as u64
     }
@@ -207,11 +207,11 @@ fn grant_status(status: u32) -> Result<()> {
     }
 }
 
-/// `XEN_DOMCTL_getdomaininfo`'s answer, as far as the guests look at it.
+/// `XEN_DOMCTL_getdomaininfo`'s answer, as far as the guests read it here.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct DomainInfo {
-    /// Its number.
+    /// The domain's number.
     pub domain: u16,
     pad: u16,
     /// `XEN_DOMINF_*`.
@@ -224,17 +224,17 @@ pub struct DomainInfo {
 impl DomainInfo {
     const NONE: Self = Self { domain: 0, pad: 0, flags: 0, pages: 0, rest: [0; 12] };
 
-    /// It has shut down or is being destroyed.
+    /// The domain has shut down or is being destroyed.
     pub fn ended(&self) -> bool {
         self.flags & 5 != 0
     }
 
-    /// It is paused.
+    /// The domain is paused.
     pub fn paused(&self) -> bool {
         self.flags & 8 != 0
     }
 
-    /// Its number of vCPUs that are up.
+    /// The number of vCPUs that are up.
     pub fn vcpus(&self) -> u32 {
         self.rest[6] as u32
     }

@@ -1,5 +1,5 @@
-//! What the two embedded guests share: the work they check one another by, and the hypercalls
-//! they make.
+//! The common part of the two embedded guests: the work they check one another by, and the
+//! hypercalls they make.
 //!
 //! The exchange: each domU grants the page [`Page`] to dom0 as grant [`GRANT`] and offers event
 //! channel [`PORT`]. These two numbers are the whole agreement; a toolstack would have passed them
@@ -17,7 +17,7 @@ pub const GRANT: u32 = 8;
 /// The event channel that a domU offers: the first it allocates.
 pub const PORT: u32 = 1;
 
-/// What [`Page::state`] says.
+/// The values of [`Page::state`].
 pub mod state {
     /// The domU has computed its results.
     pub const READY: u32 = 1;
@@ -42,7 +42,7 @@ pub struct Page {
     pub chain: [u8; 32],
     /// Dom0's question.
     pub question: [u8; 32],
-    /// Its hash.
+    /// The hash of the question.
     pub answer: [u8; 32],
 }
 

@@ -1,4 +1,4 @@
-//! What every freestanding program shares: the hypervisor, its embedded guests, the bench's
+//! The common part of the freestanding programs: the hypervisor, its embedded guests, the bench's
 //! guest. Nothing here knows a program's interface to another, so that two programs which must
 //! agree on one cannot take it from a common source.
 //!

@@ -79,7 +79,8 @@ pub const ENTRY: Wanted = Wanted {
     optional: 0,
 };
 
-/// What `IA32_VMX_EPT_VPID_CAP` must show, with names. SDM vol. 3, "VPID and EPT Capabilities".
+/// The bits that `IA32_VMX_EPT_VPID_CAP` must show, with names. SDM vol. 3, "VPID and EPT
+/// Capabilities".
 pub const EPT_REQUIRED: &[(u64, &str)] = &[
     (1 << 6, "4-level EPT"),
     (1 << 14, "write-back EPT structures"),
@@ -88,7 +89,7 @@ pub const EPT_REQUIRED: &[(u64, &str)] = &[
     (1 << 26, "all-context INVEPT"),
 ];
 
-/// What `IA32_VMX_EPT_VPID_CAP` must show before VPIDs are used: INVVPID, all-context.
+/// The bits that `IA32_VMX_EPT_VPID_CAP` must show before VPIDs are used: INVVPID, all-context.
 pub const VPID_REQUIRED: u64 = (1 << 32) | (1 << 42);
 
 /// A control that the processor does not allow.

@@ -16,12 +16,12 @@ const CR4_PAE: u64 = 1 << 5;
 const EFER_LME: u64 = 1 << 8;
 const EFER_LMA: u64 = 1 << 10;
 
-/// What a write changes.
+/// The registers after a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// CR0 as the processor holds it.
+    /// CR0 in the processor.
     pub real: u64,
-    /// CR0 as the guest sees it.
+    /// CR0 in the guest's view.
     pub shadow: u64,
     /// EFER: LMA follows PG.
     pub efer: u64,

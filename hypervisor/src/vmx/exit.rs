@@ -111,7 +111,7 @@ impl Interruption {
         self.0 >> 31 != 0
     }
 
-    /// The vector.
+    /// The vector of the event.
     pub fn vector(self) -> u8 {
         self.0 as u8
     }
@@ -162,7 +162,7 @@ impl Io {
         self.0 & 1 << 5 != 0
     }
 
-    /// The port.
+    /// The number of the port.
     pub fn port(self) -> u16 {
         (self.0 >> 16) as u16
     }

@@ -1,5 +1,5 @@
-//! What a domain's accesses to MSRs, ports and device memory do: the local APICs, the I/O APIC,
-//! COM1 and the hypercall page.
+//! The effects of a domain's accesses to MSRs, ports and device memory: the local APICs, the I/O
+//! APIC, COM1 and the hypercall page.
 
 use super::abi::{Width, nr::hypercall};
 use super::cpuid::HYPERCALL_MSR;
@@ -34,7 +34,7 @@ const PIT: core::ops::RangeInclusive<u16> = 0x40..=0x43;
 pub const SLEEP_PORT: u16 = 0x604;
 /// The reset register of a domU's ACPI tables.
 pub const RESET_PORT: u16 = 0x606;
-/// What resets the domain when written there.
+/// The value that resets the domain when written to [`RESET_PORT`].
 pub const RESET_VALUE: u8 = 1;
 /// `SLP_TYP` of S5 in a domU's tables.
 pub const SLEEP_TYPE_S5: u8 = 5;
@@ -299,7 +299,7 @@ impl Xen {
     }
 }
 
-/// MSRs of the processor model that read a constant. HostServices checks, MTRRs and the rest are hidden
+/// MSRs of the processor model that read a constant. Machine checks, MTRRs and the rest are hidden
 /// in CPUID and do not exist.
 fn fixed_msr(msr: u32) -> Option<u64> {
     match msr {

@@ -8,10 +8,10 @@ use super::vioapic::Vioapic;
 use super::vuart::Vuart;
 use alloc::{string::String, vec::Vec};
 
-/// What an event channel port is connected to.
+/// The connection of an event channel port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PortState {
-    /// Free.
+    /// Free to be allocated.
     #[default]
     Closed,
     /// Waits for `remote` to bind.
@@ -21,7 +21,7 @@ pub enum PortState {
     },
     /// Connected to another domain's port (or to another port of the same domain).
     Interdomain {
-        /// The peer.
+        /// The domain at the other end.
         dom: DomId,
         /// The peer's port.
         port: u32,
@@ -35,16 +35,16 @@ pub enum PortState {
 /// One event channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Channel {
-    /// Its connection.
+    /// The channel's connection.
     pub state: PortState,
     /// The vCPU it notifies.
     pub vcpu: u32,
 }
 
-/// How a domain is described when it is created.
+/// The description of a domain to create.
 #[derive(Debug, Clone, Default)]
 pub struct DomainConfig {
-    /// Its name, for messages.
+    /// The domain's name, for messages.
     pub name: String,
     /// Sees the platform and may manage other domains; at most one, and the first: domain 0.
     pub privileged: bool,
@@ -63,7 +63,7 @@ const fn nr_vcpus() -> u32 {
     super::abi::layout::shared_info::LEGACY_VCPUS as u32
 }
 
-/// Why a domain ended: `sched.h`'s `SHUTDOWN_*`.
+/// The reason why a domain ended: `sched.h`'s `SHUTDOWN_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of sched.h")]
 pub enum ShutdownReason {
@@ -111,18 +111,18 @@ impl LineBuffer {
     }
 }
 
-/// One domain.
+/// The state of one domain.
 #[derive(Debug, Clone)]
 pub struct Domain {
-    /// Its number.
+    /// The domain's number.
     pub id: DomId,
-    /// Its name, for messages.
+    /// The domain's name, for messages.
     pub name: String,
-    /// Its UUID.
+    /// The domain's UUID.
     pub handle: [u8; 16],
     /// True for dom0.
     pub privileged: bool,
-    /// Its vCPUs.
+    /// The virtual processors.
     pub vcpus: Vec<Vcpu>,
     /// The pages it owns.
     pub tot_pages: u64,
@@ -130,13 +130,13 @@ pub struct Domain {
     pub max_pages: u64,
     /// The machine frame of its `shared_info`.
     pub shared_info: u64,
-    /// Where it has mapped that frame, all-ones before.
+    /// The guest frame at which the domain has mapped that frame, all-ones before.
     pub shared_info_gfn: u64,
     /// The layout of its `shared_info`.
     pub width: Width,
-    /// Its event channels, by port.
+    /// The event channels, by port.
     pub channels: Vec<Channel>,
-    /// Its grant table and what it has mapped of others.
+    /// The domain's grant table, and its mappings of others' grants.
     pub grants: GrantTable,
     /// HVM parameters.
     pub params: [u64; nr::hvm::NR_PARAMS],
@@ -146,13 +146,13 @@ pub struct Domain {
     pub shutdown: Option<ShutdownReason>,
     /// Set once it is being destroyed.
     pub dying: bool,
-    /// What `XENMEM_memory_map` says.
+    /// The answer to `XENMEM_memory_map`.
     pub memory_map: Vec<E820Entry>,
     /// The console line being written by `console_io`.
     pub console: LineBuffer,
-    /// Its I/O APIC.
+    /// The domain's I/O APIC.
     pub ioapic: Vioapic,
-    /// Its COM1, for domains that do not see the platform's.
+    /// The domain's COM1, where it does not see the platform's.
     pub uart: Option<Vuart>,
 }
 

@@ -174,7 +174,7 @@ impl Xen {
         }
     }
 
-    /// Raises a global virtual interrupt of `dom`: whichever vCPU has bound it.
+    /// Raises a global virtual interrupt of `dom` on the vCPU that has bound that interrupt.
     pub fn raise_global_virq(&mut self, host: &mut dyn HostServices, dom: DomId, virq: u32) {
         let Ok(domain) = self.domain(dom) else { return };
         let bound = domain.vcpus.iter().find(|v| v.virq_ports[virq as usize % virq::COUNT] != 0);

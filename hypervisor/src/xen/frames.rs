@@ -7,7 +7,7 @@ use super::host_services::DomId;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// What the table knows of one frame.
+/// The table's entry for one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FrameInfo {
     /// The owner; meaningless while `refs` is 0.
@@ -47,7 +47,7 @@ impl FrameTable {
         zone.info.get_mut((mfn - zone.frames.start) as usize)
     }
 
-    /// What is known of `mfn`; `None` outside the managed ranges.
+    /// The entry of `mfn`; `None` outside the managed ranges.
     pub fn info(&self, mfn: u64) -> Option<FrameInfo> {
         let zone = self.zones.iter().find(|zone| zone.frames.contains(&mfn))?;
         zone.info.get((mfn - zone.frames.start) as usize).copied()

@@ -11,10 +11,10 @@ pub const MAX_MAPTRACK: usize = 4096;
 /// Version 1 entries in a frame.
 pub const ENTRIES_PER_FRAME: u32 = 512;
 
-/// How many mappings a granted entry has.
+/// The use that others make of a granted entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ActiveEntry {
-    /// Who maps it.
+    /// The domain that maps the entry.
     pub dom: DomId,
     /// The frame it names, fixed while it is mapped.
     pub mfn: u64,
@@ -29,7 +29,7 @@ pub struct ActiveEntry {
 pub struct MapTrack {
     /// The granting domain.
     pub dom: DomId,
-    /// Its reference.
+    /// The reference in the granting domain's table.
     pub gref: u32,
     /// The mapper's guest frame.
     pub gfn: u64,
@@ -44,9 +44,9 @@ pub struct MapTrack {
 pub struct GrantTable {
     /// The machine frames of its own table.
     pub frames: Vec<u64>,
-    /// Its entries that are in use, by reference.
+    /// The entries that others use, by reference.
     pub active: BTreeMap<u32, ActiveEntry>,
-    /// What it has mapped, by handle.
+    /// The domain's mappings of others' grants, by handle.
     pub mapped: BTreeMap<u32, MapTrack>,
     /// The next handle to try.
     pub next_handle: u32,

@@ -26,11 +26,11 @@ pub trait GuestMemory {
     fn write(&mut self, gpa: u64, data: &[u8]) -> Result<(), BadAddress>;
 }
 
-/// The guest-physical memory of one domain of a [`HostServices`].
+/// The guest-physical memory of one domain, through [`HostServices`].
 pub struct DomainMemory<'a> {
-    /// The machine.
-    pub machine: &'a mut dyn HostServices,
-    /// Whose memory.
+    /// The layer that has the frames.
+    pub host: &'a mut dyn HostServices,
+    /// The domain that the memory belongs to.
     pub dom: DomId,
 }
 
@@ -82,10 +82,10 @@ pub fn write_gpa(
 
 impl GuestMemory for DomainMemory<'_> {
     fn read(&self, gpa: u64, buf: &mut [u8]) -> Result<(), BadAddress> {
-        read_gpa(self.machine, self.dom, gpa, buf)
+        read_gpa(self.host, self.dom, gpa, buf)
     }
     fn write(&mut self, gpa: u64, data: &[u8]) -> Result<(), BadAddress> {
-        write_gpa(self.machine, self.dom, gpa, data)
+        write_gpa(self.host, self.dom, gpa, data)
     }
 }
 
@@ -217,9 +217,9 @@ pub struct Caller {
     pub dom: DomId,
     /// The calling vCPU's number.
     pub vcpu: u32,
-    /// Its address space.
+    /// The caller's address space.
     pub paging: Paging,
-    /// Its layouts.
+    /// The width of the caller's layouts.
     pub width: Width,
     /// The time of the call, in TSC ticks.
     pub now: u64,

@@ -1,4 +1,5 @@
-//! What the ABI logic asks of the machine below it: frames, and each domain's second-level table.
+//! The services that the ABI logic asks of the layer below: frames, and each domain's
+//! second-level table.
 
 use super::abi::Errno;
 
@@ -48,11 +49,11 @@ impl P2mKind {
 pub struct Mapping {
     /// The machine frame.
     pub mfn: u64,
-    /// Its type.
+    /// The type of the mapping.
     pub kind: P2mKind,
 }
 
-/// HostServices memory and the domains' second-level tables.
+/// Machine memory and the domains' second-level tables.
 ///
 /// The implementer keeps no reference counts on behalf of mappings: the callers in this module
 /// pair every [`HostServices::get`] with a [`HostServices::put`].
@@ -69,10 +70,10 @@ pub trait HostServices {
     fn put(&mut self, mfn: u64);
     /// The owner of an allocated frame.
     fn owner(&self, mfn: u64) -> Option<DomId>;
-    /// What `gfn` of `dom` maps to.
+    /// The mapping of `gfn` of `dom`.
     fn lookup(&self, dom: DomId, gfn: u64) -> Option<Mapping>;
     /// Replaces what `gfn` of `dom` maps to and makes the change visible to the domain.
-    /// [`Errno::NoMem`] if a table is needed and there is no memory for it.
+    /// [`Errno::NoMem`] if there is no memory for a table that the change takes.
     fn set(&mut self, dom: DomId, gfn: u64, mapping: Option<Mapping>) -> Result<(), Errno>;
     /// Maps `count` fresh zeroed frames from `gfn` on as RAM of `dom`; implementers may use large
     /// pages. On error some of them may be mapped.

@@ -91,7 +91,7 @@ impl Xen {
     }
 
     /// Latches the layout of `shared_info`; the page is converted only by being cleared, which is
-    /// sound because guests set their width before they use it.
+    /// sound because guests set their width before they use the page.
     pub fn latch_width(&mut self, host: &mut dyn HostServices, dom: DomId, width: Width) {
         let Ok(domain) = self.domain_mut(dom) else { return };
         if domain.width == width {
@@ -231,7 +231,7 @@ impl Xen {
     }
 }
 
-/// Where a vCPU's `vcpu_info` is until it is registered elsewhere.
+/// The place of a vCPU's `vcpu_info` until another is registered.
 fn legacy_info(shared: u64, vcpu: u32) -> InfoPlace {
     InfoPlace { mfn: shared, offset: vcpu as u16 * shared_info::VCPU_INFO_SIZE }
 }

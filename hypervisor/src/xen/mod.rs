@@ -46,12 +46,12 @@ pub use time::Clock;
 pub use vcpu::Vcpu;
 pub use wakeup::Event;
 
-/// What the bare-metal part is to do.
+/// An order of the ABI logic to the bare-metal part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Start a vCPU in real mode at `vector << 12` (a start-up IPI).
     StartVcpu {
-        /// The domain.
+        /// The domain of the vCPU.
         dom: DomId,
         /// The vCPU.
         vcpu: u32,
@@ -60,30 +60,30 @@ pub enum Action {
     },
     /// Put a vCPU's registers into their INIT state; it is down until started.
     ResetVcpu {
-        /// The domain.
+        /// The domain of the vCPU.
         dom: DomId,
         /// The vCPU.
         vcpu: u32,
     },
     /// A domain has shut down; its memory stays until it is destroyed.
     Shutdown {
-        /// The domain.
+        /// The domain that has ended.
         dom: DomId,
-        /// Why.
+        /// The reason for the end.
         reason: ShutdownReason,
     },
     /// A domain was destroyed and all it held is released: free what belongs to it below.
     Destroyed(DomId),
     /// A line for the physical console.
     Output {
-        /// Whose line.
+        /// The domain that wrote the line.
         dom: DomId,
         /// The line, without its end.
         line: Vec<u8>,
     },
     /// Dom0's I/O APIC pin was configured: do likewise with the physical pin, towards yourself.
     BindGsi {
-        /// The pin.
+        /// The pin's number.
         gsi: u32,
         /// True if masked now.
         masked: bool,
@@ -103,11 +103,11 @@ pub struct Xen {
     pub clock: Clock,
     /// The time since 1970 at system time 0: seconds and nanoseconds.
     pub wallclock: (u64, u32),
-    /// The hypervisor's own command line, as `XENVER_commandline` tells it.
+    /// The hypervisor's own command line, for `XENVER_commandline`.
     pub commandline: String,
     /// The domains, dying ones included.
     pub domains: BTreeMap<DomId, Domain>,
-    /// What the bare-metal part is to do next; it drains the list after every call.
+    /// The orders to the bare-metal part, which drains the list after every call.
     pub actions: Vec<Action>,
     /// Refused hypercalls: (number, sub-operation or 0) and how often.
     pub unknown: BTreeMap<(u32, u64), u64>,

@@ -32,7 +32,7 @@ impl VecMachine {
         (mfn - FIRST) as usize * PAGE_SIZE + offset
     }
 
-    /// What the bare-metal part does for `Action::Destroyed`.
+    /// Does the bare-metal part's work for `Action::Destroyed`.
     pub(super) fn tear_down(&mut self, dom: DomId) {
         let maps = core::mem::take(&mut self.maps);
         for ((owner, gfn), map) in maps {
@@ -93,7 +93,7 @@ impl HostServices for VecMachine {
     }
 }
 
-/// Where the tests put a hypercall's argument, in every domain.
+/// The address of a hypercall's argument, in every domain.
 pub(super) const ARG: u64 = 0x1000;
 /// Pages of RAM each test domain has, from frame 0.
 pub(super) const PAGES: u64 = 32;

@@ -3,7 +3,7 @@
 use super::vlapic::Vlapic;
 use alloc::vec::Vec;
 
-/// What a vCPU is doing.
+/// The activity of a vCPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Activity {
     /// Not brought up, or taken down.
@@ -11,7 +11,7 @@ pub enum Activity {
     Down,
     /// Wants to run.
     Runnable,
-    /// In HLT: an interrupt wakes it.
+    /// In HLT: an interrupt ends the wait.
     Halted,
     /// In `SCHEDOP_block`: an event channel wakes it too.
     Blocked,
@@ -22,11 +22,11 @@ pub enum Activity {
 /// `RUNSTATE_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RunState {
-    /// On the processor.
+    /// Running on the processor.
     Running = 0,
     /// Waits for the processor.
     Runnable = 1,
-    /// Idle.
+    /// Idle, by the vCPU's own choice.
     Blocked = 2,
     /// Down or paused.
     #[default]
@@ -38,7 +38,7 @@ pub enum RunState {
 pub struct RunStates {
     /// The current state.
     pub state: RunState,
-    /// When it was entered, ns.
+    /// The time at which the state was entered, ns.
     pub entered: u64,
     /// Time in each, ns, the current one up to `entered`.
     pub time: [u64; 4],
@@ -59,7 +59,7 @@ impl RunStates {
     }
 }
 
-/// Where the vCPU's `vcpu_info` lives: a frame the hypervisor holds a reference to.
+/// The place of the vCPU's `vcpu_info`: a frame the hypervisor holds a reference to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InfoPlace {
     /// The machine frame.
@@ -73,7 +73,7 @@ pub struct InfoPlace {
 pub struct Periodic {
     /// The period, at least [`Periodic::MIN`].
     pub period: u64,
-    /// When it fires next.
+    /// The time of the next expiry.
     pub next: u64,
 }
 
@@ -85,11 +85,11 @@ impl Periodic {
 /// One vCPU.
 #[derive(Debug, Clone)]
 pub struct Vcpu {
-    /// Its number within the domain; its APIC ID is twice that.
+    /// The vCPU's number within the domain; the APIC ID is twice that.
     pub id: u32,
-    /// What it is doing.
+    /// The vCPU's activity.
     pub activity: Activity,
-    /// Where its `vcpu_info` is.
+    /// The place of the vCPU's `vcpu_info`.
     pub info: InfoPlace,
     /// True once `VCPUOP_register_vcpu_info` has moved it; it moves once.
     pub info_registered: bool,
@@ -103,7 +103,7 @@ pub struct Vcpu {
     pub periodic: Option<Periodic>,
     /// The ports of a `SCHEDOP_poll` in progress.
     pub poll_ports: Vec<u32>,
-    /// Its timeout, ns.
+    /// The poll's timeout, ns.
     pub poll_timeout: Option<u64>,
     /// The port of each virtual interrupt bound to this vCPU; 0 is none.
     pub virq_ports: [u32; super::abi::nr::virq::COUNT],
@@ -113,7 +113,7 @@ pub struct Vcpu {
     pub upcall_taken: bool,
     /// A non-maskable interrupt waits.
     pub nmi: bool,
-    /// Its local APIC.
+    /// The vCPU's local APIC.
     pub lapic: Vlapic,
 }
 

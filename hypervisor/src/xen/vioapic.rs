@@ -19,14 +19,14 @@ const ACTIVE_LOW: u64 = 1 << 13;
 const STATUS: u64 = 1 << 12;
 const LOGICAL: u64 = 1 << 11;
 
-/// What the I/O APIC asks of the rest of the machine.
+/// A request of the I/O APIC to the rest of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     /// Deliver to the domain's local APICs.
     Deliver(Message),
     /// A pin's configuration changed: bind or unbind the physical pin.
     Bind {
-        /// The pin.
+        /// The pin's number.
         gsi: u32,
         /// True if masked now.
         masked: bool,

@@ -57,7 +57,7 @@ pub const MIN_PERIOD: u64 = 50_000;
 pub struct Message {
     /// The delivery mode field (0 fixed, 1 lowest priority, 4 NMI, 5 INIT, 6 start-up, 7 `ExtINT`).
     pub mode: u8,
-    /// The vector.
+    /// The interrupt's vector.
     pub vector: u8,
     /// Logical destination mode.
     pub logical: bool,
@@ -67,18 +67,18 @@ pub struct Message {
     pub assert: bool,
     /// Destination shorthand: 0 none, 1 self, 2 all, 3 all but self.
     pub shorthand: u8,
-    /// The destination.
+    /// The destination's APIC ID or mask.
     pub dest: u32,
     /// True if `dest` is 32 bits wide (the sender is in x2APIC mode).
     pub wide: bool,
 }
 
-/// What a register write asks of the rest of the machine.
+/// The effect of a register write on the rest of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing.
+    /// No effect outside the APIC.
     None,
-    /// Send this message.
+    /// Send this interprocessor message.
     Send(Message),
     /// A level-triggered interrupt with this vector has ended.
     Eoi(u8),
@@ -126,7 +126,7 @@ pub struct Vlapic {
     lvt: [u32; 7],
     initial: u32,
     divide: u32,
-    /// When the count-down timer expires; in deadline mode the deadline.
+    /// The expiry of the count-down timer; in deadline mode the deadline.
     expiry: Option<u64>,
     isr: Bits256,
     tmr: Bits256,
@@ -263,7 +263,7 @@ impl Vlapic {
         self.isr.set(vector);
     }
 
-    /// The task priority, as CR8 sees it.
+    /// The task priority, in the form of CR8.
     pub fn cr8(&self) -> u64 {
         u64::from(self.tpr >> 4 & 0xF)
     }
@@ -301,7 +301,7 @@ impl Vlapic {
     }
 }
 
-/// The timer.
+/// The local APIC's timer.
 impl Vlapic {
     fn mode(&self) -> u32 {
         self.lvt[1] >> 17 & 3
@@ -316,7 +316,7 @@ impl Vlapic {
         u64::from(self.initial) * self.divisor()
     }
 
-    /// When the timer wants [`Vlapic::tick`]; a masked timer never does.
+    /// The time of the next [`Vlapic::tick`]; a masked timer has none.
     pub fn deadline(&self) -> Option<u64> {
         self.expiry.filter(|_| self.lvt[1] & LVT_MASKED == 0)
     }
@@ -363,7 +363,7 @@ impl Vlapic {
     }
 }
 
-/// The registers.
+/// The local APIC's registers.
 impl Vlapic {
     fn lvt_index(offset: u32) -> Option<usize> {
         match offset {

@@ -1,4 +1,5 @@
-//! Who may run, what wakes a vCPU, its timers, and the interrupt it is to take next.
+//! The wakeup of vCPUs: which may run, the events and timers that end a wait, and the interrupt
+//! that a vCPU is to take next.
 
 use super::abi::{Width, layout::Layout, layout::RunstateInfo, nr::virq};
 use super::domain::ShutdownReason;
@@ -7,7 +8,7 @@ use super::host_services::{DomId, HostServices};
 use super::vcpu::{Activity, RunState, Vcpu};
 use super::{Action, Xen};
 
-/// What a vCPU is to take at its next VM entry.
+/// An event for a vCPU to take at the next VM entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// A non-maskable interrupt.
@@ -38,7 +39,7 @@ impl Xen {
         state.lapic.deliverable().map(Event::Interrupt)
     }
 
-    /// The vCPU takes `event`, as [`Xen::pending`] named it.
+    /// Marks `event`, as [`Xen::pending`] named it, as taken by the vCPU.
     pub fn accept(&mut self, dom: DomId, vcpu: u32, event: Event) {
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
         match event {
@@ -72,7 +73,7 @@ impl Xen {
         }
     }
 
-    /// Lets a waiting vCPU run if there is something for it.
+    /// Lets a waiting vCPU run if something has come for that vCPU.
     pub fn wake(&mut self, host: &dyn HostServices, dom: DomId, vcpu: u32) {
         let pending = self.pending(host, dom, vcpu).is_some();
         let Ok(domain) = self.domain(dom) else { return };

@@ -3,14 +3,8 @@
 use super::Tree;
 
 /// Where the rules do not hold yet.
-const UNMENDED: [&str; 6] = [
-    "cpu/",
-    "frontend/",
-    "hypervisor/",
-    "platform/",
-    "testsuites/src/bin/rows.rs",
-    "testsuites/src/rows/",
-];
+const UNMENDED: [&str; 5] =
+    ["cpu/", "frontend/", "platform/", "testsuites/src/bin/rows.rs", "testsuites/src/rows/"];
 
 /// A paragraph of fewer words is looked at.
 const FEW: usize = 4;

@@ -24,7 +24,7 @@ const CURRENT_COUNT: u32 = 0x390;
 const DIVIDE: u32 = 0x3E0;
 const MASKED: u32 = 1 << 16;
 
-/// How the timer is set.
+/// The way the timer is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Timer {
     /// By the IA32_TSC_DEADLINE register.
@@ -103,7 +103,7 @@ impl Apic {
         unsafe { ((0xFEE0_0000 + u64::from(register)) as *mut u32).write_volatile(value) };
     }
 
-    /// Its identifier, for the IOAPIC's destination field.
+    /// The local APIC's identifier, for the IOAPIC's destination field.
     pub(crate) fn id(&self) -> u8 {
         let id = self.read(ID);
         if self.x2apic { id as u8 } else { (id >> 24) as u8 }

@@ -13,7 +13,7 @@ use hypervisor::xen::hypercall::Context;
 use hypervisor::xen::{DomId, Flow, Paging, Width};
 use runtime::cpu::{cpuid, rdtsc};
 
-/// Why a domain is ended; `Ok` lets it go on.
+/// The reason that ends a domain; `Ok` lets it go on.
 pub(crate) type Outcome = Result<(), String>;
 
 const UD: u8 = 6;
@@ -22,7 +22,7 @@ const GP: u8 = 13;
 /// mitigations that the processor does not need.
 const ARCH_CAPABILITIES: u32 = 1 << 29;
 const IA32_ARCH_CAPABILITIES: u32 = 0x10A;
-/// Its bits that say "not affected": RDCL_NO, SKIP_L1DFL, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO,
+/// The bits that say "not affected": RDCL_NO, SKIP_L1DFL, SSB_NO, MDS_NO, PSCHANGE_MC_NO, TAA_NO,
 /// SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, PBRSB_NO, GDS_NO, RFDS_NO.
 const NOT_AFFECTED: u64 = 0x1 | 0x78 | 1 << 8 | 7 << 13 | 1 << 24 | 1 << 26 | 1 << 27;
 const RFLAGS_TF: u64 = 1 << 8;
@@ -295,7 +295,7 @@ impl Host {
         Ok(())
     }
 
-    /// What a port reads: devices here are a byte wide, and nothing else drives the bus.
+    /// A read from a port: devices here are a byte wide, and nothing else drives the bus.
     pub(crate) fn port_read(&mut self, dom: DomId, port: u16) -> u32 {
         let byte = self.xen.port_read(&mut self.memory, dom, port);
         byte.map_or(u32::MAX, |byte| !0xFF | u32::from(byte))

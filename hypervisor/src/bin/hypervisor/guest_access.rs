@@ -146,7 +146,7 @@ impl Host {
     }
 }
 
-/// CR0 as the guest sees it.
+/// CR0 in the guest's view.
 fn guest_cr0() -> u64 {
     cr0::seen(vmx_ops::read(field::GUEST_CR0), vmx_ops::read(field::CR0_SHADOW))
 }

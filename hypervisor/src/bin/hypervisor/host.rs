@@ -26,7 +26,7 @@ use hypervisor::xen::build::acpi_tables;
 use hypervisor::xen::{DomId, Event, Xen};
 use runtime::cpu::rdtsc;
 
-/// How long a vCPU may run while others wait, in milliseconds.
+/// The time that a vCPU may run while others wait, in milliseconds.
 const SLICE_MS: u64 = 5;
 
 /// Bytes of console input that are kept for dom0.
@@ -42,7 +42,7 @@ pub(crate) struct Slot {
     pub(crate) dom: DomId,
     pub(crate) id: u32,
     pub(crate) vcpu: Box<VmxVcpu>,
-    /// It exits as soon as it can take an interrupt.
+    /// The interrupt window is open: the vCPU exits as soon as it can take an interrupt.
     window: bool,
     /// An event is already in the entry-interruption field.
     pub(crate) injecting: bool,
@@ -53,20 +53,20 @@ impl Slot {
         Self { dom, id, vcpu: Box::new(vcpu), window: false, injecting: false }
     }
 
-    /// Its name in the ABI.
+    /// The vCPU's name in the ABI.
     pub(crate) fn key(&self) -> (DomId, u32) {
         (self.dom, self.id)
     }
 }
 
-/// What belongs to a domain below the ABI.
+/// The memory and the name of a domain, below the ABI.
 pub(crate) struct DomainResources {
     pub(crate) frames: DomainFrames,
     /// Exits of vCPUs that are gone are kept here for the report.
     pub(crate) name: String,
 }
 
-/// Everything.
+/// The hypervisor's whole state.
 pub(crate) struct Host {
     pub(crate) xen: Xen,
     pub(crate) memory: Memory<Direct>,
@@ -80,14 +80,14 @@ pub(crate) struct Host {
     pub(crate) slots: Vec<Slot>,
     /// The machine is powered off when the last domU has ended.
     pub(crate) until_domus_end: bool,
-    /// Whose state the processor holds.
+    /// The slot whose state the processor holds.
     pub(crate) current: Option<usize>,
     round: RoundRobin,
     pub(crate) last_vpid: u16,
-    /// When the ABI's next timer is due, and whether that must be asked again.
+    /// The ABI's next deadline, and whether it must be asked for again.
     next_timer: Option<u64>,
     pub(crate) timers_changed: bool,
-    /// What the physical timer is set to.
+    /// The deadline that the physical timer is set to.
     programmed: Option<u64>,
 }
 
@@ -210,7 +210,7 @@ impl Host {
         }
     }
 
-    /// Puts the next event into the entry fields, or asks to exit when the guest can take it.
+    /// Puts the next event into the entry fields, or asks to exit when the guest can take one.
     fn inject(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         if core::mem::take(&mut slot.injecting) {
@@ -289,7 +289,7 @@ impl Host {
         self.apic.eoi();
     }
 
-    /// What is typed on the console is dom0's.
+    /// Hands dom0 the bytes typed on the console.
     fn console_input(&mut self) {
         while let Some(byte) = console::received() {
             // More than dom0 will ever read at once is dropped.

@@ -29,7 +29,7 @@ impl IoApic {
         this
     }
 
-    /// Its number of pins.
+    /// The number of pins.
     pub(crate) fn pins(&self) -> u32 {
         self.pins
     }

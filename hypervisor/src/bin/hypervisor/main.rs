@@ -41,7 +41,7 @@ runtime::entry! { main: hypervisor_main, stack: 0x10000, rights: 3, descriptors:
 #[global_allocator]
 static HEAP: Heap = Heap::new();
 
-/// Where the I/O APIC is when no ACPI table says.
+/// The I/O APIC's address when no ACPI table gives one.
 const IOAPIC: u64 = 0xFEC0_0000;
 
 #[panic_handler]

@@ -69,7 +69,7 @@ unsafe extern "C" {
 /// The selector of the hypervisor's task-state segment.
 pub(crate) const TSS: u16 = 0x18;
 
-/// What the stubs leave on the stack.
+/// The stack as the stubs leave it to the handler.
 #[repr(C)]
 struct Frame {
     vector: u64,

@@ -32,7 +32,7 @@ impl Controls {
     }
 }
 
-/// Why VMX cannot be used, as a line for the console.
+/// The reason why VMX cannot be used, as a line for the console.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Refusal {
     NoVmx,
@@ -226,7 +226,7 @@ vmx_exit:
 "#
 );
 
-/// What the guest's registers are kept in across an exit; RSP is in the VMCS.
+/// The guest's registers across an exit; RSP is in the VMCS.
 #[repr(C, align(16))]
 #[derive(Clone)]
 pub(crate) struct Registers {
@@ -237,7 +237,7 @@ pub(crate) struct Registers {
 }
 
 impl Registers {
-    /// All zero, with the floating-point unit as FNINIT leaves it.
+    /// Zeroed registers, with the floating-point unit in FNINIT's state.
     pub(crate) fn new() -> Self {
         let mut fx = [0; 512];
         fx[0..2].copy_from_slice(&0x37F_u16.to_le_bytes());
@@ -251,7 +251,7 @@ unsafe extern "C" {
     fn vmx_exit();
 }
 
-/// Where an exit arrives, for HOST_RIP.
+/// The address that an exit goes to, for HOST_RIP.
 pub(crate) fn exit_address() -> u64 {
     vmx_exit as *const () as u64
 }

@@ -44,7 +44,7 @@ pub(crate) struct DomainFrames {
     pub(crate) msr_bitmap: u64,
 }
 
-/// Where a virtual processor begins.
+/// The starting state of a virtual processor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start {
     /// By the PVH protocol: 32-bit protected mode, paging off, EBX = start info.
@@ -83,7 +83,7 @@ impl VmxVcpu {
         }
     }
 
-    /// Where its VMCS is.
+    /// The address of the VMCS.
     pub(crate) fn vmcs(&self) -> u64 {
         self.vmcs
     }

@@ -133,7 +133,7 @@ layouts! {
     MemoryMap: 16 / 8 { nr_entries: u32 = 0 / u32 = 0, buffer: u64 = 8 / u32 = 4 }
     /// `xen_memory_domain`.
     MemoryDomain: 2 / 2 { domid: u16 = 0 / u16 = 0 }
-    /// An e820 entry as `XENMEM_memory_map` gives it.
+    /// An e820 entry of `XENMEM_memory_map`'s answer.
     E820Entry: 20 / 20 { addr: u64 = 0 / u64 = 0, size: u64 = 8 / u64 = 8, kind: u32 = 16 / u32 = 16 }
 
     /// `evtchn_alloc_unbound`.

@@ -40,7 +40,7 @@ impl Errno {
     }
 }
 
-/// What a hypercall handler yields: a non-negative result, or an error.
+/// The result of a hypercall handler: a non-negative number, or an error.
 pub type OpResult = Result<i64, Errno>;
 
 /// The ABI width of a hypercall's caller: which layouts its structures have.

@@ -24,7 +24,7 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Nothing yet.
+    /// An empty list of tables from `base` on.
     pub fn new(base: u64) -> Self {
         Self { base, bytes: Vec::new() }
     }
@@ -131,7 +131,7 @@ fn reduced_fadt(dsdt: u64) -> Vec<u8> {
     fadt.split_off(HEADER)
 }
 
-/// `_S5` and COM1, in AML (ACPI specification, "ACPI HostServices Language").
+/// `_S5` and COM1, in AML (ACPI specification, "ACPI Machine Language").
 fn domu_aml() -> Vec<u8> {
     let mut crs = Vec::new();
     // I/O 3F8h–3FFh, 16-bit decode.
@@ -177,7 +177,7 @@ pub trait TableMemory {
     fn read(&self, addr: u64, buf: &mut [u8]) -> bool;
 }
 
-/// What dom0's builder takes from the platform's tables.
+/// The platform's tables as far as dom0's builder takes them over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostTables {
     /// The tables dom0 keeps, by address.

@@ -13,11 +13,11 @@ const MAX_HEADERS: usize = 64;
 /// One segment to load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// Where, physically.
+    /// The physical address.
     pub paddr: u64,
-    /// Its bytes: offset and length in the file.
+    /// The bytes: offset and length in the file.
     pub file: (usize, usize),
-    /// Its size in memory; the rest is zero.
+    /// The size in memory; bytes beyond those of the file are zero.
     pub size: u64,
 }
 
@@ -26,7 +26,7 @@ pub struct Segment {
 pub struct Kernel {
     /// The physical entry point.
     pub entry: u32,
-    /// The segments.
+    /// The segments to load.
     pub segments: Vec<Segment>,
 }
 
@@ -44,7 +44,7 @@ fn field(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
     Some(u64::from_le_bytes(raw))
 }
 
-/// Where the fields of the two ELF classes lie.
+/// The places of the fields in one of the two ELF classes.
 struct Class {
     phoff: (usize, usize),
     phentsize: usize,

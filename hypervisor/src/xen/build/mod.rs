@@ -29,7 +29,7 @@ const LOW_RAM_END: u64 = 0xC000_0000;
 const HIGH_RAM: u64 = 1 << 32;
 /// The hole of the PC's first megabyte.
 const HOLE: core::ops::Range<u64> = 0xA_0000..0x10_0000;
-/// Where a domU's ACPI tables lie: in the hole, which no kernel uses as RAM.
+/// The address of a domU's ACPI tables: in the hole, which no kernel uses as RAM.
 const DOMU_ACPI: u64 = 0xE_0000;
 const MAGIC: u32 = 0x336E_C578;
 const SIF_PRIVILEGED: u32 = 1;
@@ -38,7 +38,7 @@ const SIF_INITDOMAIN: u32 = 2;
 const MAX_CMDLINE: usize = 2047;
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Why a domain could not be built.
+/// The reason why a domain could not be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "Display says it")]
 pub enum BuildError {
@@ -69,7 +69,7 @@ impl fmt::Display for BuildError {
     }
 }
 
-/// What is loaded.
+/// The files that a domain starts from.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Image<'a> {
     /// An ELF kernel.
@@ -89,7 +89,7 @@ pub struct EntryState {
     pub rbx: u64,
     /// PE and ET.
     pub cr0: u64,
-    /// 0.
+    /// CR4: all bits clear.
     pub cr4: u64,
     /// Bit 1 alone.
     pub rflags: u64,

@@ -4,7 +4,7 @@ use super::super::abi::{Errno, nr::console};
 use super::{Args, Call, Step};
 use alloc::vec::Vec;
 
-/// The most bytes moved before what they caused is carried out; a longer write goes on after it.
+/// The most bytes moved before their effects are carried out; a longer write goes on afterwards.
 const CHUNK: u64 = 4096;
 
 impl Call<'_> {

@@ -9,7 +9,7 @@ use super::super::host_services::DomId;
 use super::super::vcpu::{Activity, RunState};
 use super::{Args, Call};
 
-/// Where the union of `xen_domctl` starts.
+/// The offset of the union of `xen_domctl`.
 const UNION: u64 = DomctlHead::MAX as u64;
 /// `XEN_X86_EMU_LAPIC`: what a PVH domain has of a PC.
 const EMU_LAPIC: u32 = 1;

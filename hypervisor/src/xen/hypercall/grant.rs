@@ -191,7 +191,7 @@ impl Xen {
         Ok(())
     }
 
-    /// Where entry `gref` of the domain's table lies: (machine frame, offset).
+    /// The place of entry `gref` of the domain's table: (machine frame, offset).
     fn grant_entry(&self, dom: DomId, gref: u32) -> Result<(u64, usize), GrantStatus> {
         let domain = self.domain(dom).map_err(|_| GrantStatus::BadDomain)?;
         let frame = domain.grants.frames.get((gref / ENTRIES_PER_FRAME) as usize);

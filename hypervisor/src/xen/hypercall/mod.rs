@@ -20,7 +20,7 @@ use super::abi::{Errno, OpResult, Width};
 use super::guest_memory::{Caller, Paging};
 use super::host_services::{DomId, HostServices};
 
-/// What the bare-metal part does with RIP after a hypercall.
+/// The treatment of RIP by the bare-metal part after a hypercall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
     /// Skip the instruction.
@@ -29,7 +29,7 @@ pub enum Flow {
     Again,
 }
 
-/// How far a handler came.
+/// The progress of a handler.
 enum Step {
     /// Finished, with this result.
     Done(i64),

@@ -9,7 +9,7 @@ use super::super::host_services::DomId;
 use super::{Args, Call};
 use alloc::vec::Vec;
 
-/// Where the union of `xen_sysctl` starts.
+/// The offset of the union of `xen_sysctl`.
 const UNION: u64 = SysctlHead::MAX as u64;
 
 impl Call<'_> {

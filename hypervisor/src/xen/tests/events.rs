@@ -33,7 +33,7 @@ fn shared(world: &mut World, dom: u16, offset: usize, mask: u8) -> bool {
     byte[0] & mask != 0
 }
 
-/// What a guest's upcall handler does: true if `port` was pending.
+/// Does the work of a guest's upcall handler: true if `port` was pending.
 fn consume(world: &mut World, dom: u16, port: u32) -> bool {
     shared(world, dom, 0, 0xFF);
     shared(world, dom, 8 + port as usize / 512, 1 << (port / 64 % 8));

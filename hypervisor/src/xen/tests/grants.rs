@@ -7,7 +7,7 @@ use crate::xen::testing::World;
 use crate::xen::{Action, Mapping};
 use proptest::prelude::*;
 
-/// Where the granting domain maps its table.
+/// The address at which the granting domain maps its table.
 const TABLE: u64 = 0x8000;
 
 /// Domain 1 maps its grant table.

@@ -121,7 +121,7 @@ fn a_long_multicall_is_taken_in_parts() {
     assert_eq!(world.get::<MulticallHead>(1, 0x4000 + 299 * 64).result, 0x4_0011);
 }
 
-/// What a call causes is carried out before the hypervisor gathers more of it: the memory for it
+/// The effects of a call are carried out before the hypervisor gathers more: the memory for them
 /// is bounded.
 #[test]
 fn output_is_bounded() {

@@ -12,13 +12,13 @@ use guests::{GRANT, PORT, Page, state, work};
 runtime::entry! { main: guest_main, stack: 0x10000, rights: 3, descriptors: [] }
 
 static INFO: SharedInfo = SharedInfo::new();
-/// Where granted pages are copied to.
+/// The page that copies of granted pages go to.
 static COPY: Shared<Page> = Shared::new(Page::new());
-/// Where granted pages are mapped; each mapping leaves a hole, so each domain gets its own.
+/// The places for mapped grants; each mapping leaves a hole, so each domain gets its own.
 static WINDOWS: [Shared<Page>; 8] = [const { Shared::new(Page::new()) }; 8];
 
 const MILLISECOND: u64 = 1_000_000;
-/// How long dom0 waits for a domU before it gives up.
+/// The time that dom0 waits for a domU before it gives up.
 const PATIENCE_MS: u64 = 20_000;
 
 macro_rules! say {

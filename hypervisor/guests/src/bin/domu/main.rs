@@ -19,7 +19,7 @@ static INFO: SharedInfo = SharedInfo::new();
 static GRANTS: Shared<[u8; 4096]> = Shared::new([0; 4096]);
 static PAGE: Shared<Page> = Shared::new(Page::new());
 
-/// How long the domU sleeps between two beats.
+/// The time that the domU sleeps between two beats.
 const BEAT_NS: u64 = 500_000;
 
 macro_rules! say {

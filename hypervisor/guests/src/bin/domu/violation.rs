@@ -7,7 +7,7 @@ use core::arch::{asm, global_asm};
 use guests::hypercalls;
 use runtime::cpu;
 
-/// Commits the violation `name`; returns if the hypervisor is expected to ignore it.
+/// Commits the violation `name`; returns from one that the hypervisor is expected to ignore.
 pub(crate) fn commit(name: &str) {
     match name {
         "nothing" => {}
