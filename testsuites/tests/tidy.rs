@@ -80,6 +80,7 @@ fn docs() {
         &["3: \"Which.\" does not say what is meant"],
     );
     documented("/// An example in code:\n/// ```\n/// it.\n/// ```", &[]);
+    documented("/// # Panics\n///\n/// If the page is not there.", &[]);
 }
 
 #[test]
@@ -301,6 +302,29 @@ fn documents() {
     for other in ["notes.md", "docs/drawing.svg"] {
         shown(other, ".ci/walk", "");
     }
+}
+
+/// The complaint `why`, if any, about a document that says `text`.
+#[track_caller]
+fn referred(text: &str, why: &str) {
+    let source = "pub fn run() {}\nstruct Cpu;\nmacro_rules! forms {}\n// fn outer";
+    let files = [("docs/a.md", text), ("cpu/src/run.rs", source)];
+    let expect = format!("docs/a.md: {why}");
+    let expect: &[&str] = if why.is_empty() { &[] } else { &[&expect] };
+    check(tidy::references, &files, expect);
+}
+
+#[test]
+fn references() {
+    obeyed(tidy::references);
+    referred("`cpu/src/run.rs`, `cpu/src/`, `cpu/src`, `docs/a.md`, `target/x`, `a/b`", "");
+    referred("See `cpu/src/walk.rs`.", "there is no cpu/src/walk.rs");
+    referred("See `cpu/source/`.", "there is no cpu/source/");
+    referred("`cpu/src/run.rs`: `run`, `Cpu`,\n`forms`; `others`", "");
+    referred("`cpu/src/run.rs`: `ru`", "cpu/src/run.rs defines no ru");
+    referred("`cpu/src/run.rs`:\n`run`, `walk`", "cpu/src/run.rs defines no walk");
+    referred("`cpu/src/run.rs` and `walk`; `cpu/src/run.rs`: `walk!`, `walk`", "");
+    referred("```sh\ncargo run\n```\n`cpu/src/no.rs`", "there is no cpu/src/no.rs");
 }
 
 #[test]

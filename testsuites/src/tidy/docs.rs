@@ -47,7 +47,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_whitespace()
 }
 
-/// The paragraphs of `///` lines, without code; each line with its number from 1.
+/// The paragraphs of `///` lines, without code and headings; each line with its number from 1.
 fn paragraphs(text: &str) -> Vec<Vec<(usize, &str)>> {
     let mut found = vec![Vec::new()];
     let mut code = false;
@@ -55,7 +55,9 @@ fn paragraphs(text: &str) -> Vec<Vec<(usize, &str)>> {
         let doc = line.trim().strip_prefix("///").map(str::trim);
         code ^= doc.is_some_and(|doc| doc.starts_with("```"));
         match doc {
-            Some(doc) if !code && !doc.is_empty() && !doc.starts_with("```") => {
+            Some(doc)
+                if !code && !doc.is_empty() && !doc.starts_with("```") && !doc.starts_with('#') =>
+            {
                 found.last_mut().expect("begins with one").push((number + 1, doc));
             }
             _ => found.push(Vec::new()),

@@ -8,6 +8,7 @@ mod layout;
 mod modules;
 mod names;
 mod readme;
+mod references;
 
 pub use docs::docs;
 pub use imports::{Circle, circles, import_circles};
@@ -15,6 +16,7 @@ pub use layout::{headers, manifests, root, sizes};
 pub use modules::orphans;
 pub use names::{clocks, devices, machine_alone_names_cpu};
 pub use readme::{commands, departures};
+pub use references::references;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -32,7 +32,7 @@ pub fn departures(tree: &Tree) -> Vec<String> {
 }
 
 /// What is written for readers: `README.md`, `CONTRIBUTING.md` and the files of `docs`.
-fn documents(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn documents(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
     let document = |path: &str| {
         matches!(path, "README.md" | "CONTRIBUTING.md")
             || (path.starts_with("docs/") && path.ends_with(".md"))
