@@ -1,4 +1,4 @@
-//! The words on a module's command line, which describe the domains.
+//! The command line of a module, which describes a domain.
 //!
 //! ```text
 //! kernel name=web memory=256M vcpus=1 -- console=ttyS0 quiet
@@ -38,7 +38,7 @@ pub struct DomainOptions {
     pub cmdline: String,
 }
 
-/// Reads the words of one module. The error says what was found and what is accepted.
+/// Reads the command line of one module. The error says what was found and what is accepted.
 pub fn parse(line: &str) -> Result<ModuleKind, String> {
     let (ours, cmdline) = match line.split_once(" --") {
         Some((ours, guest)) => (ours, guest.trim()),
@@ -51,7 +51,7 @@ pub fn parse(line: &str) -> Result<ModuleKind, String> {
     match words.next() {
         Some("initrd") => Ok(ModuleKind::Initrd),
         Some("kernel") => domain(words, cmdline).map(ModuleKind::Kernel),
-        _ => Err(format!("module words '{line}': accepted is 'kernel …' or 'initrd'")),
+        _ => Err(format!("module '{line}': accepted is 'kernel …' or 'initrd'")),
     }
 }
 

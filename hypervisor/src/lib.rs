@@ -16,7 +16,7 @@
 //! module2 /initrd initrd
 //! module2 /domu   kernel name=a memory=256M -- console=ttyS0
 //! ```
-//! The hypervisor's own words: `until-domus-end` powers the machine off when the last domU has
+//! The hypervisor's own option: `until-domus-end` powers the machine off when the last domU has
 //! ended; without it dom0's end does. Its lines on COM1 begin with `(hv) `, a domain's with its
 //! name.
 //!
