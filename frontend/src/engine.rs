@@ -7,7 +7,7 @@ use crate::launch::Launch;
 use crate::status::{Failure, Status};
 use crate::summary::{Level, Summary};
 use platform::boot::BootModule;
-use platform::machine::{Boot, Config, Machine, MachineStop, TraceItems};
+use platform::machine::{Boot, Config, Input, Machine, MachineStop, TraceItems};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -215,6 +215,7 @@ impl Engine for Running<'_> {
     }
 
     fn receive(&mut self, port: usize, bytes: &[u8]) {
-        self.machine.serial_input(port, bytes);
+        let input = Input::Serial { port, bytes: bytes.to_vec() };
+        self.machine.input(self.machine.now(), input);
     }
 }

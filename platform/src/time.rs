@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Instructions retired since power-on: the only clock there is.
+/// Instructions retired since power-on: the only clock there is. A processor that idles retires none,
+/// but its count goes on. Where there are several processors, each has its own count, and the machine's
+/// time is the lowest of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Icount(pub u64);
 

@@ -1,45 +1,16 @@
 //! System-management interrupts of a whole machine: firmware's steps with the chipset, and two processors.
 
-use platform::boot::BootFile;
-use platform::machine::{
-    Boot, CodeOptions, Config, Machine, MachineStop, OptionalDevice, TraceItems,
-};
+mod common;
 
-/// Where the program is loaded.
-const CODE: u32 = 0x10_0000;
+use common::guest::{self, CODE, copy, outb, outd, store};
+use platform::machine::{Config, Machine, MachineStop, OptionalDevice, TraceItems};
+
 /// What the handler in system-management RAM counts.
 const COUNT: u32 = 0x7000;
 /// What the handler at 38000h counts: it moves SMBASE.
 const MOVED: u32 = 0x7010;
 /// What the second processor counts.
 const STARTED: u32 = 0x7020;
-
-/// out port, al
-fn outb(port: u16, v: u8) -> Vec<u8> {
-    [&[0x66, 0xba][..], &port.to_le_bytes(), &[0xb0, v, 0xee]].concat()
-}
-
-/// out port, eax
-fn outd(port: u16, v: u32) -> Vec<u8> {
-    [&[0x66, 0xba][..], &port.to_le_bytes(), &[0xb8], &v.to_le_bytes(), &[0xef]].concat()
-}
-
-/// mov dword [at], v
-fn store(at: u32, v: u32) -> Vec<u8> {
-    [&[0xc7, 0x05][..], &at.to_le_bytes(), &v.to_le_bytes()].concat()
-}
-
-/// Stores `bytes`, four at a time.
-fn copy(at: u32, bytes: &[u8]) -> Vec<u8> {
-    let words = bytes.chunks(4).zip((at..).step_by(4));
-    words
-        .flat_map(|(b, at)| {
-            let mut word = [0; 4];
-            word[..b.len()].copy_from_slice(b);
-            store(at, u32::from_le_bytes(word))
-        })
-        .collect()
-}
 
 /// cmp dword [at], v; jne to it
 fn wait(at: u32, v: u8) -> Vec<u8> {
@@ -67,28 +38,11 @@ fn set_up() -> Vec<u8> {
     .concat()
 }
 
-/// A multiboot image that says itself where it goes, entered with `program` in flat 32-bit code.
-fn image(program: &[u8]) -> Vec<u8> {
-    let (magic, flags) = (0x1bad_b002u32, 1u32 << 16);
-    let words = [magic, flags, 0u32.wrapping_sub(magic + flags), CODE, CODE, 0, 0, CODE + 32];
-    let header: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-    [&header, program].concat()
-}
-
+/// A machine with `vcpus` processors that is about to run `program`.
 fn machine(vcpus: u32, program: &[u8]) -> Machine {
-    let config = Config {
-        ram: 4 << 20,
-        vcpus,
-        cpu_model: "default".into(),
-        devices: vec![OptionalDevice::DebugExit { base: 0xf4, length: 4 }],
-        trace: TraceItems { int: true, ..TraceItems::default() },
-        code: CodeOptions::default(),
-    };
-    let mut machine = Machine::new(&config).unwrap();
-    let bytes = image(program);
-    let kernel = BootFile { name: "smi", bytes: &bytes };
-    machine.boot(&Boot { kernel, modules: &[], cmdline: "" }).unwrap();
-    machine
+    let devices = vec![OptionalDevice::DebugExit { base: 0xf4, length: 4 }];
+    let trace = TraceItems { int: true, ..TraceItems::default() };
+    guest::machine(Config { vcpus, devices, trace, ..Config::default() }, program)
 }
 
 /// The program ends in isa-debug-exit with the dword at `at`; twice, to the same state. The trace.
@@ -99,9 +53,7 @@ fn check(vcpus: u32, program: &[u8], at: u32, value: u32) -> String {
     let program = [program, &exit].concat();
     let [mut a, mut b] = [(); 2].map(|()| machine(vcpus, &program));
     assert_eq!(a.run(5_000_000), MachineStop::DebugExit(value << 1 | 1));
-    // One processor also in small steps; several take turns as the steps are.
-    let step = if vcpus == 1 { 97 } else { 5_000_000 };
-    let stop = (0..).map(|_| b.run(step)).find(|stop| *stop != MachineStop::Budget);
+    let stop = (0..).map(|_| b.run(97)).find(|stop| *stop != MachineStop::Budget);
     assert_eq!(stop, Some(MachineStop::DebugExit(value << 1 | 1)));
     assert_eq!(a.state_hash(), b.state_hash());
     a.take_trace()

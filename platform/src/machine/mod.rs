@@ -1,7 +1,7 @@
 //! The machine: processors, memory and board joined, and time.
 //!
 //! Reading order: `config` (what a machine is made of), `entry` (how a kernel is entered), `schedule`
-//! (how the processors take turns), `bus` (the board as a processor sees it), `report` (how a run
+//! (how the processors take turns; what machine time is), `input` (how the outside world gets in), `bus` (the board as a processor sees it), `report` (how a run
 //! ends), `state` (the hash of everything).
 //!
 //! Invariant: nothing else in this crate names the `cpu` crate.
@@ -9,6 +9,7 @@
 mod bus;
 mod config;
 mod entry;
+mod input;
 mod report;
 mod schedule;
 mod state;
@@ -21,6 +22,8 @@ pub use config::{Boot, CodeOptions, Config, Error, OptionalDevice, TraceItems};
 use cpu::Cpu;
 use cpu::model::Model;
 use cpu::state::vmx::stats::Level;
+pub use input::Input;
+use input::InputQueue;
 use mmu::{HostPhys, Limits, Mmu, Ram};
 pub use report::MachineStop;
 pub use schedule::QUANTUM;
@@ -54,6 +57,7 @@ impl Machine {
             mmu: Mmu::new(Ram::new(map.low + map.high)?, Limits::default()),
             code: config.code.cache(),
             chipset: Chipset::new(config.board(&map), config.vcpus),
+            inputs: InputQueue::default(),
         };
         Ok(Machine { config: config.clone(), map, shared, schedule: Schedule::new(cpus) })
     }
@@ -65,9 +69,9 @@ impl Machine {
         Ok(())
     }
 
-    /// The machine's time: retired instructions of the processor furthest behind.
-    pub fn now(&self) -> u64 {
-        self.schedule.now()
+    /// The machine's time: retired instructions, and idle time, of the processor furthest behind.
+    pub fn now(&self) -> Icount {
+        Icount(self.schedule.now())
     }
 
     /// Instructions that all processors have retired.
@@ -91,13 +95,20 @@ impl Machine {
         order.iter().map(|level| sums.get(level).copied().unwrap_or(0)).collect()
     }
 
-    /// Runs for `instructions` of machine time, or to an end.
+    /// Runs for `instructions` of machine time, or to an end. How a run is sliced into calls of this
+    /// leaves no trace.
     pub fn run(&mut self, instructions: u64) -> MachineStop {
-        let end = self.now().saturating_add(instructions);
-        let stop = self.schedule.run(&mut self.shared, end);
-        let now = self.now();
-        self.shared.chipset.board.advance(Icount(now));
-        stop
+        let end = self.now().plus(instructions);
+        self.schedule.run(&mut self.shared, end.0)
+    }
+
+    /// Hands over an input that the machine takes when its time reaches `at`, or at the next instant if
+    /// it has reached `at` already: that it is given in the middle of the present instant cannot be told
+    /// later. Returns the stamp, by which the input can be given again in another run.
+    pub fn input(&mut self, at: Icount, input: Input) -> Icount {
+        let at = at.max(self.now().plus(1));
+        self.shared.inputs.push(at, input);
+        at
     }
 
     /// Takes the lines that were written down.
@@ -113,12 +124,6 @@ impl Machine {
     /// Takes what was written to the debug port E9h.
     pub fn debug_output(&mut self) -> Vec<u8> {
         self.shared.chipset.board.take_debug_output()
-    }
-
-    /// Gives bytes to serial port `port`.
-    pub fn serial_input(&mut self, port: usize, bytes: &[u8]) {
-        let now = Icount(self.now());
-        self.shared.chipset.board.push_serial_input(port, bytes, now);
     }
 
     /// The processors, to look at.
@@ -147,14 +152,15 @@ impl Machine {
         self.shared.code.stats
     }
 
-    /// The hash of the whole state: processors, board, memory.
+    /// The hash of the whole state: processors, board, memory. Inputs to come are not part of it, nor
+    /// how the run was sliced; output not yet taken is.
     pub fn state_hash(&self) -> [u8; 32] {
         let Shared { mmu, chipset, .. } = &self.shared;
         let mut hash = StateHash::default();
         self.schedule.processors.iter().for_each(|p| hash.processor(p));
         // Devices that nothing has looked at lately follow first: how a run was sliced is no state.
         let mut board = chipset.board.clone();
-        board.advance(Icount(self.now()));
+        board.advance(self.now());
         hash.board(&board, chipset.messages());
         hash.memory(&self.map, mmu);
         hash.finish()

@@ -1,10 +1,21 @@
 //! The processors, which take turns on one host thread.
 //!
-//! Each has its own count of retired instructions; the one that is furthest behind runs next, at most
-//! [`QUANTUM`] ahead of the others, and never past the board's next deadline by more than that. An
-//! inter-processor message or HLT ends its turn.
+//! Each processor has a time of its own: its count of retired instructions, which goes on while it
+//! idles. The *machine's time* is that of the processor furthest behind: it becomes `t` when the last
+//! processor reaches `t`. The others may be up to [`QUANTUM`] ahead by then.
+//!
+//! The processor furthest behind catches up with the next. When several are equally far behind, the
+//! first of them leads: it runs [`QUANTUM`] ahead, while the machine's time stands still. An access
+//! to the board, a message, HLT and the board's next deadline end a turn. When all idle, the time of
+//! all passes at once.
+//!
+//! So who runs, and how far, follows from the processors' times and the board alone. A run pauses, and
+//! inputs are taken, exactly when the machine's time reaches the value asked for: while the last
+//! processor catches up, or while all idle. After a pause the same turn goes on as without. So it
+//! leaves no trace how a run is sliced, nor when an input became known.
 
 use super::bus::Chipset;
+use super::input::InputQueue;
 use super::report::{self, MachineStop};
 use crate::time::Icount;
 use cpu::bus::Message;
@@ -28,6 +39,7 @@ pub(super) struct Shared {
     pub(super) mmu: Mmu,
     pub(super) code: CodeCache,
     pub(super) chipset: Chipset,
+    pub(super) inputs: InputQueue,
 }
 
 /// The processors, by APIC ID.
@@ -56,12 +68,14 @@ impl Schedule {
     /// Lets the processors take turns until the machine's time is `end`, or to an end.
     pub(super) fn run(&mut self, shared: &mut Shared, end: u64) -> MachineStop {
         loop {
-            if let Some(ending) = shared.chipset.board.ending() {
+            let Shared { chipset, inputs, .. } = shared;
+            if let Some(ending) = chipset.board.ending() {
                 return ending.into();
             }
             let now = self.now();
-            shared.chipset.board.arrive(Icount(now));
-            self.route(&mut shared.chipset);
+            chipset.board.arrive(Icount(now));
+            inputs.take_due(&mut chipset.board, Icount(now));
+            self.route(chipset);
             if now >= end {
                 return MachineStop::Budget;
             }
@@ -85,27 +99,37 @@ impl Schedule {
         }
     }
 
-    /// The turn of the processor furthest behind.
+    /// The turn of the processor furthest behind, or an idle time of all. The machine's time does not
+    /// pass `end`, nor the stamp of the next input.
     fn turn(&mut self, shared: &mut Shared, end: u64) -> Option<MachineStop> {
-        let deadline = shared.chipset.board.next_deadline().map_or(u64::MAX, |t| t.0);
+        let instant = |at: Option<Icount>| at.map_or(u64::MAX, |at| at.0);
+        let deadline = instant(shared.chipset.board.next_deadline());
+        let input = instant(shared.inputs.next());
         let p = &self.processors;
+        if p.iter().all(|p| p.idle) {
+            return self.idle(deadline.min(input), end);
+        }
         let who = (0..p.len()).min_by_key(|&n| p[n].at)?;
         let others = (0..p.len()).filter(|&n| n != who).map(|n| p[n].at).min();
-        let horizon = others.unwrap_or(u64::MAX).saturating_add(QUANTUM).min(end).min(deadline);
-        let horizon = horizon.max(p[who].at + 1);
+        let until = match others.unwrap_or(u64::MAX) {
+            next if next > p[who].at => next.min(input).min(end),
+            level => level.saturating_add(QUANTUM),
+        };
+        let until = until.min(deadline);
         if p[who].idle {
-            return self.skip(who, horizon, deadline, end);
+            self.processors[who].wait(until);
+            return None;
         }
-        self.step(who, shared, horizon)
+        self.step(who, shared, until)
     }
 
-    /// Processor `who` runs, at most to `horizon`.
-    fn step(&mut self, who: usize, shared: &mut Shared, horizon: u64) -> Option<MachineStop> {
-        let Shared { mmu, code, chipset } = shared;
+    /// Processor `who` runs, at most to `until`.
+    fn step(&mut self, who: usize, shared: &mut Shared, until: u64) -> Option<MachineStop> {
+        let Shared { mmu, code, chipset, .. } = shared;
         let p = &mut self.processors[who];
         chipset.begin();
         let from = p.at;
-        let stop = p.cpu.run(mmu, code, chipset, from, horizon);
+        let stop = p.cpu.run(mmu, code, chipset, from, until);
         p.at = p.cpu.now();
         p.cpu.count_retired(p.at - from);
         // DEPARTURE: SMI# reaches the processor that has asked for it, not all.
@@ -123,22 +147,26 @@ impl Schedule {
         }
     }
 
-    /// Lets an idle processor's time pass.
-    fn skip(&mut self, who: usize, horizon: u64, deadline: u64, end: u64) -> Option<MachineStop> {
-        let p = &mut self.processors;
-        let wakes = p.iter().filter(|p| p.idle).map(|p| p.cpu.wakes_at()).min();
-        let all_idle = p.iter().all(|p| p.idle);
-        let next = deadline.min(wakes.unwrap_or(u64::MAX));
-        if all_idle && next == u64::MAX {
+    /// Lets the time of all processors pass up to `outside`, when something happens outside them, to the
+    /// first of their own timers, or to `end`.
+    fn idle(&mut self, outside: u64, end: u64) -> Option<MachineStop> {
+        let timers = self.processors.iter().map(|p| p.cpu.wakes_at());
+        let next = timers.min().unwrap_or(u64::MAX).min(outside);
+        if next == u64::MAX {
             return Some(MachineStop::Idle);
         }
-        let to = if all_idle { next.min(end) } else { horizon.min(next) };
-        let p = &mut p[who];
-        let from = p.at;
-        p.at = p.at.max(to).max(p.at + !all_idle as u64);
-        p.cpu.count_idle(p.at - from);
-        p.idle = p.cpu.wakes_at() > p.at;
+        self.processors.iter_mut().for_each(|p| p.wait(next.min(end)));
         None
+    }
+}
+
+impl Processor {
+    /// Lets the time of an idle processor pass up to `until`, or to a timer of its own.
+    fn wait(&mut self, until: u64) {
+        let (from, wakes) = (self.at, self.cpu.wakes_at());
+        self.at = until.min(wakes).max(from);
+        self.cpu.count_idle(self.at - from);
+        self.idle = wakes > self.at;
     }
 }
 

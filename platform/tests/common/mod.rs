@@ -1,5 +1,8 @@
-//! Guest memory for the tests: bytes where something was written, zero elsewhere.
+//! What several test programs use: guest memory (bytes where something was written, zero elsewhere),
+//! and small guests.
 #![allow(dead_code, reason = "each test program uses its part")]
+
+pub(crate) mod guest;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,262 @@
+//! How a run is sliced leaves no trace: the same input at the same machine times ends in the same
+//! state, with one processor and with two.
+
+mod common;
+
+use common::guest::{self, copy, outb, store};
+use platform::machine::{Config, Input, Machine, MachineStop, OptionalDevice};
+use platform::time::Icount;
+
+/// Lengths of slices in instructions.
+const SLICES: [u64; 4] = [1, 7, 1000, 4_000_000];
+
+/// What the second processor counts, with LOCK.
+const COUNT: u32 = 0x7000;
+/// What the handlers make of [`COUNT`]: each order of turns leaves another value.
+const LOG: u32 = 0x7010;
+/// What the first processor counts.
+const MAIN: u32 = 0x7020;
+/// Where the tables and programs lie that the first processor lays out.
+const IDT: u32 = 0x5000;
+const IDT_REGISTER: u32 = 0x5ff0;
+const SECOND: u32 = 0x6000;
+const NMI: u32 = 0x6100;
+const SERIAL: u32 = 0x8000;
+const TICK: u32 = 0x8100;
+
+/// mov eax, [COUNT]; add [LOG], eax; rol dword [LOG], 1
+fn log() -> Vec<u8> {
+    let (count, log) = (COUNT.to_le_bytes(), LOG.to_le_bytes());
+    [&[0xa1][..], &count, &[0x01, 0x05], &log, &[0xd1, 0x05], &log].concat()
+}
+
+/// mov al, 20h; out 20h, al; pop edx; pop eax; iretd
+const END: [u8; 7] = [0xb0, 0x20, 0xe6, 0x20, 0x5a, 0x58, 0xcf];
+
+/// The handler of COM1's interrupt sends back what it receives.
+fn serial() -> Vec<u8> {
+    let echo = [
+        0x50, 0x52, // push eax; push edx
+        0x66, 0xba, 0xfd, 0x03, // again: mov dx, 3fdh
+        0xec, 0xa8, 0x01, // in al, dx; test al, 1
+        0x74, 0x08, // jz done
+        0x66, 0xba, 0xf8, 0x03, // mov dx, 3f8h
+        0xec, 0xee, // in al, dx; out dx, al
+        0xeb, 0xef, // jmp again
+    ];
+    [&echo[..], &log(), &END].concat()
+}
+
+/// The handler of the interval timer's interrupt sends an NMI to the second processor if `nmi`.
+fn tick(nmi: bool) -> Vec<u8> {
+    let send = if nmi { store(0xfee0_0300, 0x000c_4400) } else { Vec::new() };
+    // push eax; push edx
+    [&[0x50, 0x52][..], &log(), &send, &END].concat()
+}
+
+/// lock inc dword [at], as 16-bit code
+fn inc16(at: u32) -> Vec<u8> {
+    [&[0xf0, 0x66, 0xff, 0x06][..], &(at as u16).to_le_bytes()].concat()
+}
+
+/// The second processor counts, and sends back what COM2 receives.
+fn poll() -> Vec<u8> {
+    let count = [&[0xb9, 0xd0, 0x07][..], &inc16(COUNT), &[0xe2, 0xf8]].concat(); // mov cx, 2000; count; loop
+    let echo = [
+        0xba, 0xfd, 0x02, // mov dx, 2fdh
+        0xec, 0xa8, 0x01, // in al, dx; test al, 1
+        0x74, 0xed, // jz to the begin
+        0xba, 0xf8, 0x02, // mov dx, 2f8h
+        0xec, 0xee, // in al, dx; out dx, al
+        0xeb, 0xe6, // jmp to the begin
+    ];
+    [&count[..], &echo].concat()
+}
+
+/// The gate of a 32-bit interrupt handler.
+fn gate(handler: u32) -> Vec<u8> {
+    let [a, b, c, d] = handler.to_le_bytes();
+    vec![a, b, 8, 0, 0, 0x8e, c, d]
+}
+
+/// Lays out tables and handlers, and sets interrupt controllers, timer and COM1 up.
+fn set_up(nmi: bool) -> Vec<u8> {
+    let mut idtr = vec![0xff, 0x03];
+    idtr.extend(IDT.to_le_bytes());
+    let lidt = [&[0x0f, 0x01, 0x1d][..], &IDT_REGISTER.to_le_bytes()].concat();
+    [
+        vec![0xbc, 0, 0x90, 0, 0], // mov esp, 9000h
+        copy(IDT + 0x20 * 8, &gate(TICK)),
+        copy(IDT + 0x24 * 8, &gate(SERIAL)),
+        copy(IDT_REGISTER, &idtr),
+        copy(TICK, &tick(nmi)),
+        copy(SERIAL, &serial()),
+        lidt,
+        // Virtual wire: INTR comes through LINT0.
+        store(0xfee0_00f0, 0x1ff),
+        store(0xfee0_0350, 0x700),
+        // The 8259: vectors from 20h on, IRQ 0 and 4.
+        [(0x20, 0x11), (0x21, 0x20), (0x21, 4), (0x21, 1), (0x21, 0xee)]
+            .map(|(p, v)| outb(p, v))
+            .concat(),
+        // The 8254: mode 2, a tick each 25,000 instructions.
+        [(0x43, 0x34), (0x40, 30), (0x40, 0)].map(|(p, v)| outb(p, v)).concat(),
+        // COM1: FIFOs, an interrupt for each byte received.
+        [(0x3fa, 1), (0x3fc, 0x0b), (0x3f9, 1)].map(|(p, v)| outb(p, v)).concat(),
+    ]
+    .concat()
+}
+
+/// INIT and start-up IPI to the others, which begin at [`SECOND`] with `program`.
+fn start(program: &[u8]) -> Vec<u8> {
+    [
+        copy(SECOND, program),
+        // The interrupt vector table's entry of the NMI, and its handler: count; iret
+        store(8, NMI),
+        copy(NMI, &[&inc16(COUNT)[..], &[0xcf]].concat()),
+        store(0xfee0_0300, 0x000c_4500),
+        store(0xfee0_0300, 0x000c_4606),
+    ]
+    .concat()
+}
+
+/// sti; again: hlt; lock inc dword [MAIN]; jmp again, without the hlt if not `halts`
+fn work(halts: bool) -> Vec<u8> {
+    let hlt: &[u8] = if halts { &[0xf4] } else { &[0x90] };
+    [&[0xfb][..], hlt, &[0xf0, 0xff, 0x05], &MAIN.to_le_bytes(), &[0xeb, 0xf6]].concat()
+}
+
+/// Bytes that are typed, with the machine time and the port.
+const TYPED: [(u64, usize, &str); 6] = [
+    (5_000, 0, "a"),
+    (61_003, 0, "bc"),
+    (61_003, 1, "d"),
+    (61_004, 1, "e"),
+    (100_000, 0, "a line longer than the FIFO\r"),
+    (123_457, 1, "and another one\r"),
+];
+
+/// What of [`TYPED`] `port` gets.
+fn typed(port: usize) -> String {
+    TYPED.iter().filter(|t| t.1 == port).map(|t| t.2).collect()
+}
+
+/// Runs to machine time `to` in slices.
+#[track_caller]
+fn run_to(machine: &mut Machine, to: u64, slice: u64) {
+    while machine.now().0 < to {
+        let left = to - machine.now().0;
+        assert_eq!(machine.run(slice.min(left)), MachineStop::Budget);
+    }
+    assert_eq!(machine.now().0, to);
+}
+
+/// When the machine is told of what is typed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Told {
+    /// All before the run.
+    Before,
+    /// At the last moment.
+    Live,
+}
+
+/// States on the way, and what both ports have sent.
+type Trail = (Vec<[u8; 32]>, [String; 2]);
+
+fn trail(vcpus: u32, program: &[u8], slice: u64, told: Told) -> Trail {
+    let mut machine = guest::machine(Config { vcpus, ..Config::default() }, program);
+    for (at, port, bytes) in TYPED {
+        if told == Told::Live {
+            run_to(&mut machine, at - 1, slice);
+        }
+        let input = Input::Serial { port, bytes: bytes.into() };
+        assert_eq!(machine.input(Icount(at), input), Icount(at));
+    }
+    let states = [150_000, 200_000, 400_000].map(|to| {
+        run_to(&mut machine, to, slice);
+        machine.state_hash()
+    });
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let sent = [0, 1].map(|port| text(machine.serial_output(port)));
+    (states.to_vec(), sent)
+}
+
+/// With one processor and with two, whose second sends back `second`.
+#[track_caller]
+fn check(program: &[u8], second: &str) {
+    for (vcpus, second) in [(1, ""), (2, second)] {
+        let want = trail(vcpus, program, 4_000_000, Told::Before);
+        assert_eq!(want.1, [&typed(0), second], "-smp {vcpus}");
+        for slice in SLICES {
+            for told in [Told::Before, Told::Live] {
+                let got = trail(vcpus, program, slice, told);
+                assert!(got == want, "-smp {vcpus}, slices of {slice}, {told:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn one_halts_and_one_polls() {
+    check(&[set_up(false), start(&poll()), work(true)].concat(), &typed(1));
+}
+
+#[test]
+fn both_run() {
+    check(&[set_up(false), start(&poll()), work(false)].concat(), &typed(1));
+}
+
+/// The second processor: again: hlt; jmp again
+#[test]
+fn both_halt() {
+    check(&[set_up(true), start(&[0xf4, 0xeb, 0xfd]), work(true)].concat(), "");
+}
+
+/// Long slices, each of many turns: the state after ten million instructions.
+#[test]
+fn many_turns() {
+    let program = [set_up(false), start(&poll()), work(false)].concat();
+    let state = |slice| {
+        let mut machine = guest::machine(Config { vcpus: 2, ..Config::default() }, &program);
+        run_to(&mut machine, 10_000_000, slice);
+        machine.state_hash()
+    };
+    let want = state(10_000_000);
+    for slice in [1000, 20_000, 99_999, 4_000_000] {
+        assert_eq!(state(slice), want, "slices of {slice}");
+    }
+}
+
+/// Nothing can wake the guest but the input, known before or after it halts: cli; hlt
+#[test]
+fn nothing_but_input() {
+    let mut machine = guest::machine(Config::default(), &[0xfa, 0xf4]);
+    assert_eq!(machine.run(1000), MachineStop::Idle);
+    let at = machine.input(Icount(0), Input::Serial { port: 0, bytes: vec![b'x'] });
+    assert_eq!(at, machine.now().plus(1), "the present has begun");
+    assert_eq!(machine.run(1000), MachineStop::Idle);
+    assert_eq!(machine.now(), at);
+    machine.input(Icount(5000), Input::PowerButton);
+    assert_eq!(machine.run(100), MachineStop::Budget);
+    assert_eq!(machine.now(), at.plus(100));
+    assert_eq!(machine.run(1_000_000), MachineStop::Idle);
+    assert_eq!(machine.now(), Icount(5000));
+}
+
+/// The power button sets PWRBTN_STS (bit 8 of PM1_STS), for which the guest waits.
+#[test]
+fn power_button() {
+    let program = [
+        0x66, 0xba, 0x00, 0xb0, // mov dx, b000h
+        0x66, 0xed, // again: in ax, dx
+        0xf6, 0xc4, 0x01, // test ah, 1
+        0x74, 0xf9, // jz again
+        0xb0, 0x01, 0xe6, 0xf4, // mov al, 1; out f4h, al
+    ];
+    let devices = vec![OptionalDevice::DebugExit { base: 0xf4, length: 4 }];
+    let config = Config { devices, ..Config::default() };
+    let mut machine = guest::machine(config, &program);
+    machine.input(Icount(12_345), Input::PowerButton);
+    assert_eq!(machine.run(20_000), MachineStop::DebugExit(3));
+    assert!((12_345..12_360).contains(&machine.now().0), "{:?}", machine.now());
+}
