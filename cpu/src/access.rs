@@ -1,11 +1,12 @@
 //! Memory accesses off the fast path: translation, page crossing, devices, self-modifying code.
 #![expect(unsafe_code, reason = "the environment of a run is reached through raw pointers")]
 
+use crate::Cpu;
 use crate::block::CodeCache;
 use crate::bus::Bus;
 use crate::mem::{FastMem, Mem};
 use crate::op::op_flags;
-use crate::state::{CodeMode, Cpu, ar, flags, gpr, seg};
+use crate::state::{CodeMode, ar, flags, gpr, seg};
 use crate::trap::{Exception, Trap, vector};
 use crate::word::Word;
 use iced_x86::Instruction;
@@ -20,7 +21,7 @@ impl Cpu {
     #[inline(always)]
     pub(crate) fn mmu(&mut self) -> &mut Mmu {
         debug_assert!(!self.env.mmu.is_null());
-        // SAFETY: see [`crate::state::Env`]; nothing holds another reference across a call.
+        // SAFETY: see [`crate::processor::Env`]; nothing holds another reference across a call.
         unsafe { &mut *self.env.mmu }
     }
 

@@ -4,9 +4,9 @@
 //! The timer counts the 25 MHz crystal of CPUID leaf 15h: one tick in [`TIMER_TICK`] instructions.
 
 use crate::bus::{Destination, Message};
-use crate::feature;
 use crate::state::apic::{BASE_BSP, BASE_EN, BASE_EXTD, MASKED, Vectors};
-use crate::state::{Activity, Apic, Cpu};
+use crate::state::{Activity, Apic};
+use crate::{Cpu, feature};
 
 /// Instructions per tick of the APIC timer's input clock.
 pub const TIMER_TICK: u64 = 40;

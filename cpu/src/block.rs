@@ -11,7 +11,7 @@
 #![expect(unsafe_code, reason = "blocks link to one another by address")]
 
 use crate::arena::Arena;
-use crate::decode;
+use crate::limits::MAX_BLOCK;
 use crate::op::Op;
 use crate::plain::Side;
 use crate::state::CodeMode;
@@ -42,7 +42,7 @@ impl BlockLimit {
     pub const ONE: BlockLimit = BlockLimit(1);
     /// The index of the largest, which every block fits; [`Key`] has three bits for it.
     const LAST: u8 = {
-        let last = decode::MAX_BLOCK.ilog2() as u8 + 1;
+        let last = MAX_BLOCK.ilog2() as u8 + 1;
         assert!(last < 8);
         last
     };
@@ -213,7 +213,7 @@ impl CodeCache {
             ops: Arena::default(),
             stubs: Arena::default(),
             budget,
-            max_block: crate::decode::MAX_BLOCK,
+            max_block: MAX_BLOCK,
             fuse: true,
             filter: Default::default(),
             stats: CodeStats::default(),

@@ -1,7 +1,8 @@
 //! What follows from control registers and segments: code mode, paging regime, TLB view.
 
+use crate::Cpu;
 use crate::state::control::*;
-use crate::state::{CodeMode, Cpu, Segment, ar, flags, seg};
+use crate::state::{CodeMode, Segment, ar, flags, seg};
 use mmu::{Mode, Regime, View};
 
 impl Cpu {

@@ -1,8 +1,8 @@
 //! CPUID. SDM vol. 2, "CPUID - CPU Identification".
 
+use crate::Cpu;
 use crate::feature::{self, CpuidRegister as Register, ModelName};
 use crate::model::Model;
-use crate::state::Cpu;
 use crate::state::control::{CR4_OSXSAVE, EFER_LMA};
 
 /// Family 6, model 2FH, stepping 2: one that no list of errata in Linux, KVM or Xen matters for, and

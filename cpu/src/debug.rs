@@ -4,8 +4,9 @@
 //! While a breakpoint is enabled each instruction runs alone; while one on data is, every access takes
 //! the slow path, which notes what it meets in `sys.watch_hits`. Nothing of this costs anything else.
 
+use crate::Cpu;
 use crate::state::control::CR4_DE;
-use crate::state::{Activity, Cpu, flags, seg};
+use crate::state::{Activity, flags, seg};
 use crate::trap::{Exception, vector};
 
 /// DR6.BS: single step.

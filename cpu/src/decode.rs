@@ -6,6 +6,7 @@ use crate::feature_filter::FeatureFilter;
 use crate::isa::profile::Member;
 use crate::isa::{self, AddressingMode, Exec, HandlerFor, Operands};
 use crate::length;
+use crate::limits::{MAX_BLOCK, MAX_LEN};
 use crate::op::{Op, op_flags, slot};
 use crate::operand::{register_offset, segment_number};
 use crate::plain::{PlainFn, Side};
@@ -14,12 +15,8 @@ use iced_x86::{
     Code, Decoder, DecoderError, FlowControl, Instruction, Mnemonic, OpKind, Register, RflagsBits,
 };
 
-/// Longest block in instructions.
-pub const MAX_BLOCK: usize = 64;
 /// The status flags in iced's `RflagsBits`: the low six bits.
 const ALL_FLAGS: u32 = 0x3f;
-/// An instruction is at most 15 bytes.
-pub const MAX_LEN: usize = 15;
 
 /// The bytes that a block is decoded from: the rest of its page, and what follows it where an
 /// instruction crosses into the next.

@@ -1,11 +1,12 @@
 //! Delivery of exceptions and interrupts through the IDT or the real-mode vector table, in every mode.
 //! SDM vol. 3, "Interrupt and Exception Handling".
 
+use crate::Cpu;
 use crate::debug::DR6_BT;
 use crate::descriptors::{
     Descriptor, NewStack, is_null, null_segment, null_stack, selector_fault, system,
 };
-use crate::state::{Activity, Cpu, Event, EventKind, Segment, ar, flags, gpr, seg};
+use crate::state::{Activity, Event, EventKind, Segment, ar, flags, gpr, seg};
 use crate::tasks::Source;
 use crate::trap::{Trap, vector};
 

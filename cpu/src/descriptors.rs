@@ -1,7 +1,8 @@
 //! Segment descriptors and the tables that hold them. SDM vol. 3, "Segment Descriptors" and "System
 //! Descriptor Types".
 
-use crate::state::{Cpu, Segment, ar, seg};
+use crate::Cpu;
+use crate::state::{Segment, ar, seg};
 use crate::trap::{Trap, vector};
 use mmu::{AccessKind, View};
 

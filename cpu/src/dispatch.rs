@@ -13,10 +13,11 @@
 pub mod class;
 pub mod deferred;
 
+use crate::Cpu;
 use crate::mem::{FastMem, Mem, SlowMem};
 use crate::op::{Op, op_flags};
 use crate::plain::Side;
-use crate::state::{Cpu, gpr};
+use crate::state::gpr;
 use deferred::Deferred;
 use mmu::TlbEntry;
 

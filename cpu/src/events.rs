@@ -1,8 +1,9 @@
 //! Events at instruction boundaries: priorities, escalation of faults, single steps, halts.
 //! SDM vol. 3, "Prioritization of Concurrent Events" and "Interrupt and Exception Handling".
 
+use crate::Cpu;
 use crate::debug::DR6_BS;
-use crate::state::{Activity, Cpu, Event, EventKind, Segment, flags, seg};
+use crate::state::{Activity, Event, EventKind, Segment, flags, seg};
 use crate::trap::{Exception, Trap, vector};
 
 /// Classes of exceptions. SDM vol. 3, "Conditions for Generating a Double Fault".

@@ -1,10 +1,11 @@
 //! The processor's pins and sockets: what the machine around it sets, asks and takes between two
 //! runs. The machine writes no field of [`Cpu`].
 
+use crate::Cpu;
 use crate::bus::Message;
 use crate::model::Model;
 use crate::state::trace::Items;
-use crate::state::{Apic, Cpu, Segment, Smram, TableRegister};
+use crate::state::{Apic, Segment, Smram, TableRegister};
 
 /// The state in which a loaded kernel is entered; what is not named here is as after reset.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! How long an instruction is that the decoder does not take: of more than 15 bytes it is #GP(0), whatever
 //! it is. SDM vol. 2, "Intel 64 and IA-32 Architectures Instruction Format"; vol. 3, "Interrupt 13".
 
-use crate::decode::MAX_LEN;
+use crate::limits::MAX_LEN;
 use crate::state::CodeMode;
 use iced_x86::{Decoder, DecoderOptions};
 

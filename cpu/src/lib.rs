@@ -1,8 +1,9 @@
 //! The processor: decode, execute, events, VMX.
 //!
-//! Reading order: [`state`] (what a processor is), [`op`] and [`dispatch`] (how an operation runs),
-//! [`mem`] and [`access`] (how it reaches memory), [`isa`] (the instruction tables), [`decode`] and
-//! [`block`] (how code becomes operations), [`run`] (the outer loop), [`events`], [`smm`], [`vmx`].
+//! Reading order: [`state`] (what a processor is), `processor` (how the interpreter holds it), [`op`] and
+//! [`dispatch`] (how an operation runs), [`mem`] and `access` (how it reaches memory), [`isa`] (the instruction
+//! tables), [`decode`] and [`block`] (how code becomes operations), `run` (the outer loop), `events`, `smm`,
+//! [`vmx`].
 //!
 //! Invariants: a handler that fails has changed nothing architectural; the state after `n` retired
 //! instructions depends on the state before and on what the [`bus::Bus`] answers, not on dispatch mode,
@@ -15,30 +16,34 @@ mod arena;
 pub mod block;
 pub mod bus;
 mod choose;
-pub mod control;
+mod control;
 mod cpuid;
 mod debug;
 pub mod decode;
-pub mod delivery;
+mod delivery;
 pub mod descriptors;
 pub mod dispatch;
 mod events;
 pub mod feature;
 pub mod feature_filter;
+mod floating_point;
 pub mod fpu;
+mod hint;
 mod interface;
 pub mod isa;
 mod length;
+pub mod limits;
 pub mod mem;
 pub mod model;
 mod msr;
 pub mod op;
 pub mod operand;
 pub mod plain;
+mod processor;
 mod reset;
 mod run;
 mod save;
-pub mod smm;
+mod smm;
 pub mod state;
 mod tasks;
 pub mod trace;
@@ -48,5 +53,6 @@ pub mod word;
 
 pub use block::CodeCache;
 pub use interface::EntryState;
+pub use processor::Cpu;
 pub use run::Stop;
-pub use state::{CodeMode, Cpu};
+pub use state::CodeMode;

@@ -1,9 +1,10 @@
 //! Memory as handlers see it: a TLB hit in [`FastMem`], everything else in [`SlowMem`].
 #![expect(unsafe_code, reason = "TLB entries hold host addresses")]
 
+use crate::Cpu;
 use crate::dispatch::uses;
+use crate::hint::rare;
 use crate::op::{Op, op_flags, slot};
-use crate::state::Cpu;
 use crate::word::Word;
 use mmu::{TLB_ENTRIES, TlbEntry};
 
@@ -62,10 +63,6 @@ unsafe fn found(tlb: *mut TlbEntry, la: u64) -> (*const TlbEntry, u64) {
     // SAFETY: every slot of the view holds an entry.
     (e, (&raw const (*e).addend).read_volatile())
 }
-
-/// Tells the compiler that a path is rare.
-#[cold]
-pub(crate) fn rare() {}
 
 impl Mem for FastMem {
     const SLOW: bool = false;

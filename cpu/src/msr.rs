@@ -1,8 +1,9 @@
 //! Model-specific registers. SDM vol. 4, "Architectural MSRs".
 
+use crate::Cpu;
 use crate::feature::{self, Feature};
 use crate::state::control::*;
-use crate::state::{Cpu, seg};
+use crate::state::seg;
 use number as n;
 
 /// Machine-check banks.

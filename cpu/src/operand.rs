@@ -1,6 +1,7 @@
 //! Operands of plain instructions.
 
-use crate::state::{Cpu, gpr, seg};
+use crate::Cpu;
+use crate::state::{gpr, seg};
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind, Register};

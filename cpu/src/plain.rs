@@ -1,7 +1,7 @@
 //! Plain instructions: safe functions on the CPU and the decoded instruction. Everything that is not
 //! worth a typed handler is one: system instructions, most of x87 and SSE, all of segmentation.
 
-use crate::state::Cpu;
+use crate::Cpu;
 use crate::trap::Trap;
 use iced_x86::Instruction;
 

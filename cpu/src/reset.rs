@@ -1,11 +1,11 @@
 //! Power-up and INIT state. SDM vol. 3, "Processor State After Reset".
 
+use crate::Cpu;
 use crate::model::Model;
+use crate::processor::{Caches, Env};
 use crate::state::control::{CR0_CD, CR0_ET, CR0_NW};
 use crate::state::flags::{self, Flags};
-use crate::state::{
-    Activity, Bases, Caches, Cpu, Env, Segment, State, Stats, System, TableRegister, ar, gpr, seg,
-};
+use crate::state::{Activity, Bases, Segment, State, Stats, System, TableRegister, ar, gpr, seg};
 
 const DATA: u32 = ar::P | ar::S | ar::RW | ar::ACCESSED;
 

@@ -4,14 +4,16 @@
 
 use crate::block::{BlockLimit, CodeCache, Key, Start};
 use crate::bus::Bus;
-use crate::decode::{self, DecodeError, MAX_BLOCK, MAX_LEN, Source};
-use crate::dispatch;
+use crate::decode::{self, DecodeError, Source};
 use crate::feature_filter::FeatureFilter;
 use crate::fpu::host;
 use crate::isa::branch::{TAG_ADDRESS, jump_index};
+use crate::limits::{MAX_BLOCK, MAX_LEN};
 use crate::op::Op;
-use crate::state::{Activity, Cpu, DEADLINE_ENTRIES, DeadlineEntry, JumpEntry, flags, seg};
+use crate::processor::{DEADLINE_ENTRIES, DeadlineEntry, JumpEntry};
+use crate::state::{Activity, flags, seg};
 use crate::trap::Trap;
+use crate::{Cpu, dispatch};
 use mmu::{HostPhys, Linear, Mmu};
 
 /// The frame that all code outside RAM is taken to be in: it reads the same everywhere.
@@ -165,7 +167,7 @@ impl Cpu {
 
     /// Whether a block from here might run over the limit of CS.
     fn near_limit(&self) -> bool {
-        let longest = (decode::MAX_BLOCK * MAX_LEN) as u64;
+        let longest = (MAX_BLOCK * MAX_LEN) as u64;
         !self.caches.mode.flat()
             && self.state.rip.saturating_add(longest) > self.state.sys.seg[seg::CS].limit as u64
     }
@@ -386,20 +388,4 @@ impl Cpu {
             || self.state.sys.dr7 & 0xff != 0
             || self.needs_exact_step()
     }
-}
-
-impl JumpEntry {
-    /// An entry that nothing matches: generations start at 1.
-    pub const NONE: JumpEntry =
-        JumpEntry { to: 0, space_tag: 0, link_tag: 0, op: std::ptr::null() };
-}
-
-impl DeadlineEntry {
-    /// An entry that nothing matches.
-    pub(crate) const NONE: DeadlineEntry = DeadlineEntry {
-        la: 0,
-        space_tag: 0,
-        limit: BlockLimit::ANY,
-        start: Start { op: std::ptr::null(), count: u64::MAX },
-    };
 }

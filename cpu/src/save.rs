@@ -1,6 +1,8 @@
 //! Saving and restoring a processor between two runs: the architectural state is all there is.
 
-use crate::state::{Bases, Cpu, Env, State};
+use crate::Cpu;
+use crate::processor::Env;
+use crate::state::{Bases, State};
 
 impl Cpu {
     /// The state, between two runs.

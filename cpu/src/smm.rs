@@ -8,10 +8,11 @@
 
 mod map;
 
+use crate::Cpu;
 use crate::debug::DR6_BT;
 use crate::state::control::*;
 use crate::state::smm::Before;
-use crate::state::{Activity, Cpu, Segment, Smm, Smram, ar, flags, seg};
+use crate::state::{Activity, Segment, Smm, Smram, ar, flags, seg};
 use map::{AREA, Image, SIZE};
 use mmu::{HostPhys, Window};
 

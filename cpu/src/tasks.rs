@@ -1,9 +1,10 @@
 //! Hardware task switches. SDM vol. 3, "Task Management".
 
+use crate::Cpu;
 use crate::debug::DR6_BT;
 use crate::descriptors::{Descriptor, is_null, null_segment, rpl, selector_fault, system};
 use crate::state::control::{CR0_PG, CR0_TS};
-use crate::state::{Activity, Cpu, Segment, ar, flags, seg};
+use crate::state::{Activity, Segment, ar, flags, seg};
 use crate::trap::{Trap, vector};
 
 /// What switches; the numbers are those of the exit qualification.

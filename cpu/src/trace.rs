@@ -2,10 +2,11 @@
 //! lines gather in memory until the machine takes them. No guest sees that it is watched: an
 //! instruction does the same whether it runs in a block or alone.
 
+use crate::Cpu;
 use crate::block::Key;
-use crate::decode::MAX_LEN;
+use crate::limits::MAX_LEN;
 use crate::state::vmx::Exit;
-use crate::state::{CodeMode, Cpu, Event, seg};
+use crate::state::{CodeMode, Event, seg};
 use crate::vmx::reason;
 use iced_x86::{Decoder, DecoderOptions, FastFormatter, Instruction};
 use mmu::{HostPhys, Linear, Mmu};

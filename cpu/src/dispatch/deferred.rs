@@ -3,9 +3,9 @@
 #![expect(unsafe_code, reason = "works on the raw pointers of handlers")]
 
 use super::{Flow, Semantics, class};
+use crate::Cpu;
 use crate::mem::{FastMem, Mem};
 use crate::op::Op;
-use crate::state::Cpu;
 use crate::state::flags::Lazy;
 use mmu::TlbEntry;
 

@@ -4,7 +4,7 @@
 //! All else is `None` here, and [`super::soft`]'s, which these functions agree with where they answer.
 #![expect(unsafe_code, reason = "shifts and a division of 128 bits")]
 
-use crate::mem::rare;
+use crate::hint::rare;
 use crate::state::fpu::{EMPTY, EXPONENT, HALF, ODD, Register, SIGN};
 
 const TOP: u64 = 1 << 63;

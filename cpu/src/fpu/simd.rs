@@ -5,10 +5,8 @@
 //! computes normal results from normal operands: there it cannot differ, nor raise anything new.
 
 use super::soft::{Env, F16, F32, F64, Format, Kind, Num, Rounding, Wide, compare};
-use crate::state::Cpu;
 use crate::state::fpu::MXCSR_RESET;
 use crate::state::fpu::flag::{D, I, Z};
-use crate::trap::Trap;
 use std::cmp::Ordering;
 
 /// The bits of a binary32 (`u32`) or binary64 (`u64`).
@@ -117,36 +115,6 @@ impl Env {
             flags: 0,
             up: false,
             fast: quiet && rm == Rounding::Nearest,
-        }
-    }
-}
-
-impl Cpu {
-    /// Notes in MXCSR what an instruction found; its exception, if something unmasked is among it.
-    /// Conditions found before the computation keep those found after it from being noted. SDM vol.
-    /// 1, "Priority Between Simultaneous Exceptions and Interrupts" of SSE.
-    #[inline(always)]
-    pub(crate) fn commit_simd(&mut self, e: &Env) -> Result<(), Trap> {
-        if e.trapped() {
-            return Err(self.simd_trap(e));
-        }
-        self.note_simd(e.flags);
-        Ok(())
-    }
-
-    #[cold]
-    fn simd_trap(&mut self, e: &Env) -> Trap {
-        let before = I | D | Z;
-        let seen = if e.flags & e.unmasked & before != 0 { e.flags & before } else { e.flags };
-        self.note_simd(seen);
-        self.simd_exception()
-    }
-
-    #[inline(always)]
-    fn note_simd(&mut self, flags: u32) {
-        if flags & !self.state.fpu.mxcsr != 0 {
-            self.state.fpu.mxcsr |= flags;
-            self.update_fallback();
         }
     }
 }
@@ -382,7 +350,7 @@ pub fn int_of(e: &mut Env, n: &Num, bits: u32, rm: Rounding) -> Option<u64> {
     let limit = 1i128 << (bits - 1);
     match rounded {
         Some((v, inexact, up)) if (-limit..limit).contains(&v) => {
-            e.raise(if inexact { super::flag::P } else { 0 });
+            e.raise(if inexact { crate::state::fpu::flag::P } else { 0 });
             e.up = up;
             Some(v as u64)
         }
@@ -404,7 +372,7 @@ pub fn round_integral<F: Float>(e: &mut Env, a: F, rm: Rounding, quiet: bool) ->
     }
     match Env::to_integer(rm, &n) {
         Some((v, inexact, _)) => {
-            e.raise(if inexact && !quiet { super::flag::P } else { 0 });
+            e.raise(if inexact && !quiet { crate::state::fpu::flag::P } else { 0 });
             pack(Num::of_integral(n.sign, v))
         }
         None => a,

@@ -2,12 +2,9 @@
 
 use super::simd::{Op, operate};
 use super::soft::{Env, Format, Kind, Num, Rounding, X80};
-use crate::state::control::{CR0_EM, CR0_MP, CR0_NE, CR0_TS};
+use crate::state::Fpu;
 use crate::state::fpu::flag::{ALL, D, I, O, P, U, Z};
 use crate::state::fpu::{BUSY, C1, EMPTY, ES, F80, Register, SF};
-use crate::state::{Cpu, Fpu};
-use crate::trap::{Trap, vector};
-use iced_x86::{Instruction, OpKind};
 
 /// The default NaN in a register.
 pub const INDEFINITE: F80 = F80 { m: 3 << 62, se: 0xffff };
@@ -133,49 +130,6 @@ impl Fpu {
             self.push(v);
         } else if self.stack_fault(true) {
             self.push(INDEFINITE);
-        }
-    }
-}
-
-impl Cpu {
-    /// What every waiting x87 instruction does first: #NM, pending exceptions.
-    pub(crate) fn x87_check(&mut self) -> Result<(), Trap> {
-        if self.state.sys.cr0 & (CR0_EM | CR0_TS) != 0 {
-            return Err(Trap::NM);
-        }
-        self.x87_pending()
-    }
-
-    /// As [`Cpu::x87_check`], for an instruction that does not wait.
-    pub(crate) fn x87_check_nowait(&mut self) -> Result<(), Trap> {
-        if self.state.sys.cr0 & (CR0_EM | CR0_TS) != 0 { Err(Trap::NM) } else { Ok(()) }
-    }
-
-    /// `WAIT`: #NM if TS and MP are set.
-    pub(crate) fn x87_wait(&mut self) -> Result<(), Trap> {
-        let both = CR0_MP | CR0_TS;
-        if self.state.sys.cr0 & both == both {
-            return Err(Trap::NM);
-        }
-        self.x87_pending()
-    }
-
-    /// #MF for an unmasked exception of an earlier instruction.
-    /// DEPARTURE: with CR0.NE clear nothing happens, as if IGNNE# were asserted; FERR# goes nowhere.
-    pub(crate) fn x87_pending(&self) -> Result<(), Trap> {
-        if self.state.fpu.sw.get() & ES != 0 && self.state.sys.cr0 & CR0_NE != 0 {
-            return Err(Trap::fault(vector::MF));
-        }
-        Ok(())
-    }
-
-    /// Records instruction and data pointer.
-    /// DEPARTURE: the last opcode (FOP) is not recorded, as on processors where only unmasked
-    /// exceptions do.
-    pub(crate) fn x87_record(&mut self, i: &Instruction) {
-        self.state.fpu.fip = self.current_rip();
-        if (0..i.op_count()).any(|n| i.op_kind(n) == OpKind::Memory) {
-            self.state.fpu.fdp = self.ea(i);
         }
     }
 }

@@ -3,11 +3,11 @@
 
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{Exec, Form, Operands, forms};
+use crate::Cpu;
 use crate::dispatch::deferred::{self, Deferred, deferring, now};
 use crate::dispatch::{Flow, Handler, Semantics, uses};
 use crate::mem::{FastMem, Mem, get, put};
 use crate::op::Op;
-use crate::state::Cpu;
 use crate::state::flags::{Lazy, class};
 use crate::word::Word;
 use mmu::TlbEntry;

@@ -2,11 +2,13 @@
 //! of SSE. A VEX-encoded 128-bit instruction clears the upper half of its destination.
 
 use super::sse_moves::number;
-use super::vector::{Floating, Pure, merge};
+use super::vector::{Floating, Pure};
+use crate::Cpu;
+use crate::fpu::lanes::{Lane, merge};
 use crate::fpu::simd::{self, Float};
 use crate::fpu::soft::Env;
 use crate::state::control::CR4_OSXSAVE;
-use crate::state::{Cpu, flags};
+use crate::state::flags;
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind, Register};
@@ -236,12 +238,7 @@ pub(super) fn test<const MASK: u128>(cpu: &mut Cpu, i: &Instruction) -> Done {
 /// Fused multiply-add. `ORDER` names the operands that are multiplied and added, as the mnemonic does;
 /// `KIND`: bit 0 subtracts the third, bit 1 negates the product, 4 and 5 alternate, starting with a
 /// subtraction or an addition.
-pub(super) fn fma<
-    F: Float + super::vector::Lane,
-    const ORDER: u32,
-    const KIND: u8,
-    const SCALAR: bool,
->(
+pub(super) fn fma<F: Float + Lane, const ORDER: u32, const KIND: u8, const SCALAR: bool>(
     cpu: &mut Cpu,
     i: &Instruction,
 ) -> Done {

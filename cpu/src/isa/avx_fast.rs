@@ -7,14 +7,15 @@
 use super::fast_path::{Fast, FastPath, registers};
 use super::vector::{Floating, Pure, xmm};
 use super::{AddressingMode, Exec, Operands, avx};
+use crate::Cpu;
 use crate::dispatch::{Handler, Plain, handler, uses};
 use crate::fpu::host::{V, bits, of};
 use crate::mem::{Address, FastMem, General, Mem, put};
 use crate::op::Op;
 use crate::plain::{PlainFn, Side};
+use crate::state::CodeMode;
 use crate::state::control::{CR0_TS, CR4_OSXSAVE};
 use crate::state::fpu::fallback;
-use crate::state::{CodeMode, Cpu};
 use crate::word::Word;
 use iced_x86::OpKind;
 use mmu::TlbEntry;

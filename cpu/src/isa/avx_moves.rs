@@ -4,13 +4,13 @@ use super::avx::{
     self, Done, V, extract, immediate, load, move_scalar, of_bytes, operand, test, to_bytes,
     under_mxcsr, width,
 };
-use super::sse_moves as mov;
-use super::sse4;
-use super::vector::{Lane, build, lane_of, lanes, pure};
-use super::{Exec, Form, avx_fast as fast, forms};
+use super::vector::pure;
+use super::{Exec, Form, avx_fast as fast, forms, sse_moves as mov, sse4};
+use crate::Cpu;
+use crate::fpu::lanes::{Lane, build, lane_of, lanes};
 use crate::fpu::simd;
 use crate::fpu::soft::Rounding;
-use crate::state::{CodeMode, Cpu};
+use crate::state::CodeMode;
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind, Register};

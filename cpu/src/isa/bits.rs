@@ -4,10 +4,11 @@
 use super::branch::condition;
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{AddressingMode, Exec, Form, Operands, forms};
+use crate::Cpu;
 use crate::dispatch::{Flow, Handler, Semantics, deferred, handler, uses};
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
-use crate::state::{Cpu, flags};
+use crate::state::flags;
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind};

@@ -4,12 +4,15 @@
 use super::rm::{RegD, by_rm, try_flow};
 use super::segmented::{near_call, near_call_rm, near_jump, near_jump_rm, near_return};
 use super::{AddressingMode, Exec, Form, forms};
+use crate::Cpu;
 use crate::block::{BlockLimit, Key, NO_TAG, Start};
 use crate::dispatch::{Flow, Handler, Semantics, handler, uses};
+use crate::hint::rare;
 use crate::isa::rm::Rm;
-use crate::mem::{Mem, rare};
+use crate::mem::Mem;
 use crate::op::Op;
-use crate::state::{CodeMode, Cpu, JUMP_ENTRIES, JumpEntry, gpr};
+use crate::processor::{JUMP_ENTRIES, JumpEntry};
+use crate::state::{CodeMode, gpr};
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Code, ConditionCode, Instruction};

@@ -2,9 +2,10 @@
 
 use super::sse_moves::number;
 use super::sse4::source;
-use super::vector::{Lane, build, full, pure};
+use super::vector::{full, pure};
 use super::{Exec, Form, forms};
-use crate::state::Cpu;
+use crate::Cpu;
+use crate::fpu::lanes::{Lane, build};
 use crate::trap::Trap;
 use iced_x86::Instruction;
 

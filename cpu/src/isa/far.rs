@@ -2,10 +2,11 @@
 //! names, vol. 3, "Privilege Levels" and "Call Gates".
 
 use super::{Exec, Form, forms};
+use crate::Cpu;
 use crate::descriptors::{
     Descriptor, NewStack, gp, is_null, null_segment, null_stack, rpl, selector_fault, system,
 };
-use crate::state::{Cpu, Segment, ar, flags, gpr, seg};
+use crate::state::{Segment, ar, flags, gpr, seg};
 use crate::tasks::Source;
 use crate::trap::{Trap, vector};
 use crate::word::Word;

@@ -5,11 +5,11 @@
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::{AddressingMode, Operands};
+use crate::Cpu;
 use crate::dispatch::deferred::Deferred;
 use crate::dispatch::{Flow, Handler, Plain, Semantics, handler, uses};
 use crate::mem::{Base, General, Mem};
 use crate::op::Op;
-use crate::state::Cpu;
 use mmu::TlbEntry;
 use std::marker::PhantomData;
 

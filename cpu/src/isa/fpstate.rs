@@ -2,12 +2,12 @@
 //! Set".
 
 use super::{Exec, Form, forms};
-use crate::feature;
 use crate::state::control::{CR0_EM, CR0_TS, CR4_OSXSAVE};
 use crate::state::fpu::{F80, MXCSR_MASK, MXCSR_RESET};
-use crate::state::{Cpu, Fpu, gpr};
+use crate::state::{Fpu, gpr};
 use crate::trap::Trap;
 use crate::vmx::Cause;
+use crate::{Cpu, feature};
 use component::{AVX, SSE, X87};
 use iced_x86::Instruction;
 use mmu::AccessKind;

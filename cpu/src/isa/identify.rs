@@ -1,11 +1,11 @@
 //! CPUID, time-stamp counter, performance counters, MSRs, random numbers. SDM vol. 2 under these names.
 
 use super::{Exec, Form, forms};
-use crate::feature;
 use crate::state::control::{CR4_PCE, CR4_TSD};
-use crate::state::{Cpu, flags, gpr};
+use crate::state::{flags, gpr};
 use crate::trap::Trap;
 use crate::vmx::Cause;
+use crate::{Cpu, feature};
 use iced_x86::Instruction;
 
 type Outcome = Result<(), Trap>;

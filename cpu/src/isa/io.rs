@@ -1,8 +1,9 @@
 //! Ports: IN, OUT, INS, OUTS. SDM vol. 1, "Input/Output".
 
 use super::{Exec, Form, forms};
+use crate::Cpu;
 use crate::operand::segment_number;
-use crate::state::{Cpu, flags, gpr, seg};
+use crate::state::{flags, gpr, seg};
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind};

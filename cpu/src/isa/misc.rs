@@ -3,11 +3,12 @@
 
 use super::rm::try_flow;
 use super::{Exec, Form, Operands, forms};
+use crate::Cpu;
 use crate::dispatch::{Flow, Handler, Semantics, deferred, handler};
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
 use crate::state::flags::{self, class};
-use crate::state::{Cpu, gpr, seg};
+use crate::state::{gpr, seg};
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::Instruction;

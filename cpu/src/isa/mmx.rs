@@ -4,12 +4,13 @@
 //! unpacking are placed so that the low half comes out right.
 
 use super::sse_moves::{destination, number, store_halves};
-use super::vector::{Pure, build, lane_of, pure};
+use super::vector::{Pure, pure};
 use super::{Exec, Form, forms, sse_int as int, sse_moves as mov};
+use crate::Cpu;
+use crate::fpu::lanes::{build, lane_of};
 use crate::fpu::soft::Env;
 use crate::isa::sse_float as float;
 use crate::isa::vector::Floating;
-use crate::state::Cpu;
 use crate::state::control::{CR0_EM, CR0_TS};
 use crate::state::fpu::F80;
 use crate::trap::Trap;

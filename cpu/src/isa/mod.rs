@@ -12,6 +12,7 @@ mod avx_table;
 mod bits;
 pub(crate) mod branch;
 mod crypto;
+mod exec;
 mod far;
 mod fast_path;
 mod fma;
@@ -44,94 +45,20 @@ pub(crate) mod system;
 mod unary;
 pub(crate) mod vector;
 mod vme;
+mod vmx;
 mod x87;
 mod x87_compare;
 mod x87_control;
 mod x87_fast;
 mod x87_functions;
 
-use crate::dispatch::Handler;
-use crate::plain::PlainFn;
-use crate::state::{CodeMode, Cpu};
+use crate::Cpu;
+use crate::state::CodeMode;
 use crate::trap::Trap;
+pub(crate) use exec::forms;
+pub use exec::{AddressingMode, Exec, Form, HandlerFor, Operands};
 use iced_x86::{Code, Instruction};
 use std::sync::OnceLock;
-
-/// The addressing mode of a typed instruction's memory operand.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AddressingMode {
-    /// No memory operand.
-    Reg,
-    /// See [`crate::mem::Base`].
-    Base,
-    /// See [`crate::mem::Index`].
-    Index,
-    /// See [`crate::mem::General`].
-    General,
-}
-
-/// The properties of an instruction that its handler depends on.
-pub struct Operands<'a> {
-    /// The instruction.
-    pub insn: &'a Instruction,
-    /// The addressing mode of its memory operand.
-    pub addressing: AddressingMode,
-    /// Whether a later instruction of the block reads the status flags that this one writes. Its cold twin
-    /// records them anyway: it may be the last of the run, because it has changed code or woken a device.
-    pub flags: bool,
-}
-
-/// Chooses the handler of a typed instruction.
-pub type HandlerFor = fn(&Operands) -> Handler;
-
-/// How an instruction form is executed.
-#[derive(Clone, Copy)]
-pub enum Exec {
-    /// Not implemented: #UD, counted.
-    Missing,
-    /// A plain function.
-    Function(PlainFn),
-    /// A plain function after which the block ends: it may change RIP, mode or mappings.
-    EndsBlock(PlainFn),
-    /// A typed handler.
-    Handler(HandlerFor),
-    /// A typed handler on registers, a plain function on memory.
-    RegisterHandler(HandlerFor, PlainFn),
-    /// A typed handler for the fast path in flat modes, a plain function otherwise, see [`fast_path`].
-    FastPath(HandlerFor, PlainFn),
-    /// A conditional near branch.
-    Jcc,
-    /// A direct near jump.
-    Jmp,
-    /// A direct near call.
-    Call,
-    /// An indirect near jump or call, or a near return.
-    Indirect(fn(AddressingMode) -> Handler),
-}
-
-/// A line of the table.
-pub struct Form {
-    /// The decoder's code.
-    pub code: Code,
-    /// How it is executed in flat modes.
-    pub exec: Exec,
-    /// How it is executed where segments are not flat, if differently.
-    pub segmented: Option<Exec>,
-}
-
-/// Lines of a family's table: `Code => Exec` or `Code => Exec, segmented Exec`.
-macro_rules! forms {
-    ($($code:ident => $exec:expr $(, segmented $seg:expr)?;)*) => {
-        &[$($crate::isa::Form {
-            code: iced_x86::Code::$code,
-            exec: $exec,
-            segmented: $crate::isa::forms!(@seg $($seg)?),
-        }),*]
-    };
-    (@seg) => { None };
-    (@seg $seg:expr) => { Some($seg) };
-}
-pub(crate) use forms;
 
 /// All families.
 const FAMILIES: &[&[Form]] = &[
@@ -149,7 +76,7 @@ const FAMILIES: &[&[Form]] = &[
     moves::FORMS,
     segmented::FORMS,
     segments::FORMS,
-    crate::vmx::FORMS,
+    vmx::FORMS,
     shift::FORMS,
     crypto::FORMS,
     fma::FORMS,
@@ -206,7 +133,7 @@ pub fn implemented(code: Code) -> bool {
 /// Raises #UD for an instruction that is undefined, or that is defined and missing here; #GP(0) for one
 /// that is too long.
 pub fn missing(_: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
-    if i.len() > crate::decode::MAX_LEN {
+    if i.len() > crate::limits::MAX_LEN {
         return Err(Trap::GP0);
     }
     Err(if i.is_invalid() { Trap::UD } else { Trap::Unimplemented })

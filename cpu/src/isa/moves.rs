@@ -3,10 +3,11 @@
 
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{AddressingMode, Exec, Form, Operands, forms};
+use crate::Cpu;
 use crate::dispatch::{Flow, Handler, Semantics, deferred, handler, uses};
 use crate::mem::{Address, Base, General, Index, Mem, get, put};
 use crate::op::Op;
-use crate::state::{Cpu, gpr};
+use crate::state::gpr;
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::Instruction;

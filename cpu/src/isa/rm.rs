@@ -1,10 +1,10 @@
 //! The `r/m` operand of typed handlers: a register or memory, chosen at decode time.
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
+use crate::Cpu;
 use crate::dispatch::uses;
 use crate::mem::{Address, Mem, get, put};
 use crate::op::Op;
-use crate::state::Cpu;
 use crate::word::Word;
 use mmu::TlbEntry;
 use std::marker::PhantomData;

@@ -2,7 +2,8 @@
 //! is checked against the limit of CS. SDM vol. 2, "Jcc", "JMP", "CALL", "RET".
 
 use super::{Exec, Form, forms};
-use crate::state::{Cpu, gpr};
+use crate::Cpu;
+use crate::state::gpr;
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{ConditionCode, Instruction};

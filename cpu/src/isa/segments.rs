@@ -2,12 +2,13 @@
 //! their stores, LAR, LSL, VERR, VERW, ARPL. SDM vol. 2 under these names.
 
 use super::{Exec, Form, forms};
+use crate::Cpu;
 use crate::descriptors::{
     Descriptor, gp, is_null, null_segment, null_stack, rpl, selector_fault, system as kind,
 };
 use crate::operand::segment_number;
 use crate::state::control::CR4_UMIP;
-use crate::state::{Cpu, Segment, ar, flags, gpr, seg};
+use crate::state::{Segment, ar, flags, gpr, seg};
 use crate::trap::{Trap, vector};
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind};

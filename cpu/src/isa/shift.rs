@@ -3,12 +3,13 @@
 
 use super::rm::{RegD, Rm, by_rm, try_flow};
 use super::{Exec, Form, Operands, forms};
+use crate::Cpu;
 use crate::dispatch::deferred::{self, Deferred, deferring, now};
 use crate::dispatch::{Flow, Handler, Semantics, uses};
 use crate::mem::{FastMem, Mem, get};
 use crate::op::Op;
 use crate::state::flags::{self, Lazy, class};
-use crate::state::{Cpu, gpr};
+use crate::state::gpr;
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, Register};

@@ -3,16 +3,15 @@
 use super::mmx::{self, Packs};
 use super::sse_float::{Add, LaneOp, Packed, Scalar, Sub};
 use super::sse_moves::number;
-use super::vector::{
-    self, Floating, Lane, build, each, floating, fp_full, fp_narrow, from_gpr, full, lane_of,
-    lanes, narrow, pure, with_lane,
-};
+use super::vector::{self, Floating, floating, fp_full, fp_narrow, from_gpr, full, narrow, pure};
 use super::{AddressingMode, Exec, Form, Operands, avx, forms};
+use crate::Cpu;
 use crate::dispatch::Handler;
 use crate::fpu::host::{self, Lanes, V};
+use crate::fpu::lanes::{Lane, build, each, lane_of, lanes, with_lane};
 use crate::fpu::simd::{self, Float, Op};
 use crate::fpu::soft::{Env, Rounding};
-use crate::state::{Cpu, flags};
+use crate::state::flags;
 use crate::trap::Trap;
 use iced_x86::Instruction;
 use std::marker::PhantomData;

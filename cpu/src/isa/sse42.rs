@@ -3,10 +3,12 @@
 use super::sse_int::CmpEqB;
 use super::sse_moves::MaskB;
 use super::sse4::source;
-use super::vector::{Pure, build, each, lane_of};
+use super::vector::Pure;
 use super::{Exec, Form, forms};
+use crate::Cpu;
+use crate::fpu::lanes::{build, each, lane_of};
 use crate::state::flags::{CF, OF, SF, ZF};
-use crate::state::{Cpu, gpr};
+use crate::state::gpr;
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{EncodingKind, Instruction};

@@ -1,11 +1,11 @@
 //! SSE and SSE2 floating point: arithmetic, comparisons, conversions.
 
 use super::vector::{
-    Floating, Lane, floating, fp_from_gpr, fp_full, fp_narrow, fp_to_flags, fp_to_gpr, full, lanes,
-    merge, narrow, pure,
+    Floating, floating, fp_from_gpr, fp_full, fp_narrow, fp_to_flags, fp_to_gpr, full, narrow, pure,
 };
 use super::{Exec, Form, forms};
 use crate::fpu::host::{self, Lanes, V};
+use crate::fpu::lanes::{Lane, lanes, merge};
 use crate::fpu::simd::{self, Float, Op};
 use crate::fpu::soft::{Env, Rounding};
 use crate::state::flags;

@@ -1,8 +1,9 @@
 //! SSE2 integer arithmetic, comparisons, logic, shifts, packing and shuffles; the marker types serve
 //! MMX and AVX too.
 
-use super::vector::{Lane, build, by_imm, each, full, hot, lane_of, lanes, merge, pure};
+use super::vector::{by_imm, full, hot, pure};
 use super::{Exec, Form, forms};
+use crate::fpu::lanes::{Lane, build, each, lane_of, lanes, merge};
 use crate::word::Word;
 
 #[inline(always)]

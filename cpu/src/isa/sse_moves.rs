@@ -1,11 +1,12 @@
 //! SSE and SSE2 moves, shuffles between registers and memory, non-temporal stores.
 
 use super::vector::{
-    self, Pure, from_gpr, full, hot, hot_unaligned, lane_of, merge, narrow, pure, store,
-    store_full, to_gpr, with_lane,
+    self, Pure, from_gpr, full, hot, hot_unaligned, narrow, pure, store, store_full, to_gpr,
 };
 use super::{Exec, Form, forms};
-use crate::state::{Cpu, gpr};
+use crate::Cpu;
+use crate::fpu::lanes::{Lane, build, lane_of, merge, with_lane};
+use crate::state::gpr;
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, Register};
@@ -22,15 +23,15 @@ pure! {
     MaskD(a, b, _i) => mask::<u32>(b), _mm_movemask_ps;
     MaskQ(a, b, _i) => mask::<u64>(b), _mm_movemask_pd;
     DupLow64(a, b, _i) => b as u64 as u128 | b << 64;
-    DupEven32(a, b, _i) => vector::build::<u32>(|k| lane_of(b, k & 2));
-    DupOdd32(a, b, _i) => vector::build::<u32>(|k| lane_of(b, k | 1));
+    DupEven32(a, b, _i) => build::<u32>(|k| lane_of(b, k & 2));
+    DupOdd32(a, b, _i) => build::<u32>(|k| lane_of(b, k | 1));
     InsertW(a, b, imm) => with_lane(a, imm as usize & 7, b as u16);
     ExtractW(a, b, imm) => lane_of::<u16>(b, imm as usize & 7) as u128;
 }
 
 /// The sign bits of the lanes.
 #[inline(always)]
-fn mask<L: vector::Lane + Word>(b: u128) -> u128 {
+fn mask<L: Lane + Word>(b: u128) -> u128 {
     let lanes = L::split(b);
     let bits = lanes.as_ref().iter().enumerate();
     bits.fold(0, |m, (k, x)| m | ((x.u() >> (L::BITS - 1)) as u128) << k)

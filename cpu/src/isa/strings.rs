@@ -5,8 +5,9 @@
 //! up. SDM vol. 2, "REP/REPE/REPZ/REPNE/REPNZ".
 
 use super::{Exec, Form, forms};
+use crate::Cpu;
 use crate::operand::segment_number;
-use crate::state::{Cpu, flags, gpr, seg};
+use crate::state::{flags, gpr, seg};
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind};

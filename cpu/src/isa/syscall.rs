@@ -2,9 +2,10 @@
 //! the system owns. SDM vol. 2 under these names.
 
 use super::{Exec, Form, forms};
+use crate::Cpu;
 use crate::descriptors::is_null;
 use crate::state::control::{CR4_FSGSBASE, EFER_SCE};
-use crate::state::{Cpu, Event, EventKind, Segment, ar, flags, gpr, seg};
+use crate::state::{Event, EventKind, Segment, ar, flags, gpr, seg};
 use crate::trap::{Trap, vector};
 use crate::word::Word;
 use iced_x86::Instruction;

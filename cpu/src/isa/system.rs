@@ -2,10 +2,11 @@
 //! "Control Registers" and "Debug Registers".
 
 use super::{Exec, Form, forms};
+use crate::Cpu;
 use crate::debug::{DR6_BD, DR7_GD};
 use crate::descriptors::system as kind;
 use crate::state::control::*;
-use crate::state::{Activity, Cpu, ar, flags, gpr, seg};
+use crate::state::{Activity, ar, flags, gpr, seg};
 use crate::trap::{Exception, Trap, vector};
 use crate::vmx::{Cause, Written};
 use iced_x86::{Code, Instruction, Mnemonic, OpKind};

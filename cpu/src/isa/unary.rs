@@ -3,11 +3,12 @@
 
 use super::rm::{RegD, RegS, Rm, by_rm, try_flow};
 use super::{Exec, Form, Operands, alu, forms};
+use crate::Cpu;
 use crate::dispatch::{Flow, Handler, Semantics, deferred, uses};
 use crate::mem::{Mem, get, put};
 use crate::op::Op;
 use crate::state::flags::{self, class};
-use crate::state::{Cpu, gpr};
+use crate::state::gpr;
 use crate::trap::Trap;
 use crate::word::Word;
 use mmu::TlbEntry;

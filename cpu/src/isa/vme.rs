@@ -2,9 +2,10 @@
 //! interrupt flag of its own, VIF; with CR4.PVI that flag exists at level 3 of protected mode too.
 //! SDM vol. 3, "Interrupt and Exception Handling in Virtual-8086 Mode", "Protected-Mode Virtual Interrupts".
 
+use crate::Cpu;
 use crate::descriptors::NewStack;
 use crate::state::control::{CR4_PVI, CR4_VME};
-use crate::state::{Cpu, flags, gpr, seg};
+use crate::state::{flags, gpr, seg};
 use crate::trap::Trap;
 
 impl Cpu {

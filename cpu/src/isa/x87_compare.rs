@@ -3,12 +3,13 @@
 
 use super::fast_path::WithMemory;
 use super::x87_fast::{Recorded, Source, at, pop, ready, record_operand, st, top};
+use crate::Cpu;
 use crate::fpu::extended as ext;
 use crate::mem::Address;
 use crate::op::Op;
+use crate::state::flags;
 use crate::state::fpu::fallback::X87;
 use crate::state::fpu::{C0, C2, C3, Register};
-use crate::state::{Cpu, flags};
 use mmu::TlbEntry;
 use std::marker::PhantomData;
 

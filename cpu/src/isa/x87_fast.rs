@@ -9,14 +9,15 @@
 
 use super::fast_path::{FastPath, WithMemory};
 use super::x87::{ADD, DIV, DIVR, MUL, SUB};
+use crate::Cpu;
 use crate::dispatch::deferred::{C1, Deferred, INSTRUCTION};
 use crate::dispatch::uses;
 use crate::fpu::extended as ext;
 use crate::fpu::extended::Rounded;
 use crate::fpu::host::V;
-use crate::mem::{Address, FastMem, Mem, rare};
+use crate::hint::rare;
+use crate::mem::{Address, FastMem, Mem};
 use crate::op::Op;
-use crate::state::Cpu;
 use crate::state::fpu::fallback::{PRECISION, ROUNDING, X87};
 use crate::state::fpu::{EMPTY, ES, F80, Register, SIGN, flag};
 use crate::word::Word;

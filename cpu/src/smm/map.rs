@@ -1,8 +1,9 @@
 //! The state save area: two maps of one [`Image`], each a table of offsets from SMBASE + 8000h.
 
+use crate::Cpu;
 use crate::model::Model;
 use crate::state::control::*;
-use crate::state::{Cpu, Segment, TableRegister, ar, flags, seg};
+use crate::state::{Segment, TableRegister, ar, flags, seg};
 use Item::*;
 
 /// Where the save area begins, from SMBASE.

@@ -2,7 +2,7 @@
 
 use super::controls::{proc, proc2};
 use super::reason;
-use crate::state::Cpu;
+use crate::Cpu;
 use crate::state::vmx::Exit;
 use crate::state::vmx::field::Field;
 use crate::state::vmx::vmcs::Vmcs;

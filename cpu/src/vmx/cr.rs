@@ -3,7 +3,7 @@
 
 use super::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, proc, proc2};
 use super::reason;
-use crate::state::Cpu;
+use crate::Cpu;
 use crate::state::control::{CR0_PE, CR0_PG, CR0_TS};
 use crate::state::vmx::Exit;
 use crate::state::vmx::field::Field;

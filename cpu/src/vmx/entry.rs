@@ -4,11 +4,12 @@ use super::controls::{TIMER_SHIFT, entry, pin, proc, proc2};
 use super::exit::CR0_KEPT;
 use super::reason;
 use super::rules::{self, Broken, Check, Kind};
+use crate::Cpu;
 use crate::state::control::{CR0_PG, CR4_PAE, EFER_LMA, EFER_LME};
 use crate::state::vmx::field::{Field, SEGMENT_FIELDS, group};
 use crate::state::vmx::vmcs::{NO_VMCS, Vmcs};
 use crate::state::vmx::{Exit, kind};
-use crate::state::{Activity, Cpu, Event, EventKind, Segment, System, TableRegister, gpr, seg};
+use crate::state::{Activity, Event, EventKind, Segment, System, TableRegister, gpr, seg};
 use crate::trap::Trap;
 use iced_x86::Instruction;
 use mmu::HostPhys;
@@ -21,14 +22,14 @@ const NOT_LAUNCHED: u32 = 5;
 const MOV_SS: u32 = 26;
 
 /// `VMLAUNCH`.
-pub(super) fn vmlaunch(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
+pub(crate) fn vmlaunch(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operation(reason::VMLAUNCH)?;
     cpu.enter_guest(true);
     Ok(())
 }
 
 /// `VMRESUME`.
-pub(super) fn vmresume(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
+pub(crate) fn vmresume(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operation(reason::VMRESUME)?;
     cpu.enter_guest(false);
     Ok(())

@@ -2,13 +2,14 @@
 
 use super::controls::{exit, pin};
 use super::reason;
+use crate::Cpu;
 use crate::state::control::{CR0_CD, CR0_ET, CR0_NW, CR4_PAE, EFER_LMA, EFER_LME};
 use crate::state::vmx::field::{Field, HOST_SELECTORS, SEGMENT_FIELDS, group};
 use crate::state::vmx::stats::Level;
 use crate::state::vmx::vmcs::Vmcs;
 use crate::state::vmx::{Exit, kind};
 use crate::state::{
-    Activity, Cpu, Event, EventKind, Segment, System, TableRegister, ar, flags, gpr, seg,
+    Activity, Event, EventKind, Segment, System, TableRegister, ar, flags, gpr, seg,
 };
 use crate::trap::{Trap, vector};
 use mmu::GuestPhys;

@@ -4,11 +4,12 @@
 use super::controls::{exit, pin, proc, proc2};
 use super::exit::{exit_of_event, interruption};
 use super::reason;
+use crate::Cpu;
 use crate::state::smm::Before;
 use crate::state::vmx::Exit;
 use crate::state::vmx::field::Field;
 use crate::state::vmx::stats::Level;
-use crate::state::{Activity, Cpu, Event, EventKind, flags};
+use crate::state::{Activity, Event, EventKind, flags};
 use crate::trap::vector;
 
 impl Cpu {

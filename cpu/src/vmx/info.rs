@@ -1,8 +1,8 @@
 //! VM-exit instruction information, and the qualification of instructions with a memory operand.
 //! SDM vol. 3, "Information for VM Exits Due to Instruction Execution".
 
+use crate::Cpu;
 use crate::operand::{address_size, segment_number};
-use crate::state::Cpu;
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 /// Bits of the field that several formats share.

@@ -1,15 +1,14 @@
 //! The VMX instructions but VM entries. SDM vol. 3, "VMX Instruction Reference".
 
 use super::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_VMXE, capability_msr, proc2_absent};
-use super::entry::{vmlaunch, vmresume};
 use super::rules::canonical;
 use super::{info, reason};
-use crate::isa::{Exec, Form, forms};
+use crate::Cpu;
 use crate::state::control::EFER_LMA;
 use crate::state::vmx::Exit;
 use crate::state::vmx::field::{Field, group};
 use crate::state::vmx::vmcs::{CLEAR, IMAGE, NO_VMCS, REVISION, Vmcs};
-use crate::state::{Cpu, ar, flags, seg};
+use crate::state::{ar, flags, seg};
 use crate::trap::Trap;
 use crate::word::Word;
 use iced_x86::{Instruction, OpKind, Register};
@@ -122,7 +121,7 @@ impl Cpu {
 }
 
 /// `VMXON m64`.
-fn vmxon(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(crate) fn vmxon(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_mode()?;
     if cpu.state.sys.cr4 & CR4_VMXE == 0 {
         return Err(Trap::UD);
@@ -148,7 +147,7 @@ fn vmxon(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 }
 
 /// `VMXOFF`.
-fn vmxoff(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
+pub(crate) fn vmxoff(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operation(reason::VMXOFF)?;
     cpu.put_vmcs_back();
     cpu.state.vmx = super::Vmx::default();
@@ -157,7 +156,7 @@ fn vmxoff(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
 }
 
 /// `VMCLEAR m64`.
-fn vmclear(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(crate) fn vmclear(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::VMCLEAR)?;
     let p = cpu.load_operand::<u64>(i)?;
     if !cpu.region(p) {
@@ -175,7 +174,7 @@ fn vmclear(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 }
 
 /// `VMPTRLD m64`.
-fn vmptrld(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(crate) fn vmptrld(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::VMPTRLD)?;
     let p = cpu.load_operand::<u64>(i)?;
     if !cpu.region(p) {
@@ -198,7 +197,7 @@ fn vmptrld(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 }
 
 /// `VMPTRST m64`.
-fn vmptrst(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(crate) fn vmptrst(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::VMPTRST)?;
     let p = if cpu.state.vmx.vmcs.is_current() { cpu.state.vmx.vmcs.address } else { NO_VMCS };
     cpu.store_operand(i, p)?;
@@ -231,7 +230,7 @@ fn register<W: Word>(cpu: &Cpu, r: Register) -> u64 {
 }
 
 /// `VMREAD r/m, r`.
-fn vmread<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(crate) fn vmread<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::VMREAD)?;
     let encoding = register::<W>(cpu, i.op1_register());
     let Some((f, high)) = named_field(cpu, encoding) else { return Ok(()) };
@@ -245,7 +244,7 @@ fn vmread<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 }
 
 /// `VMWRITE r, r/m`.
-fn vmwrite<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(crate) fn vmwrite<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::VMWRITE)?;
     let v = match i.op1_kind() {
         OpKind::Register => register::<W>(cpu, i.op1_register()),
@@ -265,7 +264,7 @@ fn vmwrite<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 }
 
 /// `VMCALL`.
-fn vmcall(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(crate) fn vmcall(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     if !cpu.state.vmx.on {
         return Err(Trap::UD);
     }
@@ -291,7 +290,7 @@ fn descriptor(cpu: &mut Cpu, i: &Instruction) -> Result<(u64, [u64; 2]), Trap> {
 }
 
 /// `INVEPT r, m128`.
-fn invept(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(crate) fn invept(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::INVEPT)?;
     let (kind, [eptp, reserved]) = descriptor(cpu, i)?;
     let known = match kind {
@@ -311,7 +310,7 @@ fn invept(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 
 /// `INVVPID r, m128`. Translations of guest paging are coherent with memory, so that there is nothing
 /// to do but to check the operands.
-fn invvpid(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+pub(crate) fn invvpid(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.vmx_operands(i, reason::INVVPID)?;
     let (kind, [vpid, address]) = descriptor(cpu, i)?;
     let tagged = vpid & 0xffff != 0;
@@ -329,37 +328,9 @@ fn invvpid(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     Ok(())
 }
 
-/// `GETSEC`: there is no SMX. `VMFUNC`: there are no VM functions.
-fn undefined(_: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
-    Err(Trap::UD)
-}
-
 impl Cpu {
     /// The length of the running instruction.
     pub(super) fn instruction_length(&self) -> u32 {
         self.next_rip().wrapping_sub(self.current_rip()) as u32 & 15
     }
 }
-
-/// VMX instructions.
-#[rustfmt::skip]
-pub(crate) const FORMS: &[Form] = forms! {
-    Vmxon_m64 => Exec::EndsBlock(vmxon);
-    Vmxoff => Exec::EndsBlock(vmxoff);
-    Vmclear_m64 => Exec::Function(vmclear);
-    Vmptrld_m64 => Exec::Function(vmptrld);
-    Vmptrst_m64 => Exec::Function(vmptrst);
-    Vmread_rm32_r32 => Exec::Function(vmread::<u32>);
-    Vmread_rm64_r64 => Exec::Function(vmread::<u64>);
-    Vmwrite_r32_rm32 => Exec::Function(vmwrite::<u32>);
-    Vmwrite_r64_rm64 => Exec::Function(vmwrite::<u64>);
-    Vmlaunch => Exec::EndsBlock(vmlaunch);
-    Vmresume => Exec::EndsBlock(vmresume);
-    Vmcall => Exec::EndsBlock(vmcall);
-    Vmfunc => Exec::Function(undefined);
-    Getsecd => Exec::Function(undefined);
-    Invept_r32_m128 => Exec::EndsBlock(invept);
-    Invept_r64_m128 => Exec::EndsBlock(invept);
-    Invvpid_r32_m128 => Exec::EndsBlock(invvpid);
-    Invvpid_r64_m128 => Exec::EndsBlock(invvpid);
-};

@@ -3,10 +3,11 @@
 
 use super::controls::{proc, proc2};
 use super::{info, reason};
+use crate::Cpu;
 use crate::operand::segment_number;
 use crate::state::vmx::Exit;
 use crate::state::vmx::field::Field;
-use crate::state::{Cpu, gpr, seg};
+use crate::state::{gpr, seg};
 use crate::trap::Trap;
 use When::{Always, Never, Primary, Secondary, Xss};
 use iced_x86::{Instruction, Mnemonic, OpKind};

@@ -1,6 +1,6 @@
 //! The MSR lists of VM entries and exits. SDM vol. 3, "Loading MSRs" and "Saving MSRs".
 
-use crate::state::Cpu;
+use crate::Cpu;
 use crate::state::vmx::field::Field;
 use mmu::HostPhys;
 

@@ -11,18 +11,17 @@
 mod apic;
 pub mod controls;
 mod cr;
-mod entry;
+pub(crate) mod entry;
 pub mod exit;
 mod hooks;
 mod info;
-mod instructions;
+pub(crate) mod instructions;
 mod intercept;
 mod lists;
 pub mod reason;
 pub mod rules;
 
 pub(crate) use cr::{Written, fixed_bits};
-pub(crate) use instructions::FORMS;
 pub(crate) use intercept::Cause;
 
 use crate::state::Vmx;

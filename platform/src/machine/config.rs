@@ -20,7 +20,7 @@ pub struct CodeOptions {
 
 impl CodeOptions {
     /// The longest block there is.
-    pub const MAX_BLOCK: usize = cpu::decode::MAX_BLOCK;
+    pub const MAX_BLOCK: usize = cpu::limits::MAX_BLOCK;
 
     /// An empty cache with these options.
     pub(super) fn cache(self) -> CodeCache {

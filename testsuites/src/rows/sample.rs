@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use cpu::CodeMode;
-use cpu::decode::{MAX_BLOCK, MAX_LEN};
+use cpu::limits::{MAX_BLOCK, MAX_LEN};
 use iced_x86::{Decoder, DecoderOptions};
 use platform::boot::{BootFile, BootModule};
 use platform::machine::{Boot, Config, Machine, MachineStop};

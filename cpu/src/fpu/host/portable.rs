@@ -3,13 +3,13 @@
 //! exceptions only Precision can be due, which the guest's MXCSR has noted already.
 
 use super::Op;
+use crate::fpu::lanes::{Lane, lane_of, lanes, merge};
 use crate::fpu::simd::{self, Float};
 use crate::fpu::soft::Num;
-use crate::isa::vector::{Lane, lane_of, lanes, merge};
 use std::cmp::Ordering;
 
 /// What can be computed so.
-pub(super) trait Portable {}
+pub(crate) trait Portable {}
 impl<F: Float + Lane> Portable for F {}
 
 fn one<F: Float>(op: Op, a: F, b: F) -> F {
@@ -42,7 +42,7 @@ fn fine<F: Float>(op: Op, a: F, b: F, r: F) -> bool {
 }
 
 /// As [`super::Lanes::arith`].
-pub(super) fn arith<F: Float + Lane, const SCALAR: bool>(op: Op, a: u128, b: u128) -> Option<u128> {
+pub(crate) fn arith<F: Float + Lane, const SCALAR: bool>(op: Op, a: u128, b: u128) -> Option<u128> {
     let all = lanes::<F>(a, b, |a, b| one(op, a, b));
     let r = if SCALAR { merge(a, all, 8 * size_of::<F>() as u32) } else { all };
     let fine = |k| {
@@ -59,8 +59,8 @@ pub use other::*;
 #[cfg(not(target_arch = "x86_64"))]
 mod other {
     use super::super::{Lanes, Op};
+    use crate::fpu::lanes::Lane;
     use crate::fpu::simd::Float;
-    use crate::isa::vector::Lane;
 
     /// A vector as the host likes it.
     pub type V = u128;
