@@ -159,6 +159,29 @@ fn circles() {
     assert_eq!(tidy::circles(&tree(6, true)), [wrong]);
 }
 
+#[test]
+fn layers() {
+    obeyed(tidy::layers);
+    let check = |state, fpu, expect: &[&str]| {
+        let files = [
+            ("cpu/src/lib.rs", "mod fpu; mod run; mod state; mod trap; pub use run::Cpu;"),
+            ("cpu/src/run.rs", "pub struct Cpu;"),
+            ("cpu/src/trap.rs", "pub struct Trap;"),
+            ("cpu/src/state/mod.rs", "pub mod apic; pub struct State;"),
+            ("cpu/src/state/apic.rs", state),
+            ("cpu/src/fpu/mod.rs", fpu),
+        ];
+        check(tidy::layers, &files, expect);
+    };
+    check("use crate::trap::Trap;", "use crate::state::apic::Apic;", &[]);
+    check("use super::State;", "use crate::state::State;", &[]);
+    let wrong = "cpu/src/state/apic.rs: imports cpu/src/run.rs";
+    check("use crate::Cpu;", "", &[wrong]);
+    check("fn f(cpu: super::super::run::Cpu) {}", "", &[wrong]);
+    check("", "use crate::Cpu;", &["cpu/src/fpu/mod.rs: imports cpu/src/run.rs"]);
+    check("", "use crate::trap::Trap;", &["cpu/src/fpu/mod.rs: imports cpu/src/trap.rs"]);
+}
+
 /// The edges of the circles of a crate whose files are `files`, as `from>to: names`.
 #[track_caller]
 fn edges(files: &[(&str, &str)], expect: &[&str]) {

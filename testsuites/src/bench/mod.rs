@@ -55,7 +55,7 @@ pub struct Item {
 
 /// The kernels, or those of them that are named.
 pub fn kernels(only: &[String]) -> Vec<Item> {
-    let item = |k: &kernels::Kernel| Item { name: k.name, unit: k.unit, long: k.unit * 100 };
+    let item = |k: &kernels::table::Kernel| Item { name: k.name, unit: k.unit, long: k.unit * 100 };
     chosen(KERNELS.iter().map(item), only)
 }
 

@@ -11,7 +11,7 @@ mod readme;
 mod references;
 
 pub use docs::docs;
-pub use imports::{Circle, circles, import_circles};
+pub use imports::{Circle, circles, import_circles, layers};
 pub use layout::{headers, manifests, root, sizes};
 pub use modules::orphans;
 pub use names::{clocks, devices, machine_alone_names_cpu};

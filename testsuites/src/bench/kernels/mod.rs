@@ -13,7 +13,10 @@ mod sha256;
 mod sieve;
 mod sort;
 mod sse;
+pub mod table;
 mod x87;
+
+pub use table::KERNELS;
 
 /// What the kernels work on; each fills what it uses.
 #[repr(C, align(4096))]
@@ -53,31 +56,6 @@ impl Default for Memory {
         Self::new()
     }
 }
-
-/// One program of the bench.
-pub struct Kernel {
-    /// Its name, which is a word of the guest's command line.
-    pub name: &'static str,
-    /// Works `count` times; the checksum.
-    pub run: fn(count: u32, memory: &mut Memory) -> u64,
-    /// The count that takes some four million instructions.
-    pub unit: u32,
-}
-
-/// The programs of the bench, in order.
-#[rustfmt::skip]
-pub const KERNELS: [Kernel; 10] = [
-    Kernel { name: "mixed",  run: mixed::run,  unit: 16 },
-    Kernel { name: "sieve",  run: sieve::run,  unit: 1 },
-    Kernel { name: "crc32",  run: crc32::run,  unit: 10 },
-    Kernel { name: "sha256", run: sha256::run, unit: 4 },
-    Kernel { name: "sort",   run: sort::run,   unit: 2 },
-    Kernel { name: "hash",   run: hash::run,   unit: 8 },
-    Kernel { name: "copy",   run: copy::run,   unit: 4000 },
-    Kernel { name: "search", run: search::run, unit: 8 },
-    Kernel { name: "x87",    run: x87::run,    unit: 10 },
-    Kernel { name: "sse",    run: sse::run,    unit: 120 },
-];
 
 /// Numbers without a pattern that matters here: a linear congruence's upper half.
 struct Random(u64);
