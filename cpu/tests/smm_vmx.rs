@@ -6,7 +6,7 @@ mod rig;
 use cpu::Stop;
 use cpu::state::State;
 use cpu::state::vmx::field::Field::{self, *};
-use cpu::vmx::controls::{entry, pin, proc, proc2};
+use cpu::vmx::controls::bits::{entry, pin, proc, proc2};
 use rig::guest::*;
 
 const HANDLER: u64 = 0x3_8000;

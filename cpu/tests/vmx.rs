@@ -5,7 +5,7 @@
 mod rig;
 
 use cpu::state::vmx::field::Field::{self, *};
-use cpu::vmx::controls::{entry, exit, pin, proc, proc2};
+use cpu::vmx::controls::bits::{entry, exit, pin, proc, proc2};
 use rig::guest::*;
 
 type Fields<'a> = &'a [(Field, u64)];

@@ -61,13 +61,13 @@ impl Cpu {
         }
     }
 
-    fn is_apic_access(&self, p: HostPhys) -> bool {
+    pub(super) fn is_apic_access(&self, p: HostPhys) -> bool {
         self.state.vmx.proc2(proc2::VIRTUALIZE_APIC)
             && p.page().0 == self.state.vmx.vmcs[Field::ApicAccessAddress]
     }
 
     /// Whether an access of `len` bytes is one to the virtual TPR.
-    fn is_virtual_tpr(&self, p: HostPhys, len: usize) -> bool {
+    pub(super) fn is_virtual_tpr(&self, p: HostPhys, len: usize) -> bool {
         self.state.vmx.proc(proc::TPR_SHADOW) && p.offset() == TPR && len <= 4
     }
 

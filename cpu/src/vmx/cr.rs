@@ -52,7 +52,7 @@ impl Cpu {
         if self.state.vmx.guest { self.write_cr(i, n, v) } else { Ok(Written::Load(v)) }
     }
 
-    fn write_cr(&mut self, i: &Instruction, n: u8, v: u64) -> Result<Written, Trap> {
+    pub(super) fn write_cr(&mut self, i: &Instruction, n: u8, v: u64) -> Result<Written, Trap> {
         let (exits, load) = match n {
             0 | 4 => {
                 let (mask, shadow, now) = self.masks(n == 4);
@@ -89,7 +89,7 @@ impl Cpu {
         if self.state.vmx.guest { self.read_cr(i, n) } else { Ok(None) }
     }
 
-    fn read_cr(&mut self, i: &Instruction, n: u8) -> Result<Option<u64>, Trap> {
+    pub(super) fn read_cr(&mut self, i: &Instruction, n: u8) -> Result<Option<u64>, Trap> {
         let exits = match n {
             3 => self.state.vmx.proc(proc::CR3_STORE),
             8 => self.state.vmx.proc(proc::CR8_STORE),

@@ -64,7 +64,7 @@ impl Cpu {
     }
 
     /// The PDPTEs that the entry loads.
-    fn entry_pdptes(&self) -> Option<[u64; 4]> {
+    pub(super) fn entry_pdptes(&self) -> Option<[u64; 4]> {
         use Field::{GuestPdpte0, GuestPdpte1, GuestPdpte2, GuestPdpte3};
         let v = &self.state.vmx.vmcs;
         let pae = v[Field::GuestCr0] & CR0_PG != 0
@@ -134,7 +134,7 @@ impl Cpu {
     }
 
     /// SDM vol. 3, "Loading Guest State".
-    fn load_guest(&mut self, pdptes: Option<[u64; 4]>) {
+    pub(super) fn load_guest(&mut self, pdptes: Option<[u64; 4]>) {
         let controls = self.state.vmx.read_controls();
         let v = &self.state.vmx.vmcs;
         let s = &mut self.state.sys;
@@ -170,7 +170,7 @@ impl Cpu {
     }
 
     /// What begins with the guest: counts, preemption timer, APIC virtualisation.
-    fn start_guest(&mut self) {
+    pub(super) fn start_guest(&mut self) {
         // The entry itself still is the host's; the guest's first instruction comes after it.
         let now = self.now().wrapping_add(1);
         let level = self.state.vmx.level();

@@ -96,7 +96,7 @@ impl Cpu {
         self.state.sys.activity = Activity::Shutdown;
     }
 
-    fn save_guest(&mut self, e: &Exit) {
+    pub(super) fn save_guest(&mut self, e: &Exit) {
         let rflags = self.saved_rflags(e);
         let (rip, rsp, now) = (self.state.rip, self.state.regs[gpr::RSP], self.now());
         let ept = self.state.vmx.eptp().is_some();
@@ -155,7 +155,7 @@ impl Cpu {
     }
 
     /// SDM vol. 3, "Loading Host State".
-    fn load_host(&mut self) {
+    pub(super) fn load_host(&mut self) {
         let v = &self.state.vmx.vmcs;
         let s = &mut self.state.sys;
         let controls = v[Field::ExitControls];

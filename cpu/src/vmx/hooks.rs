@@ -30,7 +30,7 @@ impl Cpu {
             || self.interrupt_exits()
     }
 
-    fn nmi_window(&self) -> bool {
+    pub(super) fn nmi_window(&self) -> bool {
         self.state.vmx.proc(proc::NMI_WINDOW)
             && !self.state.vmx.virtual_nmi_blocked
             && !self.state.sys.ss_shadow
@@ -40,14 +40,14 @@ impl Cpu {
         self.state.sys.sti_shadow || self.state.sys.ss_shadow
     }
 
-    fn interrupt_window(&self) -> bool {
+    pub(super) fn interrupt_window(&self) -> bool {
         self.state.vmx.proc(proc::INTERRUPT_WINDOW)
             && self.state.flags.system & flags::IF != 0
             && !self.shadowed()
     }
 
     /// Whether an external interrupt exits now; RFLAGS.IF has no say.
-    fn interrupt_exits(&self) -> bool {
+    pub(super) fn interrupt_exits(&self) -> bool {
         self.state.vmx.pin(pin::EXTERNAL_INTERRUPT) && !self.shadowed() && self.interrupt_pending()
     }
 
@@ -130,7 +130,7 @@ impl Cpu {
         true
     }
 
-    fn event_exits(&self, event: &Event) -> bool {
+    pub(super) fn event_exits(&self, event: &Event) -> bool {
         let v = &self.state.vmx.vmcs;
         match event.kind {
             EventKind::External | EventKind::Software => false,

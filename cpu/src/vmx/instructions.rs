@@ -1,10 +1,10 @@
 //! The VMX instructions but VM entries. SDM vol. 3, "VMX Instruction Reference".
 
-use super::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_VMXE, capability_msr, proc2_absent};
+use super::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, capability_msr};
 use super::rules::canonical;
 use super::{info, reason};
 use crate::Cpu;
-use crate::state::control::EFER_LMA;
+use crate::state::control::{CR4_VMXE, EFER_LMA};
 use crate::state::vmx::Exit;
 use crate::state::vmx::field::{Field, group};
 use crate::state::vmx::vmcs::{CLEAR, IMAGE, NO_VMCS, REVISION, Vmcs};
@@ -116,7 +116,7 @@ impl Cpu {
 
     /// Capability MSR `n`, if the processor has it.
     pub(crate) fn vmx_msr_read(&self, n: u32) -> Option<u64> {
-        capability_msr(n, self.state.model.cr4_bits(), proc2_absent(&self.state.model))
+        capability_msr(n, &self.state.model)
     }
 }
 

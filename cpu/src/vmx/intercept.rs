@@ -1,7 +1,8 @@
 //! Instructions that exit. SDM vol. 3, "Instructions That Cause VM Exits". Every function here is called
-//! behind the checks of #UD and privilege, and before those of values; outside the guest it does nothing.
+//! after the checks of #UD and privilege, and before those of values; outside the guest none does anything.
 
-use super::controls::{proc, proc2};
+use super::cause::{Cause, When};
+use super::controls::{PROC, PROC2, proc, proc2};
 use super::{info, reason};
 use crate::Cpu;
 use crate::operand::segment_number;
@@ -9,75 +10,34 @@ use crate::state::vmx::Exit;
 use crate::state::vmx::field::Field;
 use crate::state::{gpr, seg};
 use crate::trap::Trap;
-use When::{Always, Never, Primary, Secondary, Xss};
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
-/// Instructions that exit without more to say than their name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    Cpuid,
-    Hlt,
-    Invd,
-    Wbinvd,
-    Rdpmc,
-    Rdtsc,
-    Rdtscp,
-    Rdpid,
-    Monitor,
-    Mwait,
-    Pause,
-    Xsetbv,
-    Invpcid,
-    Xsaves,
-    Xrstors,
-}
-
-/// Under which control an instruction exits, or is undefined.
+/// The controls that bear on a cause.
 #[derive(Clone, Copy)]
-enum When {
-    Always,
-    Never,
-    Primary(u64),
-    Secondary(u64),
-    /// The XSS-exiting bitmap.
-    Xss,
-}
-
-struct Line {
-    cause: Cause,
-    reason: u32,
-    when: When,
-    /// The secondary control without which the instruction is undefined.
+struct Conditions {
+    /// Primary controls under which the instruction exits.
+    proc: u64,
+    /// Secondary controls under which the instruction exits.
+    proc2: u64,
+    /// Secondary controls without which the instruction is undefined.
     enable: u64,
 }
 
-macro_rules! causes {
-    ($($cause:ident $reason:ident $when:expr, $enable:expr;)*) => {
-        &[$(Line { cause: Cause::$cause, reason: reason::$reason, when: $when, enable: $enable }),*]
-    };
-}
-
-#[rustfmt::skip]
-const CAUSES: &[Line] = causes! {
-    Cpuid CPUID Always, 0;
-    Hlt HLT Primary(proc::HLT), 0;
-    Invd INVD Always, 0;
-    Wbinvd WBINVD Secondary(proc2::WBINVD), 0;
-    Rdpmc RDPMC Primary(proc::RDPMC), 0;
-    Rdtsc RDTSC Primary(proc::RDTSC), 0;
-    Rdtscp RDTSCP Primary(proc::RDTSC), proc2::RDTSCP;
-    Rdpid RDTSCP Never, proc2::RDTSCP;
-    Monitor MONITOR Primary(proc::MONITOR), 0;
-    Mwait MWAIT Primary(proc::MWAIT), 0;
-    Pause PAUSE Primary(proc::PAUSE), 0;
-    Xsetbv XSETBV Always, 0;
-    Invpcid INVPCID Primary(proc::INVLPG), proc2::INVPCID;
-    Xsaves XSAVES Xss, proc2::XSAVES;
-    Xrstors XRSTORS Xss, proc2::XSAVES;
+/// The conditions of each [`Cause`], from the rows of [`super::controls`].
+const CONDITIONS: [Conditions; Cause::ALL.len()] = {
+    let mut all = [Conditions { proc: 0, proc2: 0, enable: 0 }; Cause::ALL.len()];
+    let mut n = 0;
+    while n < all.len() {
+        let cause = Cause::ALL[n];
+        let (proc, proc2) = (PROC.exiting(cause), PROC2.exiting(cause));
+        all[n] = Conditions { proc, proc2, enable: PROC2.enabling(cause) };
+        n += 1;
+    }
+    all
 };
 
 impl Cpu {
-    /// The exit of an instruction of [`CAUSES`]; #UD if the guest does not have it.
+    /// The exit of `cause`; #UD if the guest does not have the instruction.
     #[inline]
     pub(crate) fn vmx_intercept(&mut self, i: &Instruction, cause: Cause) -> Result<(), Trap> {
         if self.state.vmx.guest { self.intercept(i, cause) } else { Ok(()) }
@@ -85,31 +45,31 @@ impl Cpu {
 
     /// #UD if the guest does not have the instruction.
     pub(crate) fn vmx_enabled(&self, cause: Cause) -> Result<(), Trap> {
-        let enable = CAUSES[cause as usize].enable;
+        let enable = CONDITIONS[cause as usize].enable;
         let missing = self.state.vmx.guest && enable != 0 && !self.state.vmx.proc2(enable);
         if missing { Err(Trap::UD) } else { Ok(()) }
     }
 
     fn intercept(&mut self, i: &Instruction, cause: Cause) -> Result<(), Trap> {
-        let line = &CAUSES[cause as usize];
-        debug_assert_eq!(line.cause, cause);
         self.vmx_enabled(cause)?;
-        let exits = match line.when {
-            Always => true,
-            Never => false,
-            Primary(bit) => self.state.vmx.proc(bit),
-            Secondary(bit) => self.state.vmx.proc2(bit),
-            Xss => self.xss_exits(),
-        };
-        if !exits {
+        if !self.exits(cause) {
             return Ok(());
         }
-        let mut e = Exit::of(i, line.reason);
+        let mut e = Exit::of(i, cause.reason());
         if matches!(cause, Cause::Invpcid | Cause::Xsaves | Cause::Xrstors) {
             e.info = info::instruction(i, self.is_64());
             e.qualification = self.displacement(i);
         }
         Err(self.exit_trap(e))
+    }
+
+    fn exits(&self, cause: Cause) -> bool {
+        let c = &CONDITIONS[cause as usize];
+        match cause.when() {
+            When::Always => true,
+            When::Controlled => self.state.vmx.proc(c.proc) || self.state.vmx.proc2(c.proc2),
+            When::Xss => self.xss_exits(),
+        }
     }
 
     fn xss_exits(&self) -> bool {
@@ -187,7 +147,7 @@ impl Cpu {
         Err(self.exit_trap(e))
     }
 
-    fn io_exits(&self, port: u16, size: u8) -> bool {
+    pub(super) fn io_exits(&self, port: u16, size: u8) -> bool {
         if !self.state.vmx.proc(proc::IO_BITMAPS) {
             return self.state.vmx.proc(proc::UNCONDITIONAL_IO);
         }
@@ -256,7 +216,7 @@ impl Cpu {
         Ok(true)
     }
 
-    fn msr_exits(&self, n: u32, half: u64) -> bool {
+    pub(super) fn msr_exits(&self, n: u32, half: u64) -> bool {
         if !self.state.vmx.proc(proc::MSR_BITMAPS) {
             return true;
         }

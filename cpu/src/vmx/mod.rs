@@ -9,6 +9,7 @@
 //! more. Host and guest translations live side by side in the mmu, so that a transition flushes nothing.
 
 mod apic;
+pub mod cause;
 pub mod controls;
 mod cr;
 pub(crate) mod entry;
@@ -21,8 +22,8 @@ mod lists;
 pub mod reason;
 pub mod rules;
 
+pub(crate) use cause::Cause;
 pub(crate) use cr::{Written, fixed_bits};
-pub(crate) use intercept::Cause;
 
 use crate::state::Vmx;
 use crate::state::vmx::Active;

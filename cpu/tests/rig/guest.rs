@@ -7,7 +7,7 @@ use cpu::state::vmx::field::Field::{self, *};
 use cpu::state::vmx::field::SEGMENT_FIELDS;
 use cpu::state::vmx::vmcs::{NO_VMCS, Vmcs};
 use cpu::state::{Segment, TableRegister, ar, seg};
-use cpu::vmx::controls::{entry, exit, pin, proc, proc2};
+use cpu::vmx::controls::bits::{entry, exit, pin, proc, proc2};
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::{HostPhys, Limits, Mmu, Ram};
 

@@ -6,7 +6,8 @@ use cpu::Cpu;
 use cpu::state::vmx::field::Field::{self, *};
 use cpu::state::vmx::field::{FIELDS, SEGMENT_FIELDS};
 use cpu::state::vmx::vmcs::{NO_VMCS, REVISION, Vmcs};
-use cpu::vmx::controls::{ENTRY, EXIT, PIN, PROC, PROC2, entry, exit, proc, proc2};
+use cpu::vmx::controls::bits::{entry, exit, proc, proc2};
+use cpu::vmx::controls::{ENTRY, EXIT, PIN, PROC, PROC2};
 
 /// Regions for VMXON, and for two VMCSs.
 const REGIONS: [u64; 3] = [VMX, VMX + 0x1000, VMX + 0x2000];

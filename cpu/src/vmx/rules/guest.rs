@@ -1,11 +1,11 @@
 //! Rules on the guest state but segments. SDM vol. 3, "Checks on the Guest State Area".
 
 use super::{Check, Rule, canonical, efer_bits, pat, rules};
-use crate::state::control::{CR0_PE, CR0_PG, CR4_PAE, EFER_LMA, EFER_LME};
+use crate::state::control::{CR0_PE, CR0_PG, CR4_PAE, CR4_PCIDE, EFER_LMA, EFER_LME};
 use crate::state::vmx::field::Field::*;
 use crate::state::vmx::vmcs::{NO_VMCS, REVISION};
 use crate::state::{ar, flags};
-use crate::vmx::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_PCIDE, entry, proc2};
+use crate::vmx::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, entry, proc2};
 
 /// Bits of IA32_DEBUGCTL that exist: LBR and BTF.
 const DEBUGCTL: u64 = 3;

@@ -2,10 +2,10 @@
 //! Host Segment and Descriptor-Table Registers", "Checks Related to Address-Space Size".
 
 use super::{Check, Rule, canonical, efer_bits, pat, rules};
-use crate::state::control::{CR4_PAE, EFER_LMA, EFER_LME};
+use crate::state::control::{CR4_PAE, CR4_PCIDE, EFER_LMA, EFER_LME};
 use crate::state::vmx::field::Field::{self, *};
 use crate::state::vmx::field::HOST_SELECTORS;
-use crate::vmx::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, CR4_PCIDE, entry, exit};
+use crate::vmx::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, entry, exit};
 
 fn host64(c: &Check) -> bool {
     c.exit(exit::HOST_64)
