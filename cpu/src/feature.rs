@@ -173,6 +173,8 @@ features! {
     VAES = L7Ecx 9, "vaes", V3 => Aes [VAES];
     VPCLMULQDQ = L7Ecx 10, "vpclmulqdq", V3 => Pclmulqdq [VPCLMULQDQ];
     RDPID = L7Ecx 22, "rdpid", Default => Random [RDPID];
+    MOVDIRI = L7Ecx 27, "movdiri", OnRequest => DirectStores [MOVDIRI];
+    MOVDIR64B = L7Ecx 28, "movdir64b", OnRequest => DirectStores [MOVDIR64B];
     FSRM = L7Edx 4, "fsrm", V2;
     SERIALIZE = L7Edx 14, "serialize", Default => Waiting [SERIALIZE];
     ARCH_CAPABILITIES = L7Edx 29, "arch-capabilities", V1;
@@ -235,6 +237,7 @@ groups! {
     Random = "RDRAND, RDSEED, RDPID";
     Supervisor = "FSGSBASE, INVPCID, SMAP";
     Waiting = "MONITOR, SERIALIZE";
+    DirectStores = "MOVDIRI, MOVDIR64B";
     Vmx = "VMX";
 }
 
@@ -272,7 +275,7 @@ pub const LEFT_OUT: &[(&str, &[CpuidFeature])] = {
         ("bounds registers, withdrawn by Intel", &[MPX]),
         ("enclaves, trusted execution, key locker", &[SGX1, SMX, TDX, KL, AESKLE, WIDE_KL, TSE, PCONFIG]),
         ("newer than our models", &[
-            CL1INVMB, ENQCMD, MOVDIR64B, MOVDIRI, PCOMMIT, PKU, PTWRITE, WAITPKG, WBNOINVD, UINTR,
+            CL1INVMB, ENQCMD, PCOMMIT, PKU, PTWRITE, WAITPKG, WBNOINVD, UINTR,
             HRESET, FRED, LKGS, RAO_INT, PREFETCHITI, CMPCCXADD, MSRLIST, WRMSRNS]),
     ]
 };

@@ -229,6 +229,23 @@ fn cmpxchg16b(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     Ok(())
 }
 
+/// `MOVDIRI`: a plain store, as there is no write combining to go past.
+fn movdiri<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    cpu.store_operand(i, W::of(cpu.reg(i.op1_register())))
+}
+
+/// `MOVDIR64B`: stores 64 bytes at ES:register; #GP(0) unless they are aligned there.
+fn movdir64b(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
+    let (segment, from) = cpu.memory_operand(i, 64, false)?;
+    let to = cpu.linear(seg::ES, cpu.reg(i.op0_register()), 64, true)?;
+    if to & 63 != 0 {
+        return Err(Trap::GP0);
+    }
+    let mut bytes = [0; 64];
+    cpu.load_bytes(segment, from, &mut bytes)?;
+    cpu.store_bytes(seg::ES, to, &bytes)
+}
+
 fn zero_flag(cpu: &mut Cpu, z: bool) {
     let keep = cpu.state.flags.status() & !flags::ZF;
     cpu.state.flags.set_status(keep | if z { flags::ZF } else { 0 });
@@ -421,6 +438,11 @@ pub(super) const FORMS: &[Form] = forms! {
     Xlat_m8 => Exec::Function(xlat);
     Cmpxchg8b_m64 => Exec::Function(cmpxchg8b);
     Cmpxchg16b_m128 => Exec::Function(cmpxchg16b);
+    Movdiri_m32_r32 => Exec::Function(movdiri::<u32>);
+    Movdiri_m64_r64 => Exec::Function(movdiri::<u64>);
+    Movdir64b_r16_m512 => Exec::Function(movdir64b);
+    Movdir64b_r32_m512 => Exec::Function(movdir64b);
+    Movdir64b_r64_m512 => Exec::Function(movdir64b);
     Daa => Exec::Function(decimal::<false>);
     Das => Exec::Function(decimal::<true>);
     Aaa => Exec::Function(ascii::<false>);
