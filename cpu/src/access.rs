@@ -52,9 +52,9 @@ impl Cpu {
     }
 
     /// Whether the run may go on although the bus has been used.
-    pub(crate) fn calm(&self) -> bool {
+    pub(crate) fn needs_no_resample(&self) -> bool {
         // SAFETY: as `mmu`.
-        self.env.bus.is_some_and(|bus| unsafe { (*bus).calm() })
+        self.env.bus.is_some_and(|bus| unsafe { (*bus).needs_no_resample() })
     }
 
     /// The segment of the running operation's memory operand.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The machine, as the processor sees it. Borrowed for a call of [`crate::Cpu::run`]. `now` is the
 /// count of retired instructions. After each access the run ends with [`crate::Stop::Io`], so that
 /// the machine can sample its interrupt lines at an exact instruction boundary, unless the machine is
-/// [`Bus::calm`].
+/// [`Bus::needs_no_resample`].
 pub trait Bus {
     /// `IN`: `size` is 1, 2 or 4. An unclaimed port reads all-ones.
     fn port_read(&mut self, port: u16, size: u8, now: u64) -> u32;
@@ -24,7 +24,7 @@ pub trait Bus {
     fn end_of_interrupt(&mut self, vector: u8);
     /// Whether the accesses of this run have left everything that the machine looks at between two
     /// runs as it was: then the run may go on.
-    fn calm(&self) -> bool {
+    fn needs_no_resample(&self) -> bool {
         false
     }
 }

@@ -40,9 +40,9 @@ fn escalate(first: Option<Event>, second: Event) -> Option<Event> {
 }
 
 impl Cpu {
-    /// Whether anything but running instructions may have to be done at this boundary. False is the usual
-    /// case, in which nothing of what follows from [`Cpu::event_pending`] need be looked at, nor whether the
-    /// processor is active and instructions run together.
+    /// Whether anything but running instructions may have to be done at this boundary. Most often false:
+    /// then nothing that [`Cpu::event_pending`] looks at is due, the processor is active and instructions
+    /// run together.
     #[inline]
     pub(crate) fn event_may_be_pending(&self) -> bool {
         let s = &self.state.sys;

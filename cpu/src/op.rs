@@ -1,5 +1,5 @@
 //! A pre-decoded operation: what the decoder leaves for the handlers.
-#![expect(unsafe_code, reason = "a branch's stamp lies where other operations have other fields")]
+#![expect(unsafe_code, reason = "a branch's tag lies where other operations have other fields")]
 
 use crate::dispatch::Handler;
 

@@ -114,7 +114,7 @@ impl Cpu {
                 return Stop::Budget;
             }
             self.slice(until, event_may_be_pending, another_event_pending);
-            if self.env.io && !self.calm() {
+            if self.env.io && !self.needs_no_resample() {
                 return Stop::Io;
             }
         }

@@ -68,11 +68,11 @@ pub trait Lanes: 'static {
     fn relation<const SILENT: bool>(a: V, b: V) -> Option<V>;
 }
 
-/// MXCSR as after a reset: all exceptions masked, nothing noted, to nearest.
+/// MXCSR as after a reset: all exceptions masked, no flag set, to nearest.
 pub const MXCSR: u32 = crate::state::fpu::MXCSR_RESET;
 
-/// Whether a guest's MXCSR differs from [`MXCSR`] in what it has noted at most, and, where the host cannot
-/// note anything, has noted Precision already.
+/// Whether a guest's MXCSR differs from [`MXCSR`] in its sticky flags at most, and, where the host has no
+/// flags of its own, has Precision set already.
 #[inline(always)]
 pub fn can_compute(mxcsr: u32) -> bool {
     mxcsr & !63 == MXCSR && (NOTES || mxcsr & crate::state::fpu::flag::P != 0)

@@ -1,7 +1,7 @@
 //! SSE's floating point: operations on one lane, with MXCSR's rules for NaNs, denormals and
 //! exceptions. SDM vol. 1, "SSE and SSE2 ... Exceptions", "Operating on NaNs".
 //!
-//! Where rounding is to nearest and an inexact result is already noted in MXCSR, host arithmetic
+//! Where rounding is to nearest and an inexact result is already set in MXCSR, host arithmetic
 //! computes normal results from normal operands: there it cannot differ, nor raise anything new.
 
 use super::soft::{Env, F16, F32, F64, Format, Kind, Num, Rounding, Wide, compare};
@@ -105,7 +105,7 @@ impl Env {
     #[inline(always)]
     pub fn sse(mxcsr: u32) -> Env {
         let rm = Rounding::of(mxcsr >> 13);
-        // Precision noted and masked.
+        // Precision set and masked.
         let quiet = mxcsr & (1 << 5 | 1 << 12) == (1 << 5 | 1 << 12);
         Env {
             rm,

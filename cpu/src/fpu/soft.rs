@@ -79,7 +79,7 @@ pub struct Env {
     pub flags: u32,
     /// The last result was rounded away from zero.
     pub up: bool,
-    /// Host arithmetic may be used: round to nearest, and nobody can see an inexact result noted.
+    /// Host arithmetic may be used: round to nearest, and nobody can see that an inexact result is recorded.
     pub fast: bool,
 }
 

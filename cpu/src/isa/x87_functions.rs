@@ -422,7 +422,7 @@ fn quarters(n: u32) -> Wide {
     Wide { exp: w.exp - 2, ..w }
 }
 
-/// The operand as the result, noted as inexact.
+/// The operand as the result, recorded as inexact.
 fn inexact_operand(e: &mut Env, n: Num) -> Num {
     e.raise(P);
     n
@@ -461,9 +461,9 @@ fn fyl2x(cpu: &mut Cpu, i: &Instruction) -> Done {
             let log = if power { Num::of_int(x.exp as i64) } else { x };
             let r = times_log(e, &y, log);
             // Hardware does not notice that the logarithm of a power of two is exact.
-            let noted = power && x.exp != 0 && y.kind == Kind::Finite;
+            let inexact = power && x.exp != 0 && y.kind == Kind::Finite;
             let tiny = r.kind == Kind::Finite && r.exp < X80.emin;
-            e.raise(if noted { P } else { 0 } | if noted && tiny { U } else { 0 });
+            e.raise(if inexact { P } else { 0 } | if inexact && tiny { U } else { 0 });
             return r;
         }
         if y.kind != Kind::Finite {

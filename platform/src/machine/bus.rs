@@ -91,7 +91,7 @@ impl Bus for Chipset {
     fn end_of_interrupt(&mut self, vector: u8) {
         self.board.eoi(vector);
     }
-    fn calm(&self) -> bool {
+    fn needs_no_resample(&self) -> bool {
         self.alone
             && self.seen() == self.known
             && self.messages.is_empty()

@@ -1,6 +1,6 @@
 //! Host arithmetic in scalar code, for hosts that are no x86: of normal numbers and zeros, where the result
 //! is normal and above the least exponent, or known to be exact. Then it is what SSE computes, and of the
-//! exceptions only Precision can be due, which the guest's MXCSR has noted already.
+//! exceptions only Precision can be due, which the guest's MXCSR has set already.
 
 use super::Op;
 use crate::fpu::lanes::{Lane, lane_of, lanes, merge};

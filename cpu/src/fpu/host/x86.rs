@@ -18,7 +18,7 @@ pub fn mxcsr() -> u32 {
     v
 }
 
-/// Sets the host's MXCSR. In all but the exceptions noted it is always [`super::MXCSR`], or what the caller of a run had.
+/// Sets the host's MXCSR. But for the sticky flags it is always [`super::MXCSR`], or what the caller of a run had.
 #[inline(always)]
 pub fn set_mxcsr(v: u32) {
     // SAFETY: it loads four bytes that were MXCSR, or its initial value.

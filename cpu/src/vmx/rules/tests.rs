@@ -68,7 +68,8 @@ struct Around {
     pdptes: Option<[u64; 4]>,
 }
 
-const USUAL: Around = Around { lma: true, vtpr_class: Some(15), link_revision: None, pdptes: None };
+const AROUND: Around =
+    Around { lma: true, vtpr_class: Some(15), link_revision: None, pdptes: None };
 
 fn run(v: &Vmcs, a: &Around) -> Result<(), Broken> {
     let model = Model::default();
@@ -318,25 +319,25 @@ const SEGMENTS: &[Row] = &[
 
 #[test]
 fn the_valid_vmcs_is_valid() {
-    assert_eq!(run(&valid(), &USUAL), Ok(()));
+    assert_eq!(run(&valid(), &AROUND), Ok(()));
 }
 
 #[test]
 fn each_rule_breaks_alone() {
     for row in [CONTROLS, HOSTS, GUESTS, SEGMENTS].into_iter().flatten() {
-        check(row, &USUAL);
+        check(row, &AROUND);
     }
 }
 
 #[test]
 fn rules_about_memory() {
     let row = (CONTROL, "the TPR threshold is not above the virtual TPR", &[(TprThreshold, 5)][..]);
-    check(&row, &Around { vtpr_class: Some(4), ..USUAL });
+    check(&row, &Around { vtpr_class: Some(4), ..AROUND });
     let link = (VmcsLinkPointer, 0x5000);
     let row = (Kind::Guest(4), "the link pointer is not the current VMCS", &[link][..]);
-    check(&row, &Around { link_revision: Some(1), ..USUAL });
+    check(&row, &Around { link_revision: Some(1), ..AROUND });
     let row = (Kind::Guest(2), "reserved bits of present PDPTEs are 0", &[][..]);
-    check(&row, &Around { pdptes: Some([0, 0, 0x1003, 0]), ..USUAL });
+    check(&row, &Around { pdptes: Some([0, 0, 0x1003, 0]), ..AROUND });
 }
 
 #[test]
@@ -354,7 +355,7 @@ fn wholesome_variants_hold() {
     ] {
         let mut v = valid();
         changes.iter().for_each(|(f, x)| v.set(*f, *x));
-        assert_eq!(run(&v, &USUAL), Ok(()), "{changes:x?}");
+        assert_eq!(run(&v, &AROUND), Ok(()), "{changes:x?}");
     }
 }
 
