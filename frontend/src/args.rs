@@ -51,11 +51,11 @@ pub(crate) struct Run {
     /// Kernel: bzImage, ELF with a PVH note, or multiboot 1 or 2
     #[arg(long, value_name = "FILE")]
     pub(crate) kernel: PathBuf,
-    /// Initial RAM disk, or multiboot modules: "FILE WORDS,FILE WORDS"
+    /// Initial RAM disk, or multiboot modules: "FILE CMDLINE,FILE CMDLINE"
     #[arg(long, value_name = "FILE")]
     pub(crate) initrd: Option<OsString>,
     /// Kernel command line
-    #[arg(long, value_name = "WORDS", default_value = "")]
+    #[arg(long, value_name = "CMDLINE", default_value = "")]
     pub(crate) append: String,
     /// Memory, in MiB without a suffix
     #[arg(long = "m", value_name = "SIZE", default_value = "128", value_parser = values::memory)]
@@ -80,7 +80,7 @@ pub(crate) struct Run {
     pub(crate) device: Vec<OptionalDevice>,
     /// Cuts and keeps decoded code otherwise: interpreter,block=N,cache=N,fuse=on|off (instructions in a
     /// block, operations in the cache); never changes what a guest sees
-    #[arg(long, value_name = "WORDS", value_parser = values::accel)]
+    #[arg(long, value_name = "OPTIONS", value_parser = values::accel)]
     pub(crate) accel: Option<CodeOptions>,
     #[command(flatten)]
     pub(crate) trace: Trace,
@@ -102,12 +102,12 @@ pub(crate) struct Trace {
 pub(crate) struct Host {
     /// The privileged domain: kernel=,initrd=,memory=,vcpus=,append= (without a kernel: the
     /// embedded one)
-    #[arg(long, value_name = "WORDS", conflicts_with = "config")]
+    #[arg(long, value_name = "OPTIONS", conflicts_with = "config")]
     pub(crate) dom0: Option<String>,
-    /// A further domain: name= and the words of --dom0; may be repeated
-    #[arg(long, value_name = "WORDS", conflicts_with = "config")]
+    /// A further domain: name= and the options of --dom0; may be repeated
+    #[arg(long, value_name = "OPTIONS", conflicts_with = "config")]
     pub(crate) domu: Vec<String>,
-    /// A TOML file with a table dom0 and an array of tables domu, with the same words
+    /// A TOML file with a table dom0 and an array of tables domu, with the same options
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// End when the last domU has ended, whatever dom0 does
@@ -118,7 +118,7 @@ pub(crate) struct Host {
     pub(crate) memory: Option<u64>,
     /// Cuts and keeps decoded code otherwise: interpreter,block=N,cache=N,fuse=on|off (instructions in a
     /// block, operations in the cache); never changes what a guest sees
-    #[arg(long, value_name = "WORDS", value_parser = values::accel)]
+    #[arg(long, value_name = "OPTIONS", value_parser = values::accel)]
     pub(crate) accel: Option<CodeOptions>,
     #[command(flatten)]
     pub(crate) trace: Trace,
@@ -236,12 +236,12 @@ fn qemu_names(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn words(text: &str) -> Vec<OsString> {
+    fn argv(text: &str) -> Vec<OsString> {
         std::iter::once("strata").chain(text.split_whitespace()).map(OsString::from).collect()
     }
 
     fn run(text: &str) -> Run {
-        match parse(words(text)).unwrap().verb {
+        match parse(argv(text)).unwrap().verb {
             Some(Verb::Run(run)) => run,
             other => panic!("{other:?}"),
         }
@@ -249,7 +249,7 @@ mod tests {
 
     #[track_caller]
     fn check_error(text: &str, expect: &str) {
-        match parse(words(text)) {
+        match parse(argv(text)) {
             Err(Asked::Failure(failure)) => assert_eq!(failure.text, expect),
             other => panic!("{other:?}"),
         }
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn cpu_models() {
         assert_eq!(run("run -kernel K -cpu v3,-avx2").cpu, "v3,-avx2");
-        match parse(words("run -cpu help")) {
+        match parse(argv("run -cpu help")) {
             Err(Asked::Text(text)) => assert!(text.contains("min32") && text.contains("avx2")),
             other => panic!("{other:?}"),
         }
@@ -287,10 +287,10 @@ mod tests {
 
     #[test]
     fn host_and_main_job() {
-        let args = parse(words("--limit-instructions 5")).unwrap();
+        let args = parse(argv("--limit-instructions 5")).unwrap();
         assert!(args.verb.is_none());
         assert_eq!(args.limits.limit_instructions, Some(5));
-        let args = parse(words("host --domu name=a --domu name=b --until-domus-end")).unwrap();
+        let args = parse(argv("host --domu name=a --domu name=b --until-domus-end")).unwrap();
         let Some(Verb::Host(host)) = args.verb else { panic!() };
         assert_eq!((host.domu.len(), host.until_domus_end), (2, true));
     }
@@ -327,7 +327,7 @@ mod tests {
         );
         check_error(
             "host --config F --dom0 kernel=K",
-            "the argument '--config <FILE>' cannot be used with '--dom0 <WORDS>'",
+            "the argument '--config <FILE>' cannot be used with '--dom0 <OPTIONS>'",
         );
         check_error(
             "--limit-seconds 0",

@@ -1,5 +1,5 @@
-//! Domains as the user describes them: by words on the command line, or by a TOML file with the
-//! same words.
+//! Domains as the user describes them: by options on the command line, or by a TOML file with the
+//! same options.
 
 use crate::status::{Failure, one_line};
 use crate::values;
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 /// A domain's memory where the user does not say, by whose kernel it is.
 const MEMORY: u64 = 128 << 20;
 
-/// The words that describe a domain.
-const WORDS: &str = "name=, kernel=, initrd=, memory=, vcpus= and append=";
+/// The options that describe a domain.
+const OPTIONS: &str = "name=, kernel=, initrd=, memory=, vcpus= and append=";
 
 /// One domain. Without a kernel it is the embedded guest of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +32,11 @@ impl Domain {
         Self { name: name.into(), kernel: None, initrd: None, memory: MEMORY, vcpus: 1, append }
     }
 
-    /// The words of `--dom0` or `--domu`; `flag` is for messages.
+    /// The options of `--dom0` or `--domu`; `flag` is for messages.
     pub(crate) fn parse(flag: &str, text: &str, name: &str) -> Result<Self, Failure> {
         let mut domain = Self::embedded(name);
         let mut seen = BTreeSet::new();
-        for (key, value) in values::words(text).map_err(|why| Failure::usage(flag, why))? {
+        for (key, value) in values::key_values(text).map_err(|why| Failure::usage(flag, why))? {
             if !seen.insert(key.clone()) {
                 return Err(Failure::usage(flag, format!("{key}= is given twice")));
             }
@@ -46,7 +46,7 @@ impl Domain {
         domain.check(flag)
     }
 
-    /// Sets one word.
+    /// Sets the option `key`.
     fn set(&mut self, key: &str, value: String) -> Result<(), String> {
         match key {
             "name" => self.name = name(value)?,
@@ -55,7 +55,7 @@ impl Domain {
             "memory" => self.memory = values::memory(&value)?,
             "vcpus" => self.vcpus = values::processors(&value)?,
             "append" => self.append = append(value)?,
-            _ => return Err(format!("accepted are {WORDS}")),
+            _ => return Err(format!("accepted are {OPTIONS}")),
         }
         Ok(())
     }
@@ -71,7 +71,7 @@ impl Domain {
     }
 }
 
-/// Names go in front of console lines and into the hypervisor's words.
+/// Names go in front of console lines and into the hypervisor's command lines.
 fn name(text: String) -> Result<String, String> {
     let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if (1..=32).contains(&text.len()) && text.chars().all(fine) {
@@ -94,11 +94,11 @@ fn append(text: String) -> Result<String, String> {
 /// All domains of a host: dom0 first.
 ///
 /// # Errors
-/// Two domains of one name, or a mistake in one's words.
+/// Two domains of one name, or a mistake in one's options.
 pub(crate) fn list(dom0: Option<&str>, domus: &[String]) -> Result<Vec<Domain>, Failure> {
     let mut domains = vec![Domain::parse("--dom0", dom0.unwrap_or_default(), "dom0")?];
-    for (n, words) in domus.iter().enumerate() {
-        domains.push(Domain::parse("--domu", words, &format!("domu{}", n + 1))?);
+    for (n, options) in domus.iter().enumerate() {
+        domains.push(Domain::parse("--domu", options, &format!("domu{}", n + 1))?);
     }
     unique("--domu", domains)
 }
@@ -119,15 +119,15 @@ fn unique(what: &str, domains: Vec<Domain>) -> Result<Vec<Domain>, Failure> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    dom0: Option<Words>,
+    dom0: Option<Options>,
     #[serde(default)]
-    domu: Vec<Words>,
+    domu: Vec<Options>,
 }
 
-/// The same words as on the command line; numbers may be numbers.
+/// The same options as on the command line; numbers may be numbers.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Words {
+struct Options {
     name: Option<String>,
     kernel: Option<String>,
     initrd: Option<String>,
@@ -143,7 +143,7 @@ enum Number {
     Text(String),
 }
 
-impl Words {
+impl Options {
     fn domain(self, place: &str, default: &str) -> Result<Domain, Failure> {
         let Self { name, kernel, initrd, memory, vcpus, append } = self;
         let number = |n: Option<Number>| {
@@ -152,7 +152,7 @@ impl Words {
                 Number::Text(text) => text,
             })
         };
-        let words = [
+        let options = [
             ("name", name),
             ("kernel", kernel),
             ("initrd", initrd),
@@ -161,7 +161,7 @@ impl Words {
             ("append", append),
         ];
         let mut domain = Domain::embedded(default);
-        for (key, value) in words {
+        for (key, value) in options {
             let Some(value) = value else { continue };
             let what = format!("{place}: {key} = {value}");
             domain.set(key, value).map_err(|why| Failure::usage(what, why))?;
@@ -190,15 +190,15 @@ fn from_toml(shown: &str, text: &str) -> Result<Vec<Domain>, Failure> {
         let why = one_line(error.message());
         Failure::usage(
             format!("{shown}:{line}"),
-            format!("{why}; accepted are [dom0] and [[domu]] with {WORDS}"),
+            format!("{why}; accepted are [dom0] and [[domu]] with {OPTIONS}"),
         )
     })?;
     let none =
-        Words { name: None, kernel: None, initrd: None, memory: None, vcpus: None, append: None };
+        Options { name: None, kernel: None, initrd: None, memory: None, vcpus: None, append: None };
     let mut domains = vec![file.dom0.unwrap_or(none).domain(&format!("{shown}: [dom0]"), "dom0")?];
-    for (n, words) in file.domu.into_iter().enumerate() {
+    for (n, options) in file.domu.into_iter().enumerate() {
         let place = format!("{shown}: [[domu]] {}", n + 1);
-        domains.push(words.domain(&place, &format!("domu{}", n + 1))?);
+        domains.push(options.domain(&place, &format!("domu{}", n + 1))?);
     }
     unique(shown, domains)
 }
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn words() {
+    fn options() {
         check("", &[], "dom0 - - 128M 1 ''");
         check(
             "kernel=k,initrd=i,memory=512M,append=console=hvc0 hold",
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_words() {
+    fn wrong_options() {
         check("kernel", &[], "--dom0: 'kernel' is not of the form key=value");
         check("initrd=i", &[], "--dom0: initrd= without kernel=: the embedded guest has none");
         check("kernel=", &[], "--dom0: kernel=: accepted is the name of a file");
@@ -250,7 +250,7 @@ mod tests {
         let accepted = "accepted is a number above 0 with an optional K, M, G or T";
         check("", &["memory=lots"], &format!("--domu: memory=lots: {accepted}"));
         check("", &["vcpus=0"], "--domu: vcpus=0: accepted is 1 to 32");
-        check("", &["cpus=1"], &format!("--domu: cpus=1: accepted are {WORDS}"));
+        check("", &["cpus=1"], &format!("--domu: cpus=1: accepted are {OPTIONS}"));
         let accepted = "accepted are 1 to 32 letters, digits, '-', '_' and '.'";
         check("", &["name=a b"], &format!("--domu: name=a b: {accepted}"));
         let taken = "taken; accepted is a name of its own";
@@ -266,7 +266,7 @@ mod tests {
             "[dom0]\nkernel = 'k'\nmemory = 512\n[[domu]]\nname = 'a'\nmemory = '1G'\nvcpus = 2\n",
             "dom0 k - 512M 1 ''; a - - 1024M 2 ''",
         );
-        let accepted = format!("accepted are [dom0] and [[domu]] with {WORDS}");
+        let accepted = format!("accepted are [dom0] and [[domu]] with {OPTIONS}");
         check_toml(
             "[dom0]\nkernels = 'k'",
             &format!(

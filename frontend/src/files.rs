@@ -1,6 +1,5 @@
 //! Files that the user names: read whole, and looked at before anything starts.
 
-use crate::launch::Blob;
 use crate::status::Failure;
 use platform::boot::{self, BootFile, BootModule, BootRequest, Format, GuestMemory, MemoryError};
 use platform::memory_map::MemoryMap;
@@ -20,6 +19,14 @@ const INITRAMFS: [(&str, &[u8]); 9] = [
     ("lz4", b"\x02\x21\x4C\x18"),
     ("zstd", b"\x28\xB5\x2F\xFD"),
 ];
+
+/// A file to be loaded, with the command line that goes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Blob {
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) cmdline: String,
+}
 
 /// A file's content. `flag` is the flag that named it.
 pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, Failure> {
@@ -45,15 +52,19 @@ pub(crate) fn check_pvh(name: &str, bytes: &[u8], memory: u64) -> Result<(), Fai
         );
         return Err(Failure::usage(name, why));
     }
-    check_boot(&Blob { name: name.into(), bytes: bytes.into(), words: String::new() }, &[], memory)
+    check_boot(
+        &Blob { name: name.into(), bytes: bytes.into(), cmdline: String::new() },
+        &[],
+        memory,
+    )
 }
 
 /// Refuses what no loader takes, or what does not fit into `memory` bytes together.
 pub(crate) fn check_boot(kernel: &Blob, modules: &[Blob], memory: u64) -> Result<(), Failure> {
     let map = MemoryMap::new(memory);
     let modules: Vec<_> =
-        modules.iter().map(|m| BootModule { file: m.file(), cmdline: &m.words }).collect();
-    let (kernel, cmdline) = (kernel.file(), kernel.words.as_str());
+        modules.iter().map(|m| BootModule { file: m.file(), cmdline: &m.cmdline }).collect();
+    let (kernel, cmdline) = (kernel.file(), kernel.cmdline.as_str());
     let request = BootRequest { kernel, modules: &modules, cmdline, map, rsdp: None };
     boot::load(&request, &mut Nowhere(map)).map(drop).map_err(Failure::input)
 }
@@ -198,7 +209,7 @@ mod tests {
             assert!(text.starts_with(expect), "{text}");
         };
         check(b"MZ", "K: not a kernel for a domain: begins with [4d, 5a]; accepted is ELF");
-        let fine = crate::launch::HYPERVISOR;
+        let fine = crate::embedded::HYPERVISOR;
         check_pvh("K", fine, 64 << 20).unwrap();
         check(&fine[..fine.len() / 2], "K: truncated: ");
     }

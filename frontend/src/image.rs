@@ -1,6 +1,7 @@
 //! `strata image`: the hypervisor and its embedded guests as an image that a PC's BIOS boots.
 
-use crate::launch::{self, Blob};
+use crate::files::Blob;
+use crate::launch;
 use crate::status::{Failure, one_line};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,10 +35,10 @@ fn fill(tree: &Path, kernel: &Blob, modules: &[Blob]) -> std::io::Result<()> {
 fn grub_cfg(kernel: &Blob, modules: &[Blob]) -> String {
     let mut script = String::from("serial --unit=0 --speed=115200\nterminal_output serial\n");
     script += "set timeout=0\n";
-    script += format!("multiboot2 /boot/hypervisor {}", kernel.words).trim_end();
+    script += format!("multiboot2 /boot/hypervisor {}", kernel.cmdline).trim_end();
     script.push('\n');
     for (n, module) in modules.iter().enumerate() {
-        script += format!("module2 /boot/module{n} {}", module.words).trim_end();
+        script += format!("module2 /boot/module{n} {}", module.cmdline).trim_end();
         script.push('\n');
     }
     script + "boot\n"
@@ -91,8 +92,11 @@ mod tests {
 
     #[test]
     fn script() {
-        let blob =
-            |words: &str| Blob { name: String::new(), bytes: Vec::new(), words: words.into() };
+        let blob = |cmdline: &str| Blob {
+            name: String::new(),
+            bytes: Vec::new(),
+            cmdline: cmdline.into(),
+        };
         let script = grub_cfg(&blob(""), &[blob("kernel name=dom0 -- "), blob("initrd")]);
         let (_, boot) = script.split_once("timeout=0\n").unwrap();
         let expect = "multiboot2 /boot/hypervisor\nmodule2 /boot/module0 kernel name=dom0 --\n\

@@ -2,27 +2,15 @@
 
 use crate::args::{Host, Run, Trace};
 use crate::domain::{self, Domain};
-use crate::files;
+use crate::embedded::{DOM0, DOMU, HYPERVISOR};
+use crate::files::{self, Blob};
 use crate::status::Failure;
 use crate::values::{self, Serial};
 use platform::boot::{self, Format};
 use platform::machine::{CodeOptions, OptionalDevice};
 
-/// The bundled hypervisor and its embedded guests, built by build.rs.
-pub(crate) const HYPERVISOR: &[u8] = include_bytes!(env!("STRATA_HYPERVISOR_ELF"));
-pub(crate) const DOM0: &[u8] = include_bytes!(env!("STRATA_DOM0_ELF"));
-pub(crate) const DOMU: &[u8] = include_bytes!(env!("STRATA_DOMU_ELF"));
-
 /// Memory for the hypervisor itself.
 const HYPERVISOR_MEMORY: u64 = 96 << 20;
-
-/// A file to be loaded, with the words that go with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Blob {
-    pub(crate) name: String,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) words: String,
-}
 
 /// A machine to be started.
 #[derive(Debug)]
@@ -73,7 +61,7 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         }
         chosen => chosen.unwrap_or(needed),
     };
-    let words = if host.until_domus_end { "until-domus-end" } else { "" };
+    let cmdline = if host.until_domus_end { "until-domus-end" } else { "" };
     Ok(Launch {
         memory,
         vcpus: 1,
@@ -81,7 +69,7 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         kernel: Blob {
             name: "strata-hypervisor".into(),
             bytes: HYPERVISOR.to_vec(),
-            words: words.into(),
+            cmdline: cmdline.into(),
         },
         modules,
         devices: Vec::new(),
@@ -96,20 +84,20 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
 /// A domain's kernel and initramfs as the hypervisor's modules.
 fn domain_modules(domain: &Domain, embedded: &[u8]) -> Result<Vec<Blob>, Failure> {
     let Domain { name, kernel, initrd, memory, vcpus, append } = domain;
-    let words = format!("kernel name={name} memory={}M vcpus={vcpus} -- {append}", memory >> 20);
+    let cmdline = format!("kernel name={name} memory={}M vcpus={vcpus} -- {append}", memory >> 20);
     let Some(path) = kernel else {
         let name = format!("the embedded guest of {name}");
-        return Ok(vec![Blob { name, bytes: embedded.to_vec(), words }]);
+        return Ok(vec![Blob { name, bytes: embedded.to_vec(), cmdline }]);
     };
     let bytes = files::read("kernel", path)?;
     let shown = path.display().to_string();
     files::check_pvh(&shown, &bytes, *memory)?;
-    let mut modules = vec![Blob { name: shown, bytes, words }];
+    let mut modules = vec![Blob { name: shown, bytes, cmdline }];
     if let Some(path) = initrd {
         let bytes = files::read("initrd", path)?;
         let shown = path.display().to_string();
         files::check_initramfs(&shown, &bytes)?;
-        modules.push(Blob { name: shown, bytes, words: "initrd".into() });
+        modules.push(Blob { name: shown, bytes, cmdline: "initrd".into() });
     }
     Ok(modules)
 }
@@ -122,7 +110,7 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
         Some(initrd) => modules(&initrd.to_string_lossy(), &bytes)?,
         None => Vec::new(),
     };
-    let kernel = Blob { name, bytes, words: run.append };
+    let kernel = Blob { name, bytes, cmdline: run.append };
     files::check_boot(&kernel, &modules, run.memory)?;
     let no_serial = run.serial.is_empty();
     Ok(Launch {
@@ -140,8 +128,8 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
     })
 }
 
-/// The files of `-initrd`: one for Linux and other PVH kernels, a list of `FILE WORDS` between
-/// commas for multiboot.
+/// The files of `-initrd`: one for Linux and other PVH kernels, a list of `FILE CMDLINE`
+/// between commas for multiboot.
 fn modules(text: &str, kernel: &[u8]) -> Result<Vec<Blob>, Failure> {
     match boot::recognise(kernel) {
         Some(Format::Multiboot1 | Format::Multiboot2) => {
@@ -152,16 +140,16 @@ fn modules(text: &str, kernel: &[u8]) -> Result<Vec<Blob>, Failure> {
             if is_linux(kernel) {
                 files::check_initramfs(text, &bytes)?;
             }
-            Ok(vec![Blob { name: text.into(), bytes, words: String::new() }])
+            Ok(vec![Blob { name: text.into(), bytes, cmdline: String::new() }])
         }
     }
 }
 
-/// `FILE WORDS`: the words that a multiboot module gets begin with the file's name.
+/// `FILE CMDLINE`: the command line that a multiboot module gets begins with the file's name.
 fn multiboot_module(text: &str) -> Result<Blob, Failure> {
     let name = text.split(' ').next().unwrap_or(text);
     let bytes = files::read("-initrd", name.as_ref())?;
-    Ok(Blob { name: name.into(), bytes, words: text.into() })
+    Ok(Blob { name: name.into(), bytes, cmdline: text.into() })
 }
 
 /// Whether a kernel is Linux, by its banner or its boot protocol.
@@ -175,15 +163,15 @@ fn is_linux(kernel: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn words(launch: &Launch) -> Vec<&str> {
-        launch.modules.iter().map(|m| m.words.as_str()).collect()
+    fn cmdlines(launch: &Launch) -> Vec<&str> {
+        launch.modules.iter().map(|m| m.cmdline.as_str()).collect()
     }
 
     #[test]
     fn the_main_job() {
         let launch = main_job().unwrap();
         assert_eq!(
-            words(&launch),
+            cmdlines(&launch),
             [
                 "kernel name=dom0 memory=128M vcpus=1 -- ",
                 "kernel name=a memory=128M vcpus=1 -- ",
@@ -195,8 +183,8 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_host(host_words: &Host, expect: &str) {
-        let failure = host(host_words).unwrap_err();
+    fn check_host(asked: &Host, expect: &str) {
+        let failure = host(asked).unwrap_err();
         assert!(failure.text.starts_with(expect), "{}", failure.text);
     }
 

@@ -1,8 +1,8 @@
 //! The `strata` command: command line, files, terminal and clock around the machine.
 //!
 //! Reading order: `args` (what can be asked), `values` and `domain` (how values are written),
-//! `launch` and `files` (what is read), `engine`, `console` and `drive` (a run), `status` and `summary` (how it
-//! ends), `image`.
+//! `launch`, `files` and `embedded` (what is booted), `session`, `console` and `runner` (a run), `status` and
+//! `summary` (how it ends), `image`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
 //! and files exist here and nowhere below.
@@ -17,11 +17,12 @@
 mod args;
 mod console;
 mod domain;
-mod drive;
-mod engine;
+mod embedded;
 mod files;
 mod image;
 mod launch;
+mod runner;
+mod session;
 mod status;
 mod summary;
 mod values;
@@ -54,5 +55,5 @@ fn obey(args: Args) -> Result<Status, Failure> {
         Some(Verb::Run(run)) => launch::bare(run)?,
         Some(Verb::Image(image)) => return image::write(&image.out).map(|()| Status::Success),
     };
-    engine::run(&launch, &args.limits)
+    session::run(&launch, &args.limits)
 }

@@ -1,4 +1,4 @@
-//! The values of flags: sizes, counts, consoles, and QEMU's `key=value,key=value` words.
+//! The values of flags: sizes, counts, consoles, and QEMU's `key=value,key=value` options.
 
 use platform::machine::{CodeOptions, OptionalDevice};
 use std::path::PathBuf;
@@ -69,16 +69,16 @@ const DEVICES: [(&str, OptionalDevice); 2] = [
     ("pc-testdev", OptionalDevice::TestDevice),
 ];
 
-/// A device's name and its words: `isa-debug-exit` alone has some, `iobase=` and `iosize=`.
+/// A device's name and its options: `isa-debug-exit` alone has some, `iobase=` and `iosize=`.
 pub(crate) fn device(text: &str) -> Parsed<OptionalDevice> {
     let accepted = || {
-        let names = DEVICES.map(|(name, device)| name.to_owned() + device_words(device));
+        let names = DEVICES.map(|(name, device)| name.to_owned() + device_options(device));
         format!("accepted are {}", names.join(", "))
     };
     let (name, rest) = text.split_once(',').unwrap_or((text, ""));
     let known = DEVICES.iter().find(|(known, _)| *known == name);
     let (_, mut device) = *known.ok_or_else(accepted)?;
-    for (key, value) in words(rest)? {
+    for (key, value) in key_values(rest)? {
         let number = number(&value).ok_or_else(accepted)?;
         match (&mut device, key.as_str(), number) {
             (OptionalDevice::DebugExit { base, .. }, "iobase", port) => *base = port,
@@ -91,8 +91,8 @@ pub(crate) fn device(text: &str) -> Parsed<OptionalDevice> {
     Ok(device)
 }
 
-/// The words that a device takes.
-fn device_words(device: OptionalDevice) -> &'static str {
+/// The options that a device takes.
+fn device_options(device: OptionalDevice) -> &'static str {
     match device {
         OptionalDevice::DebugExit { .. } => ",iobase=PORT,iosize=1|2|4",
         _ => "",
@@ -110,7 +110,7 @@ pub(crate) fn accel(text: &str) -> Parsed<CodeOptions> {
         return Err(accepted());
     }
     let mut options = CodeOptions::default();
-    for (key, value) in words(rest)? {
+    for (key, value) in key_values(rest)? {
         match (key.as_str(), value.as_str(), value.parse()) {
             ("block", _, Ok(n @ 1..=CodeOptions::MAX_BLOCK)) => options.block = n,
             ("cache", _, Ok(n @ 1..)) => options.cache = n,
@@ -130,9 +130,9 @@ fn number(text: &str) -> Option<u16> {
 }
 
 /// Splits `key=value,key=value`. A comma inside a value is doubled, or the value stands in
-/// quotes. Empty text has no words.
-pub(crate) fn words(text: &str) -> Parsed<Vec<(String, String)>> {
-    let mut words = Vec::new();
+/// quotes. Empty text has no options.
+pub(crate) fn key_values(text: &str) -> Parsed<Vec<(String, String)>> {
+    let mut options = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
         let end = rest.find(['=', ',']).unwrap_or(rest.len());
@@ -140,10 +140,10 @@ pub(crate) fn words(text: &str) -> Parsed<Vec<(String, String)>> {
             return Err(format!("'{}' is not of the form key=value", &rest[..end]));
         };
         let (value, left) = value(after)?;
-        words.push((rest[..end].to_owned(), value));
+        options.push((rest[..end].to_owned(), value));
         rest = left;
     }
-    Ok(words)
+    Ok(options)
 }
 
 /// Splits a list at its commas; a doubled comma is one of the text.
@@ -258,18 +258,21 @@ mod tests {
     }
 
     #[test]
-    fn word_lists() {
-        check(words(""), "[]");
-        check(words("a=b"), r#"[("a", "b")]"#);
-        check(words("a=,b=c=d"), r#"[("a", ""), ("b", "c=d")]"#);
-        check(words("a=x,,y,b=,,"), r#"[("a", "x,y"), ("b", ",")]"#);
-        check(words("a=x,,,b=1"), r#"[("a", "x,"), ("b", "1")]"#);
-        check(words(r#"a="x,y z",b=1"#), r#"[("a", "x,y z"), ("b", "1")]"#);
-        check(words(r#"a="x,,y""#), r#"[("a", "x,,y")]"#);
-        check(words(r#"a=x"y"#), r#"[("a", "x\"y")]"#);
-        check(words("a"), "'a' is not of the form key=value");
-        check(words("a=1,b,c=2"), "'b' is not of the form key=value");
-        check(words(r#"a="x,b=1"#), "no closing quote after 'x,b=1'");
-        check(words(r#"a="x"y,b=1"#), "'y,b=1' follows a closing quote, where a comma is accepted");
+    fn key_value_lists() {
+        check(key_values(""), "[]");
+        check(key_values("a=b"), r#"[("a", "b")]"#);
+        check(key_values("a=,b=c=d"), r#"[("a", ""), ("b", "c=d")]"#);
+        check(key_values("a=x,,y,b=,,"), r#"[("a", "x,y"), ("b", ",")]"#);
+        check(key_values("a=x,,,b=1"), r#"[("a", "x,"), ("b", "1")]"#);
+        check(key_values(r#"a="x,y z",b=1"#), r#"[("a", "x,y z"), ("b", "1")]"#);
+        check(key_values(r#"a="x,,y""#), r#"[("a", "x,,y")]"#);
+        check(key_values(r#"a=x"y"#), r#"[("a", "x\"y")]"#);
+        check(key_values("a"), "'a' is not of the form key=value");
+        check(key_values("a=1,b,c=2"), "'b' is not of the form key=value");
+        check(key_values(r#"a="x,b=1"#), "no closing quote after 'x,b=1'");
+        check(
+            key_values(r#"a="x"y,b=1"#),
+            "'y,b=1' follows a closing quote, where a comma is accepted",
+        );
     }
 }

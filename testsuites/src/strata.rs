@@ -52,12 +52,12 @@ pub fn command() -> Result<PathBuf> {
     build(&[], "")
 }
 
-/// As [`command`], built with more of cargo's `words`, in a folder of its own below the target folder.
-pub fn build(words: &[&str], folder: &str) -> Result<PathBuf> {
+/// As [`command`], built with more of cargo's `args`, in a folder of its own below the target folder.
+pub fn build(args: &[&str], folder: &str) -> Result<PathBuf> {
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let target = target()?.join(folder);
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "-q", "--release", "-p", "frontend"]).args(words);
+    cargo.args(["build", "-q", "--release", "-p", "frontend"]).args(args);
     cargo.arg("--target-dir").arg(&target);
     cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     ensure!(cargo.status()?.success(), "strata does not build");
@@ -73,14 +73,14 @@ pub(crate) fn target() -> Result<PathBuf> {
     Ok(outer.nth(1).context("programs and tests lie below target/PROFILE")?.into())
 }
 
-/// Runs `strata words` to its end, with nothing on its standard input.
-pub fn run(words: &[&str]) -> Result<Ended> {
-    run_by(&command()?, words)
+/// Runs `strata args` to its end, with nothing on its standard input.
+pub fn run(args: &[&str]) -> Result<Ended> {
+    run_by(&command()?, args)
 }
 
 /// As [`run`], by this program.
-pub fn run_by(program: &Path, words: &[&str]) -> Result<Ended> {
-    let out = Command::new(program).args(words).stdin(Stdio::null()).output()?;
+pub fn run_by(program: &Path, args: &[&str]) -> Result<Ended> {
+    let out = Command::new(program).args(args).stdin(Stdio::null()).output()?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok(Ended { status: out.status.code(), stdout: text(&out.stdout), stderr: text(&out.stderr) })
 }

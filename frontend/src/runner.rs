@@ -24,8 +24,8 @@ pub(crate) enum Stop {
 }
 
 /// What this module needs of a machine.
-pub(crate) trait Engine {
-    /// Runs at most `instructions`.
+pub(crate) trait Runnable {
+    /// Runs `instructions`; with several processors, some more of those that are ahead.
     fn run(&mut self, instructions: u64) -> Stop;
     /// Starts again after a reset.
     fn restart(&mut self) -> Result<(), Failure>;
@@ -33,21 +33,21 @@ pub(crate) trait Engine {
     fn retired(&self) -> u64;
     /// Takes what serial port `port` has sent.
     fn sent(&mut self, port: usize) -> Vec<u8>;
-    /// Gives bytes to serial port `port`.
-    fn receive(&mut self, port: usize, bytes: &[u8]);
+    /// Gives bytes to serial port `port`, which takes them at the next instant.
+    fn receive(&mut self, port: usize, bytes: Vec<u8>);
 }
 
 /// What decides about the end of a run, besides the machine.
 pub(crate) struct Ending<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) no_reboot: bool,
-    /// Set by Ctrl-C.
+    /// Whether Ctrl-C was pressed.
     pub(crate) interrupted: &'a AtomicBool,
 }
 
-/// Runs `engine` to its end.
-pub(crate) fn drive(
-    engine: &mut dyn Engine,
+/// Runs `machine` to its end.
+pub(crate) fn run_to_end(
+    machine: &mut dyn Runnable,
     consoles: &mut Consoles,
     ending: &Ending<'_>,
 ) -> Result<Status, Failure> {
@@ -57,19 +57,19 @@ pub(crate) fn drive(
         if let Some(status) = outside(ending, started) {
             return Ok(status);
         }
-        let left = limit.saturating_sub(engine.retired());
+        let left = limit.saturating_sub(machine.retired());
         if left == 0 {
             return Ok(Status::Limit);
         }
-        let stop = engine.run(left.min(SLICE));
+        let stop = machine.run(left.min(SLICE));
         for port in 0..consoles.count() {
-            consoles.write(port, &engine.sent(port))?;
+            consoles.write(port, &machine.sent(port))?;
         }
-        if let Some(status) = after(stop, engine, consoles, ending.no_reboot)? {
+        if let Some(status) = after(stop, machine, consoles, ending.no_reboot)? {
             return Ok(status);
         }
         if let Some((port, bytes)) = consoles.typed() {
-            engine.receive(port, &bytes);
+            machine.receive(port, bytes);
         }
     }
 }
@@ -87,7 +87,7 @@ fn outside(ending: &Ending<'_>, started: Instant) -> Option<Status> {
 /// What follows from a slice's end: a status ends the run.
 fn after(
     stop: Stop,
-    engine: &mut dyn Engine,
+    machine: &mut dyn Runnable,
     consoles: &mut Consoles,
     no_reboot: bool,
 ) -> Result<Option<Status>, Failure> {
@@ -95,12 +95,12 @@ fn after(
         Stop::Budget => Ok(None),
         Stop::End(status) => Ok(Some(status)),
         Stop::Reset if no_reboot => Ok(Some(Status::Success)),
-        Stop::Reset => engine.restart().map(|()| None),
+        Stop::Reset => machine.restart().map(|()| None),
         Stop::Idle => match consoles.wait() {
             None => Ok(Some(Status::Halted)),
             Some(None) => Ok(None),
             Some(Some((port, bytes))) => {
-                engine.receive(port, &bytes);
+                machine.receive(port, bytes);
                 Ok(None)
             }
         },
@@ -120,7 +120,7 @@ mod tests {
         restarts: u32,
     }
 
-    impl Engine for Script {
+    impl Runnable for Script {
         fn run(&mut self, instructions: u64) -> Stop {
             let (used, stop) = match self.stops.first().copied() {
                 Some((at, stop)) if at <= self.retired + instructions => {
@@ -146,18 +146,18 @@ mod tests {
             Vec::new()
         }
 
-        fn receive(&mut self, _: usize, _: &[u8]) {}
+        fn receive(&mut self, _: usize, _: Vec<u8>) {}
     }
 
     /// Runs the script and tells `status retired restarts`.
     #[track_caller]
     fn check(stops: &[(u64, Stop)], limit: Option<u64>, no_reboot: bool, expect: &str) {
-        let mut engine = Script { stops: stops.to_vec(), ..Script::default() };
+        let mut machine = Script { stops: stops.to_vec(), ..Script::default() };
         let limits = Limits { limit_instructions: limit, limit_seconds: None };
         let ending = Ending { limits: &limits, no_reboot, interrupted: &AtomicBool::new(false) };
         let mut consoles = Consoles::open(&[Serial::Null]).unwrap();
-        let status = drive(&mut engine, &mut consoles, &ending).unwrap();
-        assert_eq!(format!("{status:?} {} {}", engine.retired, engine.restarts), expect);
+        let status = run_to_end(&mut machine, &mut consoles, &ending).unwrap();
+        assert_eq!(format!("{status:?} {} {}", machine.retired, machine.restarts), expect);
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
         let ending =
             Ending { limits: &limits, no_reboot: false, interrupted: &AtomicBool::new(true) };
         let mut consoles = Consoles::open(&[]).unwrap();
-        let status = drive(&mut Script::default(), &mut consoles, &ending).unwrap();
+        let status = run_to_end(&mut Script::default(), &mut consoles, &ending).unwrap();
         assert_eq!(status, Status::Interrupted);
     }
 }

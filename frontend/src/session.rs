@@ -1,9 +1,10 @@
-//! The machine, as this crate drives it: the one file that knows `platform::machine`.
+//! A session: one machine from its start to its end, with resets, counts and the summary. The one file
+//! that drives `platform::machine`.
 
 use crate::args::{Limits, Trace};
 use crate::console::Consoles;
-use crate::drive::{self, Ending, Engine, Stop};
 use crate::launch::Launch;
+use crate::runner::{self, Ending, Runnable, Stop};
 use crate::status::{Failure, Status};
 use crate::summary::{Level, Summary};
 use platform::boot::BootModule;
@@ -17,15 +18,15 @@ use std::time::Instant;
 
 /// Starts the machine, runs it to its end and prints the summary.
 pub(crate) fn run(launch: &Launch, limits: &Limits) -> Result<Status, Failure> {
-    let mut running = Running::start(launch)?;
+    let mut session = Session::start(launch)?;
     let mut consoles = Consoles::open(&launch.serials)?;
     let interrupted = on_ctrl_c()?;
     let ending = Ending { limits, no_reboot: launch.no_reboot, interrupted: &interrupted };
-    let status = drive::drive(&mut running, &mut consoles, &ending)?;
-    if let Some(report) = &running.report {
+    let status = runner::run_to_end(&mut session, &mut consoles, &ending)?;
+    if let Some(report) = &session.report {
         eprintln!("strata: {report}");
     }
-    eprint!("{}", running.summary().text(status));
+    eprint!("{}", session.summary().text(status));
     Ok(status)
 }
 
@@ -38,7 +39,7 @@ fn on_ctrl_c() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 /// A machine with what it was started from, to start it again after a reset.
-struct Running<'a> {
+struct Session<'a> {
     launch: &'a Launch,
     machine: Machine,
     /// Instructions retired before the last reset.
@@ -52,7 +53,7 @@ struct Running<'a> {
     trace: Box<dyn Write>,
 }
 
-impl<'a> Running<'a> {
+impl<'a> Session<'a> {
     fn start(launch: &'a Launch) -> Result<Self, Failure> {
         let trace = open_trace(&launch.trace)?;
         let (machine, levels, counted) = (boot(launch)?, Vec::new(), Vec::new());
@@ -168,14 +169,14 @@ fn boot(launch: &Launch) -> Result<Machine, Failure> {
     };
     let mut machine = Machine::new(&config).map_err(Failure::input)?;
     let modules: Vec<BootModule<'_>> =
-        launch.modules.iter().map(|m| BootModule { file: m.file(), cmdline: &m.words }).collect();
+        launch.modules.iter().map(|m| BootModule { file: m.file(), cmdline: &m.cmdline }).collect();
     let kernel = &launch.kernel;
-    let boot = Boot { kernel: kernel.file(), modules: &modules, cmdline: &kernel.words };
+    let boot = Boot { kernel: kernel.file(), modules: &modules, cmdline: &kernel.cmdline };
     machine.boot(&boot).map_err(Failure::input)?;
     Ok(machine)
 }
 
-impl Engine for Running<'_> {
+impl Runnable for Session<'_> {
     fn run(&mut self, instructions: u64) -> Stop {
         let started = Instant::now();
         let each = (instructions / u64::from(self.launch.vcpus)).max(1);
@@ -214,8 +215,7 @@ impl Engine for Running<'_> {
         self.machine.serial_output(port)
     }
 
-    fn receive(&mut self, port: usize, bytes: &[u8]) {
-        let input = Input::Serial { port, bytes: bytes.to_vec() };
-        self.machine.input(self.machine.now(), input);
+    fn receive(&mut self, port: usize, bytes: Vec<u8>) {
+        self.machine.input(self.machine.now(), Input::Serial { port, bytes });
     }
 }
