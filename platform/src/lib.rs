@@ -1,6 +1,7 @@
 //! The machine around the processor: devices, board, time, ACPI tables, boot loaders.
 //!
-//! Reading order: [`time`], [`device`], [`devices`], [`board`], [`memory_map`], [`acpi`], [`boot`].
+//! Reading order: [`time`], [`device`], [`devices`], [`board`], [`memory_map`], [`acpi`], [`boot`],
+//! [`machine`]; `examples/boot.rs` uses it all.
 //!
 //! Invariants: a device knows no address, bus, clock, thread or other device; its outputs are levels
 //! that the board samples after every access and at every deadline. Time is the count of retired

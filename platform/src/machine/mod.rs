@@ -1,8 +1,9 @@
 //! The machine: processors, memory and board joined, and time.
 //!
 //! Reading order: `config` (what a machine is made of), `entry` (how a kernel is entered), `schedule`
-//! (how the processors take turns; what machine time is), `input` (how the outside world gets in), `bus` (the board as a processor sees it), `report` (how a run
-//! ends), `state` (the hash of everything).
+//! (how the processors take turns, and what the machine's time is), `input` (how the outside world gets
+//! in), `bus` (the board as a processor sees it), `report` (how a run ends), `state` (the hash of
+//! everything).
 //!
 //! Invariant: nothing else in this crate names the `cpu` crate.
 
