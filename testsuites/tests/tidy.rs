@@ -347,6 +347,7 @@ fn references() {
     referred("`cpu/src/run.rs`: `ru`", "cpu/src/run.rs defines no ru");
     referred("`cpu/src/run.rs`:\n`run`, `walk`", "cpu/src/run.rs defines no walk");
     referred("`cpu/src/run.rs` and `walk`; `cpu/src/run.rs`: `walk!`, `walk`", "");
+    referred("`cpu/src/run.rs`:\n```sh\ncargo run\n```\n`walk`", "");
     referred("```sh\ncargo run\n```\n`cpu/src/no.rs`", "there is no cpu/src/no.rs");
 }
 
