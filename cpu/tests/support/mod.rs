@@ -1,11 +1,16 @@
-//! A bare processor with tables, handlers and a board, for small programs. Each handler is a HLT at an
-//! address that tells its vector.
+//! A bare processor with tables, handlers and a board, for small programs written as assembly. Each handler is
+//! a HLT at an address that tells its vector. [`guest`] sets the same rig up as a host with a guest.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod asm;
 pub(crate) mod guest;
+mod operand;
+pub(crate) mod reason;
 
+use asm::assemble;
 use cpu::bus::{Bus, Message};
 use cpu::model::Model;
+pub(crate) use cpu::state::gpr;
 use cpu::state::{Segment, TableRegister, ar, seg};
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::{HostPhys, Limits, Mmu, Ram};
@@ -42,6 +47,30 @@ pub(crate) enum Mode {
 }
 pub(crate) use Mode::*;
 
+impl Mode {
+    /// Width of the mode's code.
+    pub(crate) fn bits(self) -> u32 {
+        match self {
+            Real => 16,
+            Protected => 32,
+            Long => 64,
+        }
+    }
+}
+
+/// Exception vectors. SDM vol. 3, "Exception and Interrupt Vectors".
+pub(crate) const DB: u64 = 1;
+pub(crate) const NMI: u64 = 2;
+pub(crate) const BP: u64 = 3;
+pub(crate) const UD: u64 = 6;
+pub(crate) const DF: u64 = 8;
+pub(crate) const TS: u64 = 10;
+pub(crate) const NP: u64 = 11;
+pub(crate) const SS: u64 = 12;
+pub(crate) const GP: u64 = 13;
+pub(crate) const PF: u64 = 14;
+pub(crate) const AC: u64 = 17;
+
 pub(crate) const GDT: u64 = 0x5000;
 pub(crate) const IDT: u64 = 0x6000;
 pub(crate) const TSS: u64 = 0x8000;
@@ -57,16 +86,43 @@ pub(crate) const DATA32: u64 = 0x00cf_9300_0000_ffff;
 pub(crate) const RING3: u64 = 0x6000_0000_0000;
 
 pub(crate) struct Rig {
+    /// The mode that code is assembled for.
+    pub(crate) mode: Mode,
     pub(crate) cpu: Box<Cpu>,
     pub(crate) mmu: Mmu,
-    pub(crate) code: CodeCache,
+    pub(crate) cache: CodeCache,
     pub(crate) board: Board,
     pub(crate) now: u64,
 }
 
 impl Rig {
+    /// A processor after reset and empty memory.
+    pub(crate) fn bare(mode: Mode, ram: u64) -> Rig {
+        let mmu = Mmu::new(Ram::new(ram).unwrap(), Limits::default());
+        let (cpu, cache) = (Cpu::new(Model::default()), CodeCache::new(1 << 20));
+        Rig { mode, cpu, mmu, cache, board: Board::default(), now: 0 }
+    }
+
     pub(crate) fn put(&mut self, at: u64, b: &[u8]) {
         assert!(self.mmu.write_slice(HostPhys(at), b));
+    }
+
+    /// Writes the program `text` at `at`, as code of the rig's mode.
+    #[track_caller]
+    pub(crate) fn code(&mut self, at: u64, text: &str) {
+        self.code_as(self.mode.bits(), at, text);
+    }
+
+    /// Writes the program `text` at `at`, as code of `bits`.
+    #[track_caller]
+    pub(crate) fn code_as(&mut self, bits: u32, at: u64, text: &str) {
+        self.put(at, &assemble(bits, at, text));
+    }
+
+    /// Length of the program `text`, as code of the rig's mode.
+    #[track_caller]
+    pub(crate) fn length(&self, text: &str) -> u64 {
+        assemble(self.mode.bits(), CODE, text).len() as u64
     }
 
     pub(crate) fn word(&self, at: u64, size: usize) -> u64 {
@@ -76,10 +132,7 @@ impl Rig {
     }
 
     pub(crate) fn new(mode: Mode, cpl: u8) -> Rig {
-        let mmu = Mmu::new(Ram::new(4 << 20).unwrap(), Limits::default());
-        let cpu = Cpu::new(Model::default());
-        let code = CodeCache::new(1 << 20);
-        let mut r = Rig { cpu, mmu, code, board: Board::default(), now: 0 };
+        let mut r = Rig::bare(mode, 4 << 20);
         r.tables(mode);
         match mode {
             Real => r.real(),
@@ -124,7 +177,7 @@ impl Rig {
     pub(crate) fn real(&mut self) {
         let cs = self.cpu.state.sys.seg[seg::CS];
         self.cpu.set_segment(seg::CS, Segment { selector: 0, base: 0, ..cs });
-        self.cpu.state.regs[4] = STACK;
+        self.cpu.state.regs[gpr::RSP] = STACK;
         self.cpu.state.sys.idtr.limit = 0x3ff;
     }
 
@@ -152,19 +205,38 @@ impl Rig {
         let selector = if user { 0x1b } else { 8 };
         cpu.set_segment(seg::CS, Segment { selector, ar: rights | ar::CODE | size, ..g });
         cpu.state.sys.cpl = cpl;
-        cpu.state.regs[4] = STACK;
+        cpu.state.regs[gpr::RSP] = STACK;
+    }
+
+    /// Runs to the instruction count `until`, or to where the processor stops before.
+    pub(crate) fn slice(&mut self, until: u64) -> Stop {
+        let Rig { cpu, mmu, cache, board, now, .. } = self;
+        let stop = cpu.run(mmu, cache, board, *now, until);
+        *now = cpu.now();
+        stop
     }
 
     /// Runs until HLT.
     pub(crate) fn run(&mut self) -> Stop {
         loop {
-            let Rig { cpu, mmu, code, board, now } = self;
-            let stop = cpu.run(mmu, code, board, *now, 10_000);
-            *now = cpu.now();
+            let stop = self.slice(10_000);
             if stop != Stop::Io {
                 return stop;
             }
         }
+    }
+
+    /// General-purpose register `n`.
+    pub(crate) fn reg(&self, n: usize) -> u64 {
+        self.cpu.state.regs[n]
+    }
+
+    pub(crate) fn set_reg(&mut self, n: usize, value: u64) {
+        self.cpu.state.regs[n] = value;
+    }
+
+    pub(crate) fn rip(&self) -> u64 {
+        self.cpu.state.rip
     }
 
     /// The vector whose handler has halted.
@@ -176,23 +248,23 @@ impl Rig {
 
 /// Runs `code`; the handler of `vector` finds these on its stack: `(slot, value)`.
 #[track_caller]
-pub(crate) fn check(mode: Mode, cpl: u8, code: &[u8], vector: u64, stack: &[(u64, u64)]) {
+pub(crate) fn check(mode: Mode, cpl: u8, code: &str, vector: u64, stack: &[(u64, u64)]) {
     let mut r = Rig::new(mode, cpl);
-    r.put(CODE, code);
+    r.code(CODE, code);
     finish(&mut r, mode, vector, stack);
 }
 
 #[track_caller]
 pub(crate) fn finish(r: &mut Rig, mode: Mode, vector: u64, stack: &[(u64, u64)]) {
     assert_eq!(r.run(), Stop::Idle, "{:x?}", r.cpu.stats.recent);
-    assert_eq!(r.vector(), Some(vector), "rip {:#x} {:x?}", r.cpu.state.rip, r.cpu.stats.recent);
+    assert_eq!(r.vector(), Some(vector), "rip {:#x} {:x?}", r.rip(), r.cpu.stats.recent);
     let size = match mode {
         Real => 2,
         Protected => 4,
         Long => 8,
     };
     for &(slot, want) in stack {
-        let got = r.word(r.cpu.state.regs[4] + slot * size, size as usize);
+        let got = r.word(r.reg(gpr::RSP) + slot * size, size as usize);
         assert_eq!(got, want, "slot {slot}");
     }
 }

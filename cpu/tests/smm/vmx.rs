@@ -1,19 +1,17 @@
 //! SMIs in VMX root and non-root operation: SDM vol. 3, "Default Treatment of SMI Delivery" and "Default
 //! Treatment of RSM".
 
-mod rig;
-
+use crate::support::guest::*;
+use crate::support::{Rig, reason};
 use cpu::Stop;
 use cpu::state::State;
 use cpu::state::vmx::field::Field::{self, *};
 use cpu::vmx::controls::bits::{entry, pin, proc, proc2};
-use rig::guest::*;
 
 const HANDLER: u64 = 0x3_8000;
 const COUNT: u64 = 0x7000;
-/// inc dword [7000h]
-const INC: &[u8] = &[0x66, 0xff, 0x06, 0x00, 0x70];
-const RSM: &[u8] = &[0x0f, 0xaa];
+/// The handler that counts and resumes.
+const COUNTING: &str = "inc dword [0x7000]; rsm";
 
 type Fields<'a> = &'a [(Field, u64)];
 
@@ -21,8 +19,7 @@ type Fields<'a> = &'a [(Field, u64)];
 fn advance(r: &mut Rig, n: u64) -> Stop {
     let until = r.cpu.now() + n;
     loop {
-        let now = r.cpu.now();
-        let stop = r.cpu.run(&mut r.mmu, &mut r.code, &mut Board, now, until);
+        let stop = r.slice(until);
         if stop != Stop::Io {
             return stop;
         }
@@ -35,25 +32,25 @@ fn state(r: &Rig) -> State {
     s
 }
 
-fn rig(guest: &[u8], changes: Fields, handler: &[&[u8]]) -> Rig {
-    let mut r = Rig::new(guest);
+fn rig(guest: &str, changes: Fields, handler: &str) -> Rig {
+    let mut r = Rig::host_of(guest);
     changes.iter().for_each(|(f, v)| r.set(*f, *v));
-    r.put(HANDLER, &handler.concat());
+    r.code_as(16, HANDLER, handler);
     r
 }
 
-/// Whatever boundary an SMI comes at, host, guest and VMCS end as without it.
+/// Whatever boundary an SMI comes at, host, guest and VMCS end as without the SMI.
 #[track_caller]
-fn check(what: &str, guest: &[u8], changes: Fields, reason: u64) {
-    let mut plain = rig(guest, changes, &[]);
+fn check(what: &str, guest: &str, changes: Fields, reason: u64) {
+    let mut plain = rig(guest, changes, "");
     assert_eq!(advance(&mut plain, 1000), Stop::Idle, "{what}");
     assert_eq!(plain.get(ExitReason), reason, "{what}");
     for at in 0..plain.cpu.now() {
-        let mut r = rig(guest, changes, &[INC, RSM]);
+        let mut r = rig(guest, changes, COUNTING);
         advance(&mut r, at);
         r.cpu.state.sys.smm.pending = true;
         assert_eq!(advance(&mut r, 1000), Stop::Idle, "{what} at {at}");
-        assert_eq!(r.word(COUNT) as u32, 1, "{what} at {at}");
+        assert_eq!(r.word(COUNT, 8) as u32, 1, "{what} at {at}");
         assert_eq!(r.cpu.now(), plain.cpu.now() + 2, "{what} at {at}");
         assert_eq!(state(&r), state(&plain), "{what} at {at}");
     }
@@ -61,11 +58,15 @@ fn check(what: &str, guest: &[u8], changes: Fields, reason: u64) {
 
 #[test]
 fn any_boundary_of_host_and_guest() {
-    // nop; mov ss, ax; nop; cpuid
-    let guest = [0x90, 0x66, 0xb8, 0x10, 0, 0x8e, 0xd0, 0x90, 0x0f, 0xa2];
-    check("64-bit", &guest, &[], 10);
-    check("no EPT", &guest, &[(ProcControls2, 0)], 10);
-    check("in VMX root operation only", &[], &[(GuestRflags, 0)], 0x8000_0021);
+    let guest = "nop; mov ax, 0x10; mov ss, eax; nop; cpuid";
+    check("64-bit", guest, &[], reason::CPUID);
+    check("no EPT", guest, &[(ProcControls2, 0)], reason::CPUID);
+    check(
+        "in VMX root operation only",
+        "",
+        &[(GuestRflags, 0)],
+        reason::ENTRY_FAILED | reason::GUEST_STATE,
+    );
     let real = [
         (GuestCr0, 0x30),
         (GuestCr4, 0x2000),
@@ -77,7 +78,7 @@ fn any_boundary_of_host_and_guest() {
         (GuestCsLimit, 0xffff),
         (GuestRip, 0),
     ];
-    check("unrestricted", &[0x90, 0x90, 0x0f, 0xa2], &real, 10);
+    check("unrestricted", "nop; nop; cpuid", &real, 10);
     // The host is in VMX operation with PDPTEs of the guest's in the VMCS.
     let pae = [
         (GuestCr0, 0x8000_0031),
@@ -87,23 +88,33 @@ fn any_boundary_of_host_and_guest() {
         (GuestCsRights, 0xc09b),
         (GuestPdpte0, 0x3001),
     ];
-    check("PAE under EPT", &[0x90, 0x90, 0x0f, 0xa2], &pae, 10);
+    check("PAE under EPT", "nop; nop; cpuid", &pae, 10);
     let virtual_nmis = (PinControls, PIN | pin::VIRTUAL_NMIS);
-    check("virtual NMIs", &guest, &[virtual_nmis, (GuestInterruptibility, 8)], 10);
-    check("injected", &guest, &[(EntryInterruptionInfo, 0x8000_0020), (GuestRflags, 0x202)], 18);
-    check("monitor trap", &[0x90, 0x90], &[(ProcControls, PROC | proc::MONITOR_TRAP)], 37);
+    check("virtual NMIs", guest, &[virtual_nmis, (GuestInterruptibility, 8)], reason::CPUID);
+    check(
+        "injected",
+        guest,
+        &[(EntryInterruptionInfo, 0x8000_0020), (GuestRflags, 0x202)],
+        reason::VMCALL,
+    );
+    check("monitor trap", "nop; nop", &[(ProcControls, PROC | proc::MONITOR_TRAP)], 37);
     let steps = [(GuestRflags, 0x102), (ExceptionBitmap, 2)];
-    check("single step", &[0x90, 0x90], &steps, 0);
-    check("blocked by STI", &guest, &[(GuestInterruptibility, 1), (GuestRflags, 0x202)], 10);
+    check("single step", "nop; nop", &steps, 0);
+    check(
+        "blocked by STI",
+        guest,
+        &[(GuestInterruptibility, 1), (GuestRflags, 0x202)],
+        reason::CPUID,
+    );
 }
 
 /// A guest that is entered halted is halted again, or goes on.
 #[test]
 fn halted_guests() {
-    for (flag, then) in [(1u8, Stop::Idle), (0, Stop::Idle)] {
-        let handler = [&[0x67, 0xc6, 0x05, 0xc9, 0xfe, 3, 0][..], &[flag], RSM].concat();
+    for (flag, then) in [(1, Stop::Idle), (0, Stop::Idle)] {
+        let handler = format!("mov byte [dword 0x3fec9], {flag}; rsm");
         let halted = [(GuestActivity, 1), (ProcControls, PROC & !proc::HLT)];
-        let mut r = rig(&[0x0f, 0xa2], &halted, &[&handler]);
+        let mut r = rig("cpuid", &halted, &handler);
         assert_eq!(advance(&mut r, 100), Stop::Idle);
         assert!(r.cpu.state.vmx.guest);
         r.cpu.state.sys.smm.pending = true;
@@ -115,38 +126,36 @@ fn halted_guests() {
 /// In the handler: no VMX, and none to be had.
 #[test]
 fn inside() {
-    // mov eax, 2000h; mov cr4, eax
-    let mut r = rig(&[0x90, 0x0f, 0xa2], &[], &[&[0x66, 0xb8, 0, 0x20, 0, 0, 0x0f, 0x22, 0xe0]]);
+    let mut r = rig("nop; cpuid", &[], "mov eax, 0x2000; mov cr4, eax");
     advance(&mut r, 2);
     assert!(r.cpu.state.vmx.guest);
     r.cpu.state.sys.smm.pending = true;
     advance(&mut r, 1);
     assert_eq!((r.cpu.state.vmx.on, r.cpu.state.vmx.guest, r.cpu.state.sys.cr4), (false, false, 0));
-    assert_eq!(r.word(HANDLER + 0x7f48) & 0x2000, 0);
+    assert_eq!(r.word(HANDLER + 0x7f48, 8) & 0x2000, 0);
     advance(&mut r, 1);
     let last = r.cpu.stats.recent.iter().last().unwrap().0;
     assert_eq!((last.vector, r.cpu.state.sys.cr4), (13, 0));
 }
 
-/// mov dword [AREA + offset], v
-fn poke(offset: u32, v: u32) -> Vec<u8> {
-    let at = HANDLER as u32 + offset;
-    [&[0x67, 0x66, 0xc7, 0x05][..], &at.to_le_bytes(), &v.to_le_bytes()].concat()
+/// Stores the doubleword `v` at `offset` of the save area.
+fn poke(offset: u64, v: u32) -> String {
+    format!("mov dword [dword {}], {v}", HANDLER + offset)
 }
 
 #[test]
 fn images() {
     // CR4.VMXE is the processor's own.
-    let mut r = rig(&[0x90, 0x0f, 0xa2], &[], &[&poke(0x7f48, 0x2020), RSM]);
+    let mut r = rig("nop; cpuid", &[], &format!("{}; rsm", poke(0x7f48, 0x2020)));
     advance(&mut r, 2);
     r.cpu.state.sys.smm.pending = true;
     assert_eq!(advance(&mut r, 100), Stop::TripleFault);
     assert_eq!(r.cpu.stats.rsm_refused, Some("CR4.VMXE is 0"));
     assert!(!r.cpu.state.vmx.guest);
     // Paging stays on, privilege level and RPLs as they were, in VMX operation.
-    let change = [poke(0x7f58, 0x11), poke(0x7e20, 0xc0f3_0013)].concat();
+    let change = [poke(0x7f58, 0x11), poke(0x7e20, 0xc0f3_0013)].join("; ");
     for (proc2, cr0) in [(0, 0x8000_0031), (PROC2, 0x31)] {
-        let mut r = rig(&[0x90, 0x0f, 0xa2], &[(ProcControls2, proc2)], &[&change, RSM]);
+        let mut r = rig("nop; cpuid", &[(ProcControls2, proc2)], &format!("{change}; rsm"));
         advance(&mut r, 2);
         r.cpu.state.sys.smm.pending = true;
         advance(&mut r, 3);

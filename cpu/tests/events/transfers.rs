@@ -1,25 +1,23 @@
 //! Privilege changes and mode switches: small programs on a bare processor. The row says what the handler
 //! that is reached finds on its stack.
 
-mod rig;
-
+use crate::support::*;
 use cpu::Stop;
 use cpu::state::{Activity, Segment, seg};
-use rig::*;
 
 /// Runs from `cpl` 0 with these quadwords on the stack; stops in `hlt` or a handler at `rip`.
 #[track_caller]
 fn check_iretq(frame: [u64; 5], rip: u64, cpl: u8) {
     let mut r = Rig::new(Long, 0);
-    r.put(CODE, &[0x48, 0xcf]);
-    // The target: int3.
-    r.put(CODE + 0x100, &[0xcc]);
+    r.code(CODE, "iretq");
+    // The target.
+    r.code(CODE + 0x100, "int3");
     for (n, v) in frame.iter().enumerate() {
         r.put(STACK + 8 * n as u64, &v.to_le_bytes());
     }
     assert_eq!(r.run(), Stop::Idle);
     let slots = if r.vector() == Some(3) { 0 } else { 8 };
-    let at = r.cpu.state.regs[4];
+    let at = r.reg(gpr::RSP);
     assert_eq!(r.word(at + slots, 8), rip);
     assert_eq!(r.word(at + slots + 8, 8) & 3, cpl as u64);
 }
@@ -38,8 +36,8 @@ fn iretq() {
     // NT is #GP in IA-32e mode.
     let mut r = Rig::new(Long, 0);
     r.cpu.set_rflags(1 << 14 | 2);
-    r.put(CODE, &[0x48, 0xcf]);
-    finish(&mut r, Long, 13, &[(0, 0), (1, CODE)]);
+    r.code(CODE, "iretq");
+    finish(&mut r, Long, GP, &[(0, 0), (1, CODE)]);
 }
 
 #[test]
@@ -49,12 +47,11 @@ fn system_calls() {
     r.cpu.state.sys.msr.lstar = CODE + 0x100;
     r.cpu.state.sys.msr.sfmask = 0x200;
     r.cpu.set_rflags(0x202);
-    // syscall; int3  ...  sysretq
-    r.put(CODE, &[0x0f, 0x05, 0xcc]);
-    r.put(CODE + 0x100, &[0x48, 0x0f, 0x07]);
-    finish(&mut r, Long, 3, &[(0, CODE + 3), (1, 0x23), (2, 0x202), (4, 0x1b)]);
-    assert_eq!(r.cpu.state.regs[1], CODE + 2);
-    assert_eq!(r.cpu.state.regs[11], 0x202);
+    r.code(CODE, "syscall; int3");
+    r.code(CODE + 0x100, "sysretq");
+    finish(&mut r, Long, BP, &[(0, CODE + 3), (1, 0x23), (2, 0x202), (4, 0x1b)]);
+    assert_eq!(r.reg(gpr::RCX), CODE + 2);
+    assert_eq!(r.reg(11), 0x202);
 }
 
 #[test]
@@ -65,36 +62,30 @@ fn from_real_to_long_mode() {
         r.put(GDT + 8 * n as u64, &d.to_le_bytes());
     }
     r.put(0x700, &[0x1f, 0, 0, 0x50, 0, 0]);
-    // lgdt [700h]; mov eax, cr0; or al, 1; mov cr0, eax; jmp 8:dword CODE + 20h
-    r.put(CODE, &[0x66, 0x0f, 0x01, 0x16, 0x00, 0x07, 0x0f, 0x20, 0xc0, 0x0c, 1]);
-    r.put(CODE + 11, &[0x0f, 0x22, 0xc0, 0x66, 0xea, 0x20, 0x90, 0, 0, 8, 0]);
-    // mov ax, 10h; mov ds, ax; mov ss, ax; mov eax, 20h; mov cr4, eax; mov eax, 1000h; mov cr3, eax
-    let a = [0x66, 0xb8, 0x10, 0, 0x8e, 0xd8, 0x8e, 0xd0, 0xb8, 0x20, 0, 0, 0, 0x0f, 0x22, 0xe0];
-    let b = [0xb8, 0, 0x10, 0, 0, 0x0f, 0x22, 0xd8];
-    // mov ecx, c0000080h; rdmsr; or ah, 1; wrmsr; mov eax, cr0; bts eax, 31; mov cr0, eax
-    let c = [0xb9, 0x80, 0, 0, 0xc0, 0x0f, 0x32, 0x80, 0xcc, 1, 0x0f, 0x30, 0x0f, 0x20, 0xc0];
-    let d = [0x0f, 0xba, 0xe8, 31, 0x0f, 0x22, 0xc0];
-    // jmp 18h:CODE + 80h;  mov rax, 1122334455667788h; hlt
-    let e = [0xea, 0x80, 0x90, 0, 0, 0x18, 0];
-    r.put(CODE + 0x20, &[&a[..], &b, &c, &d, &e].concat());
-    r.put(CODE + 0x80, &[0x48, 0xb8, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0xf4]);
+    let enter = "db 0x66; lgdt [0x700]; mov eax, cr0; or al, 1; mov cr0, eax; jmp dword 8:0x9020";
+    r.code(CODE, enter);
+    let long = "mov ax, 0x10; mov ds, eax; mov ss, eax; mov eax, 0x20; mov cr4, eax; \
+                mov eax, 0x1000; mov cr3, eax; mov ecx, 0xc0000080; rdmsr; or ah, 1; wrmsr; \
+                mov eax, cr0; bts eax, 31; mov cr0, eax; jmp 0x18:0x9080";
+    r.code_as(32, CODE + 0x20, long);
+    r.code_as(64, CODE + 0x80, "mov rax, 0x1122334455667788; hlt");
     assert_eq!(r.run(), Stop::Idle, "{:x?}", r.cpu.stats.recent);
-    assert_eq!(r.cpu.state.regs[0], 0x1122_3344_5566_7788);
-    assert_eq!(r.cpu.state.rip, CODE + 0x8b);
+    assert_eq!(r.reg(gpr::RAX), 0x1122_3344_5566_7788);
+    assert_eq!(r.rip(), CODE + 0x8b);
     assert_eq!(r.cpu.state.sys.efer & 0x500, 0x500);
 }
 
 #[test]
 fn segments_of_protected_mode() {
     // mov ax, 48h (outside the GDT); mov ds, ax
-    check(Protected, 0, &[0x66, 0xb8, 0x48, 0, 0x8e, 0xd8], 13, &[(0, 0x48), (1, CODE + 4)]);
+    check(Protected, 0, "mov ax, 0x48; mov ds, eax", GP, &[(0, 0x48), (1, CODE + 4)]);
     // Level 3 may not load a segment of level 0, nor a null SS.
-    check(Protected, 3, &[0x66, 0xb8, 0x10, 0, 0x8e, 0xd8], 13, &[(0, 0x10), (1, CODE + 4)]);
-    check(Protected, 3, &[0x66, 0x31, 0xc0, 0x8e, 0xd0], 13, &[(0, 0), (1, CODE + 3)]);
+    check(Protected, 3, "mov ax, 0x10; mov ds, eax", GP, &[(0, 0x10), (1, CODE + 4)]);
+    check(Protected, 3, "xor ax, ax; mov ss, eax", GP, &[(0, 0), (1, CODE + 3)]);
     // A null DS faults when it is used.
-    check(Protected, 0, &[0x31, 0xc0, 0x8e, 0xd8, 0x8b, 0], 13, &[(0, 0), (1, CODE + 4)]);
+    check(Protected, 0, "xor eax, eax; mov ds, eax; mov eax, [eax]", GP, &[(0, 0), (1, CODE + 4)]);
     // A far jump to data: #GP(selector).
-    check(Protected, 0, &[0xea, 0, 0, 0, 0, 0x10, 0], 13, &[(0, 0x10), (1, CODE)]);
+    check(Protected, 0, "jmp 0x10:0", GP, &[(0, 0x10), (1, CODE)]);
 }
 
 /// A call gate of DPL 3 at GDT 30h (and 38h) to a handler that halts.
@@ -111,25 +102,25 @@ fn with_call_gate(mode: Mode, parameters: u64) -> Rig {
 fn call_gates() {
     // call 33h:0
     let mut r = with_call_gate(Protected, 2);
-    r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x33, 0]);
+    r.code(CODE, "call 0x33:0");
     r.put(STACK, &0x2222_2222_1111_1111u64.to_le_bytes());
     let stack = [(0, CODE + 7), (1, 0x1b), (2, 0x1111_1111), (3, 0x2222_2222), (4, STACK)];
     finish(&mut r, Protected, 0x70, &stack);
     assert_eq!(r.cpu.state.sys.cpl, 0);
     // ret 8 (far): back to level 3, past the parameters on both stacks; then hlt is #GP
-    r.put(HANDLERS + 0x701, &[0xca, 8, 0]);
-    r.put(CODE + 7, &[0xf4]);
+    r.code(HANDLERS + 0x701, "retf 8");
+    r.code(CODE + 7, "hlt");
     r.cpu.state.sys.activity = Activity::Active;
-    finish(&mut r, Protected, 13, &[(0, 0), (1, CODE + 7), (2, 0x1b), (4, STACK + 8)]);
-    // call [rip + 2] in 64-bit mode
+    finish(&mut r, Protected, GP, &[(0, 0), (1, CODE + 7), (2, 0x1b), (4, STACK + 8)]);
+    // The pointer lies two bytes after the instruction.
     let mut r = with_call_gate(Long, 0);
-    r.put(CODE, &[0xff, 0x1d, 2, 0, 0, 0, 0x90, 0x90, 0, 0, 0, 0, 0x33, 0]);
+    r.code(CODE, "call far [rip+2]; nop; nop; db 0, 0, 0, 0, 0x33, 0");
     finish(&mut r, Long, 0x70, &[(0, CODE + 6), (1, 0x1b), (2, STACK), (3, 0x23)]);
     // A gate whose DPL is lower than the CPL.
     let mut r = with_call_gate(Protected, 0);
     r.put(GDT + 0x35, &[0x8c]);
-    r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x33, 0]);
-    finish(&mut r, Protected, 13, &[(0, 0x30), (1, CODE)]);
+    r.code(CODE, "call 0x33:0");
+    finish(&mut r, Protected, GP, &[(0, 0x30), (1, CODE)]);
 }
 
 #[test]
@@ -141,11 +132,11 @@ fn virtual_8086_mode() {
         r.put(STACK + 4 * n as u64, &v.to_le_bytes());
     }
     r.gate(Protected, 0x50, 0xee, 0);
-    r.put(CODE, &[0xcf]);
-    r.put(CODE + 0x10, &[0xcd, 0x50]);
+    r.code(CODE, "iretd");
+    r.code(CODE + 0x10, "int 0x50");
     let stack = [(0, 0x12), (1, 0x900), (2, 0x2_3002), (3, 0xff0), (4, 0xd00), (5, 0x111)];
     finish(&mut r, Protected, 0x50, &stack);
-    assert_eq!(r.word(r.cpu.state.regs[4] + 32, 4), 0x444, "GS");
+    assert_eq!(r.word(r.reg(gpr::RSP) + 32, 4), 0x444, "GS");
     assert_eq!(r.cpu.state.sys.seg[seg::DS].selector, 0);
     assert_eq!((r.cpu.state.sys.cpl, r.cpu.rflags() >> 17 & 1), (0, 0));
     // Below IOPL 3 the same is #GP(0).
@@ -154,19 +145,19 @@ fn virtual_8086_mode() {
         r.put(STACK + 4 * n as u64, &v.to_le_bytes());
     }
     r.put(STACK + 8, &0x2_0002u32.to_le_bytes());
-    r.put(CODE, &[0xcf]);
-    r.put(CODE + 0x10, &[0xcd, 0x50]);
-    finish(&mut r, Protected, 13, &[(0, 0), (1, 0x10), (2, 0x900)]);
+    r.code(CODE, "iretd");
+    r.code(CODE + 0x10, "int 0x50");
+    finish(&mut r, Protected, GP, &[(0, 0), (1, 0x10), (2, 0x900)]);
 }
 
 #[test]
 fn sixteen_bit_gates() {
     let mut r = Rig::new(Protected, 3);
     r.gate(Protected, 6, 0x86, 0);
-    r.put(CODE, &[0x0f, 0x0b]);
+    r.code(CODE, "ud2");
     assert_eq!(r.run(), Stop::Idle);
     assert_eq!(r.vector(), Some(6));
-    let sp = r.cpu.state.regs[4];
+    let sp = r.reg(gpr::RSP);
     let words = [CODE, 0x1b, 2, STACK, 0x23];
     for (n, want) in words.iter().enumerate() {
         assert_eq!(r.word(sp + 2 * n as u64, 2), *want, "word {n}");
@@ -197,38 +188,38 @@ fn with_task() -> Rig {
 fn task_switches() {
     // jmp 30h:0: the old task is available again, its state saved; TS is set
     let mut r = with_task();
-    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
+    r.code(CODE, "jmp 0x30:0");
     finish(&mut r, Protected, 0x71, &[]);
-    assert_eq!((r.cpu.state.regs[0], r.cpu.state.regs[4]), (0xaaaa, STACK0));
+    assert_eq!((r.reg(gpr::RAX), r.reg(gpr::RSP)), (0xaaaa, STACK0));
     assert_eq!(r.cpu.state.sys.tr.selector, 0x30);
     assert_eq!(r.cpu.state.sys.cr0 & 8, 8);
     assert_eq!(r.word(GDT + 0x2d, 1), 0x89);
     assert_eq!(r.word(GDT + 0x35, 1), 0x8b);
     assert_eq!(r.word(TSS + 32, 4), CODE + 7);
-    // call 30h:0, there iret: back behind the call
+    // call 30h:0, there iret: back after the call
     let mut r = with_task();
-    r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x30, 0, 0xcc]);
-    r.put(HANDLERS + 0x710, &[0xcf]);
-    finish(&mut r, Protected, 3, &[(0, CODE + 8)]);
+    r.code(CODE, "call 0x30:0; int3");
+    r.code(HANDLERS + 0x710, "iretd");
+    finish(&mut r, Protected, BP, &[(0, CODE + 8)]);
     assert_eq!(r.cpu.state.sys.tr.selector, 0x28);
-    assert_eq!(r.cpu.state.regs[4], STACK - 12);
+    assert_eq!(r.reg(gpr::RSP), STACK - 12);
     assert_eq!(r.word(GDT + 0x35, 1), 0x89);
     // A task gate for #GP, with the error code on the new stack.
     let mut r = with_task();
     r.put(IDT + 13 * 8, &(0x30u64 << 16 | 0x85 << 40).to_le_bytes());
-    r.put(CODE, &[0x66, 0xb8, 0x48, 0, 0x8e, 0xd8]);
+    r.code(CODE, "mov ax, 0x48; mov ds, eax");
     finish(&mut r, Protected, 0x71, &[(0, 0x48)]);
     assert_eq!(r.word(0x1_2000, 2), 0x28, "back link");
     assert_eq!(r.cpu.rflags() & 0x4000, 0x4000);
     // A fault that the switch meets in the new task: a DS that does not exist.
     let mut r = with_task();
     r.put(0x1_2000 + 84, &[0x48]);
-    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
-    finish(&mut r, Protected, 10, &[(0, 0x48), (1, HANDLERS + 0x710)]);
+    r.code(CODE, "jmp 0x30:0");
+    finish(&mut r, Protected, TS, &[(0, 0x48), (1, HANDLERS + 0x710)]);
     // A busy task: #GP(selector).
     let mut r = with_task();
-    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x28, 0]);
-    finish(&mut r, Protected, 13, &[(0, 0x28), (1, CODE)]);
+    r.code(CODE, "jmp 0x28:0");
+    finish(&mut r, Protected, GP, &[(0, 0x28), (1, CODE)]);
 }
 
 /// IRETQ to level 3 makes segments of level 0 null; FS and GS keep their bases, which 64-bit code uses.
@@ -243,8 +234,8 @@ fn inner_segments_are_dropped() {
     for (n, v) in [CODE + 2, 0x1b, 2, STACK, 0x23].iter().enumerate() {
         r.put(STACK + 8 * n as u64, &v.to_le_bytes());
     }
-    r.put(CODE, &[0x48, 0xcf, 0xcc]);
-    finish(&mut r, Long, 3, &[(0, CODE + 3), (1, 0x1b)]);
+    r.code(CODE, "iretq; int3");
+    finish(&mut r, Long, BP, &[(0, CODE + 3), (1, 0x1b)]);
     for (s, left) in [(seg::FS, base), (seg::GS, base), (seg::DS, 0)] {
         let g = r.cpu.state.sys.seg[s];
         assert_eq!((g.selector, g.unusable(), g.base), (0, true, left));

@@ -1,46 +1,42 @@
 //! System-management mode: small programs that an SMI meets at any instruction boundary, handlers that
-//! change the save area, and who sees system-management RAM. VMX is in `smm_vmx.rs`.
+//! change the save area, and who sees system-management RAM. VMX is in `vmx.rs`.
 
-mod rig;
-
+use crate::support::asm::assemble;
+use crate::support::*;
 use cpu::model::Model;
 use cpu::state::{Activity, Segment, Smram, State, ar, seg};
 use cpu::{Cpu, Stop};
-use rig::*;
 
 /// Where the handler is, with SMBASE as at power-up.
 const HANDLER: u64 = 0x3_8000;
 /// SMBASE + 8000h: what the offsets of the save area count from.
 const AREA: u64 = 0x3_8000;
-/// Where handlers count.
+/// The doubleword that handlers count in.
 const COUNT: u64 = 0x7000;
 const SMRAM: u64 = 0xa_0000;
-/// inc dword [7000h]
-const INC: &[u8] = &[0x66, 0xff, 0x06, 0x00, 0x70];
-const RSM: &[u8] = &[0x0f, 0xaa];
-const NOP: &[u8] = &[0x90];
-const UD: u64 = 6;
+/// Counts at [`COUNT`].
+const INC: &str = "inc dword [0x7000]";
+/// The handler that counts and resumes.
+const COUNTING: &str = "inc dword [0x7000]; rsm";
 const VM: u64 = 1 << 17;
 
-/// mov dword [at], v
-fn poke(at: u64, v: u32) -> Vec<u8> {
-    [&[0x67, 0x66, 0xc7, 0x05][..], &(at as u32).to_le_bytes(), &v.to_le_bytes()].concat()
+/// Stores the doubleword `v` at `at`, above what 16-bit addresses reach.
+fn poke(at: u64, v: u32) -> String {
+    format!("mov dword [dword {at}], {v}")
 }
 
-/// mov byte [at], v
-fn poke_byte(at: u64, v: u8) -> Vec<u8> {
-    [&[0x67, 0xc6, 0x05][..], &(at as u32).to_le_bytes(), &[v]].concat()
+/// Stores the byte `v` at `at`, above what 16-bit addresses reach.
+fn poke_byte(at: u64, v: u8) -> String {
+    format!("mov byte [dword {at}], {v}")
 }
 
 /// Runs `n` instructions, or until nothing can happen; a write to port B2h is an SMI.
 fn advance(r: &mut Rig, n: u64) -> Stop {
     let until = r.now + n;
     loop {
-        let Rig { cpu, mmu, code, board, now } = r;
-        let stop = cpu.run(mmu, code, board, *now, until);
-        *now = cpu.now();
-        if board.written.drain(..).any(|w| w.0 == 0xb2) {
-            cpu.state.sys.smm.pending = true;
+        let stop = r.slice(until);
+        if r.board.written.drain(..).any(|w| w.0 == 0xb2) {
+            r.cpu.state.sys.smm.pending = true;
         }
         if stop != Stop::Io {
             return stop;
@@ -49,10 +45,10 @@ fn advance(r: &mut Rig, n: u64) -> Stop {
 }
 
 /// A processor at `code`, and an SMI handler.
-fn rig(mode: Mode, code: &[u8], handler: &[&[u8]]) -> Rig {
+fn rig(mode: Mode, code: &str, handler: &str) -> Rig {
     let mut r = Rig::new(mode, 0);
-    r.put(CODE, code);
-    r.put(HANDLER, &handler.concat());
+    r.code(CODE, code);
+    r.code_as(16, HANDLER, handler);
     r
 }
 
@@ -67,14 +63,14 @@ fn state(cpu: &Cpu) -> State {
     s
 }
 
-/// Whatever boundary an SMI comes at, the program ends as without it.
+/// Whatever boundary an SMI comes at, the program ends as without the SMI.
 #[track_caller]
 fn check_transparent(what: &str, make: impl Fn() -> Rig) {
     let mut plain = make();
     assert_eq!(advance(&mut plain, 1000), Stop::Idle, "{what}");
     for at in 0..plain.now {
         let mut r = make();
-        r.put(HANDLER, &[INC, RSM].concat());
+        r.code_as(16, HANDLER, COUNTING);
         advance(&mut r, at);
         smi(&mut r);
         assert_eq!(advance(&mut r, 1000), Stop::Idle, "{what} at {at}");
@@ -87,16 +83,16 @@ fn check_transparent(what: &str, make: impl Fn() -> Rig) {
     }
 }
 
-/// mov ax, ss; mov ss, ax; sti; nop; inc ecx; add ebx, ecx; cli; int3
-const PROGRAM: &[u8] = &[0x8c, 0xd0, 0x8e, 0xd0, 0xfb, 0x90, 0xff, 0xc1, 0x01, 0xcb, 0xfa, 0xcc];
+/// The same bytes are a program in each mode, with registers of the mode's width.
+const PROGRAM: &str = "mov eax, ss; mov ss, eax; sti; nop; inc ecx; add ebx, ecx; cli; int3";
 
 fn program(mode: Mode, cpl: u8, change: impl Fn(&mut Rig)) -> Rig {
     let mut r = Rig::new(mode, cpl);
-    r.put(CODE, PROGRAM);
+    r.code_as(64, CODE, PROGRAM);
     r.cpu.set_rflags(0x3000 | 0xd5);
     for n in [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] {
         let wide = 0x1234_5678_9abc_def0u64.rotate_left(n as u32 * 4) ^ n as u64;
-        r.cpu.state.regs[n] = if mode == Long { wide } else { wide & 0xffff_ffff };
+        r.set_reg(n, if mode == Long { wide } else { wide & 0xffff_ffff });
     }
     (r.cpu.state.sys.dr6, r.cpu.state.sys.dr[1]) = (0xffff_4ff1, 0x1234);
     r.cpu.state.sys.cr2 = 0x5678;
@@ -156,7 +152,7 @@ fn virtual_8086() {
                     Segment { selector: selector as u16, ar, limit: 0xffff, base: selector << 4 };
                 r.cpu.set_segment(s, g);
             }
-            r.cpu.state.regs[4] = 0;
+            r.set_reg(gpr::RSP, 0);
             r.cpu.state.rip = 0;
             r.cpu.set_rflags(VM | 0x3002);
         })
@@ -166,7 +162,7 @@ fn virtual_8086() {
 /// SDM vol. 3, "Processor Register Initialization in SMM".
 #[test]
 fn entry() {
-    let mut r = rig(Long, &[0xcc], &[NOP]);
+    let mut r = rig(Long, "int3", "nop");
     r.cpu.state.sys.cr0 |= 0xc;
     r.cpu.state.sys.dr7 = 0x401;
     let before = r.cpu.state.sys.clone();
@@ -174,7 +170,7 @@ fn entry() {
     advance(&mut r, 1);
     let s = &r.cpu.state.sys;
     assert!(s.smm.active && !s.smm.pending && s.nmi_blocked);
-    assert_eq!((r.cpu.state.rip, r.cpu.rflags(), s.cpl), (0x8001, 2, 0));
+    assert_eq!((r.rip(), r.cpu.rflags(), s.cpl), (0x8001, 2, 0));
     assert_eq!((s.cr0, s.cr4, s.efer, s.dr7), (0x10, 0, 0, 0x400));
     let cs = s.seg[seg::CS];
     assert_eq!((cs.selector, cs.base, cs.limit), (0x3000, 0x3_0000, u32::MAX));
@@ -196,9 +192,9 @@ fn check_area(r: &Rig, rows: &[(u64, usize, u64)]) {
 
 #[test]
 fn save_areas() {
-    let mut r = rig(Long, &[0xcc], &[NOP]);
+    let mut r = rig(Long, "int3", "nop");
     for n in (0..16).filter(|n| *n != 4) {
-        r.cpu.state.regs[n] = 0x1111_1111_1111_1111 * n as u64;
+        r.set_reg(n, 0x1111_1111_1111_1111 * n as u64);
     }
     smi(&mut r);
     advance(&mut r, 1);
@@ -218,7 +214,7 @@ fn save_areas() {
     check_area(&r, &[(0x7e64, 2, 0x47), (0x7e68, 8, GDT), (0x7e84, 2, 0xfff), (0x7e88, 8, IDT)]);
     check_area(&r, &[(0x7efc, 4, 0x2_0064), (0x7f00, 4, 0x3_0000), (0x7ec9, 1, 0)]);
 
-    let mut r = rig(Protected, &[0xcc], &[NOP]);
+    let mut r = rig(Protected, "int3", "nop");
     r.cpu.state.model = Model::named("min32").unwrap();
     r.cpu.state.regs[..4].copy_from_slice(&[0xa, 0xc, 0xd, 0xb]);
     smi(&mut r);
@@ -233,17 +229,18 @@ fn save_areas() {
 fn saved_registers_change() {
     // RAX and RIP; the program has an INT3 and, at 20h, another.
     for (model, rax, rip) in [("default", 0x7ff8, 0x7f78), ("min32", 0x7fd0, 0x7ff0)] {
-        let change = [poke(AREA + rax, 0x1234_5678), poke(AREA + rip, CODE as u32 + 0x20)].concat();
-        let mut r = rig(Protected, &[0xcc; 0x40], &[&change, RSM]);
+        let change = [poke(AREA + rax, 0x1234_5678), poke(AREA + rip, CODE as u32 + 0x20)];
+        let change = change.join("; ");
+        let mut r = rig(Protected, &"int3; ".repeat(0x40), &format!("{change}; rsm"));
         r.cpu.state.model = Model::named(model).unwrap();
         smi(&mut r);
-        finish(&mut r, Protected, 3, &[(0, CODE + 0x21)]);
-        assert_eq!(r.cpu.state.regs[0], 0x1234_5678, "{model}");
+        finish(&mut r, Protected, BP, &[(0, CODE + 0x21)]);
+        assert_eq!(r.reg(gpr::RAX), 0x1234_5678, "{model}");
     }
     // A program of 64-bit code goes on in real mode.
     let rows = [(0x7f58, 0x10), (0x7ed0, 0), (0x7f48, 0), (0x7e88, 0), (0x7e12, 0x9b), (0x7e18, 0)];
-    let change: Vec<u8> = rows.iter().flat_map(|(o, v)| poke(AREA + o, *v)).collect();
-    let mut r = rig(Long, &[0xcc], &[&change, RSM]);
+    let change = rows.map(|(o, v)| poke(AREA + o, v)).join("; ");
+    let mut r = rig(Long, "int3", &format!("{change}; rsm"));
     r.gate(Real, 3, 0, 0);
     smi(&mut r);
     assert_eq!(r.run(), Stop::Idle);
@@ -257,17 +254,17 @@ fn relocation() {
         ("min32", 0x7ef8, 0x4_0000),
         ("default", 0x7f00, 0x4_0123),
     ] {
-        let mut r = rig(Real, &[0x90, 0xcc], &[&poke(AREA + field, to as u32), RSM]);
+        let mut r = rig(Real, "nop; int3", &format!("{}; rsm", poke(AREA + field, to as u32)));
         r.cpu.state.model = Model::named(model).unwrap();
-        r.put(to + 0x8000, &[INC, RSM].concat());
+        r.code_as(16, to + 0x8000, COUNTING);
         smi(&mut r);
         advance(&mut r, 3);
-        assert_eq!((r.cpu.state.sys.smm.base as u64, r.cpu.state.rip), (to, CODE + 1));
+        assert_eq!((r.cpu.state.sys.smm.base as u64, r.rip()), (to, CODE + 1));
         smi(&mut r);
         advance(&mut r, 1);
         assert_eq!(r.cpu.state.sys.seg[seg::CS].selector as u64, to >> 4);
         assert_eq!(r.word(to + 0x8000 + field, 4), to);
-        finish(&mut r, Real, 3, &[(0, CODE + 2)]);
+        finish(&mut r, Real, BP, &[(0, CODE + 2)]);
         assert_eq!(r.word(COUNT, 4), 1);
         // INIT keeps it, reset does not.
         r.cpu.state.sys.init_pending = true;
@@ -281,47 +278,46 @@ fn relocation() {
 #[test]
 fn auto_halt_restart() {
     for (model, field) in [("default", 0x7ec9), ("min32", 0x7f02)] {
-        let halted = |handler: &[&[u8]]| {
-            let mut r = rig(Protected, &[0xf4, 0x90, 0xcc], handler);
+        let halted = |handler: &str| {
+            let mut r = rig(Protected, "hlt; nop; int3", handler);
             r.cpu.state.model = Model::named(model).unwrap();
             assert_eq!(advance(&mut r, 100), Stop::Idle);
             smi(&mut r);
             assert!(r.cpu.wakeable());
             r
         };
-        let mut r = halted(&[INC, RSM]);
+        let mut r = halted(COUNTING);
         assert_eq!(advance(&mut r, 100), Stop::Idle);
-        assert_eq!((r.cpu.state.rip, r.cpu.state.sys.activity), (CODE + 1, Activity::Hlt));
+        assert_eq!((r.rip(), r.cpu.state.sys.activity), (CODE + 1, Activity::Hlt));
         assert_eq!((r.word(COUNT, 4), r.word(AREA + field, 1)), (1, 1));
-        let mut r = halted(&[&poke_byte(AREA + field, 0), RSM]);
-        finish(&mut r, Protected, 3, &[(0, CODE + 3)]);
+        let mut r = halted(&format!("{}; rsm", poke_byte(AREA + field, 0)));
+        finish(&mut r, Protected, BP, &[(0, CODE + 3)]);
     }
 }
 
 #[test]
 fn one_more_is_latched() {
-    // inc; cmp dword [7000h], 1; jne +2; out b2h, al; rsm
-    let again: &[u8] = &[0x66, 0x83, 0x3e, 0x00, 0x70, 0x01, 0x75, 0x02, 0xe6, 0xb2];
-    let mut r = rig(Protected, &[0x90, 0xcc], &[INC, again, RSM]);
+    let again = "cmp dword [0x7000], 1; jne l; out 0xb2, al; l: rsm";
+    let mut r = rig(Protected, "nop; int3", &format!("{INC}; {again}"));
     smi(&mut r);
     advance(&mut r, 4);
     assert!(r.cpu.state.sys.smm.active && r.cpu.state.sys.smm.pending);
     // RSM, and the next SMI before an instruction of the program
     advance(&mut r, 1);
     assert_eq!(
-        (r.cpu.state.sys.smm.active, r.cpu.state.sys.smm.pending, r.cpu.state.rip),
+        (r.cpu.state.sys.smm.active, r.cpu.state.sys.smm.pending, r.rip()),
         (false, true, CODE)
     );
     advance(&mut r, 1);
     assert_eq!((r.cpu.state.sys.smm.active, r.cpu.state.sys.smm.pending), (true, false));
     assert_eq!(r.word(AREA + 0x7f78, 8), CODE);
-    finish(&mut r, Protected, 3, &[(0, CODE + 2)]);
+    finish(&mut r, Protected, BP, &[(0, CODE + 2)]);
     assert_eq!(r.word(COUNT, 4), 2);
 }
 
 #[test]
 fn an_out_is_followed_by_its_smi() {
-    let mut r = rig(Long, &[0xe6, 0xb2, 0xe6, 0xb2, 0xcc], &[INC, RSM]);
+    let mut r = rig(Long, "out 0xb2, al; out 0xb2, al; int3", COUNTING);
     assert_eq!(advance(&mut r, 100), Stop::Idle);
     assert_eq!((r.word(COUNT, 4), r.vector()), (2, Some(3)));
     assert_eq!(r.word(AREA + 0x7f78, 8), CODE + 4);
@@ -329,36 +325,35 @@ fn an_out_is_followed_by_its_smi() {
 
 #[test]
 fn nmi_and_init_wait() {
-    let inside = |handler: &[&[u8]]| {
-        let mut r = rig(Real, &[0x90, 0xcc], handler);
+    let inside = |handler: &str| {
+        let mut r = rig(Real, "nop; int3", handler);
         smi(&mut r);
         advance(&mut r, 1);
         assert!(r.cpu.state.sys.smm.active);
         r
     };
-    let mut r = inside(&[INC, RSM]);
+    let mut r = inside(COUNTING);
     r.cpu.state.sys.nmi_pending = true;
-    finish(&mut r, Real, 2, &[(0, CODE)]);
+    finish(&mut r, Real, NMI, &[(0, CODE)]);
     assert!(!r.cpu.state.sys.smm.active);
-    // IRET lets it in: pushf; push cs; push 800bh; iret
-    let iret: &[u8] = &[0x9c, 0x0e, 0x68, 0x0b, 0x80, 0xcf];
-    let mut r = inside(&[INC, iret, RSM]);
+    // IRET lets it in.
+    let mut r = inside(&format!("{INC}; pushf; push cs; push 0x800b; iret; rsm"));
     r.cpu.state.sys.nmi_pending = true;
-    finish(&mut r, Real, 2, &[(0, 0x800b), (1, 0x3000)]);
+    finish(&mut r, Real, NMI, &[(0, 0x800b), (1, 0x3000)]);
     assert!(r.cpu.state.sys.smm.active);
     // Blocking from before the SMI lasts.
-    let mut r = rig(Real, &[0x90, 0xcc], &[INC, RSM]);
+    let mut r = rig(Real, "nop; int3", COUNTING);
     (r.cpu.state.sys.nmi_blocked, r.cpu.state.sys.nmi_pending) = (true, true);
     smi(&mut r);
-    finish(&mut r, Real, 3, &[]);
+    finish(&mut r, Real, BP, &[]);
     assert!(r.cpu.state.sys.nmi_blocked && r.cpu.state.sys.nmi_pending);
     // INIT
-    let mut r = inside(&[INC, RSM]);
+    let mut r = inside(COUNTING);
     r.cpu.state.sys.init_pending = true;
     r.cpu.receive(&message(6));
     advance(&mut r, 1);
     assert_eq!(
-        (r.cpu.state.sys.smm.active, r.cpu.state.rip, r.cpu.state.sys.init_pending),
+        (r.cpu.state.sys.smm.active, r.rip(), r.cpu.state.sys.init_pending),
         (false, CODE, true)
     );
     assert_eq!(advance(&mut r, 1), Stop::Idle);
@@ -375,25 +370,26 @@ fn message(delivery: u8) -> cpu::bus::Message {
 
 #[test]
 fn by_message_and_while_waiting_for_a_start() {
-    let mut r = rig(Real, &[0xcc], &[INC, RSM]);
+    let mut r = rig(Real, "int3", COUNTING);
     r.cpu.receive(&message(2));
-    finish(&mut r, Real, 3, &[]);
+    finish(&mut r, Real, BP, &[]);
     assert_eq!(r.word(COUNT, 4), 1);
-    let mut r = rig(Real, &[], &[INC, RSM]);
+    let mut r = rig(Real, "", COUNTING);
     r.cpu.wait_for_sipi();
     r.cpu.receive(&message(2));
     assert_eq!((advance(&mut r, 10), r.cpu.wakeable()), (Stop::Idle, false));
-    r.put(0x7_0000, &[0xf4]);
+    r.code(0x7_0000, "hlt");
     r.cpu.receive(&cpu::bus::Message { vector: 0x70, ..message(6) });
     assert_eq!(advance(&mut r, 10), Stop::Idle);
-    assert_eq!((r.word(COUNT, 4), r.cpu.state.rip, r.now), (1, 1, 3));
+    assert_eq!((r.word(COUNT, 4), r.rip(), r.now), (1, 1, 3));
 }
 
 /// The processor shuts down over this rule.
 #[track_caller]
 fn check_refused(mode: Mode, model: &str, pokes: &[(u64, u32)], says: &str) {
-    let change: Vec<u8> = pokes.iter().flat_map(|(o, v)| poke(AREA + o, *v)).collect();
-    let mut r = rig(mode, &[0xcc], &[&change, RSM]);
+    let change: Vec<String> = pokes.iter().map(|(o, v)| poke(AREA + o, *v)).collect();
+    let change = change.join("; ");
+    let mut r = rig(mode, "int3", &format!("{change}; rsm"));
     r.cpu.state.model = Model::named(model).unwrap();
     smi(&mut r);
     assert_eq!(advance(&mut r, 100), Stop::TripleFault, "{says}");
@@ -433,7 +429,7 @@ fn random_images() {
     let mut restored = 0;
     for n in 0..3000 {
         let mode = [Real, Protected, Long][n % 3];
-        let mut r = rig(mode, &[0x90, 0xcc], &[NOP, RSM]);
+        let mut r = rig(mode, "nop; int3", "nop; rsm");
         if n % 4 == 0 {
             r.cpu.state.model = Model::named("min32").unwrap();
         }
@@ -478,10 +474,8 @@ fn who_sees_smram() {
         ((true, true, false), (true, true), (true, true)),
         ((true, false, true), (false, false), (false, true)),
     ];
-    // mov eax, [a0000h]; mov [7004h], eax; jmp a000h:10h
-    let probe = [0x66, 0xa1, 0, 0, 0x0a, 0, 0x66, 0xa3, 4, 0x70, 0xea, 0x10, 0, 0, 0xa0];
-    let probe = [&probe[..1], &[0x67], &probe[1..]].concat();
-    let mut r = rig(Real, &probe, &[&probe]);
+    let probe = "mov eax, [dword 0xa0000]; mov [0x7004], eax; jmp 0xa000:0x10";
+    let mut r = rig(Real, probe, probe);
     put_smram(&mut r, SMRAM, &0x1234_5678u32.to_le_bytes());
     put_smram(&mut r, SMRAM + 0x10, &[0xcc]);
     for k in 0..2 * rows.len() {
@@ -508,15 +502,14 @@ fn who_sees_smram() {
 /// A handler in system-management RAM, changed by an open window, and by itself.
 #[test]
 fn code_in_smram() {
-    // nop, three times; mov byte ds:[8002h], 0eh; nop
-    let mut r = rig(Real, &[0x90, 0x90, 0x90, 0xc6, 0x06, 0x02, 0x80, 0x0e, 0x90, 0x90], &[]);
+    let mut r = rig(Real, "nop; nop; nop; mov byte [0x8002], 0xe; nop; nop", "");
     r.cpu.state.sys.smm.base = SMRAM as u32;
     r.cpu.state.sys.smm.smram.enabled = true;
-    put_smram(&mut r, SMRAM + 0x8000, &[INC, RSM].concat());
+    put_smram(&mut r, SMRAM + 0x8000, &assemble(16, 0x8000, COUNTING));
     for n in 1..=3 {
         smi(&mut r);
         advance(&mut r, 3);
-        assert_eq!((r.word(COUNT, 4), r.cpu.state.rip), (n, CODE + n));
+        assert_eq!((r.word(COUNT, 4), r.rip()), (n, CODE + n));
     }
     // With DS = a000h: INC becomes DEC.
     let ds = Segment { base: SMRAM, ..r.cpu.state.sys.seg[seg::DS] };
@@ -527,22 +520,22 @@ fn code_in_smram() {
     smi(&mut r);
     advance(&mut r, 2);
     assert_eq!((r.word(COUNT, 4), r.cpu.state.sys.smm.active), (2, false));
-    // mov byte [a900ah], 6: the handler makes of its next instruction, DEC, an INC
+    // The handler makes of its next instruction, DEC, an INC.
     let turn = poke_byte(SMRAM + 0x900a, 6);
     r.cpu.state.sys.smm.base = SMRAM as u32 + 0x1000;
-    put_smram(&mut r, SMRAM + 0x9000, &[&turn, &[0x66, 0xff, 0x0e, 0x00, 0x70][..], RSM].concat());
+    let handler = format!("{turn}; dec dword [0x7000]; rsm");
+    put_smram(&mut r, SMRAM + 0x9000, &assemble(16, 0x9000, &handler));
     smi(&mut r);
     advance(&mut r, 3);
     assert_eq!((r.word(COUNT, 4), r.cpu.state.sys.smm.active), (3, false));
-    assert_eq!(r.mmu.ram.smram_page(9)[..7], turn[..7]);
+    assert_eq!(r.mmu.ram.smram_page(9)[..7], assemble(16, 0x9000, &turn)[..7]);
 }
 
 /// Two processors on one memory, one in system-management mode, step in turns.
 #[test]
 fn two_processors() {
-    // mov al, [0]; inc bx; jmp to the first, with DS = a000h
-    let look = [0xa0, 0, 0, 0x43, 0xeb, 0xfa];
-    let mut r = rig(Real, &look, &[&[0xb8, 0x00, 0xa0, 0x8e, 0xd8], &look]);
+    let look = "l: mov al, [0]; inc bx; jmp l";
+    let mut r = rig(Real, look, &format!("mov ax, 0xa000; mov ds, ax; {look}"));
     let mut other = Rig::new(Real, 0).cpu;
     for cpu in [&mut r.cpu, &mut other] {
         let ds = Segment { base: SMRAM, ..cpu.state.sys.seg[seg::DS] };
@@ -556,7 +549,7 @@ fn two_processors() {
         for (cpu, sees) in [(&mut r.cpu, 0x55), (&mut other, 0xff)] {
             loop {
                 let now = cpu.now();
-                cpu.run(&mut r.mmu, &mut r.code, &mut r.board, now, now + 1);
+                cpu.run(&mut r.mmu, &mut r.cache, &mut r.board, now, now + 1);
                 if cpu.now() > now {
                     break;
                 }

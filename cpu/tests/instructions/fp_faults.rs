@@ -1,29 +1,27 @@
-//! When floating-point and vector instructions fault, and what they leave behind.
-#![cfg(target_arch = "x86_64")]
+//! When floating-point and vector instructions fault, and what they leave.
 
-mod native;
-
+use crate::native::{Ours, State};
+use crate::support::asm::assemble;
 use cpu::state::control::{
     CR0_EM, CR0_MP, CR0_NE, CR0_TS, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_OSXSAVE,
 };
 use cpu::trap::vector::{GP, MF, NM, UD, XM};
-use native::{Ours, State};
 
-const ADDPS: &[u8] = &[0x0f, 0x58, 0xca];
-const DIVPS: &[u8] = &[0x0f, 0x5e, 0xca];
-const MOVAPS: &[u8] = &[0x0f, 0x28, 0x0e];
-const MOVAPS_OFF: &[u8] = &[0x0f, 0x28, 0x4e, 0x08];
-const MOVUPS_OFF: &[u8] = &[0x0f, 0x10, 0x4e, 0x08];
-const PADDB_MM: &[u8] = &[0x0f, 0xfc, 0xca];
-const FADD: &[u8] = &[0xd8, 0xc1];
-const FWAIT: &[u8] = &[0x9b];
-const FNINIT: &[u8] = &[0xdb, 0xe3];
-const FNSTSW: &[u8] = &[0xdf, 0xe0];
-const FXSAVE: &[u8] = &[0x0f, 0xae, 0x06];
-const FXSAVE_OFF: &[u8] = &[0x0f, 0xae, 0x46, 0x08];
-const LDMXCSR: &[u8] = &[0x0f, 0xae, 0x16];
-const XGETBV: &[u8] = &[0x0f, 0x01, 0xd0];
-const VADDPS: &[u8] = &[0xc5, 0xf0, 0x58, 0xca];
+const ADDPS: &str = "addps xmm1, xmm2";
+const DIVPS: &str = "divps xmm1, xmm2";
+const MOVAPS: &str = "movaps xmm1, [rsi]";
+const MOVAPS_OFF: &str = "movaps xmm1, [rsi+8]";
+const MOVUPS_OFF: &str = "movups xmm1, [rsi+8]";
+const PADDB_MM: &str = "paddb mm1, mm2";
+const FADD: &str = "fadd st0, st1";
+const FWAIT: &str = "wait";
+const FNINIT: &str = "fninit";
+const FNSTSW: &str = "fnstsw ax";
+const FXSAVE: &str = "fxsave [rsi]";
+const FXSAVE_OFF: &str = "fxsave [rsi+8]";
+const LDMXCSR: &str = "ldmxcsr [rsi]";
+const XGETBV: &str = "xgetbv";
+const VADDPS: &str = "vaddps xmm1, xmm1, xmm2";
 
 /// What is different from the usual: all on, nothing pending.
 #[derive(Default)]
@@ -41,9 +39,9 @@ struct Case {
 }
 
 #[track_caller]
-fn check(code: &[u8], case: Case, want: Option<u8>) {
+fn check(code: &str, case: Case, want: Option<u8>) {
     let mut ours = Ours::new();
-    ours.place(code);
+    ours.place(&assemble(64, 0, code));
     ours.cpu.state.sys.cr0 |= case.cr0;
     ours.cpu.state.sys.cr4 &= !case.cr4;
     ours.cpu.state.sys.xcr0 = case.xcr0.unwrap_or(7);
@@ -54,7 +52,7 @@ fn check(code: &[u8], case: Case, want: Option<u8>) {
     s.set16(2, sw);
     s.set_xmm(1, 0x3f80_0000);
     s.memory[..4].copy_from_slice(&0x0001_0000u32.to_le_bytes());
-    assert_eq!(ours.vector_of(&s), want, "{code:x?}");
+    assert_eq!(ours.vector_of(&s), want, "{code}");
 }
 
 #[test]
@@ -111,14 +109,15 @@ fn unmasked_exceptions() {
 /// Divides 1 by 3 in all lanes while the host's MXCSR is `host`: the quotients, the guest's MXCSR, the host's.
 fn divided(host: u32) -> (u128, u32, u32) {
     let mut ours = Ours::new();
-    ours.place(DIVPS);
+    let code = assemble(64, 0, DIVPS);
+    ours.place(&code);
     let mut s = State::default();
     s.set_mxcsr(0x1f80);
     let lanes = |v: f32| v.to_bits() as u128 * 0x1_00000001_00000001_00000001;
     s.set_xmm(1, lanes(1.0));
     s.set_xmm(2, lanes(3.0));
     cpu::fpu::host::set_mxcsr(host);
-    let after = ours.run(&s, DIVPS.len());
+    let after = ours.run(&s, code.len());
     let left = cpu::fpu::host::mxcsr();
     cpu::fpu::host::set_mxcsr(0x1f80);
     (after.xmm(1), after.mxcsr(), left)

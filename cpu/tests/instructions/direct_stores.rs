@@ -1,32 +1,31 @@
 //! MOVDIRI and MOVDIR64B: what they store, where they fault, and that a faulting one has stored nothing.
 
-mod rig;
-
+use crate::support::*;
 use cpu::model::Model;
 use cpu::state::{Segment, seg};
-use rig::*;
-
-const UD: u64 = 6;
-const GP: u64 = 13;
-const PF: u64 = 14;
 
 const SOURCE: u64 = 0x2_0004;
 const TO: u64 = 0x3_0040;
 /// The end of the only page that the rig maps in 64-bit mode.
 const END: u64 = 0x20_0000;
 
-/// `MOVDIRI [rBX], EAX`.
-const STORE_32: &[u8] = &[0x0f, 0x38, 0xf9, 0x03];
-/// `MOVDIRI [RBX], RAX`.
-const STORE_64: &[u8] = &[0x48, 0x0f, 0x38, 0xf9, 0x03];
-/// `MOVDIR64B rAX, [rBX]`.
-const STORE_LINE: &[u8] = &[0x66, 0x0f, 0x38, 0xf8, 0x03];
+const STORE_32: &str = "movdiri [rbx], eax";
+const STORE_64: &str = "movdiri [rbx], rax";
+const STORE_LINE: &str = "movdir64b rax, [rbx]";
+
+/// `code` with the base register of a 32-bit program.
+fn narrow(mode: Mode, code: &str) -> String {
+    match mode {
+        Long => code.to_owned(),
+        _ => code.replace("rax, [", "eax, [").replace("[rbx]", "[ebx]"),
+    }
+}
 
 /// A processor with both features, with [`bytes`] at `SOURCE`.
-fn rig(mode: Mode, code: &[u8]) -> Rig {
+fn rig(mode: Mode, code: &str) -> Rig {
     let mut r = Rig::new(mode, 0);
     r.cpu.state.model = Model::parse("default,+movdiri,+movdir64b").unwrap();
-    r.put(CODE, &[code, &[0xf4]].concat());
+    r.code(CODE, &format!("{}; hlt", narrow(mode, code)));
     r.put(SOURCE, &bytes());
     r.cpu.state.regs[0] = TO;
     r.cpu.state.regs[3] = SOURCE;
@@ -43,19 +42,16 @@ fn line(r: &Rig, at: u64) -> Vec<u8> {
 }
 
 /// The vector that the run ended with, `None` at the HLT after the instruction.
-fn ended(r: &mut Rig, code: &[u8]) -> Option<u64> {
+fn ended(r: &mut Rig, code: &str) -> Option<u64> {
     r.run();
     let v = r.vector();
-    assert!(
-        v.is_some() || r.cpu.state.rip == CODE + code.len() as u64 + 1,
-        "{:#x}",
-        r.cpu.state.rip
-    );
+    let end = CODE + r.length(&narrow(r.mode, code)) + 1;
+    assert!(v.is_some() || r.rip() == end, "{:#x}", r.rip());
     v
 }
 
 #[track_caller]
-fn check_word(mode: Mode, code: &[u8], value: u64, size: usize) {
+fn check_word(mode: Mode, code: &str, value: u64, size: usize) {
     let mut r = rig(mode, code);
     (r.cpu.state.regs[0], r.cpu.state.regs[3]) = (value, TO + 3);
     r.put(TO, &[0xee; 16]);
@@ -72,7 +68,7 @@ fn movdiri_stores_a_word() {
 }
 
 #[track_caller]
-fn check_line(mode: Mode, code: &[u8], prepare: impl FnOnce(&mut Rig), to: u64) {
+fn check_line(mode: Mode, code: &str, prepare: impl FnOnce(&mut Rig), to: u64) {
     let mut r = rig(mode, code);
     prepare(&mut r);
     assert_eq!(ended(&mut r, code), None);
@@ -85,10 +81,10 @@ fn movdir64b_stores_a_line() {
     check_line(Long, STORE_LINE, |_| (), TO);
     check_line(Protected, STORE_LINE, |_| (), TO);
     // Address size 32: the upper halves of the registers have no say.
-    let short = [&[0x67], STORE_LINE].concat();
-    check_line(Long, &short, |r| r.cpu.state.regs[0] |= 1 << 40, TO);
-    // Address size 16: MOVDIR64B AX, [BX].
-    let code = &[0x67, 0x66, 0x0f, 0x38, 0xf8, 0x07];
+    let short = "movdir64b eax, [ebx]";
+    check_line(Long, short, |r| r.cpu.state.regs[0] |= 1 << 40, TO);
+    // Address size 16.
+    let code = "movdir64b ax, [bx]";
     let low = |r: &mut Rig| {
         (r.cpu.state.regs[0], r.cpu.state.regs[3]) = (0x1_2040, 0x1_3004);
         r.put(0x3004, &bytes());
@@ -105,7 +101,7 @@ fn movdir64b_stores_through_es() {
         r.cpu.state.regs[0] = TO - 0x20;
     };
     check_line(Protected, STORE_LINE, based, TO + 0x1_0000);
-    check_line(Protected, &[&[0x3e], STORE_LINE].concat(), based, TO + 0x1_0000);
+    check_line(Protected, "movdir64b eax, ds:[ebx]", based, TO + 0x1_0000);
 }
 
 #[test]
@@ -153,7 +149,7 @@ fn movdir64b_faults_before_it_stores() {
 
 #[test]
 fn undefined() {
-    let on = |model: &str, code: &[u8]| {
+    let on = |model: &str, code: &str| {
         let mut r = rig(Long, code);
         r.cpu.state.model = Model::parse(model).unwrap();
         r.cpu.state.regs[3] = TO;
@@ -161,15 +157,15 @@ fn undefined() {
     };
     let both = "default,+movdiri,+movdir64b";
     for code in [STORE_32, STORE_64, STORE_LINE] {
-        assert_eq!(on(both, code), None, "{code:x?}");
-        assert_eq!(on("v3", code), Some(UD), "{code:x?}: in no model by itself");
-        assert_eq!(on(both, &[&[0xf0], code].concat()), Some(UD), "{code:x?} with LOCK");
+        assert_eq!(on(both, code), None, "{code}");
+        assert_eq!(on("v3", code), Some(UD), "{code}: in no model by itself");
+        assert_eq!(on(both, &format!("db 0xf0; {code}")), Some(UD), "{code} with LOCK");
     }
     assert_eq!(on("default,+movdiri", STORE_LINE), Some(UD));
     assert_eq!(on("default,+movdir64b", STORE_32), Some(UD));
     // MOVDIRI EBX, EAX; MOVDIR64B RAX, RBX.
-    assert_eq!(on(both, &[0x0f, 0x38, 0xf9, 0xc3]), Some(UD));
-    assert_eq!(on(both, &[0x66, 0x0f, 0x38, 0xf8, 0xc3]), Some(UD));
+    assert_eq!(on(both, "db 0x0f, 0x38, 0xf9, 0xc3"), Some(UD));
+    assert_eq!(on(both, "db 0x66, 0x0f, 0x38, 0xf8, 0xc3"), Some(UD));
 }
 
 #[test]

@@ -1,12 +1,9 @@
 //! x87 instructions against the host's own processor.
-#![cfg(target_arch = "x86_64")]
 
-mod native;
-
+use crate::native::forms::{difference, encode, make};
+use crate::native::{Native, Ours, Random, State};
 use cpu::state::fpu::F80;
 use iced_x86::{Code, CpuidFeature, Mnemonic};
-use native::forms::{difference, encode, make};
-use native::{Native, Ours, Random, State};
 
 fn state(r: &mut Random) -> State {
     let mut s = State::default();

@@ -1,42 +1,15 @@
 //! A host that enters a guest once and halts where it is exited to, and the guest. Every interrupt handler
 //! of the guest is a VMCALL at an address that tells its vector.
 
-use cpu::bus::{Bus, Message};
-use cpu::model::Model;
+use super::{Mode, Rig};
+use cpu::Stop;
 use cpu::state::vmx::field::Field::{self, *};
 use cpu::state::vmx::field::SEGMENT_FIELDS;
 use cpu::state::vmx::vmcs::{NO_VMCS, Vmcs};
-use cpu::state::{Segment, TableRegister, ar, seg};
+use cpu::state::{Segment, TableRegister, ar, gpr, seg};
 use cpu::vmx::controls::bits::{entry, exit, pin, proc, proc2};
-use cpu::{CodeCache, Cpu, Stop};
-use mmu::{HostPhys, Limits, Mmu, Ram};
 
-/// Ports read their own number; the 8259 pair answers with vector 40h.
-pub(crate) struct Board;
-
-impl Bus for Board {
-    fn port_read(&mut self, port: u16, _: u8, _: u64) -> u32 {
-        port as u32
-    }
-    fn port_write(&mut self, _: u16, _: u8, _: u32, _: u64) {}
-    fn mmio_read(&mut self, _: HostPhys, _: u8, _: u64) -> u64 {
-        u64::MAX
-    }
-    fn mmio_write(&mut self, _: HostPhys, _: u8, _: u64, _: u64) {}
-    fn acknowledge(&mut self) -> u8 {
-        0x40
-    }
-    fn message(&mut self, _: Message) {}
-    fn end_of_interrupt(&mut self, _: u8) {}
-}
-
-pub(crate) const GDT: u64 = 0x5000;
-pub(crate) const IDT: u64 = 0x6000;
-pub(crate) const TSS: u64 = 0x8000;
-/// The guest's program.
-pub(crate) const CODE: u64 = 0x9000;
-pub(crate) const HANDLERS: u64 = 0xa000;
-pub(crate) const STACK: u64 = 0xe000;
+pub(crate) use super::{CODE, GDT, HANDLERS, IDT, STACK, TSS};
 /// The host's program: VMLAUNCH, then VMRESUME, then it gives up.
 pub(crate) const HOST: u64 = 0x1_0000;
 /// Where exits go: HLT.
@@ -56,34 +29,20 @@ pub(crate) const EXIT: u64 =
     0x3_6dfb | exit::HOST_64 | exit::LOAD_EFER | exit::SAVE_EFER | exit::SAVE_DEBUG;
 pub(crate) const ENTRY: u64 = 0x11fb | entry::IA32E | entry::LOAD_EFER | entry::LOAD_DEBUG;
 
-pub(crate) struct Rig {
-    pub(crate) cpu: Box<Cpu>,
-    pub(crate) mmu: Mmu,
-    pub(crate) code: CodeCache,
-}
-
 impl Rig {
-    pub(crate) fn new(guest: &[u8]) -> Rig {
-        let mmu = Mmu::new(Ram::new(8 << 20).unwrap(), Limits::default());
-        let cpu = Cpu::new(Model::default());
-        let mut r = Rig { cpu, mmu, code: CodeCache::new(1 << 20) };
-        r.memory(guest);
+    /// A host that enters `guest`, 64-bit code.
+    pub(crate) fn host_of(guest: &str) -> Rig {
+        let mut r = Rig::bare(Mode::Long, 8 << 20);
+        r.memory();
+        r.code(CODE, guest);
         r.host();
         r.cpu.state.vmx.on = true;
         r.cpu.state.vmx.vmcs = valid();
         r
     }
 
-    pub(crate) fn put(&mut self, at: u64, b: &[u8]) {
-        assert!(self.mmu.write_slice(HostPhys(at), b));
-    }
-
-    pub(crate) fn word(&self, at: u64) -> u64 {
-        u64::from_le_bytes(self.mmu.read_phys::<8>(HostPhys(at)).unwrap())
-    }
-
     /// Paging and EPT map the first GiB to itself; GDT, IDT and TSS serve host and guest.
-    pub(crate) fn memory(&mut self, guest: &[u8]) {
+    fn memory(&mut self) {
         let words = [
             (0x1000, 0x2007),
             (0x2000, 0x3007),
@@ -100,17 +59,16 @@ impl Rig {
         }
         for v in 0..256u64 {
             let to = HANDLERS + v * 16;
-            self.put(to, &[0x0f, 0x01, 0xc1]);
+            self.code(to, "vmcall");
             let gate = to & 0xffff | 8 << 16 | 0x8e << 40 | (to >> 16) << 48;
             self.put(IDT + v * 16, &gate.to_le_bytes());
         }
-        self.put(CODE, guest);
-        self.put(HOST, &[0x0f, 0x01, 0xc2, 0xeb, 0xfe]);
-        self.put(EXITED, &[0xf4]);
+        self.code(HOST, "vmlaunch; jmp $");
+        self.code(EXITED, "hlt");
         self.put(LIST, &[0; 16]);
     }
 
-    pub(crate) fn host(&mut self) {
+    fn host(&mut self) {
         let cpu = &mut self.cpu;
         cpu.state.sys.cr0 = 0x8000_0031;
         cpu.state.sys.cr4 = 0x2020;
@@ -123,7 +81,7 @@ impl Rig {
         cpu.state.sys.gdtr = TableRegister { base: GDT, limit: 0x1f };
         cpu.state.sys.idtr = TableRegister { base: IDT, limit: 0xfff };
         cpu.state.rip = HOST;
-        cpu.state.regs[4] = STACK;
+        cpu.state.regs[gpr::RSP] = STACK;
     }
 
     pub(crate) fn set(&mut self, f: Field, v: u64) {
@@ -136,20 +94,10 @@ impl Rig {
 
     /// Runs until the host halts.
     #[track_caller]
-    pub(crate) fn run(&mut self) {
-        let mut now = 0;
-        loop {
-            let stop = self.cpu.run(&mut self.mmu, &mut self.code, &mut Board, now, 10_000);
-            now = self.cpu.now();
-            match stop {
-                Stop::Io => {}
-                Stop::Idle if !self.cpu.state.vmx.guest => return,
-                _ => panic!(
-                    "{stop:?} at {:#x}, guest {}",
-                    self.cpu.state.rip, self.cpu.state.vmx.guest
-                ),
-            }
-        }
+    pub(crate) fn run_to_exit(&mut self) {
+        let stop = self.run();
+        let guest = self.cpu.state.vmx.guest;
+        assert!(stop == Stop::Idle && !guest, "{stop:?} at {:#x}, guest {guest}", self.rip());
     }
 }
 

@@ -1,57 +1,53 @@
 //! What only system software meets: debug registers, alignment, descending and conforming segments, tasks
 //! of 16 bits and by gates, machine-check banks.
 
-mod rig;
-
+use crate::support::*;
 use cpu::Stop;
 use cpu::state::Activity;
-use rig::*;
 
-const UD: u64 = 6;
-const GP: u64 = 13;
 const TF: u64 = 0x100;
 
 /// Runs `code` with breakpoint 0 as DR7 says at `at`; the #DB's return address and DR6.
-fn debug(mode: Mode, dr7: u64, at: u64, code: &[u8]) -> Rig {
+fn debug(mode: Mode, dr7: u64, at: u64, code: &str) -> Rig {
     let mut r = Rig::new(mode, 0);
     r.cpu.state.sys.cr4 |= 8;
     r.cpu.state.sys.dr[0] = at;
     r.cpu.state.sys.dr7 = 0x400 | dr7;
-    r.put(CODE, &[code, &[0xcc]].concat());
+    r.code(CODE, &format!("{code}; int3"));
     r
 }
 
 /// #DB is met at `CODE + at`, with these bits of DR6.
 #[track_caller]
 fn check_debug(mut r: Rig, mode: Mode, at: u64, dr6: u64) {
-    finish(&mut r, mode, 1, &[(0, CODE + at)]);
+    finish(&mut r, mode, DB, &[(0, CODE + at)]);
     assert_eq!(r.cpu.state.sys.dr6 & 0xe00f, dr6);
 }
 
 #[test]
 fn debug_conditions() {
     // mov rax, dr0 with DR7.GD: a fault, and GD is clear in the handler
-    let mut r = debug(Long, 0x2000, 0, &[0x0f, 0x21, 0xc0]);
-    finish(&mut r, Long, 1, &[(0, CODE)]);
+    let mut r = debug(Long, 0x2000, 0, "mov rax, dr0");
+    finish(&mut r, Long, DB, &[(0, CODE)]);
     assert_eq!((r.cpu.state.sys.dr6 & 0xe00f, r.cpu.state.sys.dr7 & 0x2000), (0x2000, 0));
     // in al, 77h and out 77h, al: a trap, with CR4.DE alone
-    for code in [[0xe4, 0x77], [0xe6, 0x77]] {
+    for code in ["in al, 0x77", "out 0x77, al"] {
         check_debug(debug(Protected, 0x2_0001, 0x77, &code), Protected, 2, 1);
         let mut r = debug(Protected, 0x2_0001, 0x77, &code);
         r.cpu.state.sys.cr4 &= !8;
-        finish(&mut r, Protected, 3, &[(0, CODE + 3)]);
+        finish(&mut r, Protected, BP, &[(0, CODE + 3)]);
     }
     // nop; nop: a fault at the second, by the local or the global bit
-    check_debug(debug(Long, 1, CODE + 1, &[0x90, 0x90]), Long, 1, 1);
-    check_debug(debug(Real, 2, CODE + 1, &[0x90, 0x90]), Real, 1, 1);
+    check_debug(debug(Long, 1, CODE + 1, "nop; nop"), Long, 1, 1);
+    check_debug(debug(Real, 2, CODE + 1, "nop; nop"), Real, 1, 1);
     // A breakpoint that is met but not enabled shows in DR6 with one that is.
-    let mut r = debug(Long, 1, CODE + 1, &[0x90, 0x90]);
+    let mut r = debug(Long, 1, CODE + 1, "nop; nop");
     r.cpu.state.sys.dr[3] = CODE + 1;
     check_debug(r, Long, 1, 9);
-    // mov ss, ax; nop: one behind MOV SS is not met.
-    let mut r = debug(Long, 1, CODE + 2, &[0x8e, 0xd0, 0x90]);
-    r.cpu.state.regs[0] = 0x10;
-    finish(&mut r, Long, 3, &[(0, CODE + 4)]);
+    // mov ss, ax; nop: one after MOV SS is not met.
+    let mut r = debug(Long, 1, CODE + 2, "mov ss, eax; nop");
+    r.set_reg(gpr::RAX, 0x10);
+    finish(&mut r, Long, BP, &[(0, CODE + 4)]);
     // Lengths of 1, 2, 4 and 8 bytes; the address is aligned down to them. mov al, [rbx]
     for (len, first, last) in [
         (0, 0x1_1003, 0x1_1003),
@@ -60,8 +56,8 @@ fn debug_conditions() {
         (2, 0x1_1000, 0x1_1007),
     ] {
         for (at, hit) in [(first - 1, false), (first, true), (last, true), (last + 1, false)] {
-            let mut r = debug(Long, 1 | 3 << 16 | len << 18, 0x1_1003, &[0x8a, 0x03]);
-            r.cpu.state.regs[3] = at;
+            let mut r = debug(Long, 1 | 3 << 16 | len << 18, 0x1_1003, "mov al, [rbx]");
+            r.set_reg(gpr::RBX, at);
             let (vector, rip) = if hit { (1, 2) } else { (3, 3) };
             finish(&mut r, Long, vector, &[(0, CODE + rip)]);
         }
@@ -71,55 +67,55 @@ fn debug_conditions() {
 #[test]
 fn debug_registers_by_number() {
     // mov rax, dr4: DR6, or #UD with CR4.DE; #GP for what does not fit DR7
-    let mut r = debug(Long, 0, 0, &[0x0f, 0x21, 0xe0]);
+    let mut r = debug(Long, 0, 0, "mov rax, dr4");
     finish(&mut r, Long, UD, &[(0, CODE)]);
-    let mut r = debug(Long, 0, 0, &[0x0f, 0x21, 0xe0]);
+    let mut r = debug(Long, 0, 0, "mov rax, dr4");
     r.cpu.state.sys.cr4 &= !8;
-    finish(&mut r, Long, 3, &[]);
-    assert_eq!(r.cpu.state.regs[0], 0xffff_0ff0);
-    let mut r = debug(Long, 0, 0, &[0x0f, 0x23, 0xf8]);
-    r.cpu.state.regs[0] = 1 << 32;
+    finish(&mut r, Long, BP, &[]);
+    assert_eq!(r.reg(gpr::RAX), 0xffff_0ff0);
+    let mut r = debug(Long, 0, 0, "mov dr7, rax");
+    r.set_reg(gpr::RAX, 1 << 32);
     finish(&mut r, Long, GP, &[(0, 0), (1, CODE)]);
 }
 
 #[test]
 fn single_steps_and_their_limits() {
-    let step = |code: &[u8]| {
+    let step = |code: &str| {
         let mut r = Rig::new(Long, 0);
         r.cpu.set_rflags(TF | 2);
-        r.put(CODE, &[code, &[0x90]].concat());
+        r.code(CODE, &format!("{code}; nop"));
         r
     };
-    check_debug(step(&[0x90]), Long, 1, 0x4000);
+    check_debug(step("nop"), Long, 1, 0x4000);
     // INT 50h clears TF: its handler is not stepped into.
-    finish(&mut step(&[0xcd, 0x50]), Long, 0x50, &[(0, CODE + 2), (2, TF | 2)]);
+    finish(&mut step("int 0x50"), Long, 0x50, &[(0, CODE + 2), (2, TF | 2)]);
     // int1 leaves DR6 alone
-    let mut r = step(&[0xf1]);
+    let mut r = step("int1");
     r.cpu.set_rflags(2);
     check_debug(r, Long, 1, 0);
-    // mov ax, ss; mov ss, ax; nop: the trap of MOV SS comes behind what follows it
-    let mut r = step(&[0x8e, 0xd0, 0x90]);
-    r.cpu.state.regs[0] = 0x10;
+    // mov ax, ss; mov ss, ax; nop: the trap of MOV SS comes after what follows it
+    let mut r = step("mov ss, eax; nop");
+    r.set_reg(gpr::RAX, 0x10);
     check_debug(r, Long, 3, 0x4000);
     // mov ss, ax; int1: the trap of MOV SS is lost, and DR6 shows none
-    let mut r = step(&[0x8e, 0xd0, 0xf1]);
-    r.cpu.state.regs[0] = 0x10;
+    let mut r = step("mov ss, eax; int1");
+    r.set_reg(gpr::RAX, 0x10);
     check_debug(r, Long, 3, 0);
     // mov ss, ax; mov rax, dr0 with DR7.GD
-    let mut r = step(&[0x8e, 0xd0, 0x0f, 0x21, 0xc0]);
+    let mut r = step("mov ss, eax; mov rax, dr0");
     (r.cpu.state.regs[0], r.cpu.state.sys.dr7) = (0x10, 0x2400);
     check_debug(r, Long, 2, 0x2000);
     // rep lodsb: after each iteration
-    let mut r = step(&[0xf3, 0xac]);
+    let mut r = step("rep lodsb");
     (r.cpu.state.regs[1], r.cpu.state.regs[6]) = (3, STACK);
-    finish(&mut r, Long, 1, &[(0, CODE)]);
-    assert_eq!(r.cpu.state.regs[1], 2);
-    // popf that sets TF: the trap comes behind the next instruction; RF in an IRETQ skips a breakpoint
-    let mut r = debug(Long, 1, CODE + 2, &[0x48, 0xcf, 0x90]);
+    finish(&mut r, Long, DB, &[(0, CODE)]);
+    assert_eq!(r.reg(gpr::RCX), 2);
+    // popf that sets TF: the trap comes after the next instruction; RF in an IRETQ skips a breakpoint
+    let mut r = debug(Long, 1, CODE + 2, "iretq; nop");
     for (n, v) in [CODE + 2, 8, RF | 2, STACK, 0x10].iter().enumerate() {
         r.put(STACK + 8 * n as u64, &v.to_le_bytes());
     }
-    finish(&mut r, Long, 3, &[(0, CODE + 4)]);
+    finish(&mut r, Long, BP, &[(0, CODE + 4)]);
 }
 
 /// Level 3 with CR0.AM and EFLAGS.AC: INT 50h to a handler at level 3 pushes to a stack that is not
@@ -130,31 +126,30 @@ fn alignment_during_delivery() {
         let mut r = Rig::new(Protected, 3);
         r.cpu.state.sys.cr0 |= 1 << 18;
         r.cpu.set_rflags(1 << 18 | 2);
-        r.cpu.state.regs[4] = STACK + 1;
-        r.put(CODE, &[0xcd, 0x50]);
+        r.set_reg(gpr::RSP, STACK + 1);
+        r.code(CODE, "int 0x50");
         for (v, cs) in [(0x50, 0x18), (17, ac_cs)] {
             r.gate(Protected, v, 0xee, 0);
             r.put(IDT + 8 * v + 2, &[cs as u8]);
         }
         r
     };
-    finish(&mut rig(8), Protected, 17, &[(0, 0), (1, CODE), (2, 0x1b), (4, STACK + 1)]);
+    finish(&mut rig(8), Protected, AC, &[(0, 0), (1, CODE), (2, 0x1b), (4, STACK + 1)]);
     // A handler of #AC at the same level raises it again, without end: time passes.
     assert_eq!(rig(0x18).run(), Stop::Budget);
 }
 
-/// A data segment of limit FFFh at GDT 30h with `rights`; `mov al, [bx]` through it.
+/// A data segment of limit FFFh at GDT 30h with `rights`; `mov al, [ebx]` through this segment.
 #[track_caller]
 fn check_descending(rights: u64, at: u64, size16: bool, ok: bool) {
     let mut r = Rig::new(Protected, 0);
     r.put(GDT + 0x30, &(0x0fff | rights << 40).to_le_bytes());
-    r.cpu.state.regs[3] = at;
-    r.cpu.state.regs[0] = 0x30;
-    let load: &[u8] = if size16 { &[0x66, 0x8b, 0x03] } else { &[0x8a, 0x03] };
-    // mov ds, ax; the load; int3
-    r.put(CODE, &[&[0x8e, 0xd8], load, &[0xcc]].concat());
+    r.set_reg(gpr::RBX, at);
+    r.set_reg(gpr::RAX, 0x30);
+    let load = if size16 { "mov ax, [ebx]" } else { "mov al, [ebx]" };
+    r.code(CODE, &format!("mov ds, eax; {load}; int3"));
     if ok {
-        finish(&mut r, Protected, 3, &[]);
+        finish(&mut r, Protected, BP, &[]);
     } else {
         finish(&mut r, Protected, GP, &[(0, 0), (1, CODE + 2)]);
     }
@@ -183,10 +178,10 @@ fn check_conforming(cpl: u8, rights: u64, cs: Option<u64>) {
     let mut r = Rig::new(Protected, cpl);
     r.put(GDT + 0x30, &(0x00cf_0000_0000_ffff | rights << 40).to_le_bytes());
     let to = (CODE + 0x100) as u32;
-    r.put(CODE, &[&[0x9a], &to.to_le_bytes()[..], &[0x30, 0]].concat());
-    r.put(CODE + 0x100, &[0xcc]);
+    r.code(CODE, &format!("call 0x30:{to}"));
+    r.code(CODE + 0x100, "int3");
     match cs {
-        Some(cs) => finish(&mut r, Protected, 3, &[(0, u64::from(to) + 1), (1, cs)]),
+        Some(cs) => finish(&mut r, Protected, BP, &[(0, u64::from(to) + 1), (1, cs)]),
         None => finish(&mut r, Protected, GP, &[(0, 0x30), (1, CODE)]),
     }
 }
@@ -229,46 +224,46 @@ fn with_task(kind: u64) -> Rig {
 fn tasks() {
     // jmp 30h:0 into a 16-bit task: the upper halves of registers stay
     let mut r = with_task(0x81);
-    r.cpu.state.regs[0] = 0x1234_5678;
-    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
+    r.set_reg(gpr::RAX, 0x1234_5678);
+    r.code(CODE, "jmp 0x30:0");
     finish(&mut r, Protected, 0x71, &[]);
-    assert_eq!((r.cpu.state.regs[0], r.cpu.state.sys.tr.selector), (0x1234_aaaa, 0x30));
+    assert_eq!((r.reg(gpr::RAX), r.cpu.state.sys.tr.selector), (0x1234_aaaa, 0x30));
     assert_eq!(r.cpu.state.sys.seg[4].selector, 0, "FS is null");
     // #UD through a task gate: RF in the old task's flags, and IRET goes back to the instruction
     let mut r = with_task(0x89);
     r.put(IDT + UD * 8, &(0x30u64 << 16 | 0x85 << 40).to_le_bytes());
-    r.put(CODE, &[0x0f, 0x0b]);
+    r.code(CODE, "ud2");
     finish(&mut r, Protected, 0x71, &[]);
     assert_eq!((r.word(TSS + 32, 4), r.word(TSS + 36, 4)), (CODE, RF | 2));
     assert_eq!((r.word(OTHER, 2), r.cpu.rflags() & 0x4000), (0x28, 0x4000));
-    r.put(HANDLERS + 0x711, &[0xcf]);
-    r.put(CODE, &[0xcc]);
+    r.code(HANDLERS + 0x711, "iretd");
+    r.code(CODE, "int3");
     r.cpu.state.sys.activity = Activity::Active;
-    finish(&mut r, Protected, 3, &[(0, CODE + 1), (1, 8)]);
+    finish(&mut r, Protected, BP, &[(0, CODE + 1), (1, 8)]);
     assert_eq!((r.word(GDT + 0x35, 1), r.word(GDT + 0x2d, 1)), (0x89, 0x8b));
     // INT n through a task gate saves no RF
     let mut r = with_task(0x89);
     r.put(IDT + 0x50 * 8, &(0x30u64 << 16 | 0x85 << 40).to_le_bytes());
-    r.put(CODE, &[0xcd, 0x50]);
+    r.code(CODE, "int 0x50");
     finish(&mut r, Protected, 0x71, &[]);
     assert_eq!((r.word(TSS + 32, 4), r.word(TSS + 36, 4)), (CODE + 2, 2));
     // The T bit of the new task: #DB with DR6.BT before its first instruction.
     let mut r = with_task(0x89);
     r.put(OTHER + 100, &[1]);
-    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
-    finish(&mut r, Protected, 1, &[(0, HANDLERS + 0x710)]);
+    r.code(CODE, "jmp 0x30:0");
+    finish(&mut r, Protected, DB, &[(0, HANDLERS + 0x710)]);
     assert_eq!(r.cpu.state.sys.dr6 & 0xe00f, 0x8000);
     // NT without a back link that is a busy task: #TS of the selector
     let mut r = with_task(0x89);
     r.put(TSS, &[0x30, 0]);
     r.cpu.set_rflags(0x4002);
-    r.put(CODE, &[0xcf]);
-    finish(&mut r, Protected, 10, &[(0, 0x30), (1, CODE)]);
+    r.code(CODE, "iretd");
+    finish(&mut r, Protected, TS, &[(0, 0x30), (1, CODE)]);
     // A TSS that is too short: #TS of its selector.
     let mut r = with_task(0x89);
     r.put(GDT + 0x30, &[0x66]);
-    r.put(CODE, &[0xea, 0, 0, 0, 0, 0x30, 0]);
-    finish(&mut r, Protected, 10, &[(0, 0x30), (1, CODE)]);
+    r.code(CODE, "jmp 0x30:0");
+    finish(&mut r, Protected, TS, &[(0, 0x30), (1, CODE)]);
 }
 
 /// A call gate from level 3 to level 0, whose stack segment in the TSS is `ss`: the fault, whose handler
@@ -284,33 +279,34 @@ fn check_inner_stack(ss: u64, vector: u64, error: u64) {
         r.gate(Protected, v, 0xee, 0);
         r.put(IDT + 8 * v + 2, &[0x18]);
         // jmp $
-        r.put(HANDLERS + 16 * v, &[0xeb, 0xfe]);
+        r.code(HANDLERS + 16 * v, "jmp $");
     }
-    r.put(CODE, &[0x9a, 0, 0, 0, 0, 0x33, 0]);
+    r.code(CODE, "call 0x33:0");
     assert_eq!(r.run(), Stop::Budget);
-    assert_eq!(r.cpu.state.rip, HANDLERS + 16 * vector, "{:x?}", r.cpu.stats.recent);
-    assert_eq!((r.word(r.cpu.state.regs[4], 4), r.word(r.cpu.state.regs[4] + 4, 4)), (error, CODE));
+    assert_eq!(r.rip(), HANDLERS + 16 * vector, "{:x?}", r.cpu.stats.recent);
+    assert_eq!((r.word(r.reg(gpr::RSP), 4), r.word(r.reg(gpr::RSP) + 4, 4)), (error, CODE));
 }
 
 #[test]
 fn stacks_of_call_gates() {
-    check_inner_stack(0, 10, 0);
-    check_inner_stack(8, 10, 8);
-    check_inner_stack(0x20, 10, 0x20);
-    check_inner_stack(0x48, 10, 0x48);
-    check_inner_stack(0x38, 12, 0x38);
+    check_inner_stack(0, TS, 0);
+    check_inner_stack(8, TS, 8);
+    check_inner_stack(0x20, TS, 0x20);
+    check_inner_stack(0x48, TS, 0x48);
+    check_inner_stack(0x38, SS, 0x38);
 }
 
 /// `RDMSR`, or `WRMSR` of `write`: what it read, or `None` for #GP(0).
 fn msr(number: u32, write: Option<u64>) -> Option<u64> {
     let mut r = Rig::new(Long, 0);
     let v = write.unwrap_or(0);
-    (r.cpu.state.regs[1], r.cpu.state.regs[0], r.cpu.state.regs[2]) =
-        (number.into(), v & 0xffff_ffff, v >> 32);
-    r.put(CODE, &[0x0f, if write.is_some() { 0x30 } else { 0x32 }, 0xf4]);
+    r.set_reg(gpr::RCX, number.into());
+    r.set_reg(gpr::RAX, v & 0xffff_ffff);
+    r.set_reg(gpr::RDX, v >> 32);
+    r.code(CODE, if write.is_some() { "wrmsr; hlt" } else { "rdmsr; hlt" });
     assert_eq!(r.run(), Stop::Idle);
     match r.vector() {
-        None => Some(r.cpu.state.regs[2] << 32 | r.cpu.state.regs[0]),
+        None => Some(r.reg(gpr::RDX) << 32 | r.reg(gpr::RAX)),
         v => {
             assert_eq!(v, Some(GP));
             None
@@ -342,6 +338,6 @@ fn machine_check_banks() {
 fn rsm_outside_smm() {
     for mode in [Real, Protected, Long] {
         let at = if mode == Real { vec![(0, CODE)] } else { vec![(0, CODE), (1, 8)] };
-        check(mode, 0, &[0x0f, 0xaa], UD, &at);
+        check(mode, 0, "rsm", UD, &at);
     }
 }

@@ -74,7 +74,7 @@ pub fn make(code: Code, memory: bool, imm: u8) -> Option<Instruction> {
     (uses_memory == memory).then_some(i)
 }
 
-/// Its bytes.
+/// The bytes of an instruction.
 pub fn encode(i: &Instruction) -> Vec<u8> {
     let mut encoder = Encoder::new(64);
     encoder.encode(i, 0).unwrap_or_else(|e| panic!("{:?}: {e}", i.code()));

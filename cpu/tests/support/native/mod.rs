@@ -4,6 +4,7 @@
 
 pub mod forms;
 
+use crate::support::asm::assemble;
 use cpu::bus::{Bus, Message};
 use cpu::state::control::{
     CR0_ET, CR0_MP, CR0_NE, CR0_PE, CR0_PG, CR4_OSFXSR, CR4_OSXMMEXCPT, CR4_PAE, EFER_LMA, EFER_LME,
@@ -100,44 +101,25 @@ pub struct Native {
 }
 
 impl Native {
-    /// Code that loads a [`State`] at RDI (memory operand at RSI), does `op`, and stores it.
+    /// Code that loads a [`State`] at RDI (memory operand at RSI), does `op`, and stores the outcome.
     pub fn new(op: &[u8], avx: bool) -> Native {
-        let mut c = Vec::new();
-        // fxrstor64 [rdi]
-        c.extend([0x48, 0x0f, 0xae, 0x0f]);
-        if avx {
-            // lea r8, [rdi+1600]; vinsertf128 ymmN, ymmN, [r8+16*N], 1
-            c.extend([0x4c, 0x8d, 0x87, 0x40, 0x06, 0, 0]);
-            for n in 0..16u8 {
-                let v = (15 - n) << 3 & 0x78;
-                let r = if n < 8 { 0xc3 } else { 0x43 };
-                c.extend([0xc4, r, 0x05 | v, 0x18, 0x80 | (n & 7) << 3, n << 4, 0, 0, 0, 1]);
-            }
-        }
-        // mov rax, [rdi+512]; mov rcx, [rdi+520]; mov rdx, [rdi+528]
-        c.extend([0x48, 0x8b, 0x87, 0, 2, 0, 0, 0x48, 0x8b, 0x8f, 8, 2, 0, 0]);
-        c.extend([0x48, 0x8b, 0x97, 0x10, 2, 0, 0]);
-        // push qword [rdi+536]; popfq
-        c.extend([0xff, 0xb7, 0x18, 2, 0, 0, 0x9d]);
-        c.extend(op);
-        // pushfq; pop qword [rdi+536]
-        c.extend([0x9c, 0x8f, 0x87, 0x18, 2, 0, 0]);
-        c.extend([0x48, 0x89, 0x87, 0, 2, 0, 0, 0x48, 0x89, 0x8f, 8, 2, 0, 0]);
-        c.extend([0x48, 0x89, 0x97, 0x10, 2, 0, 0]);
-        // fxsave64 [rdi]
-        c.extend([0x48, 0x0f, 0xae, 0x07]);
-        if avx {
-            c.extend([0x4c, 0x8d, 0x87, 0x40, 0x06, 0, 0]);
-            for n in 0..16u8 {
-                // vextractf128 [r8+16*N], ymmN, 1
-                let r = if n < 8 { 0xc3 } else { 0x43 };
-                c.extend([0xc4, r, 0x7d, 0x19, 0x80 | (n & 7) << 3, n << 4, 0, 0, 0, 1]);
-            }
-            // vzeroupper
-            c.extend([0xc5, 0xf8, 0x77]);
-        }
-        // fninit; push 0x1f80; ldmxcsr [rsp]; pop rax; cld; ret
-        c.extend([0xdb, 0xe3, 0x68, 0x80, 0x1f, 0, 0, 0x0f, 0xae, 0x14, 0x24, 0x58, 0xfc, 0xc3]);
+        let upper = |form: &dyn Fn(u32) -> String| match avx {
+            true => (0..16).map(form).collect::<Vec<_>>().join("; "),
+            false => String::new(),
+        };
+        let load = upper(&|n| format!("vinsertf128 ymm{n}, ymm{n}, [rdi+{}], 1", 1600 + 16 * n));
+        let store = upper(&|n| format!("vextractf128 [rdi+{}], ymm{n}, 1", 1600 + 16 * n));
+        let before = format!(
+            "fxrstor64 [rdi]; {load}; mov rax, [rdi+512]; mov rcx, [rdi+520]; mov rdx, [rdi+528]; \
+             push qword [rdi+536]; popfq"
+        );
+        let after = format!(
+            "pushfq; pop qword [rdi+536]; mov [rdi+512], rax; mov [rdi+520], rcx; \
+             mov [rdi+528], rdx; fxsave64 [rdi]; {store}; {}; fninit; push 0x1f80; \
+             ldmxcsr [rsp]; pop rax; cld; ret",
+            if avx { "vzeroupper" } else { "" },
+        );
+        let c = [&assemble(64, 0, &before), op, &assemble(64, 0, &after)].concat();
         let mut m = MmapMut::map_anon(4096).unwrap();
         m[..c.len()].copy_from_slice(&c);
         Native { code: m.make_exec().unwrap(), avx }
@@ -257,7 +239,7 @@ impl Ours {
             let to = HANDLERS + 16 * v;
             let gate = (to & 0xffff) | 16 << 16 | 0x8e00 << 32 | (to >> 16) << 48;
             assert!(self.mmu.write_slice(HostPhys(IDT + 16 * v), &gate.to_le_bytes()));
-            assert!(self.mmu.write_slice(HostPhys(to), &[0xeb, 0xfe]));
+            assert!(self.mmu.write_slice(HostPhys(to), &assemble(64, to, "jmp $")));
         }
         self.cpu.state.sys.gdtr = TableRegister { base: GDT, limit: 23 };
         self.cpu.state.sys.idtr = TableRegister { base: IDT, limit: 511 };

@@ -1,0 +1,6 @@
+//! Processor models.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod features;

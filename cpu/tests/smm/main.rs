@@ -1,0 +1,7 @@
+//! System-management mode.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod programs;
+mod vmx;

@@ -1,0 +1,6 @@
+//! VMX operation.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod exits;
