@@ -17,7 +17,7 @@ use mmu::{
 const PAGE: u64 = 4096;
 
 impl Cpu {
-    /// Memory.
+    /// The memory of the machine.
     #[inline(always)]
     pub(crate) fn mmu(&mut self) -> &mut Mmu {
         debug_assert!(!self.env.mmu.is_null());
@@ -543,7 +543,7 @@ impl Cpu {
     }
 }
 
-/// The entry of `tlb` for `la`, if there is one for it.
+/// The entry of `tlb` for `la`, if there is one.
 ///
 /// # Safety
 /// `tlb` is the first entry of a live view.

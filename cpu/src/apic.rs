@@ -179,7 +179,7 @@ impl Apic {
         self.start_from(now, from);
     }
 
-    /// Lets the timer count down from `from`; 0 stops it.
+    /// Lets the timer count down from `from`; 0 stops the timer.
     fn start_from(&mut self, now: u64, from: u32) {
         (self.started, self.from) = (now, from);
         let span = (from as u64).saturating_mul(self.tick());

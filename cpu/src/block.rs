@@ -25,7 +25,7 @@ pub struct Key {
     pub frame: u64,
     /// Page offset of the first instruction.
     pub page_offset: u16,
-    /// Mode.
+    /// Width and kind of the code.
     pub mode: CodeMode,
     /// How long it may be.
     pub limit: BlockLimit,
@@ -38,9 +38,9 @@ pub struct BlockLimit(u8);
 impl BlockLimit {
     /// As many as blocks have.
     pub const ANY: BlockLimit = BlockLimit(0);
-    /// One.
+    /// Blocks of one instruction.
     pub const ONE: BlockLimit = BlockLimit(1);
-    /// The index of the largest, which every block fits; [`Key`] has three bits for it.
+    /// Index of the largest limit, which every block fits; [`Key`] has three bits for the index.
     const LAST: u8 = {
         let last = MAX_BLOCK.ilog2() as u8 + 1;
         assert!(last < 8);
@@ -122,7 +122,7 @@ pub struct Block {
 /// Where a block begins.
 #[derive(Clone, Copy)]
 pub struct Start {
-    /// Its first operation.
+    /// First operation of the block.
     pub op: *const Op,
     /// The most guest instructions that it may retire before it ends or goes on in another.
     pub count: u64,
@@ -130,7 +130,7 @@ pub struct Start {
 
 /// What the decoder hands over.
 pub struct Decoded {
-    /// The operations.
+    /// Operations of the block, in order.
     pub ops: Vec<Op>,
     /// Stubs of the branches that have none yet: index of the branch, operation.
     pub stubs: Vec<(usize, Op)>,

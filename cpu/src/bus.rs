@@ -32,11 +32,11 @@ pub trait Bus {
 /// An interrupt message. SDM vol. 3, "Interrupt Command Register" and "Message Data Register Format".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// Who gets it.
+    /// Processors that the message is for.
     pub destination: Destination,
     /// Delivery mode: 0 fixed, 1 lowest priority, 2 SMI, 4 NMI, 5 INIT, 6 start-up, 7 ExtINT.
     pub delivery: u8,
-    /// Vector.
+    /// Vector of the interrupt.
     pub vector: u8,
     /// Level-triggered.
     pub level: bool,

@@ -138,7 +138,7 @@ fn adjust(mode: CodeMode, bytes: &[u8], i: &mut Instruction) {
     }
 }
 
-/// With REX.B, F3 90 is no PAUSE but XCHG R8, rAX, with a prefix that means nothing to it.
+/// With REX.B, F3 90 is no PAUSE but XCHG R8, rAX, with a prefix that means nothing there.
 fn exchange(bytes: &[u8], ip: u64) -> Instruction {
     const DS: u8 = 0x3e;
     let plain: Vec<u8> = bytes.iter().map(|b| if *b == 0xf3 { DS } else { *b }).collect();
@@ -478,7 +478,7 @@ impl<'a> Builder<'a> {
         self.push_link(op, delta, self.end & 0xfff);
     }
 
-    /// Where an unresolved link of this page leads: finds or decodes the target, and links it.
+    /// Where an unresolved link of this page leads: finds or decodes the target, and links to the target.
     fn stub(&self, po: u16) -> Op {
         let mut op = self.blank(0, handler::<isa::branch::Stub>());
         op.retired = 0;

@@ -43,7 +43,7 @@ impl Descriptor {
         (self.0 >> 45 & 3) as u8
     }
 
-    /// Present.
+    /// Bit P: whether the descriptor is present.
     pub fn present(self) -> bool {
         self.has(ar::P)
     }

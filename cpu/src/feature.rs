@@ -69,7 +69,7 @@ impl ModelName {
 /// All that is known of a feature.
 #[derive(Clone, Copy, Debug)]
 pub struct FeatureInfo {
-    /// The bit.
+    /// Place of the feature's bit.
     pub feature: Feature,
     /// QEMU's name.
     pub name: &'static str,
@@ -241,7 +241,7 @@ groups! {
     Vmx = "VMX";
 }
 
-/// The group that a feature of the decoder counts in, if a processor of ours may have it.
+/// The group that a feature of the decoder counts in, if a processor of ours may have the feature.
 pub fn group(f: CpuidFeature) -> Option<usize> {
     let row = FEATURES.iter().find(|r| r.decoder.contains(&f));
     let always = || GROUPS.iter().position(|g| g.1.contains(&f));

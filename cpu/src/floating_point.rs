@@ -23,7 +23,7 @@ impl Cpu {
             | bit(f.cw >> 8 & 3 != 3, fallback::PRECISION)
     }
 
-    /// Takes up what the host has noted of the guest's exceptions, see [`host`], and lets the host forget it.
+    /// Takes up what the host has noted of the guest's exceptions, see [`host`], and clears the host's notes.
     #[inline(always)]
     pub(crate) fn collect_host_exceptions(&mut self) {
         let noted = host::mxcsr() & 63;
@@ -71,7 +71,7 @@ impl Cpu {
 }
 
 impl Cpu {
-    /// Notes in MXCSR what an instruction found; its exception, if something unmasked is among it.
+    /// Notes in MXCSR what an instruction found; #XM or #UD, if something found is unmasked.
     /// Conditions found before the computation keep those found after it from being noted. SDM vol.
     /// 1, "Priority Between Simultaneous Exceptions and Interrupts" of SSE.
     #[inline(always)]

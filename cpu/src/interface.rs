@@ -56,12 +56,12 @@ impl Cpu {
         self.state.sys.intr = level;
     }
 
-    /// Asserts SMI#, which stays latched until the processor takes it.
+    /// Asserts SMI#, which stays latched until the processor takes the interrupt.
     pub fn raise_smi(&mut self) {
         self.state.sys.smm.pending = true;
     }
 
-    /// Sets who sees system-management RAM, as the chipset has it.
+    /// Sets who sees system-management RAM, as programmed in the chipset.
     pub fn set_smram(&mut self, smram: Smram) {
         self.state.sys.smm.smram = smram;
     }

@@ -18,7 +18,7 @@ pub trait Mem {
     /// # Safety
     /// As [`crate::dispatch::Semantics::run`]; so the others.
     unsafe fn load<W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, la: u64) -> Option<W>;
-    /// Stores.
+    /// Stores `v` at the address.
     ///
     /// # Safety
     /// As `load`.

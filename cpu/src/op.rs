@@ -8,7 +8,7 @@ use crate::dispatch::Handler;
 #[repr(C, align(32))]
 #[derive(Clone, Copy)]
 pub struct Op {
-    /// The handler.
+    /// Function that carries the operation out.
     pub handler: Handler,
     /// Immediate operand; link of a branch; side data of a plain operation.
     pub imm: u64,

@@ -11,8 +11,8 @@ pub type PlainFn = fn(&mut Cpu, &Instruction) -> Result<(), Trap>;
 
 /// Side data of a plain operation. The instruction was decoded with its page offset as IP.
 pub struct Side {
-    /// The function.
+    /// Function that carries the instruction out.
     pub f: PlainFn,
-    /// Its instruction.
+    /// The decoded instruction.
     pub insn: Instruction,
 }

@@ -111,7 +111,7 @@ impl Caches {
 }
 
 impl Env {
-    /// No run.
+    /// The environment outside of runs.
     pub(crate) fn new() -> Env {
         Env {
             budget: 0,
@@ -148,7 +148,7 @@ pub(crate) struct JumpEntry {
     pub(crate) space_tag: u64,
     /// The `link_tag` of the target.
     pub(crate) link_tag: u64,
-    /// Its first operation.
+    /// First operation of the block.
     pub(crate) op: *const Op,
 }
 
@@ -161,7 +161,7 @@ pub(crate) struct DeadlineEntry {
     pub(crate) space_tag: u64,
     /// What the block was decoded for.
     pub(crate) limit: BlockLimit,
-    /// The block.
+    /// Where the block begins.
     pub(crate) start: Start,
 }
 

@@ -27,7 +27,7 @@ pub struct Exception {
     pub address: u64,
 }
 
-/// Vectors.
+/// Vectors of the exceptions.
 pub mod vector {
     #![expect(missing_docs, reason = "the names are the SDM's")]
     pub const DE: u8 = 0;

@@ -8,7 +8,7 @@ pub trait Word: Copy + Eq + Ord + Default + 'static {
     const BYTES: usize;
     /// log2 of the width in bytes: the size field of a lazy-flags class.
     const SIZE: u32;
-    /// Truncates.
+    /// The low bits of `v`.
     fn of(v: u64) -> Self;
     /// Zero-extends.
     fn u(self) -> u64;

@@ -79,6 +79,10 @@ fn docs() {
         "/// A sentence of four.\n///\n/// Which.",
         &["3: \"Which.\" does not say what is meant"],
     );
+    documented(
+        "/// Divides one number by another.\n///\n/// # Panics\n///\n/// If the divisor is zero.",
+        &[],
+    );
     documented("/// An example in code:\n/// ```\n/// it.\n/// ```", &[]);
     documented("/// # Panics\n///\n/// If the page is not there.", &[]);
 }

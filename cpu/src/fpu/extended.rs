@@ -16,7 +16,7 @@ const ZERO: Register = Register { m: 0, se: ODD };
 /// A result, and what becomes of the status word, see [`crate::state::fpu::StatusWord`].
 #[derive(Clone, Copy, Debug)]
 pub struct Rounded<T = Register> {
-    /// The result.
+    /// The computed value.
     pub v: T,
     /// Not 0 if it is inexact.
     pub inexact: u64,
@@ -354,7 +354,7 @@ pub fn of_single(v: u32) -> Option<Register> {
     (v << 1 == 0).then_some(zero(signed as u64))
 }
 
-/// An integer.
+/// The register that holds an integer.
 #[inline(always)]
 pub fn of_int(v: i64) -> Register {
     if v == 0 {

@@ -46,7 +46,7 @@ mask! {
     _mm_movemask_pd x86::_mm_castsi128_pd;
 }
 
-/// `PSHUFB`, if the host has it.
+/// `PSHUFB`, if the host has the instruction.
 pub(crate) fn shuffle_bytes(a: u128, b: u128) -> Option<u128> {
     #[target_feature(enable = "ssse3")]
     fn shuffle(a: x86::__m128i, b: x86::__m128i) -> x86::__m128i {

@@ -7,7 +7,7 @@ pub(crate) trait Lane: Copy + Default + 'static {
     type Lanes: Copy + AsRef<[Self]> + AsMut<[Self]>;
     /// Splits, least significant lane first.
     fn split(v: u128) -> Self::Lanes;
-    /// Joins.
+    /// The vector made of lanes.
     fn join(v: Self::Lanes) -> u128;
 }
 

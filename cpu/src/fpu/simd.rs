@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 
 /// The bits of a binary32 (`u32`) or binary64 (`u64`).
 pub trait Float: Copy + Eq + 'static {
-    /// The format.
+    /// Format of the number.
     const FORMAT: Format;
     /// From the low bits.
     fn of(bits: u64) -> Self;
@@ -265,11 +265,11 @@ pub fn relation<F: Float>(e: &mut Env, a: F, b: F, signaling: bool) -> Option<Or
 
 /// Less, in [`holds`].
 pub const LT: u8 = 1;
-/// Equal.
+/// The operands are equal.
 pub const EQ: u8 = 2;
-/// Greater.
+/// The first operand is greater.
 pub const GT: u8 = 4;
-/// Unordered.
+/// One operand is a NaN.
 pub const UN: u8 = 8;
 
 /// The relations in which predicate `p` (0 to 31) of CMPPS and its like holds. SDM vol. 2, "CMPPD".
@@ -309,7 +309,7 @@ pub fn predicate<F: Float>(e: &mut Env, a: F, b: F, p: u8) -> bool {
     holds(p) & bit != 0
 }
 
-/// MIN and MAX: the second operand, unless the first is surely more `wanted` than it.
+/// MIN and MAX: the second operand, unless the first is surely more `wanted`.
 pub fn pick<F: Float>(e: &mut Env, a: F, b: F, wanted: Ordering) -> F {
     let chosen = if relation(e, a, b, true) == Some(wanted) { a } else { b };
     let n = unpack(e, chosen);

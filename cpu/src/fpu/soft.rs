@@ -98,11 +98,11 @@ impl Env {
 /// What a [`Num`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Zero.
+    /// A zero of either sign.
     Zero,
     /// Nonzero and finite.
     Finite,
-    /// Infinity.
+    /// An infinity of either sign.
     Infinity,
     /// Quiet NaN.
     Quiet,
@@ -115,9 +115,9 @@ pub enum Kind {
 /// An unpacked number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Num {
-    /// What it is.
+    /// Class of the number.
     pub kind: Kind,
-    /// Negative.
+    /// Whether the number is negative.
     pub sign: bool,
     /// Exponent of the significand's top bit (finite numbers only).
     pub exp: i32,
@@ -199,7 +199,7 @@ impl Num {
         Num { kind: Kind::Finite, sign, exp: exp - lz as i32, sig: sig << lz, denormal }
     }
 
-    /// An integer.
+    /// The number that equals an integer.
     pub fn of_int(v: i64) -> Num {
         Num::finite(v < 0, 63, v.unsigned_abs(), false)
     }
@@ -269,11 +269,11 @@ impl Num {
 /// is sticky when the value is not exact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wide {
-    /// Negative.
+    /// Whether the number is negative.
     pub sign: bool,
     /// Exponent of bit 127.
     pub exp: i32,
-    /// Significand.
+    /// Significand, with its leading one on top.
     pub sig: u128,
 }
 

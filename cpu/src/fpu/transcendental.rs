@@ -7,7 +7,7 @@ const fn constant(exp: i32, sig: u128) -> Wide {
     Wide { sign: false, exp, sig }
 }
 
-/// π.
+/// The number π, rounded to the width.
 pub const PI: Wide = constant(1, 0xc90fdaa22168c234c4c6628b80dc1cd1);
 /// log2(10).
 pub const L2T: Wide = constant(1, 0xd49a784bcd1b8afe492bf6ff4dafdb4c);
@@ -15,7 +15,7 @@ pub const L2T: Wide = constant(1, 0xd49a784bcd1b8afe492bf6ff4dafdb4c);
 pub const L2E: Wide = constant(0, 0xb8aa3b295c17f0bbbe87fed0691d3e88);
 /// log10(2).
 pub const LG2: Wide = constant(-2, 0x9a209a84fbcff7988f8959ac0b7c9178);
-/// ln(2).
+/// The natural logarithm of 2, rounded to the width.
 pub const LN2: Wide = constant(-1, 0xb17217f7d1cf79abc9e3b39803f2f6af);
 const ONE: Wide = constant(0, 1 << 127);
 const HALF_PI: Wide = Wide { exp: 0, ..PI };

@@ -59,7 +59,7 @@ impl Fpu {
         self.r[at].se |= EMPTY;
     }
 
-    /// Pops.
+    /// Empties the top register and moves TOP up.
     pub fn pop(&mut self) {
         self.free(0);
         self.set_top(self.top() + 1);
@@ -170,7 +170,7 @@ pub fn nan_result(e: &mut Env, a: &Num, b: &Num) -> Option<Num> {
     })
 }
 
-/// `a op b` as the x87 does it.
+/// `a op b` by the rules of the x87.
 pub fn arith(e: &mut Env, f: &Format, op: Op, a: Num, b: Num) -> Num {
     nan_result(e, &a, &b).unwrap_or_else(|| operate(e, f, op, a, b))
 }

@@ -326,7 +326,7 @@ pub(super) const fn mask<P: Pure, const LANES: u32>() -> Exec {
     Exec::FastPath(pick_mask::<P, LANES>, avx::mask::<P, LANES>)
 }
 
-/// A form that loads a register, and the plain function for it.
+/// A form that loads a register, and the plain function for the form.
 pub(super) const fn load<const ALIGNED: bool>(plain: PlainFn) -> Exec {
     Exec::FastPath(pick_load::<ALIGNED>, plain)
 }

@@ -25,7 +25,7 @@ pub(crate) struct Jmp<const X: bool>;
 pub(crate) struct Jcc<const CC: u8, const X: bool>;
 /// A direct call that pushes a return address of width `W`.
 pub(crate) struct Call<W, const X: bool>(PhantomData<W>);
-/// An unresolved link inside the page: finds the target and links the branch to it.
+/// An unresolved link inside the page: finds the target and links the branch.
 pub(crate) struct Stub;
 /// Checks the second page of an instruction that crosses pages.
 pub(crate) struct Guard;
@@ -267,7 +267,7 @@ impl Semantics for Guard {
 }
 
 impl Cpu {
-    /// The block at `po` of the page that runs now, for the stub of a branch, which is linked to it.
+    /// The block at `po` of the page that runs now, for the stub of a branch, which is linked.
     /// `None` when the block needs the next page and that cannot be fetched.
     #[cold]
     fn resolve_stub(&mut self, stub: *const Op) -> Option<*const Op> {

@@ -19,7 +19,7 @@ pub enum AddressingMode {
 
 /// The properties of an instruction that its handler depends on.
 pub struct Operands<'a> {
-    /// The instruction.
+    /// The decoded instruction.
     pub insn: &'a Instruction,
     /// The addressing mode of its memory operand.
     pub addressing: AddressingMode,

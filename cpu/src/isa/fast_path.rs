@@ -72,7 +72,7 @@ impl<U: FastPath> Semantics for Fast<U> {
 
 /// A fast path with a memory operand at an address `A`.
 pub(super) trait WithMemory {
-    /// It.
+    /// The handler's type for this kind of address.
     type At<A: crate::mem::Address>: FastPath;
 }
 

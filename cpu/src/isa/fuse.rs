@@ -22,7 +22,7 @@ use std::marker::PhantomData;
 pub(crate) trait Source {
     /// Registers that reading it reads, see [`uses`].
     const READS: u32 = 0;
-    /// Reads it.
+    /// Reads the operand.
     ///
     /// # Safety
     /// As [`Semantics::run`].

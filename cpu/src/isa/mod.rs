@@ -60,7 +60,7 @@ pub use exec::{AddressingMode, Exec, Form, HandlerFor, Operands};
 use iced_x86::{Code, Instruction};
 use std::sync::OnceLock;
 
-/// All families.
+/// The tables of all families.
 const FAMILIES: &[&[Form]] = &[
     alu::FORMS,
     alu::TEST_FORMS,

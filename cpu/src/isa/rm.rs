@@ -23,9 +23,9 @@ pub(crate) trait Rm {
     const ADDRESS: u32;
     /// Registers that storing it writes.
     const SETS: u32;
-    /// Reads it.
+    /// Reads the operand.
     unsafe fn load<M: Mem, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W>;
-    /// Writes it.
+    /// Writes the operand.
     unsafe fn store<M: Mem, W: Word>(
         op: *const Op,
         cpu: *mut Cpu,

@@ -14,9 +14,9 @@ use std::marker::PhantomData;
 
 /// What happens to one lane.
 pub(super) trait LaneOp: 'static {
-    /// What the host calls it; `None` if it does not have it.
+    /// The host's operation; `None` if there is none.
     const HOST: Option<host::Op>;
-    /// Computes it.
+    /// Computes one lane.
     fn run<F: Float>(e: &mut Env, a: F, b: F, imm: u8) -> F;
 }
 
@@ -45,7 +45,7 @@ lane_ops! {
     Sqrt host::Op::Sqrt, (e, a, b) => simd::sqrt(e, b);
 }
 
-/// All lanes.
+/// The operation on all lanes.
 pub(crate) struct Packed<F, O>(PhantomData<(F, O)>);
 /// The lowest lane; the others are the first operand's.
 pub(crate) struct Scalar<F, O>(PhantomData<(F, O)>);

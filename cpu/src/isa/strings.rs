@@ -101,7 +101,7 @@ fn at_once(cpu: &Cpu, i: &Instruction, s: &Strings) -> Option<u64> {
 }
 
 /// Runs `element` or bulk steps as the REP prefix says. `step` does up to the given number of
-/// iterations and returns how many, and whether a REPE/REPNE condition ended it.
+/// iterations and returns how many, and whether a REPE/REPNE condition ended the loop.
 fn repeat(
     cpu: &mut Cpu,
     i: &Instruction,

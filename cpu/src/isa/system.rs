@@ -231,7 +231,7 @@ fn mov_to_dr(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.write_dr(n, v)
 }
 
-/// `LMSW`: sets PE, never clears it.
+/// `LMSW`: may set PE, but never clears the bit.
 fn lmsw(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.privileged()?;
     let v = match i.op0_kind() {

@@ -21,9 +21,9 @@ use std::marker::PhantomData;
 
 /// A computation without exceptions: first operand (the destination before), second, immediate.
 pub(super) trait Pure: 'static {
-    /// What it computes.
+    /// The instruction's function, by its definition.
     fn definition(a: u128, b: u128, imm: u8) -> u128;
-    /// Computes it.
+    /// Computes the function by the host.
     #[inline(always)]
     fn run(a: u128, b: u128, imm: u8) -> u128 {
         Self::definition(a, b, imm)
@@ -32,7 +32,7 @@ pub(super) trait Pure: 'static {
 
 /// A computation under MXCSR.
 pub(crate) trait Floating: 'static {
-    /// Computes it.
+    /// Computes all lanes.
     fn run(e: &mut Env, a: u128, b: u128, imm: u8) -> u128;
     /// The same by the host, where MXCSR is [`host::can_compute`]; `None` if it cannot.
     #[inline(always)]
@@ -143,7 +143,7 @@ pub(super) trait Source {
 pub(super) struct Xmm;
 /// The general-purpose register in [`Op::src`].
 pub(super) struct Gpr<W>(PhantomData<W>);
-/// The immediate.
+/// The immediate operand of the instruction.
 pub(super) struct Imm;
 /// A word in memory.
 pub(super) struct Narrow<A, W>(PhantomData<(A, W)>);

@@ -45,7 +45,7 @@ impl Fpu {
         self.summarize();
     }
 
-    /// Sets the status word; the summary follows from it.
+    /// Sets the status word, with the summary that follows.
     pub fn set_status_word(&mut self, v: u16) {
         self.sw.set(v);
         self.summarize();

@@ -25,7 +25,7 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 use std::mem::offset_of;
 
-/// What arithmetic needs.
+/// State bits that arithmetic needs clear.
 const ARITHMETIC: u8 = X87 | ROUNDING | PRECISION;
 /// Arithmetic says that it changes the pinned registers: to load them again is cheaper than to save others.
 const SCRATCH: u32 = uses::RAX | uses::RCX | 1 << crate::state::gpr::RDX;
@@ -392,7 +392,7 @@ impl<A: Address> Recorded for StoreExtended<A> {
 
 /// What is stored in memory.
 pub(super) trait Target {
-    /// Its width.
+    /// Width of the value in memory.
     type Word: Word;
     /// See [`crate::state::fpu::fallback`].
     const NEEDS: u8;

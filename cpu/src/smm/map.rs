@@ -284,7 +284,7 @@ fn map(model: &Model) -> &'static [Row] {
     if has_long(model) { LONG } else { SHORT }
 }
 
-/// What an image has to be for RSM to take it.
+/// A condition on an image that RSM is to take.
 struct Rule {
     says: &'static str,
     holds: fn(&Image, &Model) -> bool,

@@ -24,9 +24,9 @@ pub enum EventKind {
 /// An event on its way to a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// What raised it.
+    /// Kind of the event's source.
     pub kind: EventKind,
-    /// Its vector.
+    /// Vector of the event.
     pub vector: u8,
     /// Error code, for the exceptions that have one.
     pub error: Option<u32>,
@@ -35,7 +35,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// An exception.
+    /// The event of an exception.
     pub fn exception(e: Exception) -> Event {
         Event { kind: EventKind::Hardware, vector: e.vector, error: e.error, address: e.address }
     }

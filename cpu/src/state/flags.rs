@@ -94,7 +94,7 @@ pub mod class {
     }
 }
 
-/// How the status flags follow from an instruction: what is recorded of it.
+/// How the status flags follow from an instruction: what is recorded of the instruction.
 #[derive(Clone, Copy)]
 pub struct Lazy {
     res: u64,
@@ -103,7 +103,7 @@ pub struct Lazy {
 }
 
 impl Lazy {
-    /// Of no instruction.
+    /// The record of no instruction.
     pub const NONE: Lazy = Lazy { res: 0, src: 0, op: class::BITS << 2 };
 
     /// What an instruction of this class leaves.

@@ -14,13 +14,13 @@ pub mod flag {
     pub const D: u32 = 2;
     /// Division by zero.
     pub const Z: u32 = 4;
-    /// Overflow.
+    /// Bit OE: numeric overflow.
     pub const O: u32 = 8;
-    /// Underflow.
+    /// Bit UE: numeric underflow.
     pub const U: u32 = 16;
     /// Precision: the result is inexact.
     pub const P: u32 = 32;
-    /// All six.
+    /// The six exception flags.
     pub const ALL: u32 = 63;
 }
 
@@ -169,7 +169,7 @@ impl From<Saved> for Fpu {
 }
 
 impl Fpu {
-    /// A bit for each of R0 to R7 that is not empty: the tag word as FXSAVE keeps it.
+    /// A bit for each of R0 to R7 that is not empty: the tag word of FXSAVE.
     pub fn tags(&self) -> u8 {
         (0..8).fold(0, |tags, n| tags | (!self.r[n].is_empty() as u8) << n)
     }

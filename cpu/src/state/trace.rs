@@ -18,6 +18,6 @@ pub struct Items {
 pub struct Trace {
     /// What is asked for.
     pub items: Items,
-    /// The lines.
+    /// Lines of the trace so far.
     pub text: String,
 }

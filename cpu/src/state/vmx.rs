@@ -108,7 +108,7 @@ impl Vmx {
     }
 }
 
-/// Why an exit is made, as the VMCS will say it.
+/// Why an exit is made, in the form of the VMCS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// Exit reason.

@@ -19,9 +19,9 @@ const LMSW: u64 = 3;
 /// What MOV to a control register does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// Load this value.
+    /// The register is loaded with the value.
     Load(u64),
-    /// VMX has done it.
+    /// VMX has carried the access out.
     Done,
 }
 
@@ -109,7 +109,7 @@ impl Cpu {
         })
     }
 
-    /// CR0 as SMSW and MOV see it.
+    /// CR0 as read by SMSW and MOV.
     pub(crate) fn vmx_seen_cr0(&self) -> u64 {
         if !self.state.vmx.guest {
             return self.state.sys.cr0;

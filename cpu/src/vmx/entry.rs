@@ -222,7 +222,7 @@ impl Cpu {
         self.state.vmx.injecting = false;
     }
 
-    /// Injects INT n and its like, as if an instruction of `length` bytes had raised it.
+    /// Injects INT n and its like, as if raised by an instruction of `length` bytes.
     fn inject_software(&mut self, event: Event, length: u8) {
         let rip = self.state.rip;
         self.state.vmx.software_length = length;

@@ -114,7 +114,7 @@ impl Cpu {
         cr0 & CR0_FIXED0 == CR0_FIXED0 && cr0 & !CR0_FIXED1 == 0 && cr4 & CR4_FIXED0 == CR4_FIXED0
     }
 
-    /// Capability MSR `n`, if the processor has it.
+    /// Capability MSR `n`, if the processor has one.
     pub(crate) fn vmx_msr_read(&self, n: u32) -> Option<u64> {
         capability_msr(n, &self.state.model)
     }

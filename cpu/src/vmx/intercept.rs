@@ -228,7 +228,7 @@ impl Cpu {
         }
     }
 
-    /// The time-stamp counter as RDTSC, RDTSCP and RDMSR see it.
+    /// The time-stamp counter as read by RDTSC, RDTSCP and RDMSR.
     pub(crate) fn guest_tsc(&self) -> u64 {
         self.tsc().wrapping_add(self.state.vmx.tsc_offset())
     }

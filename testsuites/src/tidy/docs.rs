@@ -3,8 +3,14 @@
 use super::Tree;
 
 /// Where the rules do not hold yet.
-const UNMENDED: [&str; 5] =
-    ["cpu/", "frontend/", "platform/", "testsuites/src/bin/rows.rs", "testsuites/src/rows/"];
+const UNMENDED: [&str; 6] = [
+    "cpu/src/dispatch",
+    "cpu/src/isa/profile",
+    "frontend/",
+    "platform/",
+    "testsuites/src/bin/rows.rs",
+    "testsuites/src/rows/",
+];
 
 /// A paragraph of fewer words is looked at.
 const FEW: usize = 4;
@@ -55,9 +61,7 @@ fn paragraphs(text: &str) -> Vec<Vec<(usize, &str)>> {
         let doc = line.trim().strip_prefix("///").map(str::trim);
         code ^= doc.is_some_and(|doc| doc.starts_with("```"));
         match doc {
-            Some(doc)
-                if !code && !doc.is_empty() && !doc.starts_with("```") && !doc.starts_with('#') =>
-            {
+            Some(doc) if !code && !doc.is_empty() && !is_mark(doc) && !doc.starts_with('#') => {
                 found.last_mut().expect("begins with one").push((number + 1, doc));
             }
             _ => found.push(Vec::new()),
@@ -65,6 +69,11 @@ fn paragraphs(text: &str) -> Vec<Vec<(usize, &str)>> {
     }
     found.retain(|paragraph| !paragraph.is_empty());
     found
+}
+
+/// Whether a line is the start of a section or the bound of a piece of code.
+fn is_mark(doc: &str) -> bool {
+    doc.starts_with("# ") || doc.starts_with("```")
 }
 
 /// Whether a short paragraph names nothing: it refers to something else by a pronoun, or has not

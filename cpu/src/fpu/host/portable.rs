@@ -62,7 +62,7 @@ mod other {
     use crate::fpu::lanes::Lane;
     use crate::fpu::simd::Float;
 
-    /// A vector as the host likes it.
+    /// A vector in the host's form.
     pub type V = u128;
 
     /// Whether the host notes exceptions.
@@ -73,7 +73,7 @@ mod other {
         super::super::MXCSR
     }
 
-    /// Sets it.
+    /// Ignores the value: there is no host MXCSR.
     pub fn set_mxcsr(_: u32) {}
 
     impl<F: Float + Lane> Lanes for F {

@@ -3,7 +3,7 @@
 use super::{Lanes, Op, low, of};
 use std::arch::asm;
 
-/// A vector as the host likes it.
+/// A vector in the host's form.
 pub type V = core::arch::x86_64::__m128i;
 
 /// Whether the host notes exceptions.
@@ -27,7 +27,7 @@ pub fn set_mxcsr(v: u32) {
 
 // The instructions are not said to be pure: they note exceptions.
 
-/// The first operand is the destination, and what the instruction leaves of it.
+/// The first operand is the destination, whose rest the instruction leaves.
 macro_rules! binary {
     ($name:expr, $a:expr, $b:expr) => {{
         let mut r = $a;
@@ -40,7 +40,7 @@ macro_rules! binary {
     }};
 }
 
-/// With a predicate.
+/// A comparison by a predicate.
 macro_rules! predicate {
     ($name:expr, $n:literal, $a:expr, $b:expr) => {{
         let mut r = $a;

@@ -41,7 +41,7 @@ impl StatusWord {
     /// All as in the value 0, and all that there is fallback.
     pub(crate) const ZERO: StatusWord = StatusWord { bits: 0xff << 16, top: 0, cut: 0, inexact: 0 };
 
-    /// Its value.
+    /// The sixteen bits of the register.
     #[inline(always)]
     pub fn get(&self) -> u16 {
         let c1 = (self.cut > HALF) as u16 * C1;
@@ -49,7 +49,7 @@ impl StatusWord {
         self.bits as u16 | (self.top << (TOP - 4)) as u16 | c1 | p
     }
 
-    /// Sets it.
+    /// Sets the sixteen bits of the register.
     pub fn set(&mut self, v: u16) {
         self.bits = self.bits & !0xffff | (v & !APART) as u32;
         self.top = (v as u32 >> (TOP - 4)) & 0x70;
@@ -62,7 +62,7 @@ impl StatusWord {
         self.set(self.get() & !mask | bits);
     }
 
-    /// What is fallback.
+    /// State bits that send instructions to the slow path.
     #[inline(always)]
     pub(crate) fn fallback(&self) -> u8 {
         (self.bits >> 16) as u8

@@ -17,7 +17,7 @@ pub mod group {
     pub const PDPTES: u8 = 32;
     /// All guest state.
     pub const GUEST: u8 = REGISTERS | SEGMENTS | RUNNING | PDPTES;
-    /// Everything.
+    /// All three groups of fields.
     pub const ALL: u8 = CONTROL | HOST | GUEST;
     /// No rule looks at it, or only rules that are checked at every entry.
     pub const NONE: u8 = 0;
@@ -42,7 +42,7 @@ macro_rules! fields {
 /// A line of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Line {
-    /// The field.
+    /// The field that the line describes.
     pub field: Field,
     /// Its encoding (full access).
     pub encoding: u16,
@@ -247,12 +247,12 @@ pub enum Width {
 }
 
 impl Field {
-    /// Its line.
+    /// The line of the table that describes the field.
     pub fn line(self) -> &'static Line {
         &FIELDS[self as usize]
     }
 
-    /// Its width.
+    /// Width of the field.
     pub fn width(self) -> Width {
         match self.line().encoding >> 13 & 3 {
             0 => Width::W16,

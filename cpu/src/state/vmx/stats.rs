@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Who runs.
+/// The level of software that runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// VMX root operation, or no VMX.
@@ -14,7 +14,7 @@ pub enum Level {
     Vmcs(u64),
 }
 
-/// Counts.
+/// Counts of events since the processor was made.
 #[derive(Clone, Debug)]
 pub struct Stats {
     /// VM exits by basic reason.

@@ -20,7 +20,7 @@ use crate::state::vmx::vmcs::Vmcs;
 pub struct Rule {
     /// What has to be so.
     pub says: &'static str,
-    /// Whether it is.
+    /// Whether the rule holds.
     pub holds: fn(&Check) -> bool,
 }
 
@@ -62,7 +62,7 @@ pub enum Kind {
 pub struct Broken {
     /// How the entry fails.
     pub kind: Kind,
-    /// The rule.
+    /// The sentence of the rule.
     pub says: &'static str,
     /// The segment register it is about.
     pub segment: Option<&'static str>,
