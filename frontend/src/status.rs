@@ -53,7 +53,7 @@ impl Failure {
         Self::input(format_args!("{what}: {why}"))
     }
 
-    /// Bad input, where `text` already names it.
+    /// Bad input, where `text` already names the place.
     pub(crate) fn input(text: impl Display) -> Self {
         Self { status: Status::Usage, text: one_line(&text.to_string()) }
     }
@@ -64,7 +64,7 @@ impl Failure {
     }
 }
 
-/// `text` on one line and printable, whatever a file's name or content put into it.
+/// `text` on one line and printable, whatever a file's name or content brought in.
 pub(crate) fn one_line(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars()

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// An error's text: what is accepted.
 type Parsed<T> = Result<T, String>;
 
-/// A size in bytes, whose number without a suffix counts in `unit`s. `size=` may stand before it.
+/// A size in bytes, whose number without a suffix counts in `unit`s. `size=` may stand before the number.
 fn size(text: &str, unit: u32) -> Parsed<u64> {
     let accepted = || "accepted is a number above 0 with an optional K, M, G or T".to_owned();
     let number = text.strip_prefix("size=").unwrap_or(text);
@@ -47,7 +47,7 @@ pub(crate) enum Serial {
     Stdio,
     /// A file, created anew.
     File(PathBuf),
-    /// Nowhere.
+    /// Output is thrown away.
     Null,
 }
 

@@ -65,7 +65,7 @@ pub struct InterruptMessage {
     pub logical: bool,
     /// Delivery mode: 0 fixed, 1 lowest priority, 2 SMI, 4 NMI, 5 INIT, 7 ExtINT.
     pub delivery: u8,
-    /// Vector.
+    /// Vector of the interrupt.
     pub vector: u8,
     /// Trigger mode: level.
     pub level: bool,

@@ -49,9 +49,9 @@ pub enum Kind {
 pub struct Range {
     /// First address.
     pub base: u64,
-    /// Bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// What it is.
+    /// Use of the range.
     pub kind: Kind,
 }
 

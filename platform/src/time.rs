@@ -58,7 +58,7 @@ pub struct Scale {
 }
 
 impl Scale {
-    /// Whole ticks that have passed at `now`; saturates at 2⁶³, so that a device may add to it.
+    /// Whole ticks that have passed at `now`; saturates at 2⁶³, so that a device may add to them.
     #[must_use]
     pub fn ticks(self, now: Icount) -> u64 {
         let ticks =

@@ -119,7 +119,7 @@ fn walk_aml(bytes: &[u8], names: &mut Vec<String>) {
     }
 }
 
-/// The package length and how many bytes encode it.
+/// The package length and the bytes of its encoding.
 fn package_length(bytes: &[u8]) -> (usize, usize) {
     let further = usize::from(bytes[0] >> 6);
     if further == 0 {

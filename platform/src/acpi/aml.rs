@@ -5,7 +5,7 @@
 /// An encoded term.
 pub(super) type Aml = Vec<u8>;
 
-/// `PkgLength` of a package with `length` bytes after it.
+/// `PkgLength` before a package of `length` bytes.
 fn package_length(length: usize) -> Aml {
     if length + 1 < 0x40 {
         return vec![(length + 1) as u8];
@@ -24,7 +24,7 @@ fn package_length(length: usize) -> Aml {
     bytes
 }
 
-/// An opcode, the length of what follows it, and what follows it.
+/// An opcode, the length of the rest, and the rest.
 fn package_with(opcode: &[u8], parts: &[&[u8]]) -> Aml {
     let length = parts.iter().map(|part| part.len()).sum();
     [opcode, &package_length(length), &parts.concat()].concat()
@@ -51,7 +51,7 @@ pub(super) fn integer(value: u32) -> Aml {
     }
 }
 
-/// A string.
+/// A string, with its ending zero.
 pub(super) fn string(text: &str) -> Aml {
     [&[0x0d], text.as_bytes(), &[0]].concat()
 }

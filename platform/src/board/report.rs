@@ -22,7 +22,7 @@ pub enum Space {
 /// An access that no device claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Unclaimed {
-    /// Where.
+    /// Address space of the access.
     pub space: Space,
     /// The first byte's address.
     pub address: u64,
@@ -31,7 +31,7 @@ pub struct Unclaimed {
 }
 
 /// How often which device has refused an access, and why. A count for the user, no state of the
-/// machine: two boards do not differ by it.
+/// machine: two boards do not differ thereby.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Refused(BTreeMap<(Id, IoError), u64>);
 

@@ -60,7 +60,7 @@ static SORTED: [Row; PORTS.len()] = {
     rows
 };
 
-/// Ports in all.
+/// Number of I/O ports.
 const PORT_COUNT: usize = 1 << 16;
 
 /// For each port the first of [`SORTED`] that it is in, or their number.

@@ -3,7 +3,7 @@
 use super::{Board, table::SLOTS};
 use crate::time::Icount;
 
-/// What an access to a device may change, besides what is read from it.
+/// What an access to a device may change, besides the value read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     /// Nothing that the board looks at.

@@ -16,7 +16,7 @@ pub(super) struct AddressFields {
 }
 
 impl AddressFields {
-    /// Copies the image and returns the first address past it.
+    /// Copies the image and returns the first address past the copy.
     pub(super) fn load(
         &self,
         request: &BootRequest<'_>,

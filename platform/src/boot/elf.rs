@@ -99,7 +99,7 @@ impl<'a> Elf<'a> {
     }
 
     /// The physical address of the entry point in an image loaded `slide` bytes higher. A virtual
-    /// entry point is translated by the segment that holds it.
+    /// entry point is translated by its segment.
     pub(super) fn entry32(&self, slide: u64) -> Result<u32, BootError> {
         let holder = self.loadable().find(|segment| segment.holds(self.entry));
         let physical = holder

@@ -11,9 +11,9 @@ pub enum BootError {
          0x202), ELF with a PVH note, multiboot 1 and 2"
     )]
     Unrecognised {
-        /// The file.
+        /// Name of the file.
         name: String,
-        /// Its first bytes.
+        /// First bytes of the file.
         found: String,
     },
     /// The file ends too early.
@@ -21,11 +21,11 @@ pub enum BootError {
         "{name}: truncated: {what} needs {needed} bytes at offset {offset:#x}, the file has {found}"
     )]
     Truncated {
-        /// The file.
+        /// Name of the file.
         name: String,
         /// What should be there.
         what: &'static str,
-        /// Where.
+        /// Offset in the file.
         offset: u64,
         /// How many bytes it takes.
         needed: u64,
@@ -35,13 +35,13 @@ pub enum BootError {
     /// A field holds what no boot protocol accepts.
     #[error("{name}: {what} at offset {offset:#x} is {found:#x}; accepted: {accepted}")]
     Field {
-        /// The file.
+        /// Name of the file.
         name: String,
-        /// The field.
+        /// Name of the field.
         what: &'static str,
-        /// Where it is.
+        /// Offset of the field.
         offset: u64,
-        /// What it holds.
+        /// Value of the field.
         found: u64,
         /// What it may hold.
         accepted: &'static str,
@@ -51,9 +51,9 @@ pub enum BootError {
         "{name}: {what} needs {size:#x} bytes at {base:#x}; free memory is 0x100000 to {end:#x}"
     )]
     DoesNotFit {
-        /// The file.
+        /// Name of the file.
         name: String,
-        /// Which part of it.
+        /// Name of the part.
         what: &'static str,
         /// Where it should go.
         base: u64,
@@ -65,27 +65,27 @@ pub enum BootError {
     /// The machine is too small for any boot protocol.
     #[error("memory: {found:#x} bytes; accepted: at least {needed:#x}")]
     TooLittleMemory {
-        /// Its memory.
+        /// Bytes of memory that the machine has.
         found: u64,
-        /// What is needed.
+        /// Bytes of memory that are needed.
         needed: u64,
     },
     /// The command lines are too long.
     #[error("command line: {found} bytes with its terminator; accepted: at most {accepted}")]
     CommandLine {
-        /// Length.
+        /// Length of the text.
         found: usize,
-        /// Limit.
+        /// The most that is accepted.
         accepted: usize,
     },
     /// More modules than the protocol carries.
     #[error("{name}: {found} modules given; accepted: at most {accepted}")]
     Modules {
-        /// The kernel.
+        /// Name of the kernel's file.
         name: String,
-        /// Their number.
+        /// Number of modules given.
         found: usize,
-        /// Limit.
+        /// The most that is accepted.
         accepted: usize,
     },
     /// The machine's memory and its map disagree.

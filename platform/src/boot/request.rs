@@ -10,7 +10,7 @@ use super::{error::BootError, layout::check_texts};
 pub struct MemoryError {
     /// The first address of the write.
     pub address: u64,
-    /// Its length.
+    /// Length in bytes.
     pub length: u64,
 }
 
@@ -21,19 +21,19 @@ pub trait GuestMemory {
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), MemoryError>;
 }
 
-/// A file with the name under which messages speak of it.
+/// A file with the name that messages use.
 #[derive(Clone, Copy, Debug)]
 pub struct BootFile<'a> {
-    /// Its display name.
+    /// Name for messages.
     pub name: &'a str,
-    /// Its content.
+    /// Content of the file.
     pub bytes: &'a [u8],
 }
 
 /// A module (or, for Linux, the initial ramdisk).
 #[derive(Clone, Copy, Debug)]
 pub struct BootModule<'a> {
-    /// The file.
+    /// File of the module.
     pub file: BootFile<'a>,
     /// Its command line, passed on as it is where the protocol carries one.
     pub cmdline: &'a str,
@@ -42,7 +42,7 @@ pub struct BootModule<'a> {
 /// Everything a loader needs to know.
 #[derive(Clone, Copy, Debug)]
 pub struct BootRequest<'a> {
-    /// The kernel.
+    /// File of the kernel.
     pub kernel: BootFile<'a>,
     /// The modules in order. Linux takes one, its initial ramdisk.
     pub modules: &'a [BootModule<'a>],
@@ -57,9 +57,9 @@ pub struct BootRequest<'a> {
 /// The ACPI root pointer, as [`crate::acpi::install`] leaves it in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootPointer {
-    /// Its physical address.
+    /// Physical address of the bytes.
     pub address: u64,
-    /// Its content.
+    /// Content of that memory.
     pub bytes: Vec<u8>,
 }
 

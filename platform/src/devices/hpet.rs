@@ -11,7 +11,7 @@ use crate::{
 
 /// Frequency of the main counter: a period of 10 ns.
 pub const HPET_HZ: u64 = 100_000_000;
-/// The period in femtoseconds, as the capability register states it.
+/// The period in femtoseconds, for the capability register.
 const PERIOD_FS: u64 = 1_000_000_000_000_000 / HPET_HZ;
 const TIMERS: usize = 3;
 /// I/O APIC inputs to which a timer may be routed: 2, 8, 16–23.
@@ -33,7 +33,7 @@ const TN_ROUTE: u64 = 0x1f << 9;
 const TN_WRITABLE: u64 = TN_LEVEL | TN_INTERRUPT | TN_PERIODIC | TN_VALUE_SET | TN_32BIT | TN_ROUTE;
 const TN_CAPABILITIES: u64 = TN_PERIODIC_CAP | TN_SIZE_CAP | ROUTES << 32;
 
-/// One timer.
+/// State of one timer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Timer {
     config: u64,

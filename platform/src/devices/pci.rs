@@ -112,7 +112,7 @@ impl Function {
     }
 }
 
-/// The host bridge and the functions behind it.
+/// The host bridge and the functions on its bus.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PciHost {
     /// CONFIG_ADDRESS.

@@ -24,7 +24,7 @@ enum Access {
     Both,
 }
 
-/// One counter.
+/// State of one counter.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Counter {
     mode: u8,
@@ -117,7 +117,7 @@ impl Counter {
         }
     }
 
-    /// The counting element as the guest reads it.
+    /// The counting element, in the form that the guest reads.
     fn value(&self, tick: u64) -> u16 {
         let elapsed = self.elapsed(tick).unwrap_or(0);
         let count = u64::from(self.count);

@@ -21,7 +21,7 @@ const APMC_EN: u32 = 1 << 5;
 /// SMI_STS: a write to APM_CNT was.
 const APM_STS: u32 = 1 << 5;
 
-/// The registers.
+/// Registers of SMI generation.
 ///
 /// DEPARTURE: EOS always reads 1: each write to APM_CNT is an SMI, also before the handler has set EOS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ pub const LINES: u64 = 0x20;
 /// Interrupt lines with a port.
 pub const LINE_COUNT: u16 = 24;
 
-/// The device.
+/// State of the device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestDevice {
     latch: u32,

@@ -103,7 +103,7 @@ impl Uart {
         self.cause().is_some() && self.mcr & (MCR_OUT2 | MCR_LOOPBACK) == MCR_OUT2
     }
 
-    /// The pending interrupt of highest priority, as IIR encodes it.
+    /// The pending interrupt of highest priority, in the encoding of IIR.
     fn cause(&self) -> Option<u8> {
         let level = self.fifo.len() >= usize::from(self.trigger);
         let received = self.ier & IER_RECEIVED != 0;

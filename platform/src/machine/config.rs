@@ -69,7 +69,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The board of a machine with memory as `map` has it.
+    /// The board of a machine with memory by `map`.
     pub(super) fn board(&self, map: &MemoryMap) -> Board {
         Board::new(&BoardConfig {
             low_memory: map.low,
@@ -81,9 +81,9 @@ impl Config {
     }
 }
 
-/// What is booted.
+/// Files and texts to be booted.
 pub struct Boot<'a> {
-    /// The kernel.
+    /// File of the kernel.
     pub kernel: BootFile<'a>,
     /// Modules; for Linux its initial ramdisk.
     pub modules: &'a [BootModule<'a>],

@@ -32,7 +32,7 @@ use schedule::{Schedule, Shared};
 use state::StateHash;
 use std::collections::BTreeMap;
 
-/// A machine.
+/// Processors, memory and a board.
 pub struct Machine {
     config: Config,
     map: MemoryMap,
@@ -63,7 +63,7 @@ impl Machine {
         Ok(Machine { config: config.clone(), map, shared, schedule: Schedule::new(cpus) })
     }
 
-    /// Loads an image as firmware would, and sets the first processor up to enter it.
+    /// Loads an image as firmware would, and sets the first processor to its entry.
     pub fn boot(&mut self, boot: &Boot<'_>) -> Result<(), Error> {
         let entry = entry::load(boot, self.map, self.config.vcpus, &mut self.shared.mmu)?;
         self.schedule.processors[0].cpu.enter_kernel(&entry);

@@ -4,7 +4,7 @@ use super::{image::*, *};
 
 const ENTRY: u32 = 0x100_0040;
 
-/// A kernel of two segments at 16 MiB, the second with zeroed memory after it.
+/// A kernel of two segments at 16 MiB, the second followed by zeroed memory.
 fn kernel(bits: u8, note: &[u8]) -> Vec<u8> {
     let parts = [
         load_part(0xffff_8000_0100_0000, 0x100_0000, b"text", 4),

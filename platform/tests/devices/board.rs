@@ -28,7 +28,7 @@ fn the_list_of_unclaimed_accesses_is_bounded() {
     assert_eq!(board.unclaimed().len(), 1024);
 }
 
-/// What a device refuses reads all-ones too; the board counts it, and no state differs by it.
+/// What a device refuses reads all-ones too; the board counts refusals, and no state differs thereby.
 #[test]
 fn refused_accesses_read_all_ones_and_are_counted() {
     let mut board = Board::new(&BoardConfig::default());

@@ -11,7 +11,7 @@ const fn timer(index: u64) -> u64 {
     BASE + 0x100 + 0x20 * index
 }
 
-/// Unmasks an I/O APIC input with a vector; low-half flags may be added to it.
+/// Unmasks an I/O APIC input with a vector; low-half flags may be added to the vector.
 fn input(pin: u8, low: u64) -> [Step; 2] {
     [Store(0xfec0_0000, 4, 0x10 + 2 * u64::from(pin)), Store(0xfec0_0010, 4, low)]
 }

@@ -111,7 +111,7 @@ fn smi_sources() {
     smi(&[out(0xb030, 0x20), out(0xb031, 0xff), out(0xb030, 0x21), out(0xb2, 0)], true);
 }
 
-/// `pc-testdev`: latch, interrupt lines, memory; nobody answers without it.
+/// `pc-testdev`: latch, interrupt lines, memory; nobody answers without the device.
 #[test]
 fn test_device() {
     let rows = [
