@@ -20,7 +20,7 @@ const INITRAMFS: [(&str, &[u8]); 9] = [
     ("zstd", b"\x28\xB5\x2F\xFD"),
 ];
 
-/// A file to be loaded, with the command line that goes with it.
+/// A file to be loaded, with its command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Blob {
     pub(crate) name: String,
@@ -28,7 +28,7 @@ pub(crate) struct Blob {
     pub(crate) cmdline: String,
 }
 
-/// A file's content. `flag` is the flag that named it.
+/// A file's content. `flag` is the flag that named the file.
 pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     let what = format!("{flag} {}", path.display());
     let wrong = |found: String| {
@@ -70,7 +70,7 @@ pub(crate) fn check_boot(kernel: &Blob, modules: &[Blob], memory: u64) -> Result
 }
 
 impl Blob {
-    /// The file as the loaders take it.
+    /// The file in the form that loaders take.
     pub(crate) fn file(&self) -> BootFile<'_> {
         BootFile { name: &self.name, bytes: &self.bytes }
     }

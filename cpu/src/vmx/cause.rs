@@ -4,7 +4,7 @@
 
 use super::reason;
 
-/// What makes an instruction exit besides the controls that name it.
+/// What makes an instruction exit besides the controls of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
     /// Every execution exits.
