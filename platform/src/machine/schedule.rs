@@ -155,7 +155,9 @@ impl Schedule {
         if next == u64::MAX {
             return Some(MachineStop::Idle);
         }
-        self.processors.iter_mut().for_each(|p| p.wait(next.min(end)));
+        // A timer that is due and does not end the idling lets time pass all the same.
+        let until = next.max(self.now() + 1).min(end);
+        self.processors.iter_mut().for_each(|p| p.wait(until));
         None
     }
 }
@@ -164,7 +166,8 @@ impl Processor {
     /// Lets the time of an idle processor pass up to `until`, or to a timer of its own.
     fn wait(&mut self, until: u64) {
         let (from, wakes) = (self.at, self.cpu.wakes_at());
-        self.at = until.min(wakes).max(from);
+        // No timer wakes a processor in shutdown: time passes although one is due.
+        self.at = until.min(wakes.max(from + 1)).max(from);
         self.cpu.count_idle(self.at - from);
         self.idle = wakes > self.at;
     }
