@@ -38,7 +38,7 @@ pub struct Message {
     pub delivery: u8,
     /// Vector of the interrupt.
     pub vector: u8,
-    /// Level-triggered.
+    /// Trigger mode: level, not edge.
     pub level: bool,
     /// The APIC ID of the sender, for the shorthands.
     pub source: u32,

@@ -10,9 +10,9 @@ pub trait Word: Copy + Eq + Ord + Default + 'static {
     const SIZE: u32;
     /// The low bits of `v`.
     fn of(v: u64) -> Self;
-    /// Zero-extends.
+    /// The value, zero-extended to 64 bits.
     fn u(self) -> u64;
-    /// Sign-extends.
+    /// The value, sign-extended to 64 bits.
     fn s(self) -> i64;
     /// The bits that a register write keeps: 32-bit results zero-extend to the whole register.
     fn put(reg: &mut u64, v: Self);

@@ -15,7 +15,7 @@ pub trait Float: Copy + Eq + 'static {
     const FORMAT: Format;
     /// From the low bits.
     fn of(bits: u64) -> Self;
-    /// Zero-extended.
+    /// The bits of the number, zero-extended.
     fn bits(self) -> u64;
     /// Normal or zero.
     fn tame(self) -> bool;

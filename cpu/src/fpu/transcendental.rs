@@ -11,7 +11,7 @@ const fn constant(exp: i32, sig: u128) -> Wide {
 pub const PI: Wide = constant(1, 0xc90fdaa22168c234c4c6628b80dc1cd1);
 /// log2(10).
 pub const L2T: Wide = constant(1, 0xd49a784bcd1b8afe492bf6ff4dafdb4c);
-/// log2(e).
+/// The binary logarithm of e.
 pub const L2E: Wide = constant(0, 0xb8aa3b295c17f0bbbe87fed0691d3e88);
 /// log10(2).
 pub const LG2: Wide = constant(-2, 0x9a209a84fbcff7988f8959ac0b7c9178);

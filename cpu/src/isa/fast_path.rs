@@ -33,7 +33,7 @@ pub(super) trait FastPath {
     /// See [`Semantics::run_deferring`].
     ///
     /// # Safety
-    /// As there.
+    /// As [`Semantics::run_deferring`].
     #[inline(always)]
     unsafe fn run_deferring(op: *const Op, cpu: *mut Cpu, _later: u32) -> Option<Deferred> {
         Self::run(op, cpu, (*cpu).caches.tlb)?;

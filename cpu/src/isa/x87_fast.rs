@@ -118,7 +118,7 @@ pub(super) trait Recorded {
     /// As [`FastPath::run`]; what was cut off by rounding, see [`crate::state::fpu::StatusWord`].
     ///
     /// # Safety
-    /// As there.
+    /// As [`FastPath::run`].
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64>;
 }
 
