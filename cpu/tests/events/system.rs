@@ -26,29 +26,29 @@ fn check_debug(mut r: Rig, mode: Mode, at: u64, dr6: u64) {
 
 #[test]
 fn debug_conditions() {
-    // mov rax, dr0 with DR7.GD: a fault, and GD is clear in the handler
+    // DR7.GD: a fault, and GD is clear in the handler.
     let mut r = debug(Long, 0x2000, 0, "mov rax, dr0");
     finish(&mut r, Long, DB, &[(0, CODE)]);
     assert_eq!((r.cpu.state.sys.dr6 & 0xe00f, r.cpu.state.sys.dr7 & 0x2000), (0x2000, 0));
-    // in al, 77h and out 77h, al: a trap, with CR4.DE alone
+    // A port: a trap, with CR4.DE alone.
     for code in ["in al, 0x77", "out 0x77, al"] {
         check_debug(debug(Protected, 0x2_0001, 0x77, &code), Protected, 2, 1);
         let mut r = debug(Protected, 0x2_0001, 0x77, &code);
         r.cpu.state.sys.cr4 &= !8;
         finish(&mut r, Protected, BP, &[(0, CODE + 3)]);
     }
-    // nop; nop: a fault at the second, by the local or the global bit
+    // A fault at the second NOP, by the local or the global bit.
     check_debug(debug(Long, 1, CODE + 1, "nop; nop"), Long, 1, 1);
     check_debug(debug(Real, 2, CODE + 1, "nop; nop"), Real, 1, 1);
     // A breakpoint that is met but not enabled shows in DR6 with one that is.
     let mut r = debug(Long, 1, CODE + 1, "nop; nop");
     r.cpu.state.sys.dr[3] = CODE + 1;
     check_debug(r, Long, 1, 9);
-    // mov ss, ax; nop: one after MOV SS is not met.
+    // A breakpoint after MOV SS is not met.
     let mut r = debug(Long, 1, CODE + 2, "mov ss, eax; nop");
     r.set_reg(gpr::RAX, 0x10);
     finish(&mut r, Long, BP, &[(0, CODE + 4)]);
-    // Lengths of 1, 2, 4 and 8 bytes; the address is aligned down to them. mov al, [rbx]
+    // Lengths of 1, 2, 4 and 8 bytes; the address is aligned down to them.
     for (len, first, last) in [
         (0, 0x1_1003, 0x1_1003),
         (1, 0x1_1002, 0x1_1003),
@@ -66,7 +66,7 @@ fn debug_conditions() {
 
 #[test]
 fn debug_registers_by_number() {
-    // mov rax, dr4: DR6, or #UD with CR4.DE; #GP for what does not fit DR7
+    // DR4 is DR6, or #UD with CR4.DE; what does not fit DR7 is #GP(0).
     let mut r = debug(Long, 0, 0, "mov rax, dr4");
     finish(&mut r, Long, UD, &[(0, CODE)]);
     let mut r = debug(Long, 0, 0, "mov rax, dr4");
@@ -93,24 +93,24 @@ fn single_steps_and_their_limits() {
     let mut r = step("int1");
     r.cpu.set_rflags(2);
     check_debug(r, Long, 1, 0);
-    // mov ax, ss; mov ss, ax; nop: the trap of MOV SS comes after what follows it
+    // The trap of MOV SS comes after what follows it
     let mut r = step("mov ss, eax; nop");
     r.set_reg(gpr::RAX, 0x10);
     check_debug(r, Long, 3, 0x4000);
-    // mov ss, ax; int1: the trap of MOV SS is lost, and DR6 shows none
+    // Before INT1 the trap of MOV SS is lost, and DR6 shows none
     let mut r = step("mov ss, eax; int1");
     r.set_reg(gpr::RAX, 0x10);
     check_debug(r, Long, 3, 0);
-    // mov ss, ax; mov rax, dr0 with DR7.GD
+    // Nor does it show with a #DB by DR7.GD.
     let mut r = step("mov ss, eax; mov rax, dr0");
     (r.cpu.state.regs[0], r.cpu.state.sys.dr7) = (0x10, 0x2400);
     check_debug(r, Long, 2, 0x2000);
-    // rep lodsb: after each iteration
+    // A repeated instruction traps after each iteration.
     let mut r = step("rep lodsb");
     (r.cpu.state.regs[1], r.cpu.state.regs[6]) = (3, STACK);
     finish(&mut r, Long, DB, &[(0, CODE)]);
     assert_eq!(r.reg(gpr::RCX), 2);
-    // popf that sets TF: the trap comes after the next instruction; RF in an IRETQ skips a breakpoint
+    // RF in the image of an IRETQ skips a breakpoint.
     let mut r = debug(Long, 1, CODE + 2, "iretq; nop");
     for (n, v) in [CODE + 2, 8, RF | 2, STACK, 0x10].iter().enumerate() {
         r.put(STACK + 8 * n as u64, &v.to_le_bytes());
@@ -222,7 +222,7 @@ fn with_task(kind: u64) -> Rig {
 
 #[test]
 fn tasks() {
-    // jmp 30h:0 into a 16-bit task: the upper halves of registers stay
+    // Into a 16-bit task: the upper halves of registers stay
     let mut r = with_task(0x81);
     r.set_reg(gpr::RAX, 0x1234_5678);
     r.code(CODE, "jmp 0x30:0");
@@ -278,7 +278,6 @@ fn check_inner_stack(ss: u64, vector: u64, error: u64) {
     for v in [10, 12] {
         r.gate(Protected, v, 0xee, 0);
         r.put(IDT + 8 * v + 2, &[0x18]);
-        // jmp $
         r.code(HANDLERS + 16 * v, "jmp $");
     }
     r.code(CODE, "call 0x33:0");

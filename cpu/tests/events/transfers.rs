@@ -77,7 +77,7 @@ fn from_real_to_long_mode() {
 
 #[test]
 fn segments_of_protected_mode() {
-    // mov ax, 48h (outside the GDT); mov ds, ax
+    // A selector outside the GDT.
     check(Protected, 0, "mov ax, 0x48; mov ds, eax", GP, &[(0, 0x48), (1, CODE + 4)]);
     // Level 3 may not load a segment of level 0, nor a null SS.
     check(Protected, 3, "mov ax, 0x10; mov ds, eax", GP, &[(0, 0x10), (1, CODE + 4)]);
@@ -100,14 +100,13 @@ fn with_call_gate(mode: Mode, parameters: u64) -> Rig {
 
 #[test]
 fn call_gates() {
-    // call 33h:0
     let mut r = with_call_gate(Protected, 2);
     r.code(CODE, "call 0x33:0");
     r.put(STACK, &0x2222_2222_1111_1111u64.to_le_bytes());
     let stack = [(0, CODE + 7), (1, 0x1b), (2, 0x1111_1111), (3, 0x2222_2222), (4, STACK)];
     finish(&mut r, Protected, 0x70, &stack);
     assert_eq!(r.cpu.state.sys.cpl, 0);
-    // ret 8 (far): back to level 3, past the parameters on both stacks; then hlt is #GP
+    // Back to level 3, past the parameters on both stacks; then HLT is #GP(0).
     r.code(HANDLERS + 0x701, "retf 8");
     r.code(CODE + 7, "hlt");
     r.cpu.state.sys.activity = Activity::Active;
@@ -126,7 +125,7 @@ fn call_gates() {
 #[test]
 fn virtual_8086_mode() {
     let mut r = Rig::new(Protected, 0);
-    // iretd to 0900h:0010h with IOPL 3: int 50h there; its gate needs DPL 3
+    // To 0900h:0010h with IOPL 3, and INT 50h there, whose gate needs DPL 3.
     let frame = [0x10u32, 0x900, 0x2_3002, 0xff0, 0xd00, 0x111, 0x222, 0x333, 0x444];
     for (n, v) in frame.iter().enumerate() {
         r.put(STACK + 4 * n as u64, &v.to_le_bytes());
@@ -186,7 +185,7 @@ fn with_task() -> Rig {
 
 #[test]
 fn task_switches() {
-    // jmp 30h:0: the old task is available again, its state saved; TS is set
+    // The old task is available again, its state saved; TS is set
     let mut r = with_task();
     r.code(CODE, "jmp 0x30:0");
     finish(&mut r, Protected, 0x71, &[]);
@@ -196,7 +195,7 @@ fn task_switches() {
     assert_eq!(r.word(GDT + 0x2d, 1), 0x89);
     assert_eq!(r.word(GDT + 0x35, 1), 0x8b);
     assert_eq!(r.word(TSS + 32, 4), CODE + 7);
-    // call 30h:0, there iret: back after the call
+    // IRET there leads back after the call.
     let mut r = with_task();
     r.code(CODE, "call 0x30:0; int3");
     r.code(HANDLERS + 0x710, "iretd");
