@@ -18,6 +18,7 @@ const NO_SKIP: &str = "STRATA_NO_SKIP";
 /// # Panics
 ///
 /// If `STRATA_NO_SKIP` lists `resource`, or the skip cannot be recorded: both are errors.
+#[expect(clippy::disallowed_methods, reason = "a test harness reads its environment")]
 pub fn skip(resource: &str, why: &str) {
     let there = std::env::var(NO_SKIP).unwrap_or_default();
     assert!(!lists(&there, resource), "error: {resource} should be here, but {why}");

@@ -13,7 +13,6 @@ use std::marker::PhantomData;
 ///
 /// # Safety
 /// All methods: as [`crate::dispatch::Semantics::run`].
-#[expect(clippy::missing_safety_doc, reason = "stated for the trait")]
 pub(crate) trait Rm {
     /// Whether it is a register.
     const REGISTER: bool;

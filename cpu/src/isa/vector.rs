@@ -131,7 +131,6 @@ unsafe fn fast_path_allowed<M: Mem>(cpu: *mut Cpu, more: u8) -> bool {
 ///
 /// # Safety
 /// As [`Semantics::run`].
-#[expect(clippy::missing_safety_doc, reason = "stated for the trait")]
 pub(super) trait Source {
     /// The operands that it names, see [`uses::vector_operands`].
     const NAMES: u32;

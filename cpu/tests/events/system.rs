@@ -32,8 +32,8 @@ fn debug_conditions() {
     assert_eq!((r.cpu.state.sys.dr6 & 0xe00f, r.cpu.state.sys.dr7 & 0x2000), (0x2000, 0));
     // A port: a trap, with CR4.DE alone.
     for code in ["in al, 0x77", "out 0x77, al"] {
-        check_debug(debug(Protected, 0x2_0001, 0x77, &code), Protected, 2, 1);
-        let mut r = debug(Protected, 0x2_0001, 0x77, &code);
+        check_debug(debug(Protected, 0x2_0001, 0x77, code), Protected, 2, 1);
+        let mut r = debug(Protected, 0x2_0001, 0x77, code);
         r.cpu.state.sys.cr4 &= !8;
         finish(&mut r, Protected, BP, &[(0, CODE + 3)]);
     }
