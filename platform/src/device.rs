@@ -71,6 +71,34 @@ pub struct InterruptMessage {
     pub level: bool,
 }
 
+impl InterruptMessage {
+    /// First address that is no memory for bus masters, but interrupt messages.
+    const FIRST: u64 = 0xfee0_0000;
+    /// Last such address.
+    const LAST: u64 = 0xfeef_ffff;
+
+    /// What a bus master's write of the doubleword `data` to `address` is a message of, if it is
+    /// one. SDM vol. 3, "Message Address Register Format" and "Message Data Register Format".
+    #[must_use]
+    pub fn decode(address: u64, data: u32) -> Option<Self> {
+        (Self::FIRST..=Self::LAST).contains(&address).then_some(Self {
+            destination: (address >> 12 & 0xff) as u32,
+            logical: address & 1 << 2 != 0,
+            delivery: (data >> 8 & 7) as u8,
+            vector: data as u8,
+            level: data & 1 << 15 != 0,
+        })
+    }
+}
+
+/// Memory as a bus master reaches it. It is lent for a call, and never kept.
+pub trait DmaMemory {
+    /// Fills `bytes` from `address` on.
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), IoError>;
+    /// Writes `bytes` from `address` on.
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), IoError>;
+}
+
 /// All-ones in the low `size` bytes: what an access to nothing reads.
 #[must_use]
 pub fn all_ones(size: u8) -> u64 {

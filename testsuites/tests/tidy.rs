@@ -273,17 +273,17 @@ fn devices() {
     obeyed(tidy::devices);
     let tree = |pit: &'static str| {
         [
-            ("platform/src/pic.rs", "impl PortDevice for Pic {}"),
+            ("platform/src/pic.rs", "impl Device for Pic {}"),
             ("platform/src/pit.rs", pit),
             ("platform/src/board.rs", "use crate::pic::Pic;"),
         ]
     };
-    check(tidy::devices, &tree("impl PortDevice for Pit {}\nuse crate::time::Icount;"), &[]);
+    check(tidy::devices, &tree("impl Device for Pit {}\nuse crate::time::Icount;"), &[]);
     let wrong = ["platform/src/pit.rs:2: a device names pic"];
-    check(tidy::devices, &tree("impl PortDevice for Pit {}\nuse crate::pic::Pic;"), &wrong);
-    check(tidy::devices, &tree("impl PortDevice for Pit {}\nuse super::pic;"), &wrong);
+    check(tidy::devices, &tree("impl Device for Pit {}\nuse crate::pic::Pic;"), &wrong);
+    check(tidy::devices, &tree("impl PciFunction for Pit {}\nuse super::pic;"), &wrong);
     let wrong = ["platform/src/pit.rs:1: a device names board"];
-    check(tidy::devices, &tree("use crate::board::B; impl MmioDevice for Pit {}"), &wrong);
+    check(tidy::devices, &tree("use crate::board::B; impl Device for Pit {}"), &wrong);
 }
 
 /// The complaint `why`, if any, about `line` in a block of commands of `document`.

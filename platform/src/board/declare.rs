@@ -5,19 +5,23 @@
 //!     port (base, length, width, offset);         registers in port space
 //!     memory (base, length, width, offset);       registers in memory space
 //!     line irq => |device, now| level;            an ISA interrupt line
+//!     function bdf;                               a place on PCI bus 0
 //!     is timed, ends, controller;                 further capabilities
 //! }
 //! ```
 //!
 //! `timed`: the device is [`crate::device::Timed`] and gets a slot of the deadlines. `ends`: it is
-//! [`crate::device::Ends`]. `controller`: an access may change how lines are taken. An optional
-//! device's type may be followed by what the configuration says of it.
+//! [`crate::device::Ends`]. `controller`: an access may change how lines are taken.
+//! `configuration`: an access may change a PCI function's configuration space. A device with a
+//! `function` is a [`crate::devices::pci::function::PciFunction`]. An optional device's type may be
+//! followed by what the configuration says of it; its deadline has no slot, but is asked for.
 
 /// `Some(value)` if the word is in the list, else `None`.
 macro_rules! when {
     (timed in [timed $($rest:ident)*] $value:expr) => { Some($value) };
     (ends in [ends $($rest:ident)*] $value:expr) => { Some($value) };
     (controller in [controller $($rest:ident)*] $value:expr) => { Some($value) };
+    (configuration in [configuration $($rest:ident)*] $value:expr) => { Some($value) };
     ($word:ident in [$other:ident $($rest:ident)*] $value:expr) => {
         when!($word in [$($rest)*] $value)
     };
@@ -43,6 +47,7 @@ macro_rules! devices {
                 $( port ($($port:expr),*); )*
                 $( memory ($($memory:expr),*); )*
                 $( line $irq:expr => |$d:pat_param, $now:pat_param| $level:expr; )*
+                $( function $bdf:expr; )?
                 $( is $($word:ident),*; )?
             }
         )* }
@@ -53,6 +58,7 @@ macro_rules! devices {
                 $( port ($($oport:expr),*); )*
                 $( memory ($($omemory:expr),*); )*
                 $( lines |$od:pat_param| $olevels:expr; )?
+                $( function $obdf:expr; )?
                 $( is $($oword:ident),*; )?
             }
         )* }
@@ -121,20 +127,39 @@ macro_rules! devices {
         /// The rows of memory space.
         pub(super) const MEMORY: &[Row] = &[ $( $( Row::memory(Id::$name, $($memory),*), )* )* ];
 
-        /// What is declared of each device that matters to time and lines: name, timed, wired.
-        const DECLARED: &[(Id, bool, bool)] = &[
-            $( (
-                Id::$name,
-                matches!(when!(timed in [$($($word)*)?] ()), Some(())),
-                matches!(when!(controller in [$($($word)*)?] ()), Some(()))
-                    || matches!(when_any!((); $($irq)*), Some(())),
-            ), )*
-            $( (
-                Id::$oname,
-                matches!(when!(timed in [$($($oword)*)?] ()), Some(())),
-                matches!(when_any!((); $($olevels)?), Some(())),
-            ), )*
+        /// What is declared of each device that matters to time and lines.
+        const DECLARED: &[Declared] = &[
+            $( Declared {
+                id: Id::$name,
+                slot: matches!(when!(timed in [$($($word)*)?] true), Some(true)),
+                effect: if matches!(when!(timed in [$($($word)*)?] true), Some(true)) {
+                    Effect::Timed(Id::$name)
+                } else if matches!(when!(configuration in [$($($word)*)?] true), Some(true)) {
+                    Effect::Configuration
+                } else if matches!(when!(controller in [$($($word)*)?] true), Some(true))
+                    || matches!(when_any!(true; $($irq)*), Some(true))
+                {
+                    Effect::Lines
+                } else {
+                    Effect::Nothing
+                },
+            }, )*
+            $( Declared {
+                id: Id::$oname,
+                slot: false,
+                effect: if matches!(when!(timed in [$($($oword)*)?] true), Some(true)) {
+                    Effect::Timed(Id::$oname)
+                } else if matches!(when_any!(true; $($olevels)? $($obdf)?), Some(true)) {
+                    Effect::Lines
+                } else {
+                    Effect::Nothing
+                },
+            }, )*
         ];
+
+        /// The functions of PCI bus 0 and their places, if they are there.
+        pub(super) const FUNCTIONS: &[(Id, Bdf)] =
+            &[ $( $( (Id::$name, $bdf), )? )* $( $( (Id::$oname, $obdf), )? )* ];
 
         impl Devices {
             /// The devices at power-on.
@@ -142,7 +167,10 @@ macro_rules! devices {
                 let mut optional = Optional::default();
                 for device in first_of_each($config) {
                     match device { $(
-                        OptionalDevice::$otype { .. } => optional.$oname = Some($onew),
+                        #[allow(unused_variables, reason = "what rows alone need")]
+                        OptionalDevice::$otype $({ $($field),* })? => {
+                            optional.$oname = Some($onew);
+                        }
                     )* }
                 }
                 Self { $($name: $new,)* optional }
@@ -170,6 +198,53 @@ macro_rules! devices {
                         self.optional.$oname.as_mut().map(|device| device as &mut dyn Timed)
                     ).flatten(), )*
                 }
+            }
+
+            /// The optional devices that change as time passes.
+            pub(super) fn optional_timed(&mut self) -> impl Iterator<Item = &mut dyn Timed> {
+                let timed: [Option<&mut dyn Timed>; _] = [$(
+                    when!(
+                        timed in [$($($oword)*)?]
+                        self.optional.$oname.as_mut().map(|device| device as &mut dyn Timed)
+                    ).flatten(),
+                )*];
+                timed.into_iter().flatten()
+            }
+
+            /// The device as a PCI function, if it is one.
+            pub(super) fn function(&mut self, id: Id) -> Option<&mut dyn PciFunction> {
+                match id {
+                    $( Id::$name => {
+                        when_any!(&mut self.$name as &mut dyn PciFunction; $($bdf)?)
+                    } )*
+                    $( Id::$oname => when_any!(
+                        self.optional.$oname.as_mut().map(|device| device as &mut dyn PciFunction);
+                        $($obdf)?
+                    ).flatten(), )*
+                }
+            }
+
+            /// The functions that want to assert their INTx: a bit for each of [`FUNCTIONS`].
+            pub(super) fn intx_requests(&self) -> u32 {
+                let requests = [
+                    $( when_any!(self.$name.intx(); $($bdf)?), )*
+                    $( when_any!(
+                        self.optional.$oname.as_ref().is_some_and(PciFunction::intx); $($obdf)?
+                    ), )*
+                ];
+                let requests = requests.into_iter().flatten().enumerate();
+                requests.fold(0, |bits, (place, request)| bits | u32::from(request) << place)
+            }
+
+            /// A function has memory to move or messages to signal.
+            pub(super) fn want_bus(&self) -> bool {
+                let wants = [
+                    $( when_any!(self.$name.wants_bus(); $($bdf)?), )*
+                    $( when_any!(
+                        self.optional.$oname.as_ref().is_some_and(PciFunction::wants_bus); $($obdf)?
+                    ), )*
+                ];
+                wants.contains(&Some(true))
             }
 
             /// The end of the run that the guest has asked for by one of the devices.
@@ -203,6 +278,7 @@ macro_rules! devices {
             let mut rows = Vec::new();
             for device in first_of_each(config) {
                 match device { $(
+                    #[allow(unused_variables, reason = "what the construction alone needs")]
                     OptionalDevice::$otype $({ $($field),* })? => {
                         $( rows.push(Row::port(Id::$oname, $($oport),*)); )*
                         $( rows.push(Row::memory(Id::$oname, $($omemory),*)); )*

@@ -3,9 +3,21 @@
 use super::{
     Board,
     report::Space,
-    row::{self, Row},
+    row,
+    table::{self, Id},
 };
-use crate::{device::all_ones, time::Icount};
+use crate::{
+    device::{IoError, all_ones},
+    time::Icount,
+};
+
+/// Where an access ends up.
+struct Place {
+    device: Id,
+    /// The base address register of a PCI function that the guest has put there.
+    bar: Option<u8>,
+    offset: u64,
+}
 
 impl Board {
     /// `IN`: reads `size` (1, 2 or 4) bytes from `port`; all-ones where nobody answers.
@@ -32,16 +44,22 @@ impl Board {
         self.write(Space::Memory, address, size, value);
     }
 
-    /// The row that takes an access whole: an optional device's first.
-    fn row(&self, space: Space, address: u64, size: u8) -> Option<Row> {
+    /// The place that takes an access whole: an optional device's row first, then a soldered
+    /// one's, then the range of a PCI function.
+    fn place(&mut self, space: Space, address: u64, size: u8) -> Option<Place> {
         let optional = row::find_in(&self.optional_rows, space, address, size);
-        optional.or_else(|| row::find(space, address, size))
+        if let Some(row) = optional.or_else(|| row::find(space, address, size)) {
+            return Some(Place { device: row.device, bar: None, offset: row.offset(address) });
+        }
+        let target = self.devices.pci.target(space == Space::Port, address, size)?;
+        let device = table::function_at(target.function)?;
+        Some(Place { device, bar: Some(target.bar), offset: target.offset })
     }
 
     /// Reads; an access that no device takes whole is made in halves.
     fn read(&mut self, space: Space, address: u64, size: u8) -> u64 {
-        if let Some(row) = self.row(space, address, size) {
-            return self.read_register(&row, address, size) & all_ones(size);
+        if let Some(place) = self.place(space, address, size) {
+            return self.read_register(&place, size) & all_ones(size);
         }
         if size <= 1 {
             self.note_unclaimed(space, address, false);
@@ -55,8 +73,8 @@ impl Board {
 
     /// Writes, in halves likewise.
     fn write(&mut self, space: Space, address: u64, size: u8, value: u64) {
-        if let Some(row) = self.row(space, address, size) {
-            return self.write_register(&row, address, size, value & all_ones(size));
+        if let Some(place) = self.place(space, address, size) {
+            return self.write_register(&place, size, value & all_ones(size));
         }
         if size <= 1 {
             return self.note_unclaimed(space, address, true);
@@ -66,25 +84,33 @@ impl Board {
         self.write(space, further(space, address, half), half, value >> (u32::from(half) * 8));
     }
 
-    fn read_register(&mut self, row: &Row, address: u64, size: u8) -> u64 {
-        let (id, effect, now) = (row.device, row.device.effect(), self.now);
+    fn read_register(&mut self, place: &Place, size: u8) -> u64 {
+        let (id, effect, now) = (place.device, place.device.effect(), self.now);
         self.reach(effect);
-        let Some(device) = self.devices.registers(id) else { return u64::MAX };
-        let read = device.read(row.offset(address), size, now);
+        let read = match place.bar {
+            None => self.devices.registers(id).map(|d| d.read(place.offset, size, now)),
+            Some(bar) => {
+                self.devices.function(id).map(|f| f.bar_read(bar, place.offset, size, now))
+            }
+        };
         self.settle_after(effect);
-        read.unwrap_or_else(|why| {
+        read.unwrap_or(Err(IoError::NoResponse)).unwrap_or_else(|why| {
             self.note_refused(id, why);
             u64::MAX
         })
     }
 
-    fn write_register(&mut self, row: &Row, address: u64, size: u8, value: u64) {
-        let (id, effect, now) = (row.device, row.device.effect(), self.now);
+    fn write_register(&mut self, place: &Place, size: u8, value: u64) {
+        let (id, effect, now) = (place.device, place.device.effect(), self.now);
         self.reach(effect);
-        let Some(device) = self.devices.registers(id) else { return };
-        let written = device.write(row.offset(address), size, value, now);
+        let written = match place.bar {
+            None => self.devices.registers(id).map(|d| d.write(place.offset, size, value, now)),
+            Some(bar) => {
+                self.devices.function(id).map(|f| f.bar_write(bar, place.offset, size, value, now))
+            }
+        };
         self.settle_after(effect);
-        if let Err(why) = written {
+        if let Err(why) = written.unwrap_or(Err(IoError::NoResponse)) {
             self.note_refused(id, why);
         }
     }

@@ -4,6 +4,8 @@
 use super::Board;
 use crate::device::InterruptMessage;
 
+/// The I/O APIC input of PIRQA; the seven others follow.
+const FIRST_PIRQ_INPUT: u32 = 16;
 /// The lines of IRQ0 and IRQ8, which the HPET takes over in legacy replacement mode.
 const REPLACED: u16 = 1 << 0 | 1 << 8;
 
@@ -40,8 +42,9 @@ impl Board {
     /// `anew`. An edge of the HPET is a line that goes down and up again in no time, so its lines
     /// are handed over twice.
     pub(super) fn sample(&mut self, anew: bool) {
-        let isa = self.isa_lines();
+        let (isa, pirqs) = self.isa_and_pirq_lines();
         let (before, after) = self.devices.hpet.take_lines();
+        let (before, after) = (before | pirqs, after | pirqs);
         if before != after {
             self.drive(isa, before);
         }
@@ -51,13 +54,16 @@ impl Board {
         }
     }
 
-    /// The levels of the sixteen ISA interrupt lines, the HPET's apart.
-    fn isa_lines(&self) -> u16 {
+    /// The levels of the sixteen ISA interrupt lines, the HPET's apart, and of the PCI ones as
+    /// inputs of the I/O APIC.
+    fn isa_and_pirq_lines(&self) -> (u16, u32) {
         let replaced = if self.devices.hpet.legacy() { REPLACED } else { 0 };
-        self.devices.isa_lines(self.now) & !replaced
+        let pirqs = self.pirq_lines();
+        let isa = self.devices.isa_lines(self.now) & !replaced | self.routed_to_isa(pirqs);
+        (isa, u32::from(pirqs) << FIRST_PIRQ_INPUT)
     }
 
-    /// Drives the ISA lines and the HPET's I/O APIC inputs. IRQ0 leads to input 2; in legacy
+    /// Drives the ISA lines and the other inputs of the I/O APIC, the HPET's and PCI's. IRQ0 leads to input 2; in legacy
     /// replacement mode the HPET's inputs 2 and 8 are IRQ0 and IRQ8 as well.
     fn drive(&mut self, isa: u16, hpet: u32) {
         let legacy = u32::from(self.devices.hpet.legacy());

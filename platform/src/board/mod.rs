@@ -1,7 +1,8 @@
 //! The board: which device answers at which address, and which line leads to which input.
 //!
 //! Reading order: `table` (the devices), `declare` (what a declaration means), `row`, `decode` (an
-//! access), `timers` (deadlines), `lines` (interrupts), `report` (accesses that came to nothing).
+//! access), `timers` (deadlines), `lines` (interrupts), `pci` (configuration, bus mastering), `report`
+//! (accesses that came to nothing).
 //!
 //! After every access and at every deadline the board samples the devices' output levels and hands
 //! them to the interrupt controllers, so that their outputs are always up to date.
@@ -9,6 +10,7 @@
 mod declare;
 mod decode;
 mod lines;
+mod pci;
 mod report;
 mod row;
 mod table;
@@ -20,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     device::Ending,
-    devices::{pci::Smram, rtc, uart::Uart},
+    devices::{pci::host_bridge::Smram, rtc, uart::Uart},
     time::{Icount, Rate},
 };
 
@@ -28,7 +30,7 @@ use report::Refused;
 pub use report::{Space, Unclaimed};
 use row::Row;
 pub use table::{COM, OptionalDevice, PM_BASE, SCI_IRQ};
-use table::{Devices, SLOTS};
+use table::{Devices, HOST_BRIDGE, SLOTS};
 
 /// What the board is built from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub struct Board {
     next: Option<Icount>,
     /// The deadlines of the devices in [`SLOTS`].
     deadlines: [Option<Icount>; SLOTS.len()],
-    /// The ISA lines and the HPET's as they were handed on last.
+    /// The ISA lines and the other inputs of the I/O APIC as they were handed on last.
     driven: (u16, u32),
     optional_rows: Vec<Row>,
     devices: Devices,
@@ -88,7 +90,7 @@ impl Board {
             deadlines: [None; SLOTS.len()],
             driven: (0, 0),
             optional_rows: table::optional_rows(config),
-            devices: Devices::new(config),
+            devices: table::devices(config),
             unclaimed: BTreeSet::new(),
             refused: Refused::default(),
         };
@@ -116,7 +118,7 @@ impl Board {
     /// Who sees system-management RAM.
     #[must_use]
     pub fn smram(&self) -> Smram {
-        self.devices.pci.smram()
+        self.devices.pci.config(HOST_BRIDGE).map(Smram::of).unwrap_or_default()
     }
 
     /// Serial port `index` (0: COM1).

@@ -26,7 +26,7 @@ pub struct Unclaimed {
     pub space: Space,
     /// The first byte's address.
     pub address: u64,
-    /// A write, not a read.
+    /// The access is a write.
     pub write: bool,
 }
 

@@ -33,8 +33,10 @@ impl Row {
     /// The row takes an access of `size` bytes whole.
     fn claims(&self, address: u64, size: u8) -> bool {
         address.checked_sub(self.base).is_some_and(|at| {
-            let size_fits = size <= self.width && at.is_multiple_of(size.into());
-            size_fits && at < self.length && self.length - at >= size.into()
+            let bytes = u64::from(size);
+            let fits = at < self.length && self.length - at >= bytes;
+            // Sizes are powers of two.
+            fits && size <= self.width && at & bytes.wrapping_sub(1) == 0
         })
     }
 

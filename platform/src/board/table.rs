@@ -17,7 +17,12 @@ use crate::{
         i8042::I8042,
         ioapic::IoApic,
         misc::{ControlPortA, DebugConsole, DebugExit, PostCode, ResetControl},
-        pci::{self, PciHost},
+        pci::{
+            bus::{self, Bdf, PciBus},
+            function::PciFunction,
+            host_bridge::HostBridge,
+            lpc_bridge::LpcBridge,
+        },
         pic::PicPair,
         pit::Pit,
         rtc::Rtc,
@@ -35,6 +40,16 @@ pub const PM_BASE: u16 = 0xb000;
 pub const SCI_IRQ: u8 = 9;
 /// Ports and interrupt lines of COM1 and COM2.
 pub const COM: [(u16, u8); 2] = [(0x3f8, 4), (0x2f8, 3)];
+
+/// The host bridge's place on PCI bus 0.
+pub(super) const HOST_BRIDGE: Bdf = bdf(0, 0);
+/// The place of the bridge to ISA.
+pub(super) const LPC_BRIDGE: Bdf = bdf(0x1f, 0);
+
+/// A place on PCI bus 0.
+const fn bdf(device: u16, function: u16) -> Bdf {
+    device << 3 | function
+}
 
 devices! { (config)
 soldered {
@@ -61,6 +76,9 @@ soldered {
         port (0xe9, 1, 1, 0);
     }
     fsb: Fsb = Fsb::default() => {}
+    host_bridge: HostBridge = HostBridge => {
+        function HOST_BRIDGE;
+    }
     hpet: Hpet = Hpet::new(config.rate) => {
         memory (HPET_BASE, 0x400, 8, 0);
         is timed;
@@ -75,9 +93,13 @@ soldered {
         memory (IOAPIC_BASE, 0x100, 4, 0);
         is controller;
     }
-    pci: PciHost = PciHost::default() => {
+    lpc_bridge: LpcBridge = LpcBridge => {
+        function LPC_BRIDGE;
+    }
+    pci: PciBus = PciBus::default() => {
         port (0xcf8, 8, 4, 0);
-        memory (ECAM_BASE, ECAM_SIZE, 4, pci::ECAM);
+        memory (ECAM_BASE, ECAM_SIZE, 4, bus::ECAM);
+        is configuration;
     }
     pic: PicPair = PicPair::new() => {
         port (0x20, 2, 1, 0);
@@ -148,11 +170,37 @@ fn first_of_each(config: &BoardConfig) -> impl Iterator<Item = OptionalDevice> {
     })
 }
 
+/// The devices at power-on, with the PCI functions on their bus.
+pub(super) fn devices(config: &BoardConfig) -> Devices {
+    let mut devices = Devices::new(config);
+    for &(id, place) in FUNCTIONS {
+        if let Some(config) = devices.function(id).map(|function| function.config_space()) {
+            devices.pci.attach(place, config);
+        }
+    }
+    devices
+}
+
+/// The function that is declared for a place.
+pub(super) fn function_at(place: Bdf) -> Option<Id> {
+    FUNCTIONS.iter().find(|(_, declared)| *declared == place).map(|(id, _)| *id)
+}
+
+/// What is declared of a device that matters to time and lines.
+#[derive(Clone, Copy)]
+struct Declared {
+    id: Id,
+    /// The device's deadline has a slot.
+    slot: bool,
+    /// What an access to the device may change.
+    effect: Effect,
+}
+
 /// The number of slots for deadlines.
 const SLOT_COUNT: usize = {
     let (mut count, mut at) = (0, 0);
     while at < DECLARED.len() {
-        count += DECLARED[at].1 as usize;
+        count += DECLARED[at].slot as usize;
         at += 1;
     }
     count
@@ -160,11 +208,11 @@ const SLOT_COUNT: usize = {
 
 /// The device of each slot.
 pub(super) const SLOTS: [Id; SLOT_COUNT] = {
-    let mut slots = [DECLARED[0].0; SLOT_COUNT];
+    let mut slots = [DECLARED[0].id; SLOT_COUNT];
     let (mut slot, mut at) = (0, 0);
     while at < DECLARED.len() {
-        if DECLARED[at].1 {
-            slots[slot] = DECLARED[at].0;
+        if DECLARED[at].slot {
+            slots[slot] = DECLARED[at].id;
             slot += 1;
         }
         at += 1;
@@ -172,26 +220,25 @@ pub(super) const SLOTS: [Id; SLOT_COUNT] = {
     slots
 };
 
-/// What an access to each device may change.
-const EFFECTS: [Effect; DECLARED.len()] = {
-    let mut effects = [Effect::Nothing; DECLARED.len()];
-    let (mut slot, mut at) = (0, 0);
-    while at < DECLARED.len() {
-        let (_, timed, wired) = DECLARED[at];
-        effects[at] = match (timed, wired) {
-            (true, _) => Effect::Timed(slot),
-            (false, true) => Effect::Lines,
-            (false, false) => Effect::Nothing,
-        };
-        slot += timed as usize;
-        at += 1;
+/// The slot of each device.
+const SLOT_OF: [Option<usize>; DECLARED.len()] = {
+    let mut slots = [None; DECLARED.len()];
+    let mut slot = 0;
+    while slot < SLOT_COUNT {
+        slots[SLOTS[slot] as usize] = Some(slot);
+        slot += 1;
     }
-    effects
+    slots
 };
 
 impl Id {
     /// What an access to the device may change.
     pub(super) fn effect(self) -> Effect {
-        EFFECTS[self as usize]
+        DECLARED[self as usize].effect
+    }
+
+    /// The slot of the device's deadline.
+    pub(super) fn slot(self) -> Option<usize> {
+        SLOT_OF[self as usize]
     }
 }

@@ -1,6 +1,9 @@
 //! The passing of time: the next deadline of all devices, and what an access does to it.
 
-use super::{Board, table::SLOTS};
+use super::{
+    Board,
+    table::{Id, SLOTS},
+};
 use crate::time::Icount;
 
 /// What an access to a device may change, besides the value read.
@@ -10,8 +13,10 @@ pub(super) enum Effect {
     Nothing,
     /// How interrupt lines are taken, or which are asserted.
     Lines,
-    /// The lines, and the deadline in this slot.
-    Timed(usize),
+    /// The lines, and the device's deadline.
+    Timed(Id),
+    /// A function's configuration space, on which much depends.
+    Configuration,
 }
 
 impl Board {
@@ -45,6 +50,7 @@ impl Board {
                 device.advance(now);
             }
         }
+        self.devices.optional_timed().for_each(|device| device.advance(now));
     }
 
     /// Samples the outputs and looks up the next deadline.
@@ -52,28 +58,36 @@ impl Board {
         // An access may have moved a deadline to before `now`.
         self.follow();
         self.sample(true);
-        (0..SLOTS.len()).for_each(|slot| self.look_up(slot));
+        SLOTS.into_iter().for_each(|id| self.look_up(id));
         self.find_next();
     }
 
-    /// Looks up the deadline of one slot's device.
-    fn look_up(&mut self, slot: usize) {
-        let device = self.devices.timed(SLOTS[slot]);
-        self.deadlines[slot] = device.and_then(|device| device.deadline(self.now));
+    /// Looks up the deadline of a device that has a slot.
+    fn look_up(&mut self, id: Id) {
+        if let Some(deadline) = id.slot().and_then(|slot| self.deadlines.get_mut(slot)) {
+            *deadline = self.devices.timed(id).and_then(|device| device.deadline(self.now));
+        }
     }
 
     fn find_next(&mut self) {
         let now = self.now;
+        let optional =
+            self.devices.optional_timed().filter_map(|device| device.deadline(now)).min();
+        let first = self.deadlines.into_iter().chain([optional]).flatten().min();
         // At the end of time nothing comes any more.
-        self.next = self.deadlines.into_iter().flatten().min().filter(|&due| due > now);
+        self.next = first.filter(|&due| due > now);
     }
 
     /// Brings the device that is about to be accessed to now.
     pub(super) fn reach(&mut self, effect: Effect) {
-        if let Effect::Timed(slot) = effect
-            && let Some(device) = self.devices.timed(SLOTS[slot])
-        {
-            device.advance(self.now);
+        match effect {
+            Effect::Timed(id) => {
+                if let Some(device) = self.devices.timed(id) {
+                    device.advance(self.now);
+                }
+            }
+            Effect::Configuration => self.show_interrupts(),
+            Effect::Nothing | Effect::Lines => {}
         }
     }
 
@@ -82,12 +96,13 @@ impl Board {
         match effect {
             Effect::Nothing => {}
             Effect::Lines => self.sample(true),
-            Effect::Timed(slot) => {
+            Effect::Timed(id) => {
                 self.reach(effect);
                 self.sample(false);
-                self.look_up(slot);
+                self.look_up(id);
                 self.find_next();
             }
+            Effect::Configuration => self.configured(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::board::Board;
 use crate::device::InterruptMessage;
-use crate::devices;
+use crate::devices::pci::host_bridge;
 use crate::time::Icount;
 use cpu::bus::{Bus, Destination, Message};
 use cpu::state::Smram;
@@ -41,7 +41,7 @@ impl Chipset {
 
     /// Who sees system-management RAM.
     pub(super) fn smram(&self) -> Smram {
-        let devices::pci::Smram { enabled, open, closed } = self.board.smram();
+        let host_bridge::Smram { enabled, open, closed } = self.board.smram();
         Smram { enabled, open, closed }
     }
 
@@ -96,6 +96,7 @@ impl Bus for Chipset {
             && self.seen() == self.known
             && self.messages.is_empty()
             && !self.board.has_messages()
+            && !self.board.wants_memory()
             && !self.board.has_smi()
             && self.board.ending().is_none()
     }

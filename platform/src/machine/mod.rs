@@ -2,13 +2,14 @@
 //!
 //! Reading order: `config` (what a machine is made of), `entry` (how a kernel is entered), `schedule`
 //! (how the processors take turns, and what the machine's time is), `input` (how the outside world gets
-//! in), `bus` (the board as a processor sees it), `report` (how a run ends), `state` (the hash of
-//! everything).
+//! in), `bus` (the board as a processor sees it), `dma` (memory as the board sees it), `report` (how a
+//! run ends), `state` (the hash of everything).
 //!
 //! Invariant: nothing else in this crate names the `cpu` crate.
 
 mod bus;
 mod config;
+mod dma;
 mod entry;
 mod input;
 mod report;

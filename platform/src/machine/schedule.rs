@@ -75,7 +75,8 @@ impl Schedule {
             let now = self.now();
             chipset.board.arrive(Icount(now));
             inputs.take_due(&mut chipset.board, Icount(now));
-            self.route(chipset);
+            shared.lend_memory();
+            self.route(&mut shared.chipset);
             if now >= end {
                 return MachineStop::Budget;
             }

@@ -59,7 +59,7 @@ fn memory_mapped() {
 /// The byte at 9Dh of the host bridge: D_OPEN 40h, D_CLS 20h, D_LCK 10h, G_SMRAME 8, and 2.
 #[test]
 fn smram_control() {
-    use platform::devices::pci::Smram;
+    use platform::devices::pci::host_bridge::Smram;
     let written = |values: &[u32], reads: u32, smram: (bool, bool, bool)| {
         let mut board = Board::new(&BoardConfig::default());
         run(&mut board, &[select(0, 0, 0x9c), In(0xcfc, 4, 0x0038_0200)]);

@@ -42,13 +42,14 @@ pub fn machine_alone_names_cpu(tree: &Tree) -> Vec<String> {
 }
 
 /// A device names no other device, nor the board or the machine. A device is a file of
-/// `platform` that implements one of the device traits.
+/// `platform` that implements one of the traits that end in `Device` or `Function`.
 pub fn devices(tree: &Tree) -> Vec<String> {
     let stem = |path: &str| {
         let file = path.rsplit('/').next().unwrap_or(path);
         file.strip_suffix(".rs").unwrap_or(file).to_owned()
     };
-    let is_device = |text: &str| code(text).any(|(_, line)| line.contains("Device for "));
+    let implements = |line: &str| line.contains("Device for ") || line.contains("Function for ");
+    let is_device = |text: &str| code(text).any(|(_, line)| implements(line));
     let devices: Vec<_> = tree.rust("platform/src/").filter(|(_, text)| is_device(text)).collect();
     let mut forbidden: Vec<String> = devices.iter().map(|(path, _)| stem(path)).collect();
     forbidden.extend(["board".to_owned(), "machine".to_owned()]);
