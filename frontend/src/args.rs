@@ -75,7 +75,8 @@ pub(crate) struct Run {
     /// End instead of starting again when the guest resets the machine
     #[arg(long)]
     pub(crate) no_reboot: bool,
-    /// isa-debug-exit,iobase=PORT,iosize=N or pc-testdev; may be repeated
+    /// isa-debug-exit,iobase=PORT,iosize=N, pc-testdev, or edu,msix=on|off (MSI-X is not in QEMU's edu);
+    /// may be repeated
     #[arg(long, value_name = "DEVICE", value_parser = values::device)]
     pub(crate) device: Vec<OptionalDevice>,
     /// Cuts and keeps decoded code otherwise: interpreter,block=N,cache=N,fuse=on|off (instructions in a

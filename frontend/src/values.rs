@@ -64,12 +64,13 @@ pub(crate) fn serial(text: &str) -> Parsed<Serial> {
 }
 
 /// The optional devices by QEMU's names, with QEMU's defaults.
-const DEVICES: [(&str, OptionalDevice); 2] = [
+const DEVICES: [(&str, OptionalDevice); 3] = [
+    ("edu", OptionalDevice::Edu { msix: false }),
     ("isa-debug-exit", OptionalDevice::DebugExit { base: 0x501, length: 2 }),
     ("pc-testdev", OptionalDevice::TestDevice),
 ];
 
-/// A device's name and its options: `isa-debug-exit` alone has some, `iobase=` and `iosize=`.
+/// A device's name and its options.
 pub(crate) fn device(text: &str) -> Parsed<OptionalDevice> {
     let accepted = || {
         let names = DEVICES.map(|(name, device)| name.to_owned() + device_options(device));
@@ -79,10 +80,12 @@ pub(crate) fn device(text: &str) -> Parsed<OptionalDevice> {
     let known = DEVICES.iter().find(|(known, _)| *known == name);
     let (_, mut device) = *known.ok_or_else(accepted)?;
     for (key, value) in key_values(rest)? {
-        let number = number(&value).ok_or_else(accepted)?;
-        match (&mut device, key.as_str(), number) {
-            (OptionalDevice::DebugExit { base, .. }, "iobase", port) => *base = port,
-            (OptionalDevice::DebugExit { length, .. }, "iosize", size @ (1 | 2 | 4)) => {
+        match (&mut device, key.as_str(), number(&value)) {
+            (OptionalDevice::Edu { msix }, "msix", _) if ["on", "off"].contains(&&*value) => {
+                *msix = value == "on";
+            }
+            (OptionalDevice::DebugExit { base, .. }, "iobase", Some(port)) => *base = port,
+            (OptionalDevice::DebugExit { length, .. }, "iosize", Some(size @ (1 | 2 | 4))) => {
                 *length = size
             }
             _ => return Err(accepted()),
@@ -95,6 +98,7 @@ pub(crate) fn device(text: &str) -> Parsed<OptionalDevice> {
 fn device_options(device: OptionalDevice) -> &'static str {
     match device {
         OptionalDevice::DebugExit { .. } => ",iobase=PORT,iosize=1|2|4",
+        OptionalDevice::Edu { .. } => ",msix=on|off",
         _ => "",
     }
 }
@@ -229,11 +233,15 @@ mod tests {
             "DebugExit { base: 244, length: 4 }",
         );
         check(device("pc-testdev"), "TestDevice");
-        let accepted = "accepted are isa-debug-exit,iobase=PORT,iosize=1|2|4, pc-testdev";
+        check(device("edu"), "Edu { msix: false }");
+        check(device("edu,msix=on"), "Edu { msix: true }");
+        let accepted =
+            "accepted are edu,msix=on|off, isa-debug-exit,iobase=PORT,iosize=1|2|4, pc-testdev";
         for text in ["e1000", "", "isa-debug-exit,iosize=3", "isa-debug-exit,iobase=0x10000"] {
             check(device(text), accepted);
         }
         check(device("pc-testdev,iobase=1"), accepted);
+        check(device("edu,msix=1"), accepted);
         check(device("isa-debug-exit,iobase"), "'iobase' is not of the form key=value");
     }
 

@@ -19,6 +19,7 @@ use crate::{
         misc::{ControlPortA, DebugConsole, DebugExit, PostCode, ResetControl},
         pci::{
             bus::{self, Bdf, PciBus},
+            edu::Edu,
             function::PciFunction,
             host_bridge::HostBridge,
             lpc_bridge::LpcBridge,
@@ -140,6 +141,14 @@ optional {
     } = DebugExit::default() => {
         port (base, length, 4, 0);
         is ends;
+    }
+    /// QEMU's `edu`.
+    edu: Edu {
+        /// With MSI-X, which QEMU's has not.
+        msix: bool
+    } = Edu::new(config.rate, msix) => {
+        function bdf(3, 0);
+        is timed;
     }
     /// QEMU's `pc-testdev`.
     test_device: TestDevice = TestDevice::default() => {

@@ -1,7 +1,7 @@
 //! PCI functions on their bus: base addresses that guests size and move, capabilities, MSI-X.
 
 use platform::{
-    device::{Device, InterruptMessage, IoError},
+    device::{Device, DmaMemory, InterruptMessage, IoError},
     devices::pci::{
         bar::Bar,
         bus::{ECAM, PciBus, Target},
@@ -11,6 +11,8 @@ use platform::{
     },
     time::Icount,
 };
+
+use super::*;
 
 /// The function's place: 05.0.
 const PLACE: u16 = 5 << 3;
@@ -144,4 +146,115 @@ fn msix_waits_for_masks() {
     assert_eq!(table.read(0x20, 4), Err(IoError::InvalidRegister));
     assert_eq!(table.read(0x00, 2), Err(IoError::InvalidAccessSize));
     assert_eq!(table.write(0x800, 4, 1), Err(IoError::InvalidRegister));
+}
+
+/// Memory of 64 KiB for bus masters.
+struct Ram(Vec<u8>);
+
+impl DmaMemory for Ram {
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), IoError> {
+        let at = address as usize;
+        let from = self.0.get(at..at + bytes.len()).ok_or(IoError::NoResponse)?;
+        bytes.copy_from_slice(from);
+        Ok(())
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), IoError> {
+        let at = address as usize;
+        let to = self.0.get_mut(at..at + bytes.len()).ok_or(IoError::NoResponse)?;
+        to.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A board with `edu` at 03.0, its registers at D0000000h, as a bus master or not.
+fn board_with_edu(master: bool) -> Board {
+    let devices = vec![OptionalDevice::Edu { msix: false }];
+    let mut board = Board::new(&BoardConfig { devices, ..BoardConfig::default() });
+    let command = if master { 6 } else { 2 };
+    run(&mut board, &[Store(0xb001_8010, 4, 0xd000_0000), Store(0xb001_8004, 2, command)]);
+    board
+}
+
+#[test]
+fn registers_take_the_documented_sizes() {
+    let mut board = board_with_edu(true);
+    let base = 0xd000_0000;
+    run(&mut board, &[Load(base, 4, 0x0100_00ed), Load(base, 2, 0xffff), Load(base, 8, u64::MAX)]);
+    run(&mut board, &[Store(base + 4, 4, 0x1234_5678), Load(base + 4, 4, 0xedcb_a987)]);
+    run(&mut board, &[Store(base + 0x80, 8, 0x1_0000_0002), Load(base + 0x80, 8, 0x1_0000_0002)]);
+    // The buffer is for transfers only.
+    run(&mut board, &[Load(base + 0x4_0000, 4, 0xffff_ffff)]);
+    assert!(board.unclaimed().is_empty());
+    let refused: Vec<_> = board.refused().collect();
+    let expect = [("edu", IoError::InvalidRegister, 1), ("edu", IoError::InvalidAccessSize, 2)];
+    assert_eq!(refused, expect);
+}
+
+/// A transfer moves when memory is lent, and only that of a bus master.
+#[test]
+fn transfers_are_due_and_need_bus_mastering() {
+    for master in [true, false] {
+        let mut board = board_with_edu(master);
+        let mut ram = Ram((0..=255).cycle().take(0x1_0000).collect());
+        let base = 0xd000_0000;
+        let transfer = |source, destination, command| {
+            let registers = [(0x80, source), (0x88, destination), (0x90, 0x1000), (0x98, command)];
+            registers.map(|(at, value)| Store(base + at, 8, value))
+        };
+        run(&mut board, &transfer(0x100, 0x4_0000, 1));
+        run(&mut board, &[Deadline(Some(100_000)), Load(base + 0x98, 4, 1)]);
+        assert!(!board.wants_memory());
+        board.arrive(Icount(100_000));
+        assert!(board.wants_memory());
+        board.lend_memory(&mut ram);
+        assert!(!board.wants_memory());
+        ram.0.fill(0xee);
+        let back = transfer(0x4_0000, 0x8001, 3);
+        back.into_iter().for_each(|step| make(&mut board, &step, 100_000));
+        board.arrive(Icount(200_000));
+        board.lend_memory(&mut ram);
+        let moved: Vec<u8> = (0..=255).cycle().take(0x1000).collect();
+        assert_eq!(ram.0[0x8001..0x9001] == moved, master);
+        assert_eq!((ram.0[0x8000], ram.0[0x9001]), (0xee, 0xee));
+    }
+}
+
+fn make(board: &mut Board, step: &Step, now: u64) {
+    if let Store(address, size, value) = *step {
+        board.mmio_write(address, size, value, Icount(now));
+    }
+}
+
+/// INTA of device 3 is PIRQD: input 19 of the I/O APIC, and the ISA line that the bridge names.
+#[test]
+fn intx_is_routed() {
+    let mut board = board_with_edu(true);
+    let (base, ioapic) = (0xd000_0000, 0xfec0_0000);
+    let input = [Store(ioapic, 1, 0x36), Store(ioapic + 0x10, 4, 0x8044)];
+    run(&mut board, &[&INIT_PICS[..], &input].concat());
+    run(&mut board, &[Store(base + 0x60, 4, 2), Messages(&[0x44]), Intr(false)]);
+    // The status register shows it: there are capabilities too.
+    run(&mut board, &[Load(0xb001_8006, 2, 0x18), Eoi(0x44), Messages(&[0x44])]);
+    // Level triggered, PIRQD to IRQ11.
+    run(&mut board, &[out(0x4d1, 8), Store(0xb00f_8063, 1, 11), Intr(true), Ack(0x2b)]);
+    run(&mut board, &[out(0xa0, 0x20), out(0x20, 0x20), Intr(true)]);
+    run(&mut board, &[Store(0xb001_8004, 2, 0x406), Intr(false), Load(0xb001_8006, 2, 0x18)]);
+    run(&mut board, &[Store(0xb001_8004, 2, 6), Intr(true), Store(base + 0x64, 4, 2), Intr(false)]);
+    run(&mut board, &[Load(0xb001_8006, 2, 0x10), Eoi(0x44), Messages(&[])]);
+}
+
+/// A board with functions is saved and goes on the same.
+#[test]
+fn a_saved_function_goes_on_the_same() {
+    let mut board = board_with_edu(true);
+    run(&mut board, &[Store(0xd000_0020, 4, 0x80), Store(0xd000_0008, 4, 5)]);
+    let bytes = postcard::to_stdvec(&board).unwrap();
+    let mut copy: Board = postcard::from_bytes(&bytes).unwrap();
+    assert!(copy == board);
+    for board in [&mut board, &mut copy] {
+        board.advance(Icount(10_000));
+        run(board, &[Load(0xd000_0008, 4, 120), Load(0xd000_0024, 4, 1)]);
+    }
+    assert!(copy == board);
 }

@@ -1,6 +1,7 @@
 //! The devices, as the processor sees them: rows of accesses and what must come of them.
 
 mod board;
+mod edu;
 mod functions;
 mod hpet;
 mod ioapic;

@@ -7,6 +7,7 @@
 pub mod bar;
 pub mod bus;
 pub mod config;
+pub mod edu;
 pub mod function;
 pub mod host_bridge;
 pub mod lpc_bridge;
