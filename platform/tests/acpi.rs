@@ -3,14 +3,16 @@
 mod common;
 
 use common::Memory;
-use platform::{acpi, memory_map::MemoryMap};
+use platform::{acpi, board::OptionalDevice, memory_map::MemoryMap};
 
 const SIZE: u64 = 64 << 20;
+/// The optional devices that the tables tell of.
+const DEVICES: &[OptionalDevice] = &[];
 
 fn installed(processors: u8) -> Memory {
     let mut memory = Memory::new(SIZE);
     let map = MemoryMap::new(SIZE);
-    let root = acpi::install(&map, processors, &mut memory).unwrap();
+    let root = acpi::install(&map, processors, DEVICES, &mut memory).unwrap();
     assert_eq!((root.address, &root.bytes), (acpi::RSDP_ADDRESS, &memory.read(root.address, 36)));
     memory
 }

@@ -64,7 +64,7 @@ fn iasl_accepts_every_table() {
         return skip("iasl", "ACPICA's compiler is not installed (acpica-tools)");
     }
     let mut memory = Memory(vec![0; SIZE]);
-    acpi::install(&MemoryMap::new(SIZE as u64), 2, &mut memory).unwrap();
+    acpi::install(&MemoryMap::new(SIZE as u64), 2, &[], &mut memory).unwrap();
     let tables = memory.tables();
     assert!(tables.len() > 2);
     for table in tables {

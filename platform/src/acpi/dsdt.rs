@@ -1,7 +1,7 @@
 //! The definition block: the devices that ACPI cannot find out otherwise.
 
 use crate::{
-    board::{COM, PM_BASE},
+    board::{COM, OptionalDevice, PM_BASE},
     devices::acpi_pm::S5_SLEEP_TYPE,
     memory_map::{ECAM_BASE, ECAM_SIZE, HPET_BASE},
 };
@@ -15,10 +15,10 @@ use super::aml::{
 const FIRST_PCI_GSI: u32 = 16;
 const PCI_GSIS: u32 = 8;
 
-/// The body of the DSDT of a machine with `processors` processors.
-pub(super) fn body(processors: u8) -> Aml {
+/// The body of the DSDT of a machine with `processors` processors and some optional devices.
+pub(super) fn body(processors: u8, optional: &[OptionalDevice]) -> Aml {
     let mut devices: Vec<Aml> = (0..processors).map(processor).collect();
-    devices.extend([pci_root(), motherboard(), hpet()]);
+    devices.extend([pci_root(optional), motherboard(), hpet()]);
     let sleep = u32::from(S5_SLEEP_TYPE);
     let s5 = package(&[integer(sleep), integer(sleep), integer(0), integer(0)]);
     [scope("\\_SB", &devices), name("\\_S5", &s5)].concat()
@@ -39,7 +39,7 @@ fn pnp(device_name: &str, id: &[u8; 7], unique: u32, resource: &[Aml]) -> Aml {
     device(device_name, &terms)
 }
 
-fn pci_root() -> Aml {
+fn pci_root(optional: &[OptionalDevice]) -> Aml {
     let windows = [
         buses(0, 0xff),
         io(0xcf8, 8),
@@ -56,7 +56,7 @@ fn pci_root() -> Aml {
         name("_BBN", &integer(0)),
         name("_CRS", &resources(&windows)),
         name("_PRT", &routing()),
-        isa_bridge(),
+        isa_bridge(optional),
     ];
     device("PCI0", &terms)
 }
@@ -71,9 +71,9 @@ fn routing() -> Aml {
     package(&pins.map(route).collect::<Vec<_>>())
 }
 
-fn isa_bridge() -> Aml {
+fn isa_bridge(optional: &[OptionalDevice]) -> Aml {
     let [com1, com2] = COM;
-    let terms = [
+    let mut terms = vec![
         name("_ADR", &integer(0x001f_0000)),
         pnp("COM1", b"PNP0501", 1, &[io(com1.0, 8), irq(com1.1)]),
         pnp("COM2", b"PNP0501", 2, &[io(com2.0, 8), irq(com2.1)]),
@@ -81,7 +81,17 @@ fn isa_bridge() -> Aml {
         pnp("TIMR", b"PNP0100", 0, &[io(0x40, 4), irq(0)]),
         pnp("PIC", b"PNP0000", 0, &[io(0x20, 2), io(0xa0, 2), irq(2)]),
     ];
+    terms.extend(optional.iter().filter_map(|device| isa_device(*device)));
     device("ISA", &terms)
+}
+
+/// What the definition block says of an optional device, where drivers look for it there.
+fn isa_device(device: OptionalDevice) -> Option<Aml> {
+    match device {
+        OptionalDevice::DebugExit { .. }
+        | OptionalDevice::Edu { .. }
+        | OptionalDevice::TestDevice => None,
+    }
 }
 
 /// What no device driver may take: the configuration space and the fixed hardware's ports.

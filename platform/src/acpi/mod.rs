@@ -7,7 +7,7 @@ mod aml;
 mod dsdt;
 
 use crate::{
-    board::{PM_BASE, SCI_IRQ},
+    board::{OptionalDevice, PM_BASE, SCI_IRQ},
     boot::{GuestMemory, MemoryError, RootPointer},
     devices::hpet,
     memory_map::{ECAM_BASE, HPET_BASE, IOAPIC_BASE, LAPIC_BASE, MemoryMap},
@@ -29,6 +29,7 @@ const FACS_SIZE: usize = 64;
 pub fn install(
     map: &MemoryMap,
     processors: u8,
+    devices: &[OptionalDevice],
     memory: &mut dyn GuestMemory,
 ) -> Result<RootPointer, MemoryError> {
     memory.write(map.facs_base(), &facs())?;
@@ -38,7 +39,7 @@ pub fn install(
         at = (at + bytes.len() as u64).next_multiple_of(16);
         memory.write(address, &bytes).map(|()| address)
     };
-    let dsdt = place(table(b"DSDT", 2, &dsdt::body(processors)))?;
+    let dsdt = place(table(b"DSDT", 2, &dsdt::body(processors, devices)))?;
     let fadt = place(table(b"FACP", 5, &fadt(map.facs_base(), dsdt)))?;
     let madt = place(table(b"APIC", 3, &madt(processors)))?;
     let hpet = place(table(b"HPET", 1, &hpet_body()))?;

@@ -1,6 +1,6 @@
 //! Loading a kernel as firmware would, and the processor's state at its entry.
 
-use super::config::{Boot, Error};
+use super::config::{Boot, Config, Error};
 use crate::acpi;
 use crate::boot::{self, BootRequest, GuestMemory, MemoryError};
 use crate::memory_map::{EBDA_BASE, MemoryMap};
@@ -23,11 +23,11 @@ impl GuestMemory for Loader<'_> {
 pub(super) fn load(
     boot: &Boot<'_>,
     map: MemoryMap,
-    vcpus: u32,
+    config: &Config,
     mmu: &mut Mmu,
 ) -> Result<EntryState, Error> {
     let mut memory = Loader(mmu);
-    let rsdp = acpi::install(&map, vcpus as u8, &mut memory)?;
+    let rsdp = acpi::install(&map, config.vcpus as u8, &config.devices, &mut memory)?;
     bios_data_area(&mut memory)?;
     let request = BootRequest {
         kernel: boot.kernel,

@@ -66,7 +66,7 @@ impl Machine {
 
     /// Loads an image as firmware would, and sets the first processor to its entry.
     pub fn boot(&mut self, boot: &Boot<'_>) -> Result<(), Error> {
-        let entry = entry::load(boot, self.map, self.config.vcpus, &mut self.shared.mmu)?;
+        let entry = entry::load(boot, self.map, &self.config, &mut self.shared.mmu)?;
         self.schedule.processors[0].cpu.enter_kernel(&entry);
         Ok(())
     }
