@@ -22,8 +22,8 @@ pub(crate) struct Args {
 
 const AFTER: &str = "\
 Exit status: 0 the guest powered off (or reset, under -no-reboot); 2 bad input, nothing started;
-118 all processors halt for ever; 120 triple fault; 122 the emulator failed; 124 a limit was
-reached; 130 Ctrl-C; odd: the guest wrote (status - 1) / 2 to isa-debug-exit.";
+116 the guest panicked (pvpanic); 118 all processors halt for ever; 120 triple fault; 122 the
+emulator failed; 124 a limit was reached; 130 Ctrl-C; odd: the guest wrote (status - 1) / 2 to isa-debug-exit.";
 
 /// What ends a run from outside.
 #[derive(Debug, Default, Clone, clap::Args)]
@@ -75,7 +75,7 @@ pub(crate) struct Run {
     /// End instead of starting again when the guest resets the machine
     #[arg(long)]
     pub(crate) no_reboot: bool,
-    /// isa-debug-exit,iobase=PORT,iosize=N, pc-testdev, or edu,msix=on|off (MSI-X is not in QEMU's edu);
+    /// isa-debug-exit,iobase=PORT,iosize=N, pc-testdev, pvpanic or edu,msix=on|off (MSI-X is not in QEMU's edu);
     /// may be repeated
     #[arg(long, value_name = "DEVICE", value_parser = values::device)]
     pub(crate) device: Vec<OptionalDevice>,

@@ -192,6 +192,7 @@ impl Runnable for Session<'_> {
             MachineStop::PowerOff => Stop::End(Status::Success),
             MachineStop::Reset => Stop::Reset,
             MachineStop::DebugExit(status) => Stop::End(Status::DebugExit(status >> 1)),
+            MachineStop::GuestPanicked => Stop::End(Status::GuestPanicked),
             MachineStop::Idle => Stop::Idle,
             MachineStop::TripleFault(report) => {
                 self.report = Some(report);

@@ -10,6 +10,8 @@ pub(crate) enum Status {
     Success,
     /// Bad input: nothing was started.
     Usage,
+    /// The guest told `pvpanic` that it has panicked.
+    GuestPanicked,
     /// Nothing can ever happen any more: every processor halts and no event is due.
     Halted,
     /// The guest's triple fault.
@@ -30,6 +32,7 @@ impl Status {
         match self {
             Self::Success => 0,
             Self::Usage => 2,
+            Self::GuestPanicked => 116,
             Self::Halted => 118,
             Self::TripleFault => 120,
             Self::Emulator => 122,
@@ -81,8 +84,11 @@ mod tests {
         for value in [0, 1, 0x31, 0x7F, 0x80, u32::MAX] {
             assert_eq!(Status::DebugExit(value).code() & 1, 1, "{value}");
         }
-        use Status::{Emulator, Halted, Interrupted, Limit, Success, TripleFault, Usage};
-        let all = [Success, Usage, Halted, TripleFault, Emulator, Limit, Interrupted];
+        use Status::{
+            Emulator, GuestPanicked, Halted, Interrupted, Limit, Success, TripleFault, Usage,
+        };
+        let all =
+            [Success, Usage, GuestPanicked, Halted, TripleFault, Emulator, Limit, Interrupted];
         assert!(all.iter().all(|s| s.code() & 1 == 0));
         assert_eq!(Status::DebugExit(0x10).code(), 0x21);
     }

@@ -64,10 +64,11 @@ pub(crate) fn serial(text: &str) -> Parsed<Serial> {
 }
 
 /// The optional devices by QEMU's names, with QEMU's defaults.
-const DEVICES: [(&str, OptionalDevice); 3] = [
+const DEVICES: [(&str, OptionalDevice); 4] = [
     ("edu", OptionalDevice::Edu { msix: false }),
     ("isa-debug-exit", OptionalDevice::DebugExit { base: 0x501, length: 2 }),
     ("pc-testdev", OptionalDevice::TestDevice),
+    ("pvpanic", OptionalDevice::Pvpanic),
 ];
 
 /// A device's name and its options.
@@ -233,10 +234,10 @@ mod tests {
             "DebugExit { base: 244, length: 4 }",
         );
         check(device("pc-testdev"), "TestDevice");
+        check(device("pvpanic"), "Pvpanic");
         check(device("edu"), "Edu { msix: false }");
         check(device("edu,msix=on"), "Edu { msix: true }");
-        let accepted =
-            "accepted are edu,msix=on|off, isa-debug-exit,iobase=PORT,iosize=1|2|4, pc-testdev";
+        let accepted = "accepted are edu,msix=on|off, isa-debug-exit,iobase=PORT,iosize=1|2|4, pc-testdev, pvpanic";
         for text in ["e1000", "", "isa-debug-exit,iosize=3", "isa-debug-exit,iobase=0x10000"] {
             check(device(text), accepted);
         }

@@ -59,6 +59,8 @@ fn check(name: &str, code: &[u8], words: &[&str], status: i32, says: &[&str]) {
 fn statuses() {
     let device = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
     check("exit", &out!(0xF4, 0x10), &device, 0x21, &["the guest wrote 0x10 to isa-debug-exit"]);
+    let panic = [0x66, 0xBA, 0x05, 0x05, 0xB0, 1, 0xEE];
+    check("panic", &panic, &["-device", "pvpanic"], 116, &["the guest panicked"]);
     check("halt", &HALT, &[], 118, &["all processors halt"]);
     check("reset", &out!(0x64, 0xFE), &["-no-reboot"], 0, &["the guest ended the run"]);
     check("spin", &SPIN, &["--limit-instructions", "1000"], 124, &["machine", " 1000 "]);

@@ -48,6 +48,8 @@ pub enum Ending {
     Reset,
     /// The guest has chosen this exit status.
     Status(u32),
+    /// The guest has panicked.
+    GuestPanicked,
 }
 
 /// A device by which a guest may end the run.

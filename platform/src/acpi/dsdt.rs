@@ -1,7 +1,7 @@
 //! The definition block: the devices that ACPI cannot find out otherwise.
 
 use crate::{
-    board::{COM, OptionalDevice, PM_BASE},
+    board::{COM, OptionalDevice, PANIC_PORT, PM_BASE},
     devices::acpi_pm::S5_SLEEP_TYPE,
     memory_map::{ECAM_BASE, ECAM_SIZE, HPET_BASE},
 };
@@ -91,7 +91,18 @@ fn isa_device(device: OptionalDevice) -> Option<Aml> {
         OptionalDevice::DebugExit { .. }
         | OptionalDevice::Edu { .. }
         | OptionalDevice::TestDevice => None,
+        OptionalDevice::Pvpanic => Some(pvpanic()),
     }
+}
+
+/// The name by which Linux's driver looks for the port; present and working.
+fn pvpanic() -> Aml {
+    let terms = [
+        name("_HID", &string("QEMU0001")),
+        name("_CRS", &resources(&[io(PANIC_PORT, 1)])),
+        name("_STA", &integer(0x0f)),
+    ];
+    device("PEVT", &terms)
 }
 
 /// What no device driver may take: the configuration space and the fixed hardware's ports.

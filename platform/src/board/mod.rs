@@ -29,7 +29,7 @@ use crate::{
 use report::Refused;
 pub use report::{Space, Unclaimed};
 use row::Row;
-pub use table::{COM, OptionalDevice, PM_BASE, SCI_IRQ};
+pub use table::{COM, OptionalDevice, PANIC_PORT, PM_BASE, SCI_IRQ};
 use table::{Devices, HOST_BRIDGE, SLOTS};
 
 /// What the board is built from.

@@ -26,6 +26,7 @@ use crate::{
         },
         pic::PicPair,
         pit::Pit,
+        pvpanic::Pvpanic,
         rtc::Rtc,
         smi::{self, Smi},
         testdev::{self, TestDevice},
@@ -37,6 +38,8 @@ use crate::{
 
 /// Base port of the ACPI register block.
 pub const PM_BASE: u16 = 0xb000;
+/// Port of `pvpanic`.
+pub const PANIC_PORT: u16 = 0x505;
 /// The system control interrupt's line.
 pub const SCI_IRQ: u8 = 9;
 /// Ports and interrupt lines of COM1 and COM2.
@@ -149,6 +152,11 @@ optional {
     } = Edu::new(config.rate, msix) => {
         function bdf(3, 0);
         is timed;
+    }
+    /// QEMU's `pvpanic`.
+    pvpanic: Pvpanic = Pvpanic::default() => {
+        port (PANIC_PORT, 1, 1, 0);
+        is ends;
     }
     /// QEMU's `pc-testdev`.
     test_device: TestDevice = TestDevice::default() => {

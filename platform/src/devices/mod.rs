@@ -9,6 +9,7 @@ pub mod misc;
 pub mod pci;
 pub mod pic;
 pub mod pit;
+pub mod pvpanic;
 pub mod rtc;
 pub mod smi;
 pub mod testdev;

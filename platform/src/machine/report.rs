@@ -16,6 +16,8 @@ pub enum MachineStop {
     Reset,
     /// `isa-debug-exit`, with the exit status that QEMU would have.
     DebugExit(u32),
+    /// `pvpanic`: the guest has panicked.
+    GuestPanicked,
     /// A processor shut down; what it was doing.
     TripleFault(String),
     /// Nothing can ever happen without input.
@@ -28,6 +30,7 @@ impl From<Ending> for MachineStop {
             Ending::PowerOff => MachineStop::PowerOff,
             Ending::Reset => MachineStop::Reset,
             Ending::Status(status) => MachineStop::DebugExit(status),
+            Ending::GuestPanicked => MachineStop::GuestPanicked,
         }
     }
 }

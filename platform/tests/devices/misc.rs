@@ -76,6 +76,25 @@ fn outcomes() {
     outcome(&[In(0x501, 2, 0), out(0x503, 1)], none);
 }
 
+/// Port 505h: bit 0 a panic, bit 1 one that the guest deals with, bit 2 a shutdown; reads show the
+/// three.
+#[test]
+fn pvpanic() {
+    let told = |value: u8, expect: Option<Ending>| {
+        let devices = vec![OptionalDevice::Pvpanic];
+        let mut board = Board::new(&BoardConfig { devices, ..BoardConfig::default() });
+        run(&mut board, &[inb(0x505, 7), out(0x505, value)]);
+        assert_eq!(board.ending(), expect, "{value:#x}");
+    };
+    told(0, None);
+    told(2, None);
+    told(0xf8, None);
+    told(1, Some(Ending::GuestPanicked));
+    told(5, Some(Ending::GuestPanicked));
+    told(4, Some(Ending::PowerOff));
+    check(&[inb(0x505, 0xff)]);
+}
+
 #[test]
 fn power_button() {
     let mut board = Board::new(&BoardConfig::default());
