@@ -15,6 +15,7 @@ pub mod deferred;
 
 use crate::Cpu;
 use crate::mem::{FastMem, Mem, SlowMem};
+pub use crate::op::{HandlerFn as Handler, uses};
 use crate::op::{Op, op_flags};
 use crate::plain::Side;
 use crate::state::gpr;
@@ -31,31 +32,6 @@ pub enum Flow {
     Slow,
     /// Finished; back to the outer loop, with `cpu.rip` set.
     Exit,
-}
-
-/// What [`Semantics::READS`] and [`Semantics::SETS`] are made of. The low sixteen bits are registers that the
-/// instruction names by itself, by number.
-pub mod uses {
-    /// The register in `d`.
-    pub const DST: u32 = 1 << 16;
-    /// The register in `s`.
-    pub const SRC: u32 = 1 << 17;
-    /// The register in `b`.
-    pub const BASE: u32 = 1 << 18;
-    /// The register in `x`.
-    pub const INDEX: u32 = 1 << 19;
-    /// Any register.
-    pub const ANY: u32 = 1 << 20;
-    /// As the four above, of operands that only rows know: vector registers, and ST(i).
-    pub const fn vector_operands(used: u32) -> u32 {
-        (used & (DST | SRC | BASE | INDEX)) << 8
-    }
-    /// The stack pointer.
-    pub const RSP: u32 = 1 << crate::state::gpr::RSP;
-    /// The accumulator.
-    pub const RAX: u32 = 1 << crate::state::gpr::RAX;
-    /// The count register.
-    pub const RCX: u32 = 1 << crate::state::gpr::RCX;
 }
 
 /// The body of a handler. A framed one does nothing but [`Flow::Next`] or [`Flow::Slow`] in its hot form.
@@ -117,10 +93,6 @@ mod threaded {
     use super::deferred::Rest;
     use super::*;
     use std::hint::assert_unchecked;
-
-    /// Runs an operation and all that follow, until one leaves. Behind operation and processor come the
-    /// [`PINNED`] registers. What is stored to the processor does not change the operation.
-    pub type Handler = unsafe extern "sysv64" fn(*const Op, &mut Cpu, u64, u64, u64);
 
     /// Goes on at `$op` with pinned registers `$pins`.
     macro_rules! tail {
@@ -478,9 +450,6 @@ unsafe fn slow<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
 mod looped {
     use super::*;
 
-    /// Runs one operation; returns the next, or null to leave.
-    pub type Handler = unsafe fn(*const Op, *mut Cpu) -> *const Op;
-
     pub(super) unsafe fn hot<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
         match S::run::<FastMem>(op, cpu, (*cpu).caches.tlb) {
             Flow::Next(k) => op.add(k),
@@ -512,9 +481,9 @@ mod looped {
 }
 
 #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
-pub use looped::{Handler, run};
+pub use looped::run;
 #[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
-pub use threaded::{Handler, run};
+pub use threaded::run;
 
 /// The handler that does `S` on any operands.
 pub const fn handler<S: Semantics>() -> Handler {
@@ -552,7 +521,7 @@ pub const fn pair<A: Semantics, B: Semantics, const CA: u64, const CB: u64, cons
     looped::hot::<A>
 }
 
-macro_rules! row {
+macro_rules! of_known {
     ($name:ident, $first:ident: $($S:ident $C:ident)+) => {
         /// As [`pair`], of as many operations as it says, of whose operands the classes say what is known.
         pub const fn $name<$($S: Semantics,)+ $(const $C: u64,)+>() -> Handler {
@@ -563,13 +532,13 @@ macro_rules! row {
         }
     };
 }
-row!(two, A: A CA B CB);
-row!(three, A: A CA B CB D CD);
-row!(four, A: A CA B CB D CD E CE);
-row!(five, A: A CA B CB D CD E CE F CF);
-row!(six, A: A CA B CB D CD E CE F CF G CG);
-row!(seven, A: A CA B CB D CD E CE F CF G CG H CH);
-row!(eight, A: A CA B CB D CD E CE F CF G CG H CH I CI);
+of_known!(two, A: A CA B CB);
+of_known!(three, A: A CA B CB D CD);
+of_known!(four, A: A CA B CB D CD E CE);
+of_known!(five, A: A CA B CB D CD E CE F CF);
+of_known!(six, A: A CA B CB D CD E CE F CF G CG);
+of_known!(seven, A: A CA B CB D CD E CE F CF G CG H CH);
+of_known!(eight, A: A CA B CB D CD E CE F CF G CG H CH I CI);
 
 /// A plain operation (see [`crate::plain`]): calls the function in its side data. Always in the cold
 /// twin, so that the function finds `cpu.op` and `cpu.ic` set. `END` operations leave the block: RIP is

@@ -2,9 +2,8 @@
 #![expect(unsafe_code, reason = "TLB entries hold host addresses")]
 
 use crate::Cpu;
-use crate::dispatch::uses;
 use crate::hint::rare;
-use crate::op::{Op, op_flags, slot};
+use crate::op::{Op, op_flags, slot, uses};
 use crate::word::Word;
 use mmu::{TLB_ENTRIES, TlbEntry};
 

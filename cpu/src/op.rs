@@ -1,7 +1,16 @@
 //! A pre-decoded operation: what the decoder leaves for the handlers.
 #![expect(unsafe_code, reason = "a branch's tag lies where other operations have other fields")]
 
-use crate::dispatch::Handler;
+use crate::Cpu;
+
+/// Runs an operation and all that follow, until one leaves. Behind operation and processor come the
+/// [pinned](crate::dispatch::PINNED) registers. What is stored to the processor does not change the operation.
+#[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
+pub type HandlerFn = unsafe extern "sysv64" fn(*const Op, &mut Cpu, u64, u64, u64);
+
+/// Runs one operation; returns the next, or null to leave.
+#[cfg(any(debug_assertions, feature = "loop-dispatch"))]
+pub type HandlerFn = unsafe fn(*const Op, *mut Cpu) -> *const Op;
 
 /// One operation of a block: a handler and its small operands. Register operands are byte offsets
 /// into [`crate::Cpu`], so that AH is 1 and CH is 9.
@@ -9,7 +18,7 @@ use crate::dispatch::Handler;
 #[derive(Clone, Copy)]
 pub struct Op {
     /// Function that carries the operation out.
-    pub handler: Handler,
+    pub handler: HandlerFn,
     /// Immediate operand; link of a branch; side data of a plain operation.
     pub imm: u64,
     /// Displacement of the memory operand, sign-extended; immediate of a fused operation.
@@ -79,4 +88,29 @@ pub mod op_flags {
     pub const FUSED: u8 = 8;
     /// Where the segment number (ES, CS, SS, DS, FS, GS = 0 to 5) stands.
     pub const SEG_SHIFT: u32 = 4;
+}
+
+/// What [`crate::dispatch::Semantics::READS`] and [`crate::dispatch::Semantics::SETS`] are made of. The low sixteen bits are registers that the
+/// instruction names by itself, by number.
+pub mod uses {
+    /// The register in `d`.
+    pub const DST: u32 = 1 << 16;
+    /// The register in `s`.
+    pub const SRC: u32 = 1 << 17;
+    /// The register in `b`.
+    pub const BASE: u32 = 1 << 18;
+    /// The register in `x`.
+    pub const INDEX: u32 = 1 << 19;
+    /// Any register.
+    pub const ANY: u32 = 1 << 20;
+    /// As the four above, of operands that only rows know: vector registers, and ST(i).
+    pub const fn vector_operands(used: u32) -> u32 {
+        (used & (DST | SRC | BASE | INDEX)) << 8
+    }
+    /// The stack pointer.
+    pub const RSP: u32 = 1 << crate::state::gpr::RSP;
+    /// The accumulator.
+    pub const RAX: u32 = 1 << crate::state::gpr::RAX;
+    /// The count register.
+    pub const RCX: u32 = 1 << crate::state::gpr::RCX;
 }

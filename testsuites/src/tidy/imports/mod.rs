@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The most files in a circle of each crate.
 const LIMITS: [(&str, usize); 6] = [
     ("mmu", 5),
-    ("cpu", 30),
+    ("cpu", 8),
     ("platform", 8),
     ("hypervisor", 8),
     ("frontend", 8),
