@@ -86,7 +86,7 @@ impl Key {
     }
 }
 
-/// The tag of a link into another page that holds nowhere, see [`crate::isa::branch`].
+/// The tag of a link into another page that holds nowhere, see `isa::branch`.
 pub const NO_TAG: u64 = 0;
 
 /// Entries of the cache of what was found last.

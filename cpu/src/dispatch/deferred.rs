@@ -105,7 +105,7 @@ impl Deferred {
     /// Does it, but for the flags where there is an operation to be done replay for them.
     ///
     /// # Safety
-    /// As [`Deferred::pay`].
+    /// As [`Deferred::flush`].
     #[inline(always)]
     pub unsafe fn flush_rest(self, cpu: *mut Cpu) -> Option<Replay> {
         let replay = self.replay.filter(|_| self.parts & FLAGS != 0);

@@ -2,7 +2,7 @@
 //!
 //! On an x86 host (`x86`) an instruction is done by itself, with all that it notes in MXCSR: while blocks
 //! run, the host's MXCSR stands at its initial value, and what it notes there is the guest's, to be taken up
-//! ([`Cpu::collect_host_exceptions`](crate::Cpu::collect_host_exceptions)) before anything looks at the guest's MXCSR or computes for
+//! (`Cpu::collect_host_exceptions`) before anything looks at the guest's MXCSR or computes for
 //! itself. That holds where the guest masks all exceptions and neither rounds nor flushes in its own way
 //! ([`can_compute`]). Other hosts (`portable`) compute what is normal; all else is [`super::simd`]'s.
 #![expect(unsafe_code, reason = "vectors of the host, and its MXCSR")]

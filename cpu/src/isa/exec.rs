@@ -44,7 +44,7 @@ pub enum Exec {
     Handler(HandlerFor),
     /// A typed handler on registers, a plain function on memory.
     RegisterHandler(HandlerFor, PlainFn),
-    /// A typed handler for the fast path in flat modes, a plain function otherwise, see [`super::fast_path`].
+    /// A typed handler for the fast path in flat modes, a plain function otherwise, see `fast_path`.
     FastPath(HandlerFor, PlainFn),
     /// A conditional near branch.
     Jcc,

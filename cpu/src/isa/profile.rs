@@ -49,7 +49,7 @@ pub(super) struct Row {
 pub(super) struct Pair {
     pub(super) first: (Handler, u64),
     pub(super) second: (Handler, u64),
-    /// See [`pair`].
+    /// See `pair`.
     pub(super) link: u32,
     pub(super) handler: Handler,
 }

@@ -67,7 +67,7 @@ pub(crate) struct Bases {
     pub(crate) page: u64,
     /// Segment bases, copies of those in [`System::seg`].
     pub(crate) seg: [u64; 6],
-    /// Always 8192: a part of a displacement that does not fit [`Op::disp`].
+    /// Always 8192: a part of a displacement that does not fit `Op::disp`.
     pub(crate) two_pages: u64,
 }
 

@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 
-/// The selector of the code segment of [`entry!`](crate::entry)'s table.
+/// The selector of the code segment of [`entry!`](crate::entry!)'s table.
 pub const CODE: u16 = 0x08;
 /// The selector of its data segment.
 pub const DATA: u16 = 0x10;

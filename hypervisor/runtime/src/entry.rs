@@ -7,7 +7,7 @@
 ///
 /// - `main`: an `extern "C" fn(magic: u32, info: u32) -> !`, which gets EAX and EBX as the loader
 ///   left them. A PVH loader leaves no magic number in EAX; `main` then gets that of
-///   `hvm_start_info`, which [`entry!`](crate::entry) puts there.
+///   `hvm_start_info`, which [`entry!`](crate::entry!) puts there.
 /// - `stack`: the size of the stack in bytes.
 /// - `rights`: the low bits of every page-table entry: 3, or 7 for a program with user code.
 /// - `descriptors`: what the global descriptor table holds from selector 18h on, after code at
