@@ -66,6 +66,8 @@ impl<'a> Session<'a> {
             let way = if u.write { "write" } else { "read" };
             format!("{:?} {:#x} {way}", u.space, u.address).to_lowercase()
         });
+        let refused = machine.board().refused();
+        let refused = refused.map(|(device, why, count)| (format!("{device}: {why}"), count));
         Summary {
             levels: self.levels.clone(),
             exits: sums(machine.processors().flat_map(|p| p.stats.vmx.exits_by_name())),
@@ -77,6 +79,7 @@ impl<'a> Session<'a> {
                 machine.processors().flat_map(|p| &p.stats.unimplemented).map(|(k, n)| (k, *n)),
             ),
             unclaimed: unclaimed.collect(),
+            refused_accesses: refused.collect(),
             state: machine.state_hash(),
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Summary {
     pub(crate) unimplemented: Vec<(String, u64)>,
     /// Device registers that no device claims.
     pub(crate) unclaimed: Vec<String>,
+    /// Accesses that devices have refused, by device and reason.
+    pub(crate) refused_accesses: Vec<(String, u64)>,
     /// The hash of the final machine state.
     pub(crate) state: [u8; 32],
 }
@@ -89,6 +91,7 @@ impl Summary {
             let some = one_line(&some.join(", "));
             writeln!(out, "unclaimed device registers: {some}{more}")?;
         }
+        counts(out, "accesses that devices refused", &self.refused_accesses)?;
         let hex: String = self.state.iter().map(|byte| format!("{byte:02x}")).collect();
         writeln!(out, "state {hex}")
     }
@@ -120,6 +123,7 @@ mod tests {
             translations: counts(&[("shadow pages", 1)]),
             unimplemented: counts(&[("FSIN\n", 1)]),
             unclaimed: vec!["port 0x2e".into(), "port 0x2f".into()],
+            refused_accesses: counts(&[("pci: no response", 2)]),
             state: [0xA5; 32],
         };
         let expect = "\
@@ -138,6 +142,8 @@ translations
 unimplemented instructions
                  1  FSIN
 unclaimed device registers: port 0x2e, port 0x2f
+accesses that devices refused
+                 2  pci: no response
 state ";
         assert_eq!(summary.text(Status::Success), format!("{expect}{}\n", "a5".repeat(32)));
     }

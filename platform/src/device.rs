@@ -9,13 +9,16 @@ use crate::time::Icount;
 
 /// Why a device did not take an access. A device never answers for the bus: what the guest reads
 /// then, the board decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum IoError {
     /// There is no register at the offset, or none that is read, or none that is written.
+    #[error("no such register")]
     InvalidRegister,
     /// The register takes accesses of other sizes only.
+    #[error("access of a wrong size")]
     InvalidAccessSize,
     /// The device is a bridge, and nobody after it answers.
+    #[error("no response")]
     NoResponse,
 }
 
