@@ -549,7 +549,8 @@ impl Cpu {
 /// `tlb` is the first entry of a live view.
 #[inline(always)]
 unsafe fn entry(tlb: *const TlbEntry, la: u64) -> *const TlbEntry {
-    tlb.add((la >> 12) as usize % TLB_ENTRIES)
+    // SAFETY: a view has as many entries.
+    unsafe { tlb.add((la >> 12) as usize % TLB_ENTRIES) }
 }
 
 /// The entry of `tlb` that serves an access of `len` bytes (at most a page) at `la`.
@@ -563,7 +564,8 @@ unsafe fn cached<'a>(
     len: usize,
     kind: AccessKind,
 ) -> Option<&'a TlbEntry> {
-    let e = &*entry(tlb, la);
+    // SAFETY: `tlb` is a view, which lives.
+    let e = unsafe { &*entry(tlb, la) };
     let tag = if kind == AccessKind::Write { e.wtag } else { e.rtag };
     (la ^ tag <= PAGE - len as u64).then_some(e)
 }

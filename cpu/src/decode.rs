@@ -3,7 +3,6 @@
 use crate::block::{BlockLimit, Decoded, Key, NO_TAG};
 use crate::dispatch::{Handler, Plain, handler};
 use crate::feature_filter::FeatureFilter;
-use crate::isa::profile::Member;
 use crate::isa::{self, AddressingMode, Exec, HandlerFor, Operands};
 use crate::length;
 use crate::limits::{MAX_BLOCK, MAX_LEN};
@@ -11,6 +10,7 @@ use crate::op::{Op, op_flags, slot};
 use crate::operand::{register_offset, segment_number};
 use crate::plain::{PlainFn, Side};
 use crate::state::{CodeMode, seg};
+use crate::superinst::select::{self, Explained};
 use iced_x86::{
     Code, Decoder, DecoderError, FlowControl, Instruction, Mnemonic, OpKind, Register, RflagsBits,
 };
@@ -63,23 +63,16 @@ pub fn decode(
     Ok((Builder::new(key, &insns, end, fuse).build(None), n))
 }
 
-/// What the rows know of the block with `key`, see [`isa::profile::explain`]; nothing of one that crosses a page.
-pub fn explain(key: Key, source: &Source) -> Vec<Option<Member>> {
+/// What the tables of superinstructions know of the block with `key`, see [`select::explain`]; nothing of one that
+/// crosses a page.
+pub fn explain(key: Key, source: &Source) -> Vec<Option<Explained>> {
     let mut insns = Vec::new();
     let end = scan(key, source.page, source.filter, MAX_BLOCK, &mut insns);
     let mut builder = Builder::new(key, &insns, end, true);
     if !insns.is_empty() {
         builder.all();
     }
-    let mut members = isa::profile::explain(&builder.ops);
-    // The second of a branch into another page holds its link, and is none.
-    let second = |pair: &[Op]| {
-        pair[0].retired == pair[1].retired && pair[0].handler as usize == pair[1].handler as usize
-    };
-    for (k, _) in builder.ops.windows(2).enumerate().filter(|(_, pair)| second(pair)) {
-        members[k + 1] = None;
-    }
-    members
+    select::explain(&builder.ops, &builder.handlers)
 }
 
 /// Decodes instructions up to the end of the page, the block's end or `max`; returns the offset after
@@ -239,6 +232,8 @@ struct Builder<'a> {
     end: u16,
     fuse: bool,
     ops: Vec<Op>,
+    /// The handlers of the operations for any operands; none of what only holds a link.
+    handlers: Vec<Option<Handler>>,
     #[expect(clippy::vec_box, reason = "operations refer to them by address")]
     sides: Vec<Box<Side>>,
     /// Branches that need a stub: (index of the branch, page offset of the target).
@@ -248,8 +243,8 @@ struct Builder<'a> {
 impl<'a> Builder<'a> {
     fn new(key: Key, insns: &'a [Instruction], end: u16, fuse: bool) -> Self {
         let live = live_flags(insns, key.mode);
-        let (ops, sides, branches) = (Vec::new(), Vec::new(), Vec::new());
-        Builder { key, insns, live, end, fuse, ops, sides, branches }
+        let (ops, handlers, sides, branches) = Default::default();
+        Builder { key, insns, live, end, fuse, ops, handlers, sides, branches }
     }
 
     /// Appends the operations of all instructions.
@@ -269,17 +264,23 @@ impl<'a> Builder<'a> {
         }
         self.all();
         if self.fuse {
-            isa::profile::specialise(&mut self.ops);
+            select::specialise(&mut self.ops, &self.handlers);
         }
         let stubs = self.branches.iter().map(|&(branch, po)| (branch, self.stub(po))).collect();
         Decoded { ops: self.ops, stubs, sides: self.sides, end: self.end, second }
     }
 
+    /// Appends an operation that `handler` does.
+    fn push(&mut self, handler: Handler, op: Op) {
+        self.ops.push(Op { handler: handler.run(), ..op });
+        self.handlers.push(Some(handler));
+    }
+
     /// An operation for instruction `k`, without operands.
-    fn blank(&self, k: usize, f: Handler) -> Op {
+    fn blank(&self, k: usize, handler: Handler) -> Op {
         let i = &self.insns[k];
         Op {
-            handler: f,
+            handler: handler.run(),
             imm: 0,
             disp: 0,
             dst: slot::ZERO,
@@ -310,21 +311,24 @@ impl<'a> Builder<'a> {
             Exec::Jmp => self.branch(k, isa::branch::jmp),
             Exec::Call => self.branch(k, |cross| isa::branch::call(&i, cross)),
             Exec::Indirect(f) => {
-                let (am, mut op) = self.operands(k);
-                op.handler = f(am);
-                self.ops.push(op);
+                let (am, op) = self.operands(k);
+                self.push(f(am), op);
             }
         }
         1
     }
 
     fn plain(&mut self, k: usize, f: PlainFn, end: bool) {
-        let side = Box::new(Side { f, insn: self.insns[k] });
         let h = if end { handler::<Plain<true>>() } else { handler::<Plain<false>>() };
-        let mut op = self.blank(k, h);
-        op.imm = &*side as *const Side as u64;
+        let op = self.blank(k, h);
+        self.with_side(k, f, h, op);
+    }
+
+    /// Appends an operation that `handler` does and that refers to side data.
+    fn with_side(&mut self, k: usize, f: PlainFn, handler: Handler, op: Op) {
+        let side = Box::new(Side { f, insn: self.insns[k] });
+        self.push(handler, Op { imm: &*side as *const Side as u64, ..op });
         self.sides.push(side);
-        self.ops.push(op);
     }
 
     /// As [`Builder::plain`], with operands and a handler that need not go to the side data.
@@ -335,11 +339,8 @@ impl<'a> Builder<'a> {
             // The last source is in `x` whether it is the second or the third operand.
             op.index = op.src;
         }
-        self.plain(k, f, false);
         let shape = Operands { insn: i, addressing: am, flags: true };
-        if let Some(plain) = self.ops.last_mut() {
-            *plain = Op { handler: pick(&shape), imm: plain.imm, ..op };
-        }
+        self.with_side(k, f, pick(&shape), op);
     }
 
     fn typed(&mut self, k: usize, pick: HandlerFor) -> usize {
@@ -351,7 +352,6 @@ impl<'a> Builder<'a> {
             && self.same_page(j)
             && let Some(f) = isa::fuse::fused(&i, am, j)
         {
-            op.handler = f;
             op.retired += 1;
             op.flags |= op_flags::FUSED;
             if am == AddressingMode::Reg {
@@ -360,13 +360,12 @@ impl<'a> Builder<'a> {
                 op.src = op.imm as u8;
             }
             self.branches.push((self.ops.len(), target(j, self.key.mode).1));
-            self.ops.push(op);
+            self.push(f, op);
             return 2;
         }
         let flags = self.live[k] & i.rflags_modified() & ALL_FLAGS != 0;
         let shape = Operands { insn: &i, addressing: am, flags };
-        op.handler = pick(&shape);
-        self.ops.push(op);
+        self.push(pick(&shape), op);
         1
     }
 
@@ -444,22 +443,24 @@ impl<'a> Builder<'a> {
     fn branch(&mut self, k: usize, pick: impl Fn(bool) -> Handler) {
         let (delta, po) = target(&self.insns[k], self.key.mode);
         let cross = delta != 0;
-        let mut op = self.blank(k, pick(cross));
+        let handler = pick(cross);
+        let mut op = self.blank(k, handler);
         op.flags |= (seg::SS as u8) << op_flags::SEG_SHIFT;
-        self.push_link(op, delta, po);
+        self.push_link(handler, op, delta, po);
     }
 
-    fn push_link(&mut self, op: Op, delta: i32, po: u16) {
+    fn push_link(&mut self, handler: Handler, op: Op, delta: i32, po: u16) {
         let cross = delta != 0;
         if cross {
             let link = Op { imm: NO_TAG, disp: delta, page_offset: po, ..op };
             let mut op = op;
             op.set_alternate_tag(NO_TAG);
-            self.ops.push(op);
+            self.push(handler, op);
             self.ops.push(link);
+            self.handlers.push(None);
         } else {
             self.branches.push((self.ops.len(), po));
-            self.ops.push(op);
+            self.push(handler, op);
         }
     }
 
@@ -467,15 +468,15 @@ impl<'a> Builder<'a> {
     /// have limits, the outer loop has to look at RIP.
     fn fall_through(&mut self) {
         if !self.key.mode.flat() {
-            let mut op = self.blank(self.insns.len() - 1, handler::<isa::branch::Leave>());
-            (op.page_offset, op.len) = (self.end, 0);
-            return self.ops.push(op);
+            let leave = handler::<isa::branch::Leave>();
+            let op = self.blank(self.insns.len() - 1, leave);
+            return self.push(leave, Op { page_offset: self.end, len: 0, ..op });
         }
         let delta = (self.end >> 12) as i32;
-        let mut op = self.blank(self.insns.len() - 1, isa::branch::jmp(delta != 0));
-        op.page_offset = self.end;
-        op.len = 0;
-        self.push_link(op, delta, self.end & 0xfff);
+        let jump = isa::branch::jmp(delta != 0);
+        let op = self.blank(self.insns.len() - 1, jump);
+        let op = Op { page_offset: self.end, len: 0, ..op };
+        self.push_link(jump, op, delta, self.end & 0xfff);
     }
 
     /// Where an unresolved link of this page leads: finds or decodes the target, and links to the target.
@@ -491,14 +492,15 @@ impl<'a> Builder<'a> {
 
     /// Checks that the second page is still the one decoded from.
     fn guard(&mut self, frame: u64) {
-        let mut op = self.blank(0, handler::<isa::branch::Guard>());
+        let guard = handler::<isa::branch::Guard>();
+        let mut op = self.blank(0, guard);
         op.retired = 0;
         op.len = 0;
         op.disp = frame as u32 as i32;
         op.dst = self.key.mode as u8;
         op.src = self.key.limit.index();
         op.flags = (seg::CS as u8) << op_flags::SEG_SHIFT;
-        self.ops.push(op);
+        self.push(guard, op);
     }
 }
 

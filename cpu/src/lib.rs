@@ -8,7 +8,6 @@
 //! Invariants: a handler that fails has changed nothing architectural; the state after `n` retired
 //! instructions depends on the state before and on what the [`bus::Bus`] answers, not on dispatch mode,
 //! block length, fusion or cache sizes.
-#![allow(unsafe_op_in_unsafe_fn)]
 
 mod access;
 pub mod apic;
@@ -45,6 +44,7 @@ mod run;
 mod save;
 mod smm;
 pub mod state;
+pub mod superinst;
 mod tasks;
 pub mod trace;
 pub mod trap;

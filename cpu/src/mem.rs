@@ -1,4 +1,5 @@
 //! Memory as handlers see it: a TLB hit in [`FastMem`], everything else in [`SlowMem`].
+#![allow(unsafe_op_in_unsafe_fn, reason = "the part of handler bodies that reaches memory")]
 #![expect(unsafe_code, reason = "TLB entries hold host addresses")]
 
 use crate::Cpu;
@@ -239,7 +240,7 @@ impl Cpu {
 }
 
 /// How an operation computes its memory operand's address.
-pub trait Address {
+pub trait Address: 'static {
     /// Registers that it reads, see [`uses`].
     const READS: u32 = uses::BASE;
 

@@ -53,7 +53,8 @@ impl Op {
     /// `op` is a live branch into another page.
     #[inline(always)]
     pub(crate) unsafe fn alternate_tag(op: *const Op) -> u64 {
-        (&raw const (*op).disp).cast::<u64>().read()
+        // SAFETY: displacement and registers are eight bytes that a branch has to itself.
+        unsafe { (&raw const (*op).disp).cast::<u64>().read() }
     }
 
     /// Sets the alternate tag.

@@ -3,7 +3,7 @@
 //! Reading order: [`guests`] builds the operating systems that the tests boot, from Debian's
 //! packages; [`strata`] runs the `strata` command and reads what it said; [`bochs`] runs the
 //! hypervisor elsewhere; [`fuzz`] runs arbitrary bytes on a bare processor; [`mod@bench`] measures;
-//! [`rows`] makes handlers for what a guest runs most; [`tidy`] holds the rules about the source;
+//! [`superinst`] finds superinstructions for what a guest runs most; [`tidy`] holds the rules about the source;
 //! [`outcome`] says how a test ends that is neither passed nor failed.
 //!
 //! Invariants: nothing here is part of the emulator, so the host's clock, files and processes may
@@ -18,6 +18,6 @@ pub mod fuzz;
 pub mod guests;
 pub mod oracle;
 pub mod outcome;
-pub mod rows;
 pub mod strata;
+pub mod superinst;
 pub mod tidy;

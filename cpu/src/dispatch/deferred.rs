@@ -18,20 +18,6 @@ pub const C1: u32 = 4;
 /// All of them.
 pub const ALL: u32 = FLAGS | INSTRUCTION | C1;
 
-/// The operations of a row that are still to come.
-pub trait Rest {
-    /// What of [`ALL`] they give a new value before they look at it or end.
-    const KILLS: u32;
-}
-
-impl Rest for () {
-    const KILLS: u32 = 0;
-}
-
-impl<S: Semantics, R: Rest> Rest for (S, R) {
-    const KILLS: u32 = S::KILLS | S::PRESERVES & R::KILLS;
-}
-
 /// What is undone.
 #[derive(Clone, Copy)]
 pub struct Deferred {

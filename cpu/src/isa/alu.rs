@@ -14,7 +14,7 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// The operations, by the number that the opcode has for them.
-pub(super) mod op {
+pub(crate) mod op {
     pub(crate) const ADD: u8 = 0;
     pub(crate) const OR: u8 = 1;
     pub(crate) const ADC: u8 = 2;
@@ -87,11 +87,11 @@ const fn ignores(o: u8, flags: bool) -> u32 {
 }
 
 /// `OP r/m, reg`.
-pub(super) struct RmReg<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+pub(crate) struct RmReg<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 /// `OP reg, r/m`.
-pub(super) struct RegRm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+pub(crate) struct RegRm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 /// `OP r/m, imm`.
-pub(super) struct RmImm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+pub(crate) struct RmImm<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 
 /// `r/m = r/m OP b`, without the write for CMP and TEST; the flags go to `note`.
 #[inline(always)]
@@ -133,7 +133,8 @@ unsafe fn apply_back<M: Mem, A: Rm, W: Word, const OP: u8>(
     Flow::Next(1)
 }
 
-impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RmReg<A, W, OP, FL> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RmReg<A, W, OP, FL> {
     const REPLAYABLE: bool = A::REGISTER && !writes(OP);
     const KILLS: u32 = renews(OP, FL);
     const PRESERVES: u32 = ignores(OP, FL);
@@ -155,7 +156,8 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RmReg<A, W, OP,
     }
 }
 
-impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RegRm<A, W, OP, FL> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RegRm<A, W, OP, FL> {
     const REPLAYABLE: bool = A::REGISTER && !writes(OP);
     const KILLS: u32 = renews(OP, FL);
     const PRESERVES: u32 = ignores(OP, FL);
@@ -176,7 +178,8 @@ impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RegRm<A, W, OP,
     }
 }
 
-impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RmImm<A, W, OP, FL> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RmImm<A, W, OP, FL> {
     const REPLAYABLE: bool = A::REGISTER && !writes(OP);
     const KILLS: u32 = renews(OP, FL);
     const PRESERVES: u32 = ignores(OP, FL);

@@ -16,11 +16,12 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// `SETcc`.
-pub(super) struct Set<A, const CC: u8>(PhantomData<A>);
+pub(crate) struct Set<A, const CC: u8>(PhantomData<A>);
 /// `CMOVcc`: the source is always read.
-pub(super) struct Cmov<A, W, const CC: u8>(PhantomData<(A, W)>);
+pub(crate) struct Cmov<A, W, const CC: u8>(PhantomData<(A, W)>);
 
-impl<A: Rm, const CC: u8> Semantics for Set<A, CC> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, const CC: u8> Semantics for Set<A, CC> {
     const READS: u32 = A::ADDRESS;
     const SETS: u32 = A::SETS;
     const BITS: u32 = 8;
@@ -33,7 +34,8 @@ impl<A: Rm, const CC: u8> Semantics for Set<A, CC> {
     }
 }
 
-impl<A: Rm, W: Word, const CC: u8> Semantics for Cmov<A, W, CC> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const CC: u8> Semantics for Cmov<A, W, CC> {
     const READS: u32 = A::READS | uses::DST;
     const SETS: u32 = uses::DST;
     const BITS: u32 = W::BITS;
@@ -56,9 +58,10 @@ fn cmov<W: Word, const CC: u8>(s: &Operands) -> Handler {
 }
 
 /// `BSWAP`.
-pub(super) struct Bswap<W>(PhantomData<W>);
+pub(crate) struct Bswap<W>(PhantomData<W>);
 
-impl<W: Word> Semantics for Bswap<W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<W: Word> Semantics for Bswap<W> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = uses::DST;
     const SETS: u32 = uses::DST;
@@ -83,9 +86,10 @@ const BTR: u8 = 2;
 const BTC: u8 = 3;
 
 /// `BT` and its like on `r/m` with an immediate, or on a register: the offset stays in the operand.
-pub(super) struct Bit<A, W, const OP: u8, const IMM: bool>(PhantomData<(A, W)>);
+pub(crate) struct Bit<A, W, const OP: u8, const IMM: bool>(PhantomData<(A, W)>);
 
-impl<A: Rm, W: Word, const OP: u8, const IMM: bool> Semantics for Bit<A, W, OP, IMM> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const OP: u8, const IMM: bool> Semantics for Bit<A, W, OP, IMM> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let n = if IMM { (*o).imm } else { get::<W>(cpu, (*o).src).u() } & (W::BITS as u64 - 1);
@@ -168,9 +172,10 @@ const LZCNT: u8 = 3;
 const POPCNT: u8 = 4;
 
 /// `BSF`, `BSR`, `TZCNT`, `LZCNT`, `POPCNT`.
-pub(super) struct Scan<A, W, const OP: u8>(PhantomData<(A, W)>);
+pub(crate) struct Scan<A, W, const OP: u8>(PhantomData<(A, W)>);
 
-impl<A: Rm, W: Word, const OP: u8> Semantics for Scan<A, W, OP> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const OP: u8> Semantics for Scan<A, W, OP> {
     const READS: u32 = A::READS;
     const SETS: u32 = uses::DST;
     const BITS: u32 = W::BITS;

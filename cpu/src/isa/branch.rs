@@ -65,7 +65,8 @@ unsafe fn take<M: Mem, const X: bool>(op: *const Op, cpu: *mut Cpu, to: *const O
     Flow::Taken(to)
 }
 
-impl<const X: bool> Semantics for Jmp<X> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<const X: bool> Semantics for Jmp<X> {
     const SETS: u32 = 0;
 
     #[inline(always)]
@@ -75,7 +76,8 @@ impl<const X: bool> Semantics for Jmp<X> {
     }
 }
 
-impl<const CC: u8, const X: bool> Semantics for Jcc<CC, X> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<const CC: u8, const X: bool> Semantics for Jcc<CC, X> {
     const SETS: u32 = 0;
 
     #[inline(always)]
@@ -117,7 +119,8 @@ unsafe fn return_address(op: *const Op, cpu: *mut Cpu) -> u64 {
     (*cpu).state.bases.page.wrapping_add((*op).page_offset as u64 + (*op).len as u64)
 }
 
-impl<W: Word, const X: bool> Semantics for Call<W, X> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<W: Word, const X: bool> Semantics for Call<W, X> {
     const READS: u32 = uses::RSP;
     const SETS: u32 = uses::RSP;
 
@@ -177,7 +180,8 @@ pub(crate) struct CallRm<A, W>(PhantomData<(A, W)>);
 /// `RET` and `RET imm16`.
 pub(crate) struct Ret<W>(PhantomData<W>);
 
-impl<A: Rm, W: Word> Semantics for JmpRm<A, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word> Semantics for JmpRm<A, W> {
     const READS: u32 = A::READS;
     const SETS: u32 = 0;
 
@@ -189,7 +193,8 @@ impl<A: Rm, W: Word> Semantics for JmpRm<A, W> {
     }
 }
 
-impl<A: Rm, W: Word> Semantics for CallRm<A, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word> Semantics for CallRm<A, W> {
     const READS: u32 = A::READS | uses::RSP;
     const SETS: u32 = uses::RSP;
 
@@ -205,7 +210,8 @@ impl<A: Rm, W: Word> Semantics for CallRm<A, W> {
     }
 }
 
-impl<W: Word> Semantics for Ret<W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<W: Word> Semantics for Ret<W> {
     const READS: u32 = uses::RSP;
     const SETS: u32 = uses::RSP;
 
@@ -219,7 +225,8 @@ impl<W: Word> Semantics for Ret<W> {
     }
 }
 
-impl Semantics for Stub {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl Semantics for Stub {
     const SETS: u32 = 0;
 
     #[inline(always)]
@@ -237,7 +244,8 @@ impl Semantics for Stub {
     }
 }
 
-impl Semantics for Leave {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl Semantics for Leave {
     const SETS: u32 = 0;
 
     #[inline(always)]
@@ -247,7 +255,8 @@ impl Semantics for Leave {
     }
 }
 
-impl Semantics for Guard {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl Semantics for Guard {
     const SETS: u32 = 0;
 
     #[inline(always)]

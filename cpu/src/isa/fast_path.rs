@@ -14,7 +14,7 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// A fast path.
-pub(super) trait FastPath {
+pub(crate) trait FastPath: 'static {
     /// The operands that it names, see [`crate::dispatch::uses::vector_operands`].
     const NAMES: u32 = 0;
     /// General-purpose registers that it may write, see [`crate::dispatch::uses`].
@@ -42,9 +42,10 @@ pub(super) trait FastPath {
 }
 
 /// The operation with the fast path `U`.
-pub(super) struct Fast<U>(PhantomData<U>);
+pub(crate) struct Fast<U>(PhantomData<U>);
 
-impl<U: FastPath> Semantics for Fast<U> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<U: FastPath> Semantics for Fast<U> {
     const READS: u32 = uses::vector_operands(U::NAMES);
     const SETS: u32 = U::SETS;
     const FRAMED: bool = U::FRAMED;
@@ -71,7 +72,7 @@ impl<U: FastPath> Semantics for Fast<U> {
 }
 
 /// A fast path with a memory operand at an address `A`.
-pub(super) trait WithMemory {
+pub(crate) trait WithMemory {
     /// The handler's type for this kind of address.
     type At<A: crate::mem::Address>: FastPath;
 }

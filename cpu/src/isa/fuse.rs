@@ -19,7 +19,7 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// Where the second operand is.
-pub(crate) trait Source {
+pub(crate) trait Source: 'static {
     /// Registers that reading it reads, see [`uses`].
     const READS: u32 = 0;
     /// Reads the operand.
@@ -137,7 +137,10 @@ pub(crate) struct CompareLoad<A, W, const CC: u8>(PhantomData<(A, W)>);
 /// `ADD`, `SUB`, `AND`, `OR` on a register, and a branch on equality or sign.
 pub(crate) struct Arithmetic<S, W, const OP: u8, const CC: u8>(PhantomData<(S, W)>);
 
-impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Semantics for Compare<A, S, W, OP, CC> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Semantics
+    for Compare<A, S, W, OP, CC>
+{
     const REPLAYABLE: bool = A::REGISTER;
     const KILLS: u32 = deferred::FLAGS;
     const READS: u32 = A::READS | S::READS;
@@ -149,7 +152,8 @@ impl<A: Rm, S: Source, W: Word, const OP: u8, const CC: u8> Semantics for Compar
     } }
 }
 
-impl<A: Rm, W: Word, const CC: u8> Semantics for CompareLoad<A, W, CC> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const CC: u8> Semantics for CompareLoad<A, W, CC> {
     const KILLS: u32 = deferred::FLAGS;
     const READS: u32 = A::READS | uses::DST;
     const SETS: u32 = 0;
@@ -160,7 +164,8 @@ impl<A: Rm, W: Word, const CC: u8> Semantics for CompareLoad<A, W, CC> {
     } }
 }
 
-impl<S: Source, W: Word, const OP: u8, const CC: u8> Semantics for Arithmetic<S, W, OP, CC> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<S: Source, W: Word, const OP: u8, const CC: u8> Semantics for Arithmetic<S, W, OP, CC> {
     const KILLS: u32 = deferred::FLAGS;
     const READS: u32 = S::READS | uses::DST;
     const SETS: u32 = uses::DST;

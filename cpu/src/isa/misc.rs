@@ -16,15 +16,16 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// `NOP`.
-pub(super) struct Nop;
+pub(crate) struct Nop;
 /// `CBW`, `CWDE`, `CDQE`: the low half of the accumulator, sign-extended to `W`.
-pub(super) struct ExtendAcc<W, S>(PhantomData<(W, S)>);
+pub(crate) struct ExtendAcc<W, S>(PhantomData<(W, S)>);
 /// `CWD`, `CDQ`, `CQO`: the sign of the accumulator into rDX.
-pub(super) struct SignAcc<W>(PhantomData<W>);
+pub(crate) struct SignAcc<W>(PhantomData<W>);
 /// `LEAVE` on a flat stack.
-pub(super) struct Leave;
+pub(crate) struct Leave;
 
-impl Semantics for Nop {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl Semantics for Nop {
     const PRESERVES: u32 = deferred::ALL;
     const SETS: u32 = 0;
 
@@ -34,7 +35,8 @@ impl Semantics for Nop {
     }
 }
 
-impl<W: Word, S: Word> Semantics for ExtendAcc<W, S> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<W: Word, S: Word> Semantics for ExtendAcc<W, S> {
     const PRESERVES: u32 = deferred::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
@@ -43,7 +45,8 @@ impl<W: Word, S: Word> Semantics for ExtendAcc<W, S> {
     }
 }
 
-impl<W: Word> Semantics for SignAcc<W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<W: Word> Semantics for SignAcc<W> {
     const PRESERVES: u32 = deferred::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
@@ -52,7 +55,8 @@ impl<W: Word> Semantics for SignAcc<W> {
     }
 }
 
-impl Semantics for Leave {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl Semantics for Leave {
     const PRESERVES: u32 = deferred::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(_: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {

@@ -3,54 +3,51 @@
 //! Each family file has a table of [`Form`]s; [`form`] looks one up. Coverage, tracing and the list of
 //! what is missing come from the same tables. To add an instruction: write its body (a
 //! [`crate::dispatch::Semantics`] if it is hot, else a plain function) and add its lines.
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "handler bodies are unsafe as a whole, for one reason: Semantics::run"
+)]
 
-mod alu;
-mod avx;
-mod avx_fast;
-mod avx_moves;
-mod avx_table;
-mod bits;
+pub(crate) mod alu;
+pub(crate) mod avx;
+pub(crate) mod avx_fast;
+pub(crate) mod avx_moves;
+pub(crate) mod avx_table;
+pub(crate) mod bits;
 pub(crate) mod branch;
-mod crypto;
-mod exec;
-mod far;
-mod fast_path;
-mod fma;
-mod fpstate;
+pub(crate) mod crypto;
+pub(crate) mod exec;
+pub(crate) mod far;
+pub(crate) mod fast_path;
+pub(crate) mod fma;
+pub(crate) mod fpstate;
 pub(crate) mod fuse;
-mod identify;
-mod io;
-mod misc;
-mod mmx;
-mod moves;
-pub mod profile;
-#[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
-mod profile_handlers;
-#[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
-mod profile_rows;
-#[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
-mod profile_table;
-mod rm;
-mod segmented;
-mod segments;
-mod shift;
+pub(crate) mod identify;
+pub(crate) mod io;
+pub(crate) mod misc;
+pub(crate) mod mmx;
+pub(crate) mod moves;
+pub(crate) mod rm;
+pub(crate) mod segmented;
+pub(crate) mod segments;
+pub(crate) mod shift;
 pub(crate) mod sse4;
-mod sse42;
+pub(crate) mod sse42;
 pub(crate) mod sse_float;
-mod sse_int;
-mod sse_moves;
-mod strings;
-mod syscall;
+pub(crate) mod sse_int;
+pub(crate) mod sse_moves;
+pub(crate) mod strings;
+pub(crate) mod syscall;
 pub(crate) mod system;
-mod unary;
+pub(crate) mod unary;
 pub(crate) mod vector;
-mod vme;
-mod vmx;
-mod x87;
-mod x87_compare;
-mod x87_control;
-mod x87_fast;
-mod x87_functions;
+pub(crate) mod vme;
+pub(crate) mod vmx;
+pub(crate) mod x87;
+pub(crate) mod x87_compare;
+pub(crate) mod x87_control;
+pub(crate) mod x87_fast;
+pub(crate) mod x87_functions;
 
 use crate::Cpu;
 use crate::state::CodeMode;

@@ -15,23 +15,24 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// `MOV r/m, reg`.
-pub(super) struct MovRmReg<A, W>(PhantomData<(A, W)>);
+pub(crate) struct MovRmReg<A, W>(PhantomData<(A, W)>);
 /// `MOV reg, r/m`.
-pub(super) struct MovRegRm<A, W>(PhantomData<(A, W)>);
+pub(crate) struct MovRegRm<A, W>(PhantomData<(A, W)>);
 /// `MOV r/m, imm`.
-pub(super) struct MovRmImm<A, W>(PhantomData<(A, W)>);
+pub(crate) struct MovRmImm<A, W>(PhantomData<(A, W)>);
 /// `MOVZX`, `MOVSX`, `MOVSXD`: a source of width `S` to a register of width `W`.
-pub(super) struct Extend<A, W, S, const SIGNED: bool>(PhantomData<(A, W, S)>);
+pub(crate) struct Extend<A, W, S, const SIGNED: bool>(PhantomData<(A, W, S)>);
 /// `LEA`.
-pub(super) struct Lea<A, W>(PhantomData<(A, W)>);
+pub(crate) struct Lea<A, W>(PhantomData<(A, W)>);
 /// `PUSH` of a register or memory operand on a flat stack.
-pub(super) struct Push<A, W>(PhantomData<(A, W)>);
+pub(crate) struct Push<A, W>(PhantomData<(A, W)>);
 /// `PUSH imm` on a flat stack.
-pub(super) struct PushImm<W>(PhantomData<W>);
+pub(crate) struct PushImm<W>(PhantomData<W>);
 /// `POP reg` from a flat stack.
-pub(super) struct PopReg<W>(PhantomData<W>);
+pub(crate) struct PopReg<W>(PhantomData<W>);
 
-impl<A: Rm, W: Word> Semantics for MovRmReg<A, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word> Semantics for MovRmReg<A, W> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = A::ADDRESS | uses::SRC;
     const SETS: u32 = A::SETS;
@@ -44,7 +45,8 @@ impl<A: Rm, W: Word> Semantics for MovRmReg<A, W> {
     }
 }
 
-impl<A: Rm, W: Word> Semantics for MovRegRm<A, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word> Semantics for MovRegRm<A, W> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = A::READS;
     const SETS: u32 = uses::DST;
@@ -58,7 +60,8 @@ impl<A: Rm, W: Word> Semantics for MovRegRm<A, W> {
     }
 }
 
-impl<A: Rm, W: Word> Semantics for MovRmImm<A, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word> Semantics for MovRmImm<A, W> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = A::ADDRESS;
     const SETS: u32 = A::SETS;
@@ -71,7 +74,8 @@ impl<A: Rm, W: Word> Semantics for MovRmImm<A, W> {
     }
 }
 
-impl<A: Rm, W: Word, S: Word, const SIGNED: bool> Semantics for Extend<A, W, S, SIGNED> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, S: Word, const SIGNED: bool> Semantics for Extend<A, W, S, SIGNED> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = A::READS;
     const SETS: u32 = uses::DST;
@@ -85,7 +89,8 @@ impl<A: Rm, W: Word, S: Word, const SIGNED: bool> Semantics for Extend<A, W, S, 
     }
 }
 
-impl<A: Address, W: Word> Semantics for Lea<A, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Address, W: Word> Semantics for Lea<A, W> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = A::READS;
     const SETS: u32 = uses::DST;
@@ -107,7 +112,8 @@ unsafe fn push<M: Mem, W: Word>(cpu: *mut Cpu, tlb: *mut TlbEntry, v: W) -> Flow
     Flow::Next(1)
 }
 
-impl<A: Rm, W: Word> Semantics for Push<A, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word> Semantics for Push<A, W> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = A::READS | uses::RSP;
     const SETS: u32 = uses::RSP;
@@ -119,7 +125,8 @@ impl<A: Rm, W: Word> Semantics for Push<A, W> {
     }
 }
 
-impl<W: Word> Semantics for PushImm<W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<W: Word> Semantics for PushImm<W> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = uses::RSP;
     const SETS: u32 = uses::RSP;
@@ -130,7 +137,8 @@ impl<W: Word> Semantics for PushImm<W> {
     }
 }
 
-impl<W: Word> Semantics for PopReg<W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<W: Word> Semantics for PopReg<W> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = uses::RSP;
     const SETS: u32 = uses::DST | uses::RSP;

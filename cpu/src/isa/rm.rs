@@ -13,7 +13,7 @@ use std::marker::PhantomData;
 ///
 /// # Safety
 /// All methods: as [`crate::dispatch::Semantics::run`].
-pub(crate) trait Rm {
+pub(crate) trait Rm: 'static {
     /// Whether it is a register.
     const REGISTER: bool;
     /// Registers that loading it reads, see [`uses`].
@@ -41,11 +41,11 @@ pub(crate) trait Rm {
 }
 
 /// The register in [`Op::dst`].
-pub(super) struct RegD;
+pub(crate) struct RegD;
 /// The register in [`Op::src`].
-pub(super) struct RegS;
+pub(crate) struct RegS;
 /// The memory operand.
-pub(super) struct Memory<A>(PhantomData<A>);
+pub(crate) struct Memory<A>(PhantomData<A>);
 
 macro_rules! register {
     ($name:ident, $field:ident, $reads:expr, $sets:expr) => {

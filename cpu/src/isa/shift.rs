@@ -16,14 +16,14 @@ use iced_x86::{Instruction, Register};
 use mmu::TlbEntry;
 use std::marker::PhantomData;
 
-pub(super) const ROL: u8 = 0;
-pub(super) const ROR: u8 = 1;
-pub(super) const SHL: u8 = 4;
-pub(super) const SHR: u8 = 5;
-pub(super) const SAR: u8 = 7;
+pub(crate) const ROL: u8 = 0;
+pub(crate) const ROR: u8 = 1;
+pub(crate) const SHL: u8 = 4;
+pub(crate) const SHR: u8 = 5;
+pub(crate) const SAR: u8 = 7;
 
 /// A shift or rotate of `r/m`, by CL if `CL`, else by an immediate.
-pub(super) struct Shift<A, W, const OP: u8, const CL: bool, const FL: bool>(PhantomData<(A, W)>);
+pub(crate) struct Shift<A, W, const OP: u8, const CL: bool, const FL: bool>(PhantomData<(A, W)>);
 
 /// The highest bit.
 #[inline(always)]
@@ -104,7 +104,8 @@ fn rotate_flags<W: Word, const OP: u8>(cpu: &mut Cpu, res: W) {
     cpu.state.flags.set_cf_of(cf | if of != 0 { flags::OF } else { 0 });
 }
 
-impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Semantics
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Semantics
     for Shift<A, W, OP, CL, FL>
 {
     const KILLS: u32 = if FL && !CL && matches!(OP, SHL | SHR | SAR) { deferred::FLAGS } else { 0 };

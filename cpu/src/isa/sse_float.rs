@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::marker::PhantomData;
 
 /// What happens to one lane.
-pub(super) trait LaneOp: 'static {
+pub(crate) trait LaneOp: 'static {
     /// The host's operation; `None` if there is none.
     const HOST: Option<host::Op>;
     /// Computes one lane.

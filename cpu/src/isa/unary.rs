@@ -14,13 +14,13 @@ use crate::word::Word;
 use mmu::TlbEntry;
 use std::marker::PhantomData;
 
-pub(super) const INC: u8 = 0;
-pub(super) const DEC: u8 = 1;
-pub(super) const NEG: u8 = 2;
-pub(super) const NOT: u8 = 3;
+pub(crate) const INC: u8 = 0;
+pub(crate) const DEC: u8 = 1;
+pub(crate) const NEG: u8 = 2;
+pub(crate) const NOT: u8 = 3;
 
 /// `INC`, `DEC`, `NEG`, `NOT`.
-pub(super) struct Unary<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
+pub(crate) struct Unary<A, W, const OP: u8, const FL: bool>(PhantomData<(A, W)>);
 
 #[inline(always)]
 unsafe fn unary<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, flags: bool) -> W {
@@ -41,7 +41,8 @@ unsafe fn unary<W: Word, const OP: u8>(cpu: *mut Cpu, a: W, flags: bool) -> W {
     res
 }
 
-impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for Unary<A, W, OP, FL> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for Unary<A, W, OP, FL> {
     const KILLS: u32 = if FL && OP == NEG { deferred::FLAGS } else { 0 };
     const PRESERVES: u32 =
         if FL && OP != NOT { deferred::ALL & !deferred::FLAGS } else { deferred::ALL };
@@ -80,9 +81,9 @@ fn signed_product<W: Word>(a: W, b: W) -> (W, u64, bool) {
 }
 
 /// `IMUL reg, r/m`.
-pub(super) struct ImulRegRm<A, W, const FL: bool>(PhantomData<(A, W)>);
+pub(crate) struct ImulRegRm<A, W, const FL: bool>(PhantomData<(A, W)>);
 /// `IMUL reg, r/m, imm`.
-pub(super) struct ImulRegRmImm<A, W, const FL: bool>(PhantomData<(A, W)>);
+pub(crate) struct ImulRegRmImm<A, W, const FL: bool>(PhantomData<(A, W)>);
 
 #[inline(always)]
 unsafe fn imul<W: Word>(cpu: *mut Cpu, d: u8, a: W, b: W, flags: bool) -> Flow {
@@ -94,7 +95,8 @@ unsafe fn imul<W: Word>(cpu: *mut Cpu, d: u8, a: W, b: W, flags: bool) -> Flow {
     Flow::Next(1)
 }
 
-impl<A: Rm, W: Word, const FL: bool> Semantics for ImulRegRm<A, W, FL> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const FL: bool> Semantics for ImulRegRm<A, W, FL> {
     const PRESERVES: u32 = if FL { deferred::ALL & !deferred::FLAGS } else { deferred::ALL };
     const READS: u32 = A::READS | uses::DST;
     const SETS: u32 = uses::DST;
@@ -107,7 +109,8 @@ impl<A: Rm, W: Word, const FL: bool> Semantics for ImulRegRm<A, W, FL> {
     }
 }
 
-impl<A: Rm, W: Word, const FL: bool> Semantics for ImulRegRmImm<A, W, FL> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const FL: bool> Semantics for ImulRegRmImm<A, W, FL> {
     const PRESERVES: u32 = if FL { deferred::ALL & !deferred::FLAGS } else { deferred::ALL };
     const READS: u32 = A::READS;
     const SETS: u32 = uses::DST;
@@ -137,16 +140,17 @@ fn imul3<W: Word>(s: &Operands) -> Handler {
 }
 
 /// `MUL` and one-operand `IMUL`.
-pub(super) struct MulWide<A, W, const SIGNED: bool>(PhantomData<(A, W)>);
+pub(crate) struct MulWide<A, W, const SIGNED: bool>(PhantomData<(A, W)>);
 /// `DIV` and `IDIV`.
-pub(super) struct DivWide<A, W, const SIGNED: bool>(PhantomData<(A, W)>);
+pub(crate) struct DivWide<A, W, const SIGNED: bool>(PhantomData<(A, W)>);
 
 /// The high half of the wide operand: AH for bytes, else rDX.
 fn high_offset<W: Word>() -> u8 {
     if W::BITS == 8 { 1 } else { 8 * gpr::RDX as u8 }
 }
 
-impl<A: Rm, W: Word, const SIGNED: bool> Semantics for MulWide<A, W, SIGNED> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const SIGNED: bool> Semantics for MulWide<A, W, SIGNED> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let b = try_flow!(A::load::<M, W>(o, cpu, tlb));
@@ -186,7 +190,8 @@ fn divide<W: Word, const SIGNED: bool>(high: W, low: W, by: W) -> Option<(u64, u
     Some(((n / by.u() as u128) as u64, (n % by.u() as u128) as u64))
 }
 
-impl<A: Rm, W: Word, const SIGNED: bool> Semantics for DivWide<A, W, SIGNED> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word, const SIGNED: bool> Semantics for DivWide<A, W, SIGNED> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let by = try_flow!(A::load::<M, W>(o, cpu, tlb));
@@ -213,13 +218,14 @@ fn div<W: Word, const SIGNED: bool>(s: &Operands) -> Handler {
 }
 
 /// `XCHG r/m, reg`.
-pub(super) struct Xchg<A, W>(PhantomData<(A, W)>);
+pub(crate) struct Xchg<A, W>(PhantomData<(A, W)>);
 /// `XADD r/m, reg`.
-pub(super) struct Xadd<A, W>(PhantomData<(A, W)>);
+pub(crate) struct Xadd<A, W>(PhantomData<(A, W)>);
 /// `CMPXCHG r/m, reg`.
-pub(super) struct Cmpxchg<A, W>(PhantomData<(A, W)>);
+pub(crate) struct Cmpxchg<A, W>(PhantomData<(A, W)>);
 
-impl<A: Rm, W: Word> Semantics for Xchg<A, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word> Semantics for Xchg<A, W> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let new = get::<W>(cpu, (*o).src);
@@ -233,7 +239,8 @@ impl<A: Rm, W: Word> Semantics for Xchg<A, W> {
     }
 }
 
-impl<A: Rm, W: Word> Semantics for Xadd<A, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word> Semantics for Xadd<A, W> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let by = get::<W>(cpu, (*o).src);
@@ -252,7 +259,8 @@ impl<A: Rm, W: Word> Semantics for Xadd<A, W> {
     }
 }
 
-impl<A: Rm, W: Word> Semantics for Cmpxchg<A, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Rm, W: Word> Semantics for Cmpxchg<A, W> {
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
         let (acc, new) = (get::<W>(cpu, 0), get::<W>(cpu, (*o).src));

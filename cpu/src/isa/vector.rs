@@ -20,7 +20,7 @@ use mmu::TlbEntry;
 use std::marker::PhantomData;
 
 /// A computation without exceptions: first operand (the destination before), second, immediate.
-pub(super) trait Pure: 'static {
+pub(crate) trait Pure: 'static {
     /// The instruction's function, by its definition.
     fn definition(a: u128, b: u128, imm: u8) -> u128;
     /// Computes the function by the host.
@@ -131,7 +131,7 @@ unsafe fn fast_path_allowed<M: Mem>(cpu: *mut Cpu, more: u8) -> bool {
 ///
 /// # Safety
 /// As [`Semantics::run`].
-pub(super) trait Source {
+pub(crate) trait Source: 'static {
     /// The operands that it names, see [`uses::vector_operands`].
     const NAMES: u32;
     /// Loads the operand, zero-extended.
@@ -139,15 +139,15 @@ pub(super) trait Source {
 }
 
 /// The XMM register in [`Op::src`].
-pub(super) struct Xmm;
+pub(crate) struct Xmm;
 /// The general-purpose register in [`Op::src`].
-pub(super) struct Gpr<W>(PhantomData<W>);
+pub(crate) struct Gpr<W>(PhantomData<W>);
 /// The immediate operand of the instruction.
-pub(super) struct Imm;
+pub(crate) struct Imm;
 /// A word in memory.
-pub(super) struct Narrow<A, W>(PhantomData<(A, W)>);
+pub(crate) struct Narrow<A, W>(PhantomData<(A, W)>);
 /// 16 bytes in memory.
-pub(super) struct Full<A, const ALIGNED: bool>(PhantomData<A>);
+pub(crate) struct Full<A, const ALIGNED: bool>(PhantomData<A>);
 
 impl Source for Xmm {
     const NAMES: u32 = uses::SRC;
@@ -228,9 +228,10 @@ impl<A: Address, const ALIGNED: bool> Source for Full<A, ALIGNED> {
 }
 
 /// `XMM = P(XMM, source, imm)`.
-pub(super) struct Binary<S, P>(PhantomData<(S, P)>);
+pub(crate) struct Binary<S, P>(PhantomData<(S, P)>);
 
-impl<S: Source, P: Pure> Semantics for Binary<S, P> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<S: Source, P: Pure> Semantics for Binary<S, P> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = uses::vector_operands(uses::DST | S::NAMES);
     const SETS: u32 = 0;
@@ -245,9 +246,10 @@ impl<S: Source, P: Pure> Semantics for Binary<S, P> {
 }
 
 /// `XMM = P(XMM, source, imm)` under MXCSR.
-pub(super) struct BinaryFp<S, P>(PhantomData<(S, P)>);
+pub(crate) struct BinaryFp<S, P>(PhantomData<(S, P)>);
 
-impl<S: Source, P: Floating> Semantics for BinaryFp<S, P> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<S: Source, P: Floating> Semantics for BinaryFp<S, P> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = uses::vector_operands(uses::DST | S::NAMES);
     const SETS: u32 = 0;
@@ -285,9 +287,10 @@ unsafe fn floating_result<M: Mem, P: Floating>(
 }
 
 /// `GPR = P(source, imm)`.
-pub(super) struct ToGpr<S, P, W>(PhantomData<(S, P, W)>);
+pub(crate) struct ToGpr<S, P, W>(PhantomData<(S, P, W)>);
 
-impl<S: Source, P: Pure, W: Word> Semantics for ToGpr<S, P, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<S: Source, P: Pure, W: Word> Semantics for ToGpr<S, P, W> {
     const PRESERVES: u32 = deferred::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -299,9 +302,10 @@ impl<S: Source, P: Pure, W: Word> Semantics for ToGpr<S, P, W> {
 }
 
 /// `GPR = P(source)` under MXCSR.
-pub(super) struct ToGprFp<S, P, W>(PhantomData<(S, P, W)>);
+pub(crate) struct ToGprFp<S, P, W>(PhantomData<(S, P, W)>);
 
-impl<S: Source, P: Floating, W: Word> Semantics for ToGprFp<S, P, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<S: Source, P: Floating, W: Word> Semantics for ToGprFp<S, P, W> {
     const PRESERVES: u32 = deferred::ALL;
     #[inline(always)]
     unsafe fn run<M: Mem>(o: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow {
@@ -314,9 +318,10 @@ impl<S: Source, P: Floating, W: Word> Semantics for ToGprFp<S, P, W> {
 }
 
 /// Compares XMM with the source; P gives the status flags.
-pub(super) struct ToFlags<S, P>(PhantomData<(S, P)>);
+pub(crate) struct ToFlags<S, P>(PhantomData<(S, P)>);
 
-impl<S: Source, P: Floating> Semantics for ToFlags<S, P> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<S: Source, P: Floating> Semantics for ToFlags<S, P> {
     const READS: u32 = uses::vector_operands(uses::DST | S::NAMES);
     const SETS: u32 = 0;
     #[inline(always)]
@@ -330,9 +335,10 @@ impl<S: Source, P: Floating> Semantics for ToFlags<S, P> {
 }
 
 /// `memory = XMM`, 16 bytes.
-pub(super) struct StoreFull<A, const ALIGNED: bool>(PhantomData<A>);
+pub(crate) struct StoreFull<A, const ALIGNED: bool>(PhantomData<A>);
 
-impl<A: Address, const ALIGNED: bool> Semantics for StoreFull<A, ALIGNED> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Address, const ALIGNED: bool> Semantics for StoreFull<A, ALIGNED> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = uses::vector_operands(uses::SRC | A::READS);
     const SETS: u32 = 0;
@@ -352,9 +358,10 @@ impl<A: Address, const ALIGNED: bool> Semantics for StoreFull<A, ALIGNED> {
 }
 
 /// `memory = P(XMM, imm)`, a word.
-pub(super) struct StoreNarrow<A, P, W>(PhantomData<(A, P, W)>);
+pub(crate) struct StoreNarrow<A, P, W>(PhantomData<(A, P, W)>);
 
-impl<A: Address, P: Pure, W: Word> Semantics for StoreNarrow<A, P, W> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Address, P: Pure, W: Word> Semantics for StoreNarrow<A, P, W> {
     const PRESERVES: u32 = deferred::ALL;
     const READS: u32 = uses::vector_operands(uses::SRC | A::READS);
     const SETS: u32 = 0;

@@ -20,8 +20,8 @@ use std::cmp::Ordering;
 type Done = Result<(), Trap>;
 
 /// Operations, as const parameters.
-pub(super) const ADD: u8 = 0;
-pub(super) const MUL: u8 = 1;
+pub(crate) const ADD: u8 = 0;
+pub(crate) const MUL: u8 = 1;
 pub(super) const SUB: u8 = 2;
 pub(super) const SUBR: u8 = 3;
 pub(super) const DIV: u8 = 4;

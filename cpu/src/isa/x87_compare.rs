@@ -30,7 +30,7 @@ unsafe fn compared<const POPS: u32>(cpu: *mut Cpu, codes: u32) {
 }
 
 /// `FCOM` and `FUCOM` with ST(i), and with pops; `OTHER` is the register, 8 for the operand's.
-pub(super) struct Fcom<const OTHER: u8, const POPS: u32>;
+pub(crate) struct Fcom<const OTHER: u8, const POPS: u32>;
 
 impl<const OTHER: u8, const POPS: u32> Recorded for Fcom<OTHER, POPS> {
     #[inline(always)]
@@ -44,7 +44,7 @@ impl<const OTHER: u8, const POPS: u32> Recorded for Fcom<OTHER, POPS> {
 }
 
 /// `FCOM`, `FCOMP`, `FICOM`, `FICOMP` with memory.
-pub(super) struct FcomM<S, const POPS: u32, A = ()>(PhantomData<(S, A)>);
+pub(crate) struct FcomM<S, const POPS: u32, A = ()>(PhantomData<(S, A)>);
 
 impl<S: Source, const POPS: u32> WithMemory for FcomM<S, POPS> {
     type At<A: Address> = FcomM<S, POPS, A>;
@@ -62,7 +62,7 @@ impl<S: Source, const POPS: u32, A: Address> Recorded for FcomM<S, POPS, A> {
 }
 
 /// `FCOMI`, `FUCOMI` and with pop. C1 stays.
-pub(super) struct Fcomi<const POP: bool>;
+pub(crate) struct Fcomi<const POP: bool>;
 
 impl<const POP: bool> Recorded for Fcomi<POP> {
     const KEEPS_C1: bool = true;

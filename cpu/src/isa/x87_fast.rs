@@ -105,7 +105,7 @@ pub(super) unsafe fn record_operand<A: Address>(op: *const Op, cpu: *mut Cpu) {
 }
 
 /// A fast path of an instruction that is recorded as the last.
-pub(super) trait Recorded {
+pub(crate) trait Recorded: 'static {
     /// See [`FastPath::NAMES`].
     const NAMES: u32 = 0;
     /// See [`FastPath::SETS`].
@@ -158,7 +158,7 @@ unsafe fn push<T>(cpu: *mut Cpu, value: impl FnOnce() -> Option<T>) -> Option<()
 }
 
 /// A number in memory.
-pub(super) trait Source {
+pub(crate) trait Source: 'static {
     /// Loads it, if it is normal or zero.
     ///
     /// # Safety
@@ -177,9 +177,9 @@ unsafe fn word<A: Address, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbE
 }
 
 /// A binary32 or binary64.
-pub(super) struct Float<W>(PhantomData<W>);
+pub(crate) struct Float<W>(PhantomData<W>);
 /// A signed integer.
-pub(super) struct Int<W>(PhantomData<W>);
+pub(crate) struct Int<W>(PhantomData<W>);
 
 impl<W: Word> Source for Float<W> {
     #[inline(always)]
@@ -230,7 +230,7 @@ fn compute_zero<const OP: u8>(a: Register, b: Register) -> Option<Rounded> {
 }
 
 /// `ST(0) = ST(0) op ST(i)`; if `BACK`, `ST(i) = ST(i) op ST(0)`.
-pub(super) struct Arith<const OP: u8, const BACK: bool, const POP: bool>;
+pub(crate) struct Arith<const OP: u8, const BACK: bool, const POP: bool>;
 
 impl<const OP: u8, const BACK: bool, const POP: bool> Arith<OP, BACK, POP> {
     /// Destination and source.
@@ -268,7 +268,7 @@ impl<const OP: u8, const BACK: bool, const POP: bool> Recorded for Arith<OP, BAC
 }
 
 /// `ST(0) = ST(0) op memory`.
-pub(super) struct ArithM<S, const OP: u8, A = ()>(PhantomData<(S, A)>);
+pub(crate) struct ArithM<S, const OP: u8, A = ()>(PhantomData<(S, A)>);
 
 impl<S: Source, const OP: u8> WithMemory for ArithM<S, OP> {
     type At<A: Address> = ArithM<S, OP, A>;
@@ -307,7 +307,7 @@ unsafe fn estimated<T>(cpu: *mut Cpu, f: impl FnOnce() -> T) -> T {
 }
 
 /// `FSQRT`, or `FRNDINT`.
-pub(super) struct Unary<const ROOT: bool>;
+pub(crate) struct Unary<const ROOT: bool>;
 
 impl<const ROOT: bool> Recorded for Unary<ROOT> {
     const FRAMED: bool = ROOT;
@@ -323,7 +323,7 @@ impl<const ROOT: bool> Recorded for Unary<ROOT> {
 }
 
 /// `FLD` and `FILD` from memory.
-pub(super) struct Load<S, A = ()>(PhantomData<(S, A)>);
+pub(crate) struct Load<S, A = ()>(PhantomData<(S, A)>);
 
 impl<S: Source> WithMemory for Load<S> {
     type At<A: Address> = Load<S, A>;
@@ -350,7 +350,7 @@ unsafe fn ten_bytes<A: Address>(op: *const Op, cpu: *mut Cpu, write: bool) -> Op
 }
 
 /// `FLD m80`: any value.
-pub(super) struct Extended;
+pub(crate) struct Extended;
 
 impl Source for Extended {
     #[inline(always)]
@@ -367,7 +367,7 @@ impl Source for Extended {
 }
 
 /// `FSTP m80`.
-pub(super) struct StoreExtended<A = ()>(PhantomData<A>);
+pub(crate) struct StoreExtended<A = ()>(PhantomData<A>);
 
 impl WithMemory for StoreExtended {
     type At<A: Address> = StoreExtended<A>;
@@ -391,7 +391,7 @@ impl<A: Address> Recorded for StoreExtended<A> {
 }
 
 /// What is stored in memory.
-pub(super) trait Target {
+pub(crate) trait Target: 'static {
     /// Width of the value in memory.
     type Word: Word;
     /// See [`crate::state::fpu::fallback`].
@@ -419,7 +419,7 @@ impl Target for Float<u64> {
 }
 
 /// An integer rounded as the control word says, or cut.
-pub(super) struct Whole<W, const CUT: bool>(PhantomData<W>);
+pub(crate) struct Whole<W, const CUT: bool>(PhantomData<W>);
 
 macro_rules! whole {
     ($($w:ty)*) => {$(
@@ -446,7 +446,7 @@ fn near(cw: u16) -> bool {
 }
 
 /// `FST`, `FSTP`, `FIST`, `FISTP`, `FISTTP`.
-pub(super) struct Store<T, const POP: bool, A = ()>(PhantomData<(T, A)>);
+pub(crate) struct Store<T, const POP: bool, A = ()>(PhantomData<(T, A)>);
 
 impl<T: Target, const POP: bool> WithMemory for Store<T, POP> {
     type At<A: Address> = Store<T, POP, A>;
@@ -469,7 +469,7 @@ impl<T: Target, const POP: bool, A: Address> Recorded for Store<T, POP, A> {
 }
 
 /// `FLD ST(i)`.
-pub(super) struct Duplicate;
+pub(crate) struct Duplicate;
 
 impl Recorded for Duplicate {
     const NAMES: u32 = uses::DST;
@@ -483,7 +483,7 @@ impl Recorded for Duplicate {
 }
 
 /// `FLDZ`, `FLD1`: the value with significand `M` and exponent field `SE`.
-pub(super) struct Constant<const M: u64, const SE: u16>;
+pub(crate) struct Constant<const M: u64, const SE: u16>;
 
 impl<const M: u64, const SE: u16> Recorded for Constant<M, SE> {
     #[inline(always)]
@@ -495,7 +495,7 @@ impl<const M: u64, const SE: u16> Recorded for Constant<M, SE> {
 }
 
 /// `FST ST(i)`, `FSTP ST(i)`.
-pub(super) struct Copy<const POP: bool>;
+pub(crate) struct Copy<const POP: bool>;
 
 impl<const POP: bool> Recorded for Copy<POP> {
     const NAMES: u32 = uses::DST;
@@ -511,7 +511,7 @@ impl<const POP: bool> Recorded for Copy<POP> {
 }
 
 /// `FXCH`.
-pub(super) struct Exchange;
+pub(crate) struct Exchange;
 
 impl Recorded for Exchange {
     const NAMES: u32 = uses::SRC;
@@ -528,7 +528,7 @@ impl Recorded for Exchange {
 }
 
 /// `FCHS`, `FABS`: any value.
-pub(super) struct Sign<const NEGATE: bool>;
+pub(crate) struct Sign<const NEGATE: bool>;
 
 impl<const NEGATE: bool> Recorded for Sign<NEGATE> {
     #[inline(always)]
@@ -543,7 +543,7 @@ impl<const NEGATE: bool> Recorded for Sign<NEGATE> {
 }
 
 /// `FNSTSW AX`.
-pub(super) struct StatusToAx;
+pub(crate) struct StatusToAx;
 
 impl FastPath for StatusToAx {
     const SETS: u32 = uses::RAX;
@@ -559,7 +559,7 @@ impl FastPath for StatusToAx {
 }
 
 /// `FNSTCW`.
-pub(super) struct StoreControl<A = ()>(PhantomData<A>);
+pub(crate) struct StoreControl<A = ()>(PhantomData<A>);
 
 impl WithMemory for StoreControl {
     type At<A: Address> = StoreControl<A>;
@@ -577,7 +577,7 @@ impl<A: Address> FastPath for StoreControl<A> {
 }
 
 /// `FLDCW`.
-pub(super) struct LoadControl<A = ()>(PhantomData<A>);
+pub(crate) struct LoadControl<A = ()>(PhantomData<A>);
 
 impl WithMemory for LoadControl {
     type At<A: Address> = LoadControl<A>;

@@ -5,9 +5,9 @@ use super::Tree;
 /// Where the rules do not hold yet.
 const UNMENDED: [&str; 4] = [
     "cpu/src/dispatch",
-    "cpu/src/isa/profile",
-    "testsuites/src/bin/rows.rs",
-    "testsuites/src/rows/",
+    "cpu/src/superinst",
+    "testsuites/src/bin/superinst.rs",
+    "testsuites/src/superinst/",
 ];
 
 /// A paragraph of fewer words is looked at.

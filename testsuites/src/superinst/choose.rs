@@ -1,4 +1,4 @@
-//! Which rows save the most dispatches.
+//! Which sequences save the most dispatches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,12 @@ pub struct Run {
     pub weight: f64,
 }
 
-/// Rows that are taken at once, as long as they have no pair of operations in common.
+/// Sequences that are taken at once, as long as they have no pair of operations in common.
 const BATCH: usize = 50;
 /// How far down the list a batch looks.
 const LOOK: usize = 3000;
 
-/// At most `count` rows of two to `longest` operations: those first that save most, then what saves most in what
+/// At most `count` sequences of two to `longest` operations: those first that save most, then what saves most in what
 /// they leave.
 pub fn choose(mut runs: Vec<Run>, count: usize, longest: usize) -> Vec<Vec<u32>> {
     let mut chosen = Vec::new();
@@ -32,34 +32,34 @@ pub fn choose(mut runs: Vec<Run>, count: usize, longest: usize) -> Vec<Vec<u32>>
     chosen
 }
 
-/// The rows that save most, without those that have a pair of operations in common with a better one.
+/// The sequences that save most, without those that have a pair of operations in common with a better one.
 fn batch(runs: &[Run], longest: usize, size: usize) -> Vec<Vec<u32>> {
     let mut saved: BTreeMap<&[u32], f64> = BTreeMap::new();
     for run in runs {
         for length in 2..=longest {
-            for row in run.ops.windows(length) {
-                *saved.entry(row).or_default() += run.weight * (length - 1) as f64;
+            for sequence in run.ops.windows(length) {
+                *saved.entry(sequence).or_default() += run.weight * (length - 1) as f64;
             }
         }
     }
-    let mut rows: Vec<(&[u32], f64)> = saved.into_iter().collect();
-    rows.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut sequences: Vec<(&[u32], f64)> = saved.into_iter().collect();
+    sequences.sort_by(|a, b| b.1.total_cmp(&a.1));
     let (mut batch, mut pairs) = (Vec::new(), BTreeSet::new());
-    for (row, _) in rows.into_iter().take(LOOK) {
-        if batch.len() < size && !row.windows(2).any(|pair| pairs.contains(pair)) {
-            pairs.extend(row.windows(2));
-            batch.push(row.to_vec());
+    for (sequence, _) in sequences.into_iter().take(LOOK) {
+        if batch.len() < size && !sequence.windows(2).any(|pair| pairs.contains(pair)) {
+            pairs.extend(sequence.windows(2));
+            batch.push(sequence.to_vec());
         }
     }
     batch
 }
 
-/// What `rows` leave of a run, if they are taken from its begin on, the longest first.
-fn rest(run: &Run, rows: &BTreeSet<&[u32]>, longest: usize) -> Vec<Run> {
+/// What `sequences` leave of a run, if they are taken from its begin on, the longest first.
+fn rest(run: &Run, sequences: &BTreeSet<&[u32]>, longest: usize) -> Vec<Run> {
     let (mut left, mut at) = (vec![Vec::new()], 0);
     while at < run.ops.len() {
         let most = longest.min(run.ops.len() - at);
-        match (2..=most).rev().find(|n| rows.contains(&run.ops[at..at + n])) {
+        match (2..=most).rev().find(|n| sequences.contains(&run.ops[at..at + n])) {
             Some(length) => {
                 left.push(Vec::new());
                 at += length;
@@ -80,9 +80,9 @@ mod tests {
 
     #[test]
     fn what_saves_most() {
-        let check = |runs: &[(&[u32], f64)], longest: usize, rows: &[&[u32]]| {
+        let check = |runs: &[(&[u32], f64)], longest: usize, sequences: &[&[u32]]| {
             let run = |&(ops, weight): &(&[u32], f64)| Run { ops: ops.to_vec(), weight };
-            assert_eq!(choose(runs.iter().map(run).collect(), 2, longest), rows, "{runs:?}");
+            assert_eq!(choose(runs.iter().map(run).collect(), 2, longest), sequences, "{runs:?}");
         };
         check(&[], 4, &[]);
         check(&[(&[1], 9.0)], 4, &[]);
