@@ -102,7 +102,7 @@ pub mod uses {
     pub const BASE: u32 = 1 << 18;
     /// The register in `x`.
     pub const INDEX: u32 = 1 << 19;
-    /// Any register.
+    /// Any of the sixteen registers.
     pub const ANY: u32 = 1 << 20;
     /// As the four above, of operands that only rows know: vector registers, and ST(i).
     pub const fn vector_operands(used: u32) -> u32 {
@@ -110,7 +110,7 @@ pub mod uses {
     }
     /// The stack pointer.
     pub const RSP: u32 = 1 << crate::state::gpr::RSP;
-    /// The accumulator.
+    /// The accumulator, RAX.
     pub const RAX: u32 = 1 << crate::state::gpr::RAX;
     /// The count register.
     pub const RCX: u32 = 1 << crate::state::gpr::RCX;
