@@ -12,7 +12,7 @@ const VGA_WINDOW: Range<u64> = 0xa_0000..0xc_0000;
 const PAGE: u64 = 4096;
 
 impl Shared {
-    /// Lends memory to the devices that want it.
+    /// Lends memory to the devices that ask for some.
     pub(super) fn lend_memory(&mut self) {
         let Shared { mmu, code, chipset, .. } = self;
         if chipset.board.wants_memory() {

@@ -76,7 +76,7 @@ impl ConfigSpace {
         })
     }
 
-    /// Register `index` is the upper half of the 64-bit address before it.
+    /// Whether register `index` is the upper half of a 64-bit address.
     fn is_upper_half(&self, index: u8) -> bool {
         let wide = |index: u8| {
             let low = self.dword(FIRST + 4 * index);
