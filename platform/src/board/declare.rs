@@ -4,11 +4,14 @@
 //! name: Type = construction => {
 //!     port (base, length, width, offset);         registers in port space
 //!     memory (base, length, width, offset);       registers in memory space
-//!     line irq => |device, now| level;            an ISA interrupt line
+//!     line irq => |device, now| level;            an ISA interrupt line of a soldered device
+//!     lines |device| levels;                      ISA lines of an optional device, a bit each
 //!     function bdf;                               a place on PCI bus 0
 //!     is timed, ends, controller;                 further capabilities
 //! }
 //! ```
+//!
+//! Parts stand in this order, and each may be left out. Nothing checks that a range is free.
 //!
 //! `timed`: the device is [`crate::device::Timed`] and gets a slot of the deadlines. `ends`: it is
 //! [`crate::device::Ends`]. `controller`: an access may change how lines are taken.
