@@ -128,7 +128,9 @@ fn orphans() {
         ("cpu/src/c.rs", "// mod no;"),
         ("cpu/x/d.rs", ""),
         ("cpu/tests/t.rs", ""),
-        ("cpu/Cargo.toml", "[[bin]]\npath = \"src/programs/p.rs\""),
+        ("cpu/Cargo.toml", "build = \"make/main.rs\"\n[[bin]]\npath = \"src/programs/p.rs\""),
+        ("cpu/make/main.rs", "mod table;"),
+        ("cpu/make/table.rs", ""),
         ("cpu/src/programs/p.rs", ""),
     ];
     check(tidy::orphans, &tree, &[]);

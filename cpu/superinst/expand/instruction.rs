@@ -10,7 +10,7 @@ const X87: [&str; 6] = ["add", "mul", "sub", "subr", "div", "divr"];
 
 /// An instruction, as an operation.
 pub(super) struct Instruction {
-    /// The type that does it, as Rust names it.
+    /// The type that does the instruction, by its Rust name.
     pub(super) name: String,
     /// What is known of the operands: destination, source, base, index, scale.
     pub(super) fields: [u8; 5],

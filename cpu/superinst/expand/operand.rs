@@ -1,6 +1,6 @@
 //! Operands of the tables of superinstructions. The header of `exact.txt` has the grammar.
 
-/// Any register.
+/// Any of the registers.
 pub(super) const ANY: u8 = 0xff;
 /// A register that is not pinned.
 const OTHER: u8 = 0xfe;
@@ -72,7 +72,7 @@ pub(super) enum Form {
     General,
 }
 
-/// An operand.
+/// An operand, or what the tables say of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Operand {
     Register { width: Width, register: Register },

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// Instruction forms by mnemonic.
 pub(crate) struct Assembler(HashMap<String, Vec<Code>>);
 
-/// NEG of R12's low word: it writes all status flags, and no superinstruction has it.
+/// NEG of R12's low word, which writes all status flags and stands in no superinstruction.
 const KILLS_FLAGS: [u8; 4] = [0x66, 0x41, 0xf7, 0xdc];
 /// NOP of a word in memory: as far as decoding knows, the flags before it must be exact.
 const LONG_NOP: [u8; 3] = [0x0f, 0x1f, 0x00];

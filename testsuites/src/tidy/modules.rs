@@ -21,7 +21,8 @@ pub fn orphans(tree: &Tree) -> Vec<String> {
 pub(super) fn targets(tree: &Tree, name: &str) -> Vec<String> {
     let manifest = tree.text(&format!("{name}/Cargo.toml"));
     let named = manifest.lines().filter_map(|line| {
-        let value = line.trim().strip_prefix("path")?.trim_start().strip_prefix('=')?;
+        let value = ["path", "build"].iter().find_map(|key| line.trim().strip_prefix(key))?;
+        let value = value.trim_start().strip_prefix('=')?;
         Some(format!("{name}/{}", value.trim().trim_matches('"')))
     });
     let placed = tree.rust("").map(|(path, _)| path.to_owned()).filter(|path| {
