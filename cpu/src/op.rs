@@ -91,20 +91,20 @@ pub mod op_flags {
     pub const SEG_SHIFT: u32 = 4;
 }
 
-/// What [`crate::dispatch::Semantics::READS`] and [`crate::dispatch::Semantics::SETS`] are made of. The low sixteen bits are registers that the
-/// instruction names by itself, by number.
+/// Bits of [`crate::dispatch::Semantics::READS`] and [`crate::dispatch::Semantics::SETS`]. The low sixteen
+/// are registers that the instruction names by itself, by number.
 pub mod uses {
-    /// The register in `d`.
+    /// The register in [`Op::dst`].
     pub const DST: u32 = 1 << 16;
-    /// The register in `s`.
+    /// The register in [`Op::src`].
     pub const SRC: u32 = 1 << 17;
-    /// The register in `b`.
+    /// The register in [`Op::base`].
     pub const BASE: u32 = 1 << 18;
-    /// The register in `x`.
+    /// The register in [`Op::index`].
     pub const INDEX: u32 = 1 << 19;
     /// Any of the sixteen registers.
     pub const ANY: u32 = 1 << 20;
-    /// As the four above, of operands that only rows know: vector registers, and ST(i).
+    /// As the four above, of operands that only superinstructions know: vector registers, and ST(i).
     pub const fn vector_operands(used: u32) -> u32 {
         (used & (DST | SRC | BASE | INDEX)) << 8
     }

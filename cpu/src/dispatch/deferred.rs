@@ -1,5 +1,5 @@
-//! What an operation in a row may leave undone because one after it does it afresh: the flags, and what the
-//! x87 keeps of its last instruction. Whoever leaves between the two pays first.
+//! Side effects that an operation of a superinstruction defers because a later one makes them again: the
+//! flags, and what the x87 keeps of its last instruction. Whoever leaves between the two flushes them first.
 #![expect(unsafe_code, reason = "works on the raw pointers of handlers")]
 
 use super::{Flow, Semantics, class};
@@ -59,7 +59,7 @@ impl Deferred {
         Deferred { parts: FLAGS, flags, ..Deferred::NONE }
     }
 
-    /// What the x87's `op` owes that renews `parts` and cut off `cut`.
+    /// Deferred effects `parts` of the x87's `op`, whose rounding cut off `cut`.
     #[inline(always)]
     pub fn x87(op: *const Op, parts: u32, cut: u64) -> Deferred {
         Deferred { parts, op, cut, ..Deferred::NONE }
@@ -72,7 +72,7 @@ impl Deferred {
         (part(self.parts & later), part(self.parts & !later))
     }
 
-    /// What is deferred after `op`, which owes `more`; of its operands `C` is known, see [`class`].
+    /// Deferred effects after `op`, which adds `more`; of its operands `C` is known, see [`class`].
     #[inline(always)]
     pub fn after<S: Semantics, const C: u64>(self, op: *const Op, more: Deferred) -> Deferred {
         let parts = self.parts & !S::KILLS | more.parts;

@@ -150,8 +150,8 @@ unsafe impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RmReg<A,
     #[inline(always)]
     unsafe fn run_deferring(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Deferred) {
         let b = get(cpu, (*o).src);
-        deferring::<FL>(cpu, later, |tlb, owes| {
-            apply::<FastMem, A, W, OP>(o, cpu, tlb, b, deferred::later(owes))
+        deferring::<FL>(cpu, later, |tlb, into| {
+            apply::<FastMem, A, W, OP>(o, cpu, tlb, b, deferred::later(into))
         })
     }
 }
@@ -172,8 +172,8 @@ unsafe impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RegRm<A,
 
     #[inline(always)]
     unsafe fn run_deferring(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Deferred) {
-        deferring::<FL>(cpu, later, |tlb, owes| {
-            apply_back::<FastMem, A, W, OP>(o, cpu, tlb, deferred::later(owes))
+        deferring::<FL>(cpu, later, |tlb, into| {
+            apply_back::<FastMem, A, W, OP>(o, cpu, tlb, deferred::later(into))
         })
     }
 }
@@ -195,8 +195,8 @@ unsafe impl<A: Rm, W: Word, const OP: u8, const FL: bool> Semantics for RmImm<A,
     #[inline(always)]
     unsafe fn run_deferring(o: *const Op, cpu: *mut Cpu, later: u32) -> (Flow, Deferred) {
         let b = W::of((*o).imm);
-        deferring::<FL>(cpu, later, |tlb, owes| {
-            apply::<FastMem, A, W, OP>(o, cpu, tlb, b, deferred::later(owes))
+        deferring::<FL>(cpu, later, |tlb, into| {
+            apply::<FastMem, A, W, OP>(o, cpu, tlb, b, deferred::later(into))
         })
     }
 }

@@ -108,8 +108,8 @@ macro_rules! noting {
         unsafe fn run_deferring($o: *const Op, $cpu: *mut Cpu, later: u32) -> (Flow, Deferred) {
             #[allow(dead_code, reason = "not every body has memory operands")]
             type $M = FastMem;
-            deferring::<true>($cpu, later, |$tlb, owes| {
-                let $note = deferred::later(owes);
+            deferring::<true>($cpu, later, |$tlb, into| {
+                let $note = deferred::later(into);
                 $body
             })
         }

@@ -130,8 +130,8 @@ unsafe impl<A: Rm, W: Word, const OP: u8, const CL: bool, const FL: bool> Semant
         if Self::KILLS == 0 {
             return (Self::run::<FastMem>(o, cpu, (*cpu).caches.tlb), Deferred::NONE);
         }
-        deferring::<FL>(cpu, later, |tlb, owes| {
-            let note = deferred::later(owes);
+        deferring::<FL>(cpu, later, |tlb, into| {
+            let note = deferred::later(into);
             Self::with_flags::<FastMem>(o, cpu, tlb, (*o).imm as u32, note)
         })
     }

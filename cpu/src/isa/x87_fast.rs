@@ -4,7 +4,7 @@
 //!
 //! The pointer to the operand is recorded as soon as that is read: the plain function, if it is its turn
 //! after all, cannot fault any more and records the same. The pointer to the instruction, and C1, come last,
-//! so that a row need not record them for each of its members (see [`Deferred`]).
+//! so that a superinstruction need not record them for each of its members (see [`Deferred`]).
 #![expect(unsafe_code, reason = "handler bodies work on raw pointers")]
 
 use super::fast_path::{FastPath, WithMemory};
