@@ -41,7 +41,7 @@ use deferred::Deferred;
 use mmu::TlbEntry;
 use std::any::TypeId;
 
-/// What a handler body says comes next.
+/// The way on after a handler body.
 pub enum Flow {
     /// The operation this many further on in the block.
     Next(usize),
@@ -82,15 +82,14 @@ pub unsafe trait Semantics: 'static {
     /// A guest's state is changed twice if it does more.
     const REPLAYABLE: bool = false;
 
-    /// Does the operation.
+    /// Executes the operation.
     ///
     /// # Safety
     /// `op` is a live operation of a block whose successors follow it, `cpu` the processor in a run
     /// (its environment is set), `tlb` its current view.
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Flow;
 
-    /// As [`Semantics::run`], where an operation follows that renews `later`: of that it may leave what it likes
-    /// deferring.
+    /// As [`Semantics::run`], where an operation follows that renews `later`: of that it may defer as much as it likes.
     ///
     /// # Safety
     /// As [`Semantics::run`]; `later` is part of `KILLS`.
@@ -156,16 +155,16 @@ unsafe fn slow<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
 #[derive(Clone, Copy)]
 pub struct Handler(&'static HandlerInfo);
 
-/// What a handler is for.
+/// A handler and the operation that it does.
 pub struct HandlerInfo {
-    /// The code.
+    /// The compiled function.
     pub run: HandlerFn,
     /// The type whose [`Semantics`] it has: its identity, because two types may share their code.
     pub id: fn() -> TypeId,
 }
 
 impl Handler {
-    /// The code.
+    /// The compiled function.
     pub fn run(self) -> HandlerFn {
         self.0.run
     }

@@ -6,9 +6,9 @@ use super::{PINNED, uses};
 
 /// A register that is not pinned.
 pub const UNPINNED: u8 = 0xfe;
-/// Not known.
+/// An operand of which nothing is known.
 pub const ANY: u8 = 0xff;
-/// Nothing known of any.
+/// Operands of none of which anything is known.
 pub const UNKNOWN: u64 = 0xffff_ffff;
 
 /// The class of the register at `offset`: itself if it is pinned.

@@ -15,15 +15,15 @@ pub const FLAGS: u32 = 1;
 pub const INSTRUCTION: u32 = 2;
 /// The x87's C1.
 pub const C1: u32 = 4;
-/// All of them.
+/// All parts that can be deferred.
 pub const ALL: u32 = FLAGS | INSTRUCTION | C1;
 
-/// What is undone.
+/// Side effects that are still to be made.
 #[derive(Clone, Copy)]
 pub struct Deferred {
-    /// Which parts.
+    /// The parts, of [`ALL`].
     parts: u32,
-    /// The flags.
+    /// The status flags.
     flags: Lazy,
     /// What sets them as well, which saves to keep them.
     replay: Option<Replay>,
@@ -36,9 +36,9 @@ pub struct Deferred {
 /// An operation that sets flags and does nothing else.
 #[derive(Clone, Copy)]
 pub struct Replay {
-    /// It.
+    /// The operation.
     pub op: *const Op,
-    /// What does it.
+    /// The function that runs the operation.
     pub run: unsafe extern "sysv64" fn(*const Op, *mut Cpu),
     /// The registers that it reads, by number.
     reads: u32,
@@ -49,11 +49,11 @@ unsafe extern "sysv64" fn replay<S: Semantics>(op: *const Op, cpu: *mut Cpu) {
 }
 
 impl Deferred {
-    /// Nothing.
+    /// No side effects.
     pub const NONE: Deferred =
         Deferred { parts: 0, flags: Lazy::NONE, replay: None, op: std::ptr::null(), cut: 0 };
 
-    /// These flags.
+    /// The status flags `flags`.
     #[inline(always)]
     pub fn flags(flags: Lazy) -> Deferred {
         Deferred { parts: FLAGS, flags, ..Deferred::NONE }
@@ -65,7 +65,7 @@ impl Deferred {
         Deferred { parts, op, cut, ..Deferred::NONE }
     }
 
-    /// What of it may wait, and the rest.
+    /// The part that `later` lets wait, and the rest.
     #[inline(always)]
     pub fn split(self, later: u32) -> (Deferred, Deferred) {
         let part = |parts| Deferred { parts, ..self };
@@ -88,7 +88,7 @@ impl Deferred {
         Deferred { parts, flags, replay, ..x87 }
     }
 
-    /// Does it, but for the flags where there is an operation to be done replay for them.
+    /// Makes the side effects, but for the flags where there is an operation to be run again for them.
     ///
     /// # Safety
     /// As [`Deferred::flush`].
@@ -100,7 +100,7 @@ impl Deferred {
         replay
     }
 
-    /// Does it.
+    /// Makes the side effects.
     ///
     /// # Safety
     /// The operation is live and was the processor's last.
@@ -133,7 +133,7 @@ pub unsafe fn now<M: Mem, const FL: bool>(cpu: *mut Cpu) -> impl FnOnce(Lazy) {
     }
 }
 
-/// Leaves flags deferring.
+/// Defers the status flags.
 #[inline(always)]
 pub fn later(deferred: &mut Deferred) -> impl FnOnce(Lazy) {
     |flags| *deferred = Deferred::flags(flags)

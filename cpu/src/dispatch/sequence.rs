@@ -67,11 +67,11 @@ impl<S: Semantics, const C: u64, const LINK: u32> Step for At<S, C, LINK> {
 pub(crate) trait Sequence: 'static {
     /// The first; anything, of an empty list.
     type First: Step;
-    /// Those after it.
+    /// The operations after the first.
     type Rest: Sequence;
-    /// How many there are.
+    /// The number of operations.
     const LENGTH: usize;
-    /// Whether it is one.
+    /// Whether the list has one operation.
     const LAST: bool = Self::LENGTH == 1;
     /// What of [`super::deferred::ALL`] they give a new value before they look at it or end.
     const KILLS: u32;

@@ -129,7 +129,10 @@ impl<const SIZE: usize, const ALIGNED: bool> Source for Memory<SIZE, ALIGNED> {
 /// `d = P(s, source, immediate)`, both halves alike, the high one with the immediate shifted right.
 pub(super) struct Ints<P, S, const WIDE: bool, const SHIFT: u32>(PhantomData<(P, S)>);
 
-impl<P: Pure, S: Source, const WIDE: bool, const SHIFT: u32> FastPath for Ints<P, S, WIDE, SHIFT> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<P: Pure, S: Source, const WIDE: bool, const SHIFT: u32> FastPath
+    for Ints<P, S, WIDE, SHIFT>
+{
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
@@ -144,7 +147,8 @@ impl<P: Pure, S: Source, const WIDE: bool, const SHIFT: u32> FastPath for Ints<P
 /// The same under MXCSR.
 pub(super) struct Floats<P, S, const WIDE: bool, const SHIFT: u32>(PhantomData<(P, S)>);
 
-impl<P: Floating, S: Source, const WIDE: bool, const SHIFT: u32> FastPath
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<P: Floating, S: Source, const WIDE: bool, const SHIFT: u32> FastPath
     for Floats<P, S, WIDE, SHIFT>
 {
     #[inline(always)]
@@ -164,7 +168,8 @@ impl<P: Floating, S: Source, const WIDE: bool, const SHIFT: u32> FastPath
 /// Shifts by the immediate: `d = P(x, immediate)`.
 pub(super) struct Shift<P, const WIDE: bool>(PhantomData<P>);
 
-impl<P: Pure, const WIDE: bool> FastPath for Shift<P, WIDE> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<P: Pure, const WIDE: bool> FastPath for Shift<P, WIDE> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
@@ -177,7 +182,8 @@ impl<P: Pure, const WIDE: bool> FastPath for Shift<P, WIDE> {
 /// `general-purpose register d = a bit of P for each lane`; `LANES` of them in each half.
 pub(super) struct Mask<P, const WIDE: bool, const LANES: u32>(PhantomData<P>);
 
-impl<P: Pure, const WIDE: bool, const LANES: u32> FastPath for Mask<P, WIDE, LANES> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<P: Pure, const WIDE: bool, const LANES: u32> FastPath for Mask<P, WIDE, LANES> {
     const SETS: u32 = uses::ANY;
 
     #[inline(always)]
@@ -193,7 +199,8 @@ impl<P: Pure, const WIDE: bool, const LANES: u32> FastPath for Mask<P, WIDE, LAN
 /// `d = source`.
 pub(super) struct Load<S, const WIDE: bool>(PhantomData<S>);
 
-impl<S: Source, const WIDE: bool> FastPath for Load<S, WIDE> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<S: Source, const WIDE: bool> FastPath for Load<S, WIDE> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
@@ -205,7 +212,8 @@ impl<S: Source, const WIDE: bool> FastPath for Load<S, WIDE> {
 /// `memory = s`.
 pub(super) struct Store<const WIDE: bool, const ALIGNED: bool>;
 
-impl<const WIDE: bool, const ALIGNED: bool> FastPath for Store<WIDE, ALIGNED> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<const WIDE: bool, const ALIGNED: bool> FastPath for Store<WIDE, ALIGNED> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;
@@ -224,7 +232,8 @@ impl<const WIDE: bool, const ALIGNED: bool> FastPath for Store<WIDE, ALIGNED> {
 /// `VZEROUPPER`.
 pub(super) struct ZeroUpper;
 
-impl FastPath for ZeroUpper {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl FastPath for ZeroUpper {
     #[inline(always)]
     unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
         ready(cpu)?;

@@ -13,8 +13,11 @@ use crate::op::Op;
 use mmu::TlbEntry;
 use std::marker::PhantomData;
 
-/// A fast path.
-pub(crate) trait FastPath: 'static {
+/// The fast path of an instruction form.
+///
+/// # Safety
+/// The constants promise what the body does, as those of [`Semantics`].
+pub(crate) unsafe trait FastPath: 'static {
     /// The operands that it names, see [`crate::dispatch::uses::vector_operands`].
     const NAMES: u32 = 0;
     /// General-purpose registers that it may write, see [`crate::dispatch::uses`].

@@ -46,6 +46,7 @@ pub(crate) mod vmx;
 pub(crate) mod x87;
 pub(crate) mod x87_compare;
 pub(crate) mod x87_control;
+mod x87_control_fast;
 pub(crate) mod x87_fast;
 pub(crate) mod x87_functions;
 

@@ -32,7 +32,8 @@ unsafe fn compared<const POPS: u32>(cpu: *mut Cpu, codes: u32) {
 /// `FCOM` and `FUCOM` with ST(i), and with pops; `OTHER` is the register, 8 for the operand's.
 pub(crate) struct Fcom<const OTHER: u8, const POPS: u32>;
 
-impl<const OTHER: u8, const POPS: u32> Recorded for Fcom<OTHER, POPS> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<const OTHER: u8, const POPS: u32> Recorded for Fcom<OTHER, POPS> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
@@ -50,7 +51,8 @@ impl<S: Source, const POPS: u32> WithMemory for FcomM<S, POPS> {
     type At<A: Address> = FcomM<S, POPS, A>;
 }
 
-impl<S: Source, const POPS: u32, A: Address> Recorded for FcomM<S, POPS, A> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<S: Source, const POPS: u32, A: Address> Recorded for FcomM<S, POPS, A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
@@ -64,7 +66,8 @@ impl<S: Source, const POPS: u32, A: Address> Recorded for FcomM<S, POPS, A> {
 /// `FCOMI`, `FUCOMI` and with pop. C1 stays.
 pub(crate) struct Fcomi<const POP: bool>;
 
-impl<const POP: bool> Recorded for Fcomi<POP> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<const POP: bool> Recorded for Fcomi<POP> {
     const KEEPS_C1: bool = true;
 
     #[inline(always)]

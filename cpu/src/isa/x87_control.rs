@@ -4,7 +4,8 @@
 use super::fast_path::{memory, registers};
 use super::sse_moves::number;
 use super::x87::begin;
-use super::x87_fast::{Exchange, LoadControl, StatusToAx, StoreControl};
+use super::x87_control_fast::{LoadControl, StatusToAx, StoreControl};
+use super::x87_fast::Exchange;
 use super::{Exec, Form, forms};
 use crate::Cpu;
 use crate::fpu::soft::{Kind, Num};

@@ -105,7 +105,10 @@ pub(super) unsafe fn record_operand<A: Address>(op: *const Op, cpu: *mut Cpu) {
 }
 
 /// A fast path of an instruction that is recorded as the last.
-pub(crate) trait Recorded: 'static {
+///
+/// # Safety
+/// As [`FastPath`].
+pub(crate) unsafe trait Recorded: 'static {
     /// See [`FastPath::NAMES`].
     const NAMES: u32 = 0;
     /// See [`FastPath::SETS`].
@@ -122,7 +125,8 @@ pub(crate) trait Recorded: 'static {
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64>;
 }
 
-impl<R: Recorded> FastPath for R {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<R: Recorded> FastPath for R {
     const NAMES: u32 = R::NAMES;
     const SETS: u32 = R::SETS;
     const FRAMED: bool = R::FRAMED;
@@ -171,7 +175,11 @@ pub(crate) trait Source: 'static {
 }
 
 #[inline(always)]
-unsafe fn word<A: Address, W: Word>(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<W> {
+pub(super) unsafe fn word<A: Address, W: Word>(
+    op: *const Op,
+    cpu: *mut Cpu,
+    tlb: *mut TlbEntry,
+) -> Option<W> {
     let la = A::linear::<FastMem>(&*op, cpu, W::BYTES, false)?;
     FastMem::load::<W>(cpu, tlb, la)
 }
@@ -244,7 +252,8 @@ impl<const OP: u8, const BACK: bool, const POP: bool> Arith<OP, BACK, POP> {
     }
 }
 
-impl<const OP: u8, const BACK: bool, const POP: bool> Recorded for Arith<OP, BACK, POP> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<const OP: u8, const BACK: bool, const POP: bool> Recorded for Arith<OP, BACK, POP> {
     const NAMES: u32 = if BACK { uses::DST } else { uses::SRC };
 
     const SETS: u32 = SCRATCH;
@@ -274,7 +283,8 @@ impl<S: Source, const OP: u8> WithMemory for ArithM<S, OP> {
     type At<A: Address> = ArithM<S, OP, A>;
 }
 
-impl<S: Source, const OP: u8, A: Address> Recorded for ArithM<S, OP, A> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<S: Source, const OP: u8, A: Address> Recorded for ArithM<S, OP, A> {
     const NAMES: u32 = A::READS;
 
     const SETS: u32 = SCRATCH;
@@ -309,7 +319,8 @@ unsafe fn estimated<T>(cpu: *mut Cpu, f: impl FnOnce() -> T) -> T {
 /// `FSQRT`, or `FRNDINT`.
 pub(crate) struct Unary<const ROOT: bool>;
 
-impl<const ROOT: bool> Recorded for Unary<ROOT> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<const ROOT: bool> Recorded for Unary<ROOT> {
     const FRAMED: bool = ROOT;
 
     #[inline(always)]
@@ -329,7 +340,8 @@ impl<S: Source> WithMemory for Load<S> {
     type At<A: Address> = Load<S, A>;
 }
 
-impl<S: Source, A: Address> Recorded for Load<S, A> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<S: Source, A: Address> Recorded for Load<S, A> {
     const NAMES: u32 = A::READS;
 
     #[inline(always)]
@@ -373,7 +385,8 @@ impl WithMemory for StoreExtended {
     type At<A: Address> = StoreExtended<A>;
 }
 
-impl<A: Address> Recorded for StoreExtended<A> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<A: Address> Recorded for StoreExtended<A> {
     #[inline(always)]
     unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
@@ -452,7 +465,8 @@ impl<T: Target, const POP: bool> WithMemory for Store<T, POP> {
     type At<A: Address> = Store<T, POP, A>;
 }
 
-impl<T: Target, const POP: bool, A: Address> Recorded for Store<T, POP, A> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<T: Target, const POP: bool, A: Address> Recorded for Store<T, POP, A> {
     const NAMES: u32 = A::READS;
 
     #[inline(always)]
@@ -471,7 +485,8 @@ impl<T: Target, const POP: bool, A: Address> Recorded for Store<T, POP, A> {
 /// `FLD ST(i)`.
 pub(crate) struct Duplicate;
 
-impl Recorded for Duplicate {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl Recorded for Duplicate {
     const NAMES: u32 = uses::DST;
 
     #[inline(always)]
@@ -485,7 +500,8 @@ impl Recorded for Duplicate {
 /// `FLDZ`, `FLD1`: the value with significand `M` and exponent field `SE`.
 pub(crate) struct Constant<const M: u64, const SE: u16>;
 
-impl<const M: u64, const SE: u16> Recorded for Constant<M, SE> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<const M: u64, const SE: u16> Recorded for Constant<M, SE> {
     #[inline(always)]
     unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
@@ -497,7 +513,8 @@ impl<const M: u64, const SE: u16> Recorded for Constant<M, SE> {
 /// `FST ST(i)`, `FSTP ST(i)`.
 pub(crate) struct Copy<const POP: bool>;
 
-impl<const POP: bool> Recorded for Copy<POP> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<const POP: bool> Recorded for Copy<POP> {
     const NAMES: u32 = uses::DST;
 
     #[inline(always)]
@@ -513,7 +530,8 @@ impl<const POP: bool> Recorded for Copy<POP> {
 /// `FXCH`.
 pub(crate) struct Exchange;
 
-impl Recorded for Exchange {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl Recorded for Exchange {
     const NAMES: u32 = uses::SRC;
 
     #[inline(always)]
@@ -530,7 +548,8 @@ impl Recorded for Exchange {
 /// `FCHS`, `FABS`: any value.
 pub(crate) struct Sign<const NEGATE: bool>;
 
-impl<const NEGATE: bool> Recorded for Sign<NEGATE> {
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl<const NEGATE: bool> Recorded for Sign<NEGATE> {
     #[inline(always)]
     unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<u64> {
         ready(cpu, X87)?;
@@ -539,57 +558,5 @@ impl<const NEGATE: bool> Recorded for Sign<NEGATE> {
         let se = (*r).se;
         (*r).se = if NEGATE { se ^ SIGN } else { se & !SIGN };
         Some(0)
-    }
-}
-
-/// `FNSTSW AX`.
-pub(crate) struct StatusToAx;
-
-impl FastPath for StatusToAx {
-    const SETS: u32 = uses::RAX;
-
-    #[inline(always)]
-    unsafe fn run(_: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Option<()> {
-        if !(*cpu).fast_path_allowed(X87) {
-            return None;
-        }
-        u16::put(&mut (*cpu).state.regs[0], (*cpu).state.fpu.sw.get());
-        Some(())
-    }
-}
-
-/// `FNSTCW`.
-pub(crate) struct StoreControl<A = ()>(PhantomData<A>);
-
-impl WithMemory for StoreControl {
-    type At<A: Address> = StoreControl<A>;
-}
-
-impl<A: Address> FastPath for StoreControl<A> {
-    #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        if !(*cpu).fast_path_allowed(X87) {
-            return None;
-        }
-        let la = A::linear::<FastMem>(&*op, cpu, 2, true)?;
-        FastMem::store(cpu, tlb, la, (*cpu).state.fpu.cw)
-    }
-}
-
-/// `FLDCW`.
-pub(crate) struct LoadControl<A = ()>(PhantomData<A>);
-
-impl WithMemory for LoadControl {
-    type At<A: Address> = LoadControl<A>;
-}
-
-impl<A: Address> FastPath for LoadControl<A> {
-    #[inline(always)]
-    unsafe fn run(op: *const Op, cpu: *mut Cpu, tlb: *mut TlbEntry) -> Option<()> {
-        ready(cpu, X87)?;
-        let v = word::<A, u16>(op, cpu, tlb)?;
-        (*cpu).state.fpu.set_cw(v);
-        (*cpu).update_fallback();
-        Some(())
     }
 }

@@ -34,11 +34,11 @@ mod tables {
 
 /// A type that the tables have.
 pub struct Type {
-    /// Its identity.
+    /// The identity of the type.
     id: fn() -> TypeId,
     /// An instruction that it does, as the tables write it, with slots (`{d:32}`) in place of registers.
     template: &'static str,
-    /// What it promises.
+    /// The promises of the type.
     pub promises: Promises,
 }
 

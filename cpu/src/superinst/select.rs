@@ -26,7 +26,7 @@ struct Kind {
 /// The tables, for look-up: decoding asks them several times for each operation.
 #[derive(Default)]
 struct Tables {
-    /// The numbers of types.
+    /// The numbers of the types.
     types: FxHashMap<TypeId, u32>,
     variants: FxHashMap<Kind, &'static Superinst>,
     /// Pairs by [`LINKS`].
@@ -66,21 +66,23 @@ impl Tree {
     }
 }
 
-/// What an operation is in the two ways in which the tables tell operations apart.
+/// An operation in the two ways in which the tables tell operations apart.
 #[derive(Clone, Copy)]
 struct Kinds {
     /// By the classes of its operands.
     broad: Kind,
-    /// By its operands.
+    /// Known by its very operands.
     exact: Kind,
 }
 
 fn tables() -> &'static Tables {
     static TABLES: OnceLock<Tables> = OnceLock::new();
     TABLES.get_or_init(|| {
-        let mut tables = Tables::default();
-        tables.types = TYPES.iter().zip(0..).map(|(t, number)| ((t.id)(), number)).collect();
-        tables.variants = VARIANTS.iter().map(|s| (kind(&s.members[0]), s)).collect();
+        let mut tables = Tables {
+            types: TYPES.iter().zip(0..).map(|(t, number)| ((t.id)(), number)).collect(),
+            variants: VARIANTS.iter().map(|s| (kind(&s.members[0]), s)).collect(),
+            ..Tables::default()
+        };
         for s in PAIRS {
             let by_link = tables.pairs.entry((kind(&s.members[0]), kind(&s.members[1])));
             if let Some(k) = LINKS.iter().position(|l| *l == s.link) {
@@ -148,7 +150,7 @@ impl Tables {
     }
 }
 
-/// What becomes of an operation.
+/// The handler chosen for an operation.
 struct Choice {
     kinds: Option<Kinds>,
     /// The superinstruction that begins with it, if not the handler that takes any operands does it.

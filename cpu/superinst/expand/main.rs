@@ -22,6 +22,7 @@ const LONGEST: usize = 8;
 
 fn main() {
     println!("cargo::rerun-if-changed=superinst");
+    #[expect(clippy::disallowed_methods, reason = "how cargo talks to build scripts")]
     let variable = |name| env::var(name).unwrap_or_default();
     let folder = Path::new(&variable("CARGO_MANIFEST_DIR")).join("superinst");
     let expanded = expand(&folder).unwrap_or_else(|error| {

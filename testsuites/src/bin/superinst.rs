@@ -13,7 +13,7 @@ use testsuites::superinst::{add, choose, fresh, runs};
 struct Arguments {
     #[command(flatten)]
     guest: Guest,
-    /// How many sequences
+    /// The number of sequences
     #[arg(long, default_value_t = 100)]
     count: usize,
     /// The most operations of a sequence, 2 to 8

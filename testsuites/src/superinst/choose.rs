@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Operations in a row, by number, and what a dispatch among them weighs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// The operations.
+    /// The operations of the run.
     pub ops: Vec<u32>,
-    /// The weight.
+    /// The weight of the run.
     pub weight: f64,
 }
 

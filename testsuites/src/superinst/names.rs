@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub struct Names {
     numbers: BTreeMap<String, u32>,
-    /// By number.
+    /// The texts of the operations, by number.
     texts: Vec<String>,
 }
 

@@ -16,10 +16,10 @@ pub struct Guest {
     /// The kernel
     #[arg(long)]
     kernel: PathBuf,
-    /// Its initial ramdisk
+    /// The initial ramdisk
     #[arg(long)]
     initrd: PathBuf,
-    /// Its command line
+    /// The kernel's command line
     #[arg(long, default_value = "console=ttyS0 panic=-1")]
     append: String,
     /// Memory in MiB
@@ -37,11 +37,11 @@ pub struct Begin {
     pub po: u16,
     /// 16-, 32- or 64-bit code.
     pub mode: CodeMode,
-    /// The code.
+    /// The bytes of the code.
     pub bytes: Vec<u8>,
 }
 
-/// How often blocks were met.
+/// Blocks, each with the number of times that it was met.
 pub type Blocks = BTreeMap<Begin, u64>;
 
 impl Guest {
