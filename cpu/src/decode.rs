@@ -63,7 +63,7 @@ pub fn decode(
     Ok((Builder::new(key, &insns, end, fuse).build(None), n))
 }
 
-/// What the tables of superinstructions know of the block with `key`, see [`select::explain`]; nothing of one that
+/// What the tables of superinstructions know of the block with `key`, see `superinst::select::explain`; nothing of one that
 /// crosses a page.
 pub fn explain(key: Key, source: &Source) -> Vec<Option<Explained>> {
     let mut insns = Vec::new();

@@ -94,13 +94,13 @@ pub mod op_flags {
 /// Bits of [`crate::dispatch::Semantics::READS`] and [`crate::dispatch::Semantics::SETS`]. The low sixteen
 /// are registers that the instruction names by itself, by number.
 pub mod uses {
-    /// The register in [`Op::dst`].
+    /// The register in [`super::Op::dst`].
     pub const DST: u32 = 1 << 16;
-    /// The register in [`Op::src`].
+    /// The register in [`super::Op::src`].
     pub const SRC: u32 = 1 << 17;
-    /// The register in [`Op::base`].
+    /// The register in [`super::Op::base`].
     pub const BASE: u32 = 1 << 18;
-    /// The register in [`Op::index`].
+    /// The register in [`super::Op::index`].
     pub const INDEX: u32 = 1 << 19;
     /// Any of the sixteen registers.
     pub const ANY: u32 = 1 << 20;
