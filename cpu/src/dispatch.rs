@@ -16,7 +16,7 @@
 
 pub mod class;
 pub mod deferred;
-#[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
+#[cfg(all(feature = "superinst", not(any(debug_assertions, feature = "loop-dispatch"))))]
 pub(crate) mod sequence;
 
 #[cfg(any(debug_assertions, feature = "loop-dispatch"))]
