@@ -151,7 +151,7 @@ unsafe fn slow<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
     next
 }
 
-/// The handler that does an operation of a type on any operands, as decoding chooses it.
+/// The handler that does an operation of a type on any operands, as chosen by decoding.
 #[derive(Clone, Copy)]
 pub struct Handler(&'static HandlerInfo);
 
@@ -193,7 +193,7 @@ pub fn linked(op: &Op, link: u32) -> u8 {
 
 /// A plain operation (see [`crate::plain`]): calls the function in its side data. Always in the cold
 /// twin, so that the function finds `cpu.op` and `cpu.ic` set. `END` operations leave the block: RIP is
-/// already the next instruction's when the function runs, and the function may change it.
+/// already the next instruction's when the function runs, which may change RIP.
 pub struct Plain<const END: bool>;
 
 // SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.

@@ -36,7 +36,7 @@ pub struct Deferred {
 /// An operation that sets flags and does nothing else.
 #[derive(Clone, Copy)]
 pub struct Replay {
-    /// The operation.
+    /// The operation to run again.
     pub op: *const Op,
     /// The function that runs the operation.
     pub run: unsafe extern "sysv64" fn(*const Op, *mut Cpu),

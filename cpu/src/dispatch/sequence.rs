@@ -27,7 +27,7 @@ pub(crate) struct At<S, const C: u64, const LINK: u32 = 0>(PhantomData<S>);
 /// # Safety
 /// All methods: as [`Semantics::run`], and the operands are what is known of them.
 pub(crate) trait Step: 'static {
-    /// The operation.
+    /// The type of the operation.
     type Does: Semantics;
     /// See [`At`].
     const LINK: u32;
@@ -36,7 +36,7 @@ pub(crate) trait Step: 'static {
 
     /// Tells the compiler what is known.
     unsafe fn assume(op: *const Op, cpu: *mut Cpu, pins: [u64; 3]);
-    /// The pinned registers after it.
+    /// The pinned registers after the operation.
     unsafe fn pins_after(cpu: *mut Cpu, pins: [u64; 3]) -> [u64; 3];
     /// What is deferred after it has left `more`.
     unsafe fn deferred_after(deferred: Deferred, op: *const Op, more: Deferred) -> Deferred;

@@ -153,7 +153,7 @@ impl Tables {
 /// The handler chosen for an operation.
 struct Choice {
     kinds: Option<Kinds>,
-    /// The superinstruction that begins with it, if not the handler that takes any operands does it.
+    /// The superinstruction that begins here, if no handler for any operands does the operation.
     chosen: Option<&'static Superinst>,
     /// How many operations that does from the block's begin on; 0 where one before does this one.
     does: usize,
@@ -188,7 +188,7 @@ pub(crate) fn specialise(ops: &mut [Op], handlers: &[Option<Handler>]) {
     }
 }
 
-/// An operation as the tables know it, and what they make of it.
+/// An operation as the tables know it, and the superinstruction made of it and others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Explained {
     /// The operation with these very operands, as the tables write it; `None` if they have no word for one.

@@ -26,7 +26,7 @@ type Mb = Memory<Base>;
 type Mi = Memory<Index>;
 type Mg = Memory<General>;
 
-/// No link.
+/// No register links the two.
 const NONE: u32 = 0;
 
 const fn declared<S: Semantics>(template: &'static str) -> Type {

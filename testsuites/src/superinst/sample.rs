@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// A guest that powers off when its work is done.
 #[derive(Debug, clap::Args)]
 pub struct Guest {
-    /// The kernel
+    /// The kernel to run
     #[arg(long)]
     kernel: PathBuf,
     /// The initial ramdisk
@@ -30,7 +30,7 @@ pub struct Guest {
     cpu: String,
 }
 
-/// Where a block begins: enough to decode it.
+/// Where a block begins: enough to decode the block.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Begin {
     /// Page offset.
