@@ -25,6 +25,8 @@ pub enum Loose {
     Undefined,
     /// The case, where ours is #UD.
     Foreign,
+    /// The case, where the host's is #UD.
+    Absent,
     /// The case, unless the host's is #GP.
     Emulated,
     /// What the instruction writes to these general-purpose registers, at its operand size.
@@ -221,6 +223,8 @@ pub const TABLE: &[Row] = &[
           why: "KVM, which runs the host's Linux, intercepts #DB and gives it with another RIP" },
     Row { when: foreign, loose: Loose::All,
           why: "AMD's own, or Intel's that the host is too old for" },
+    Row { when: names!(Movdiri | Movdir64b), loose: Loose::Absent,
+          why: "Zen 5 and Intel since Tiger Lake have them; CPUID under KVM may hide that" },
     Row { when: masks, loose: Loose::Foreign, why: "the host has AVX-512, our models do not" },
     Row { when: |_, i| !i.is_invalid() && !cpu::isa::implemented(i.code()), loose: Loose::Foreign,
           why: "the host is younger than our models" },
@@ -343,6 +347,7 @@ pub fn settle(case: &Case, host: &mut Outcome, ours: &Outcome) {
                 host.lines.clone_from(&ours.lines);
             }
             Loose::Foreign if ours.event.vector == 6 => *host = ours.clone(),
+            Loose::Absent if host.event.vector == 6 => *host = ours.clone(),
             Loose::Emulated if host.event.vector != 13 => *host = ours.clone(),
             Loose::Values(registers) => values(case, registers, host, ours),
             Loose::Limit => limit(case, host, ours),
@@ -355,6 +360,7 @@ pub fn settle(case: &Case, host: &mut Outcome, ours: &Outcome) {
             Loose::Misaligned
             | Loose::Undefined
             | Loose::Foreign
+            | Loose::Absent
             | Loose::Emulated
             | Loose::Access
             | Loose::Partial

@@ -5,7 +5,7 @@ use super::case::{self, CODE, Case, DATA, DATA_SIZE, Event, Line, Outcome, St, S
 use super::segments::{GLOBAL, LOCAL};
 use cpu::bus::{Bus, Message};
 use cpu::descriptors::Descriptor;
-use cpu::feature::ModelName;
+use cpu::feature::{self, ModelName};
 use cpu::model::Model;
 use cpu::state::fpu::{F80, Register};
 use cpu::state::{Activity, EventKind, Fpu, Segment, System, TableRegister, ar, seg};
@@ -71,12 +71,20 @@ impl Bus for NoBus {
     fn end_of_interrupt(&mut self, _: u8) {}
 }
 
+/// The model with all that user mode can see: v3, and the instructions that no model has by itself.
+fn model() -> Model {
+    let mut model = Model::new(ModelName::V3);
+    model.set(feature::MOVDIRI, true);
+    model.set(feature::MOVDIR64B, true);
+    model
+}
+
 impl Default for Ours {
     fn default() -> Self {
         let ram = Ram::new(4 << 20).expect("4 MiB of memory");
         let zeros = vec![0; DATA_SIZE];
         let mut ours = Ours {
-            cpu: Cpu::new(Model::new(ModelName::V3)),
+            cpu: Cpu::new(model()),
             mmu: Mmu::new(ram, Limits::default()),
             code: CodeCache::new(1 << 16),
             system: system(),
