@@ -347,7 +347,7 @@ impl Cpu {
         let alignment = match size {
             2 | 4 | 8 | 16 => size as u64,
             10 => 8,
-            32 => 16,
+            32 | 64 => 16,
             _ => 1,
         };
         if la & (alignment - 1) != 0 && self.aligned_only() {

@@ -241,12 +241,12 @@ fn movdiri<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 /// `MOVDIR64B`: stores 64 bytes at ES:register; #GP(0) unless they are aligned there.
 fn movdir64b(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let (segment, from) = cpu.memory_operand(i, 64, false)?;
+    let mut bytes = [0; 64];
+    cpu.load_bytes(segment, from, &mut bytes)?;
     let to = cpu.linear(seg::ES, cpu.reg(i.op0_register()), 64, true)?;
     if to & 63 != 0 {
         return Err(Trap::GP0);
     }
-    let mut bytes = [0; 64];
-    cpu.load_bytes(segment, from, &mut bytes)?;
     cpu.store_bytes(seg::ES, to, &bytes)
 }
 
