@@ -241,25 +241,39 @@ macro_rules! devices {
 
             /// A function has memory to move or messages to signal.
             pub(super) fn want_bus(&self) -> bool {
-                let wants = [
-                    $( when_any!(self.$name.wants_bus(); $($bdf)?), )*
-                    $( when_any!(
+                $(
+                    if when_any!(self.$name.wants_bus(); $($bdf)?) == Some(true) {
+                        return true;
+                    }
+                )*
+                $(
+                    if when_any!(
                         self.optional.$oname.as_ref().is_some_and(PciFunction::wants_bus); $($obdf)?
-                    ), )*
-                ];
-                wants.contains(&Some(true))
+                    ) == Some(true) {
+                        return true;
+                    }
+                )*
+                false
             }
 
             /// The end of the run that the guest has asked for by one of the devices.
             pub(super) fn ending(&self) -> Option<Ending> {
-                let endings = [
-                    $( when!(
+                $(
+                    let ending = when!(
                         ends in [$($($oword)*)?]
                         self.optional.$oname.as_ref().and_then(Ends::ending)
-                    ).flatten(), )*
-                    $( when!(ends in [$($($word)*)?] self.$name.ending()).flatten(), )*
-                ];
-                endings.into_iter().flatten().next()
+                    );
+                    if let Some(ending) = ending.flatten() {
+                        return Some(ending);
+                    }
+                )*
+                $(
+                    let ending = when!(ends in [$($($word)*)?] self.$name.ending());
+                    if let Some(ending) = ending.flatten() {
+                        return Some(ending);
+                    }
+                )*
+                None
             }
 
             /// The levels of the ISA interrupt lines that the devices drive.
