@@ -336,7 +336,7 @@ impl<'a> Builder<'a> {
         let (am, mut op) = self.operands(k);
         let i = &self.insns[k];
         if am == AddressingMode::Reg && !(i.op_count() > 2 && i.op_kind(2) == OpKind::Register) {
-            // The last source is in `x` whether it is the second or the third operand.
+            // The last source is in `index` whether it is the second or the third operand.
             op.index = op.src;
         }
         let shape = Operands { insn: i, addressing: am, flags: true };
@@ -374,11 +374,11 @@ impl<'a> Builder<'a> {
         target(j, self.key.mode).0 == 0
     }
 
-    /// Binds the operands of instruction `k`: register 0 to `d`, the next register to `s`, memory to
-    /// `b`, `x`, `sc`, `disp`, an immediate to `imm`.
+    /// Binds the operands of instruction `k`: register 0 to `dst`, the next register to `src`, memory to
+    /// `base`, `index`, `scale`, `disp`, an immediate to `imm`.
     fn operands(&self, k: usize) -> (AddressingMode, Op) {
         let i = &self.insns[k];
-        // A placeholder: every path sets `f` before the operation is pushed.
+        // Every path gives the operation its own handler before it is pushed.
         let mut op = self.blank(k, handler::<Plain<true>>());
         let mut am = AddressingMode::Reg;
         for n in 0..i.op_count() {

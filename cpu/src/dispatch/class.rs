@@ -1,4 +1,4 @@
-//! What a handler knows of its operation's operands: a byte each for `d`, `s`, `b`, `x` (see
+//! The operands that a handler is compiled for: a byte each for `dst`, `src`, `base`, `index` (see
 //! [`crate::op::Op`]), which is the operand's own value or one of the classes here, and one for the scale,
 //! 0 where it is not known.
 

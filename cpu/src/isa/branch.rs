@@ -29,7 +29,7 @@ pub(crate) struct Call<W, const X: bool>(PhantomData<W>);
 pub(crate) struct Stub;
 /// Checks the second page of an instruction that crosses pages.
 pub(crate) struct Guard;
-/// Leaves for the outer loop, to go on at `po`.
+/// Leaves for the outer loop, to go on at `page_offset`.
 pub(crate) struct Leave;
 
 /// The target of a taken direct branch. In the cold twin an unresolvable target is null, with `cpu.rip`
@@ -276,7 +276,7 @@ unsafe impl Semantics for Guard {
 }
 
 impl Cpu {
-    /// The block at `po` of the page that runs now, for the stub of a branch, which is linked.
+    /// The block at `page_offset` of the page that runs now, for the stub of a branch, which is linked.
     /// `None` when the block needs the next page and that cannot be fetched.
     #[cold]
     fn resolve_stub(&mut self, stub: *const Op) -> Option<*const Op> {

@@ -251,7 +251,7 @@ fn pick<W: Word>(i: &Instruction, am: AddressingMode, cc: u8) -> Option<Handler>
 }
 
 /// The handler that does `i` and the conditional branch `j` in one, if there is one. Its immediate is
-/// expected in `disp` for a register operand, in `s` for a memory operand.
+/// expected in `disp` for a register operand, in `src` for a memory operand.
 pub(crate) fn fused(i: &Instruction, am: AddressingMode, j: &Instruction) -> Option<Handler> {
     if !matches!(
         i.mnemonic(),
