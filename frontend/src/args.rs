@@ -101,8 +101,8 @@ pub(crate) struct Trace {
 
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Host {
-    /// The privileged domain: kernel=,initrd=,memory=,vcpus=,append= (without a kernel: the
-    /// embedded one)
+    /// The privileged domain: kernel=,initrd=,memory=,vcpus=,weight=,cap=,append= (without
+    /// a kernel: the embedded one)
     #[arg(long, value_name = "OPTIONS", conflicts_with = "config")]
     pub(crate) dom0: Option<String>,
     /// A further domain: name= and the options of --dom0; may be repeated

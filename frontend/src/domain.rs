@@ -6,13 +6,17 @@ use crate::values;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 /// A domain's memory where the user does not say, by whose kernel it is.
 const MEMORY: u64 = 128 << 20;
 
+/// A domain's weight where the user does not say: Xen's.
+const WEIGHT: u16 = 256;
+
 /// The options that describe a domain.
-const OPTIONS: &str = "name=, kernel=, initrd=, memory=, vcpus= and append=";
+const OPTIONS: &str = "name=, kernel=, initrd=, memory=, vcpus=, weight=, cap= and append=";
 
 /// One domain. Without a kernel it is the embedded guest of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,14 +26,26 @@ pub(crate) struct Domain {
     pub(crate) initrd: Option<PathBuf>,
     pub(crate) memory: u64,
     pub(crate) vcpus: u32,
+    /// The share of the processor, relative to the other domains'.
+    pub(crate) weight: u16,
+    /// The most of the processor, in percent; 0 is no limit.
+    pub(crate) cap: u16,
     pub(crate) append: String,
 }
 
 impl Domain {
     /// The embedded guest under `name`.
     pub(crate) fn embedded(name: &str) -> Self {
-        let append = String::new();
-        Self { name: name.into(), kernel: None, initrd: None, memory: MEMORY, vcpus: 1, append }
+        Self {
+            name: name.into(),
+            kernel: None,
+            initrd: None,
+            memory: MEMORY,
+            vcpus: 1,
+            weight: WEIGHT,
+            cap: 0,
+            append: String::new(),
+        }
     }
 
     /// The options of `--dom0` or `--domu`; `flag` is for messages.
@@ -54,6 +70,8 @@ impl Domain {
             "initrd" => self.initrd = Some(file(value)?),
             "memory" => self.memory = values::memory(&value)?,
             "vcpus" => self.vcpus = values::processors(&value)?,
+            "weight" => self.weight = number(&value, 1..=u16::MAX)?,
+            "cap" => self.cap = number(&value, 0..=100)?,
             "append" => self.append = append(value)?,
             _ => return Err(format!("accepted are {OPTIONS}")),
         }
@@ -78,6 +96,12 @@ fn name(text: String) -> Result<String, String> {
         return Ok(text);
     }
     Err("accepted are 1 to 32 letters, digits, '-', '_' and '.'".into())
+}
+
+/// A number in `range`.
+fn number(text: &str, range: RangeInclusive<u16>) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("accepted is {} to {}", range.start(), range.end()))
 }
 
 fn file(text: String) -> Result<PathBuf, String> {
@@ -125,7 +149,7 @@ struct File {
 }
 
 /// The same options as on the command line; numbers may be numbers.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Options {
     name: Option<String>,
@@ -133,6 +157,8 @@ struct Options {
     initrd: Option<String>,
     memory: Option<Number>,
     vcpus: Option<Number>,
+    weight: Option<Number>,
+    cap: Option<Number>,
     append: Option<String>,
 }
 
@@ -145,7 +171,7 @@ enum Number {
 
 impl Options {
     fn domain(self, place: &str, default: &str) -> Result<Domain, Failure> {
-        let Self { name, kernel, initrd, memory, vcpus, append } = self;
+        let Self { name, kernel, initrd, memory, vcpus, weight, cap, append } = self;
         let number = |n: Option<Number>| {
             n.map(|n| match n {
                 Number::Number(n) => n.to_string(),
@@ -158,6 +184,8 @@ impl Options {
             ("initrd", initrd),
             ("memory", number(memory)),
             ("vcpus", number(vcpus)),
+            ("weight", number(weight)),
+            ("cap", number(cap)),
             ("append", append),
         ];
         let mut domain = Domain::embedded(default);
@@ -193,9 +221,8 @@ fn from_toml(shown: &str, text: &str) -> Result<Vec<Domain>, Failure> {
             format!("{why}; accepted are [dom0] and [[domu]] with {OPTIONS}"),
         )
     })?;
-    let none =
-        Options { name: None, kernel: None, initrd: None, memory: None, vcpus: None, append: None };
-    let mut domains = vec![file.dom0.unwrap_or(none).domain(&format!("{shown}: [dom0]"), "dom0")?];
+    let mut domains =
+        vec![file.dom0.unwrap_or_default().domain(&format!("{shown}: [dom0]"), "dom0")?];
     for (n, options) in file.domu.into_iter().enumerate() {
         let place = format!("{shown}: [[domu]] {}", n + 1);
         domains.push(options.domain(&place, &format!("domu{}", n + 1))?);
@@ -250,6 +277,8 @@ mod tests {
         let accepted = "accepted is a number above 0 with an optional K, M, G or T";
         check("", &["memory=lots"], &format!("--domu: memory=lots: {accepted}"));
         check("", &["vcpus=0"], "--domu: vcpus=0: accepted is 1 to 32");
+        check("", &["weight=0"], "--domu: weight=0: accepted is 1 to 65535");
+        check("", &["cap=101"], "--domu: cap=101: accepted is 0 to 100");
         check("", &["cpus=1"], &format!("--domu: cpus=1: accepted are {OPTIONS}"));
         let accepted = "accepted are 1 to 32 letters, digits, '-', '_' and '.'";
         check("", &["name=a b"], &format!("--domu: name=a b: {accepted}"));

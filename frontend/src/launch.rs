@@ -83,8 +83,11 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
 
 /// A domain's kernel and initramfs as the hypervisor's modules.
 fn domain_modules(domain: &Domain, embedded: &[u8]) -> Result<Vec<Blob>, Failure> {
-    let Domain { name, kernel, initrd, memory, vcpus, append } = domain;
-    let cmdline = format!("kernel name={name} memory={}M vcpus={vcpus} -- {append}", memory >> 20);
+    let Domain { name, kernel, initrd, memory, vcpus, weight, cap, append } = domain;
+    let cmdline = format!(
+        "kernel name={name} memory={}M vcpus={vcpus} weight={weight} cap={cap} -- {append}",
+        memory >> 20
+    );
     let Some(path) = kernel else {
         let name = format!("the embedded guest of {name}");
         return Ok(vec![Blob { name, bytes: embedded.to_vec(), cmdline }]);
@@ -173,9 +176,9 @@ mod tests {
         assert_eq!(
             cmdlines(&launch),
             [
-                "kernel name=dom0 memory=128M vcpus=1 -- ",
-                "kernel name=a memory=128M vcpus=1 -- ",
-                "kernel name=b memory=128M vcpus=1 -- "
+                "kernel name=dom0 memory=128M vcpus=1 weight=256 cap=0 -- ",
+                "kernel name=a memory=128M vcpus=1 weight=256 cap=0 -- ",
+                "kernel name=b memory=128M vcpus=1 weight=256 cap=0 -- "
             ]
         );
         assert!(launch.memory > 3 * (128 << 20) + HYPERVISOR_MEMORY);

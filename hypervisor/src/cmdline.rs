@@ -1,16 +1,22 @@
 //! The command line of a module, which describes a domain.
 //!
 //! ```text
-//! kernel name=web memory=256M vcpus=1 -- console=ttyS0 quiet
+//! kernel name=web memory=256M vcpus=1 weight=512 cap=50 -- console=ttyS0 quiet
 //! initrd
 //! ```
 //! A `kernel` module starts a new domain, the first of them dom0; what follows ` -- ` is the
-//! guest's own command line. An `initrd` module belongs to the domain before it. A first word that
-//! is neither is taken for the file's name, which some loaders put there.
+//! guest's own command line. `weight` and `cap` are the domain's share of the processor as Xen's
+//! credit scheduler has them: relative to the others' (256 unless said), and at most so many percent
+//! (0 is no limit). An `initrd` module belongs to the domain before it. A first word that is neither
+//! is taken for the file's name, which some loaders put there.
 
+use crate::xen::Share;
 use alloc::format;
 use alloc::string::{String, ToString};
+use core::ops::RangeInclusive;
 
+/// The words that describe a domain.
+const WORDS: &str = "name=, memory=, vcpus=, weight=, cap=";
 /// Memory of a domain that does not say.
 pub const DEFAULT_MEMORY: u64 = 128 << 20;
 /// Most virtual processors of a domain: those whose state fits the shared info page.
@@ -34,6 +40,8 @@ pub struct DomainOptions {
     pub memory: u64,
     /// The number of virtual processors.
     pub vcpus: u32,
+    /// Its share of the processor.
+    pub share: Share,
     /// The guest's command line.
     pub cmdline: String,
 }
@@ -63,6 +71,7 @@ fn domain<'a>(
         name: String::new(),
         memory: DEFAULT_MEMORY,
         vcpus: 1,
+        share: Share::default(),
         cmdline: cmdline.to_string(),
     };
     for word in words {
@@ -70,7 +79,9 @@ fn domain<'a>(
             Some(("name", name)) => domain.name = name.to_string(),
             Some(("memory", size)) => domain.memory = memory(size)?,
             Some(("vcpus", count)) => domain.vcpus = vcpus(count)?,
-            _ => return Err(format!("word '{word}': accepted are name=, memory=, vcpus=")),
+            Some(("weight", text)) => domain.share.weight = number(word, text, 1..=u16::MAX)?,
+            Some(("cap", text)) => domain.share.cap = number(word, text, 0..=100)?,
+            _ => return Err(format!("word '{word}': accepted are {WORDS}")),
         }
     }
     Ok(domain)
@@ -96,6 +107,12 @@ fn vcpus(count: &str) -> Result<u32, String> {
     }
 }
 
+/// The number `text` of the word `word`, if it is in `range`.
+fn number(word: &str, text: &str, range: RangeInclusive<u16>) -> Result<u16, String> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| format!("{word}: accepted is {} to {}", range.start(), range.end()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,9 +120,10 @@ mod tests {
     #[track_caller]
     fn check(line: &str, name: &str, memory: u64, vcpus: u32, cmdline: &str) {
         let (name, cmdline) = (name.to_string(), cmdline.to_string());
+        let share = Share::default();
         assert_eq!(
             parse(line),
-            Ok(ModuleKind::Kernel(DomainOptions { name, memory, vcpus, cmdline }))
+            Ok(ModuleKind::Kernel(DomainOptions { name, memory, vcpus, share, cmdline }))
         );
     }
 
@@ -126,6 +144,14 @@ mod tests {
     }
 
     #[test]
+    fn shares() {
+        let Ok(ModuleKind::Kernel(options)) = parse("kernel cap=30 weight=65535 -- cap=2") else {
+            panic!("a kernel");
+        };
+        assert_eq!(options.share, Share { weight: 65_535, cap: 30 });
+    }
+
+    #[test]
     fn mistakes_are_named() {
         check_error("", "accepted is");
         check_error("a b", "'a b'");
@@ -133,5 +159,7 @@ mod tests {
         check_error("kernel memory=99999999999999999G", "from 1M");
         check_error("kernel vcpus=33", "1 to 32");
         check_error("kernel size=3", "'size=3'");
+        check_error("kernel weight=0", "weight=0: accepted is 1 to 65535");
+        check_error("kernel cap=101", "cap=101: accepted is 0 to 100");
     }
 }

@@ -41,6 +41,15 @@ pub struct Leaf {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoMemory;
 
+/// The extent of an entry for 2 MiB that [`Ept::cut`] has cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The frame after those it was for.
+    pub end: u64,
+    /// The address of the table that it led to, which is the caller's now.
+    pub table: Option<u64>,
+}
+
 /// The tables of one domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ept {
@@ -133,21 +142,37 @@ impl Ept {
                 return None;
             }
             if level == 0 || entry & LARGE != 0 {
-                let below = gfn & ((1 << (9 * level)) - 1);
-                return Some(Leaf {
-                    mfn: ((entry & ADDRESS) >> 12) + below,
-                    flags: entry & 0x3F,
-                    kind: (entry >> KIND_SHIFT & KIND_MASK) as u8,
-                });
+                return Some(leaf(entry, gfn & ((1 << (9 * level)) - 1)));
             }
             table = entry & ADDRESS;
         }
         None
     }
 
-    /// Calls `found` with every frame that leads somewhere, in order.
-    pub fn leaves(self, memory: &impl Physical, found: &mut dyn FnMut(u64)) {
-        leaves(memory, self.root, 3, 0, found);
+    /// Clears the first entry for 2 MiB at or after frame `from` that leads anywhere, and calls
+    /// `gone` with the leaves that it led to, in order. `None` if there is no such entry.
+    pub fn cut(
+        self,
+        memory: &mut impl Physical,
+        from: u64,
+        gone: &mut dyn FnMut(Leaf),
+    ) -> Option<Cut> {
+        let (at, first) = entry_from(memory, (self.root, 3), 0, from)?;
+        let entry = memory.read_u64(at);
+        memory.write_u64(at, 0);
+        let large = entry & LARGE != 0;
+        let table = entry & ADDRESS;
+        for i in 0..512 {
+            if large {
+                gone(leaf(entry, i));
+                continue;
+            }
+            let entry = memory.read_u64(table + 8 * i);
+            if entry & ALL != 0 {
+                gone(leaf(entry, 0));
+            }
+        }
+        Some(Cut { end: first + 512, table: (!large).then_some(table) })
     }
 
     /// Calls `free` with the address of every table, the root last.
@@ -197,20 +222,33 @@ fn split(
     Ok(table)
 }
 
-fn leaves(memory: &impl Physical, table: u64, level: u32, first: u64, found: &mut dyn FnMut(u64)) {
-    let span = 1 << (9 * level);
-    for i in 0..512 {
-        let entry = memory.read_u64(table + 8 * i);
-        let gfn = first + i * span;
-        if entry & ALL == 0 {
-            continue;
-        }
-        if level == 0 || entry & LARGE != 0 {
-            (gfn..gfn + span).for_each(&mut *found);
-        } else {
-            leaves(memory, entry & ADDRESS, level - 1, gfn, found);
-        }
+/// The leaf in `entry`, `below` frames from its start.
+fn leaf(entry: u64, below: u64) -> Leaf {
+    Leaf {
+        mfn: ((entry & ADDRESS) >> 12) + below,
+        flags: entry & 0x3F,
+        kind: (entry >> KIND_SHIFT & KIND_MASK) as u8,
     }
+}
+
+/// The first entry for 2 MiB, at or after frame `from`, that leads anywhere, in the tables below
+/// one whose entries begin with frame `first`: its address and its first frame.
+fn entry_from(
+    memory: &impl Physical,
+    (table, level): (u64, u32),
+    first: u64,
+    from: u64,
+) -> Option<(u64, u64)> {
+    let span = 1 << (9 * level);
+    (from.saturating_sub(first) / span..512).find_map(|i| {
+        let (at, gfn) = (table + 8 * i, first + i * span);
+        let entry = memory.read_u64(at);
+        match level {
+            _ if entry & ALL == 0 => None,
+            1 => Some((at, gfn)),
+            _ => entry_from(memory, (entry & ADDRESS, level - 1), gfn, from),
+        }
+    })
 }
 
 fn visit(memory: &impl Physical, table: u64, level: u32, free: &mut dyn FnMut(u64)) {
@@ -306,9 +344,26 @@ mod tests {
         tables.sort_unstable();
         let expected: Vec<u64> = (1..f.next >> 12).map(|i| i << 12).collect();
         assert_eq!(tables, expected);
-        let mut gfns = Vec::new();
-        f.ept.leaves(&f.memory, &mut |gfn| gfns.push(gfn));
-        assert_eq!((gfns.len(), gfns[0], gfns[1], gfns[513]), (514, 1, 0x4000, 1 << 27));
+    }
+
+    #[test]
+    fn entries_are_cut_in_order() {
+        let mut f = Fixture::new();
+        f.map(1, leaf(1));
+        f.map(1 << 27, leaf(2));
+        f.map_large(0x4000, leaf(0x600));
+        let (mut from, mut cuts) = (0, Vec::new());
+        let mut mfns = Vec::new();
+        while let Some(cut) = f.ept.cut(&mut f.memory, from, &mut |leaf| mfns.push(leaf.mfn)) {
+            cuts.push((cut.end, cut.table.is_some(), mfns.len()));
+            from = cut.end;
+        }
+        let after = (1 << 27) + 512;
+        assert_eq!(cuts, [(512, true, 1), (0x4200, false, 513), (after, true, 514)]);
+        assert_eq!((mfns[0], mfns[1], mfns[512], mfns[513]), (1, 0x600, 0x7FF, 2));
+        f.check(1, None);
+        f.check(0x4005, None);
+        f.check(1 << 27, None);
     }
 
     #[test]

@@ -36,6 +36,5 @@ pub mod ept;
 pub mod memory;
 pub mod phys;
 pub mod ranges;
-pub mod round_robin;
 pub mod vmx;
 pub mod xen;

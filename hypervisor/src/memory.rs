@@ -21,6 +21,8 @@ pub struct Memory<P> {
     /// Set when a translation that a processor may have cached was changed or removed: it must
     /// drop them (INVEPT) before it runs a guest again.
     pub stale: bool,
+    /// Reads the time-stamp counter.
+    clock: fn() -> u64,
 }
 
 /// A domain's tables, and how many more it may have: a guest decides where its pages go, so without
@@ -71,9 +73,9 @@ fn table(frames: &mut FrameTable) -> Option<u64> {
 }
 
 impl<P: Physical> Memory<P> {
-    /// Memory whose frames are in `frames`.
-    pub fn new(physical: P, frames: FrameTable) -> Self {
-        Self { physical, frames, maps: BTreeMap::new(), stale: false }
+    /// Memory whose frames are in `frames`; `clock` reads the time-stamp counter.
+    pub fn new(physical: P, frames: FrameTable, clock: fn() -> u64) -> Self {
+        Self { physical, frames, maps: BTreeMap::new(), stale: false, clock }
     }
 
     /// A zeroed frame of the hypervisor's own; its address.
@@ -111,15 +113,6 @@ impl<P: Physical> Memory<P> {
         if let Some(map) = self.maps.get_mut(&dom) {
             map.tables_left += pages / LARGE;
         }
-    }
-
-    /// The frames of a domain that lead somewhere.
-    pub fn mapped(&self, dom: DomId) -> Vec<u64> {
-        let mut gfns = Vec::new();
-        if let Some(map) = self.maps.get(&dom) {
-            map.ept.leaves(&self.physical, &mut |gfn| gfns.push(gfn));
-        }
-        gfns
     }
 
     fn fill(&mut self, dom: DomId, gfn: u64, count: u64) -> Result<(), NoMemory> {
@@ -162,13 +155,6 @@ impl<P: Physical> Memory<P> {
         let Self { physical, frames, maps, .. } = self;
         let map = maps.get_mut(&dom).ok_or(NoMemory)?;
         map.ept.map_large(physical, &mut || map.table(frames), gfn, leaf_of(mapping))
-    }
-
-    /// Drops the reference that the mapping of a frame holds; the domain is about to go.
-    pub fn release(&mut self, dom: DomId, gfn: u64) {
-        if let Some(mapping) = self.lookup(dom, gfn).filter(|m| m.kind.holds_reference()) {
-            self.frames.put(mapping.mfn);
-        }
     }
 
     /// Frees the tables of a domain, not what they map.
@@ -215,7 +201,7 @@ impl<P: Physical> HostServices for Memory<P> {
     }
 
     fn set(&mut self, dom: DomId, gfn: u64, mapping: Option<Mapping>) -> Result<(), Errno> {
-        let Self { physical, frames, maps, stale } = self;
+        let Self { physical, frames, maps, stale, .. } = self;
         let map = maps.get_mut(&dom).ok_or(Errno::Srch)?;
         let ept = map.ept;
         *stale |= ept.lookup(physical, gfn).is_some();
@@ -229,6 +215,21 @@ impl<P: Physical> HostServices for Memory<P> {
 
     fn populate(&mut self, dom: DomId, gfn: u64, count: u64) -> Result<(), Errno> {
         self.fill(dom, gfn, count).map_err(|NoMemory| Errno::NoMem)
+    }
+
+    fn unmap_next(&mut self, dom: DomId, from: u64, gone: &mut Vec<Mapping>) -> Option<u64> {
+        let Self { physical, frames, maps, stale, .. } = self;
+        let ept = maps.get(&dom)?.ept;
+        let cut = ept.cut(physical, from, &mut |leaf| gone.push(mapping_of(leaf)))?;
+        if let Some(table) = cut.table {
+            frames.put(table >> 12);
+        }
+        *stale = true;
+        Some(cut.end)
+    }
+
+    fn tsc(&self) -> u64 {
+        (self.clock)()
     }
 
     fn free_pages(&self) -> u64 {
@@ -254,7 +255,7 @@ mod tests {
     fn memory(frames: u64) -> Memory<TestMemory> {
         let mut table = FrameTable::default();
         table.add(1..frames);
-        let mut memory = Memory::new(TestMemory(vec![0xAA; (frames as usize) << 12]), table);
+        let mut memory = Memory::new(TestMemory(vec![0xAA; (frames as usize) << 12]), table, || 0);
         memory.ept_pointer(DOM).expect("memory");
         memory
     }
@@ -308,6 +309,23 @@ mod tests {
         check(&m, 0xFE400, Some(P2mKind::MmioDirect), None);
         check(&m, 0xFE401, None, None);
         assert_eq!(m.lookup(DOM, 0xFE123).expect("mapped").mfn, 0xFE123);
+    }
+
+    #[test]
+    fn a_domain_is_unmapped_in_parts() {
+        let mut m = memory(4096);
+        m.populate(DOM, 0, 1030).expect("memory");
+        m.set(DOM, 3 << 18, Some(Mapping { mfn: 9, kind: P2mKind::Foreign })).expect("memory");
+        let (mut from, mut ends, mut gone) = (0, Vec::new(), Vec::new());
+        while let Some(next) = m.unmap_next(DOM, from, &mut gone) {
+            ends.push((next, gone.len()));
+            from = next;
+        }
+        assert_eq!(ends, [(512, 512), (1024, 1024), (1536, 1030), ((3 << 18) + 512, 1031)]);
+        assert_eq!(gone[1030], Mapping { mfn: 9, kind: P2mKind::Foreign });
+        assert!(m.stale);
+        check(&m, 0, None, None);
+        check(&m, 1029, None, None);
     }
 
     #[test]

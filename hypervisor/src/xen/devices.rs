@@ -227,7 +227,7 @@ impl Xen {
             5 if message.level && !message.assert => {}
             5 => {
                 state.lapic.reset();
-                state.activity = Activity::Down;
+                self.take_down(dom, vcpu);
                 self.actions.push(Action::ResetVcpu { dom, vcpu });
             }
             6 if state.activity == Activity::Down => {

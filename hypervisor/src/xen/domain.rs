@@ -3,6 +3,7 @@
 use super::abi::{Errno, Width, layout::E820Entry, nr};
 use super::grant_table::GrantTable;
 use super::host_services::DomId;
+use super::scheduler::{Account, Share};
 use super::vcpu::Vcpu;
 use super::vioapic::Vioapic;
 use super::vuart::Vuart;
@@ -54,6 +55,8 @@ pub struct DomainConfig {
     pub max_pages: u64,
     /// UUID.
     pub handle: [u8; 16],
+    /// Its share of the processor.
+    pub share: Share,
 }
 
 /// The most vCPUs a domain may have: those that fit the page of `shared_info`.
@@ -140,12 +143,16 @@ pub struct Domain {
     pub grants: GrantTable,
     /// HVM parameters.
     pub params: [u64; nr::hvm::NR_PARAMS],
+    /// The use of the processor, and the share that it is to have.
+    pub account: Account,
     /// `domctl pausedomain` nesting.
     pub pause_count: u32,
     /// Set once it has shut down.
     pub shutdown: Option<ShutdownReason>,
     /// Set once it is being destroyed.
     pub dying: bool,
+    /// The frames below this one have been unmapped by its destruction.
+    pub unmapped: u64,
     /// The answer to `XENMEM_memory_map`.
     pub memory_map: Vec<E820Entry>,
     /// The console line being written by `console_io`.

@@ -220,12 +220,19 @@ impl Xen {
         }
     }
 
-    /// Closes every port of `dom`.
-    pub fn close_all_ports(&mut self, host: &mut dyn HostServices, dom: DomId) {
-        let count = self.domain(dom).map_or(0, |domain| domain.channels.len() as u32);
-        for port in 1..count {
+    /// Closes the ports of `dom` from the last one down; false if the slice has ended before all
+    /// are closed.
+    pub fn close_all_ports(&mut self, host: &mut dyn HostServices, dom: DomId) -> bool {
+        while let Some(port) = self.domain(dom).ok().and_then(|d| d.channels.len().checked_sub(1)) {
             // A closed port is no error here.
-            let _ = self.close_port(host, dom, port);
+            let _ = self.close_port(host, dom, port as u32);
+            if let Ok(domain) = self.domain_mut(dom) {
+                domain.channels.pop();
+            }
+            if self.slice_ended(host) && port > 0 {
+                return false;
+            }
         }
+        true
     }
 }

@@ -2,6 +2,7 @@
 //! second-level table.
 
 use super::abi::Errno;
+use alloc::vec::Vec;
 
 /// A domain's number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -88,6 +89,12 @@ pub trait HostServices {
         }
         Ok(())
     }
+    /// Unmaps the first 2 MiB of `dom` from frame `from` on that have any mapping: adds what was
+    /// mapped to `gone`, with the references it held. The frame after them; `None` if nothing is
+    /// mapped from there on.
+    fn unmap_next(&mut self, dom: DomId, from: u64, gone: &mut Vec<Mapping>) -> Option<u64>;
+    /// The time-stamp counter now.
+    fn tsc(&self) -> u64;
     /// Free frames.
     fn free_pages(&self) -> u64;
     /// All frames of RAM the hypervisor manages.

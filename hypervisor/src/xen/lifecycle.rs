@@ -5,6 +5,7 @@ use super::abi::{Errno, Width, nr};
 use super::domain::{Domain, DomainConfig, LineBuffer, MAX_VCPUS};
 use super::grant_table::GrantTable;
 use super::host_services::{DomId, GFN_LIMIT, HostServices, Mapping, P2mKind};
+use super::scheduler::Account;
 use super::vcpu::{InfoPlace, Vcpu};
 use super::vioapic::Vioapic;
 use super::vuart::Vuart;
@@ -23,7 +24,7 @@ impl Xen {
         host: &mut dyn HostServices,
         config: DomainConfig,
     ) -> Result<DomId, Errno> {
-        let DomainConfig { name, privileged, vcpus, max_pages, handle } = config;
+        let DomainConfig { name, privileged, vcpus, max_pages, handle, share } = config;
         if vcpus == 0 || vcpus > MAX_VCPUS || (privileged && self.next_domid != 0) {
             return Err(Errno::Inval);
         }
@@ -49,9 +50,11 @@ impl Xen {
             channels: Vec::new(),
             grants: GrantTable::default(),
             params: [0; nr::hvm::NR_PARAMS],
+            account: Account::new(share),
             pause_count: 0,
             shutdown: None,
             dying: false,
+            unmapped: 0,
             memory_map: Vec::new(),
             console: LineBuffer::default(),
             ioapic: Vioapic::new(DEFAULT_PINS, privileged),
@@ -160,26 +163,50 @@ impl Xen {
         }
     }
 
-    /// Destroys `dom`: closes its ports, unmaps its grants, releases its pages. The record stays
-    /// as a zombie while other domains hold its pages.
-    pub fn destroy(&mut self, host: &mut dyn HostServices, dom: DomId) -> Result<(), Errno> {
+    /// Destroys `dom`: closes its ports, unmaps its grants, releases its pages. False if the slice
+    /// has ended meanwhile: to be called again, until it is true.
+    pub fn destroy(&mut self, host: &mut dyn HostServices, dom: DomId) -> Result<bool, Errno> {
+        /// The value of `unmapped` once everything is done.
+        const DONE: u64 = u64::MAX;
         let domain = self.domain_mut(dom)?;
-        if domain.dying {
-            return Ok(());
+        if domain.unmapped == DONE {
+            return Ok(true);
         }
-        domain.dying = true;
-        self.flush_console(dom);
-        self.close_all_ports(host, dom);
-        self.unmap_all_grants(host, dom);
-        self.release_infos(host, dom);
-        self.actions.push(Action::Destroyed(dom));
-        let dom0 = DomId(0);
-        self.raise_global_virq(host, dom0, nr::virq::DOM_EXC);
-        Ok(())
+        if !core::mem::replace(&mut domain.dying, true) {
+            self.flush_console(dom);
+        }
+        let done = self.close_all_ports(host, dom)
+            && self.unmap_all_grants(host, dom)
+            && self.unmap_all_pages(host, dom);
+        if done {
+            self.release_infos(host, dom);
+            self.domain_mut(dom)?.unmapped = DONE;
+            self.actions.push(Action::Destroyed(dom));
+            self.raise_global_virq(host, DomId(0), nr::virq::DOM_EXC);
+        }
+        Ok(done)
     }
 
-    /// Gives back the frames the hypervisor holds for `dom`; its second-level table is torn down
-    /// by the bare-metal part, through [`Xen::release_mapping`].
+    /// Unmaps what the dying `dom` has in its second-level table; false if the slice has ended
+    /// before all is done.
+    fn unmap_all_pages(&mut self, host: &mut dyn HostServices, dom: DomId) -> bool {
+        let mut gone = Vec::new();
+        while let Ok(from) = self.domain(dom).map(|domain| domain.unmapped) {
+            let Some(next) = host.unmap_next(dom, from, &mut gone) else { return true };
+            for old in gone.drain(..) {
+                self.release(host, dom, old);
+            }
+            if let Ok(domain) = self.domain_mut(dom) {
+                domain.unmapped = next;
+            }
+            if self.slice_ended(host) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Gives back the frames the hypervisor holds for `dom`.
     fn release_infos(&mut self, host: &mut dyn HostServices, dom: DomId) {
         let Ok(domain) = self.domain_mut(dom) else { return };
         let shared = domain.shared_info;
@@ -191,15 +218,6 @@ impl Xen {
         }
         for mfn in core::mem::take(&mut domain.grants.frames) {
             host.put(mfn);
-        }
-    }
-
-    /// For the teardown of a dead domain's table: drops what one of its mappings held.
-    pub fn release_mapping(&mut self, host: &mut dyn HostServices, dom: DomId, gfn: u64) {
-        if let Some(old) = host.lookup(dom, gfn)
-            && host.set(dom, gfn, None).is_ok()
-        {
-            self.release(host, dom, old);
         }
     }
 

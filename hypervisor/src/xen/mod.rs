@@ -1,12 +1,13 @@
 //! The Xen 4.17 guest ABI as host-testable logic.
 //!
 //! Reading order: [`host_services`] (what is asked of the layer below), [`abi`] (the structures),
-//! [`domain`] and [`vcpu`] (the state), [`event`] (event channels and upcalls), [`hypercall`] and
+//! [`domain`] and [`vcpu`] (the state), [`scheduler`], [`event`] (event channels and upcalls), [`hypercall`] and
 //! its sub-modules, then the emulated devices [`vlapic`], [`vioapic`], [`vuart`], and [`build`].
 //!
 //! Invariants:
-//! - All state is in [`Xen`]; nothing here reads a clock. Time is the TSC, passed in as `now`;
-//!   a guest's TSC equals it.
+//! - All state is in [`Xen`]. Time is the TSC, passed in as `now`; a guest's TSC equals it. What may
+//!   take long asks for it again, [`HostServices::tsc`], to stop at the end of the slice and go on
+//!   later.
 //! - Every address, frame, port, reference and length a guest names is checked here.
 //! - A machine frame that a guest maps, or the hypervisor uses on a guest's behalf, holds a
 //!   reference in the frame table for exactly as long.
@@ -24,6 +25,7 @@ pub mod guest_memory;
 pub mod host_services;
 pub mod hypercall;
 pub mod lifecycle;
+pub mod scheduler;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -42,6 +44,7 @@ pub use domain::{Domain, DomainConfig, ShutdownReason};
 pub use guest_memory::Paging;
 pub use host_services::{DomId, HostServices, Mapping, P2mKind};
 pub use hypercall::Flow;
+pub use scheduler::{Scheduler, Share};
 pub use time::Clock;
 pub use vcpu::Vcpu;
 pub use wakeup::Event;
@@ -113,6 +116,8 @@ pub struct Xen {
     pub unknown: BTreeMap<(u32, u64), u64>,
     /// Console input that dom0 has not read yet.
     pub console_input: VecDeque<u8>,
+    /// The choice of the vCPU that runs.
+    pub scheduler: Scheduler,
     next_domid: u16,
 }
 
@@ -127,6 +132,7 @@ impl Xen {
             actions: Vec::new(),
             unknown: BTreeMap::new(),
             console_input: VecDeque::new(),
+            scheduler: Scheduler::new(tsc_khz),
             next_domid: 0,
         }
     }

@@ -8,6 +8,7 @@ use super::host_services::{DomId, HostServices, Mapping, PAGE_SIZE};
 use super::hypercall::{Context, Flow};
 use super::{Width, Xen};
 use alloc::{collections::BTreeMap, vec::Vec};
+use core::cell::Cell;
 
 /// The first frame of the test machine's RAM.
 const FIRST: u64 = 0x100;
@@ -17,42 +18,42 @@ pub(super) struct VecMachine {
     ram: Vec<u8>,
     pub(super) frames: FrameTable,
     pub(super) maps: BTreeMap<(DomId, u64), Mapping>,
+    /// The time-stamp counter: every service takes some ticks.
+    pub(super) tsc: Cell<u64>,
 }
+
+/// Ticks that the machine takes for eight bytes of a frame or a table.
+const ACCESS: u64 = 10;
 
 impl VecMachine {
     pub(super) fn new(pages: u64) -> Self {
         let mut frames = FrameTable::default();
         frames.add(FIRST..FIRST + pages);
         let ram = alloc::vec![0; pages as usize * PAGE_SIZE];
-        Self { ram, frames, maps: BTreeMap::new() }
+        Self { ram, frames, maps: BTreeMap::new(), tsc: Cell::new(0) }
+    }
+
+    /// Lets the time pass that an access to `bytes` takes.
+    fn spend(&self, bytes: usize) {
+        self.tsc.set(self.tsc.get() + (1 + bytes as u64 / 8) * ACCESS);
     }
 
     fn place(mfn: u64, offset: usize, len: usize) -> usize {
         assert!(offset + len <= PAGE_SIZE, "access crosses a frame");
         (mfn - FIRST) as usize * PAGE_SIZE + offset
     }
-
-    /// Does the bare-metal part's work for `Action::Destroyed`.
-    pub(super) fn tear_down(&mut self, dom: DomId) {
-        let maps = core::mem::take(&mut self.maps);
-        for ((owner, gfn), map) in maps {
-            if owner != dom {
-                self.maps.insert((owner, gfn), map);
-            } else if map.kind.holds_reference() {
-                self.put(map.mfn);
-            }
-        }
-    }
 }
 
 impl HostServices for VecMachine {
     fn read(&self, mfn: u64, offset: usize, buf: &mut [u8]) {
         assert!(self.frames.owner(mfn).is_some(), "read of the free frame {mfn:#x}");
+        self.spend(buf.len());
         let at = Self::place(mfn, offset, buf.len());
         buf.copy_from_slice(&self.ram[at..at + buf.len()]);
     }
     fn write(&mut self, mfn: u64, offset: usize, data: &[u8]) {
         assert!(self.frames.owner(mfn).is_some(), "write to the free frame {mfn:#x}");
+        self.spend(data.len());
         let at = Self::place(mfn, offset, data.len());
         self.ram[at..at + data.len()].copy_from_slice(data);
     }
@@ -73,14 +74,27 @@ impl HostServices for VecMachine {
         self.frames.owner(mfn)
     }
     fn lookup(&self, dom: DomId, gfn: u64) -> Option<Mapping> {
+        self.spend(32);
         self.maps.get(&(dom, gfn)).copied()
     }
     fn set(&mut self, dom: DomId, gfn: u64, mapping: Option<Mapping>) -> Result<(), Errno> {
+        self.spend(32);
         match mapping {
             Some(mapping) => self.maps.insert((dom, gfn), mapping),
             None => self.maps.remove(&(dom, gfn)),
         };
         Ok(())
+    }
+    fn unmap_next(&mut self, dom: DomId, from: u64, gone: &mut Vec<Mapping>) -> Option<u64> {
+        let first = self.maps.range((dom, from)..(dom, u64::MAX)).next()?.0.1 & !511;
+        for gfn in first..first + 512 {
+            gone.extend(self.maps.remove(&(dom, gfn)));
+        }
+        self.spend(4096);
+        Some(first + 512)
+    }
+    fn tsc(&self) -> u64 {
+        self.tsc.get()
     }
     fn free_pages(&self) -> u64 {
         self.frames.free_pages()
@@ -107,8 +121,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
+        Self::with_clock(1_000_000)
+    }
+
+    /// The same with a counter of `tsc_khz` ticks in a millisecond.
+    pub(super) fn with_clock(tsc_khz: u64) -> Self {
         let mut world =
-            Self { host: VecMachine::new(512), xen: Xen::new(1_000_000, 1000), now: 1_000 };
+            Self { host: VecMachine::new(512), xen: Xen::new(tsc_khz, 1000), now: 1_000 };
         for privileged in [true, false, false] {
             let config = DomainConfig { privileged, vcpus: 2, max_pages: 64, ..Default::default() };
             let dom = world.xen.create_domain(&mut world.host, config).unwrap();
@@ -122,8 +141,18 @@ impl World {
     }
 
     pub(super) fn raw(&mut self, dom: u16, width: Width, gpr: &mut [u64; 16]) -> Flow {
+        self.raw_on((dom, 0), width, gpr)
+    }
+
+    /// One step of the hypercall in `gpr`, by a vCPU of a domain.
+    pub(super) fn raw_on(
+        &mut self,
+        (dom, vcpu): (u16, u32),
+        width: Width,
+        gpr: &mut [u64; 16],
+    ) -> Flow {
         let context = Context { paging: Paging::default(), cpl: 0, width, now: self.now };
-        self.xen.hypercall(&mut self.host, (DomId(dom), 0), gpr, context)
+        self.xen.hypercall(&mut self.host, (DomId(dom), vcpu), gpr, context)
     }
 
     /// A hypercall of vCPU 0 of `dom`, until it has finished.

@@ -3,8 +3,8 @@
 use super::vlapic::Vlapic;
 use alloc::vec::Vec;
 
-/// The activity of a vCPU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// The activity of a vCPU. The state of one activity is in its variant, and ends with the activity.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Activity {
     /// Not brought up, or taken down.
     #[default]
@@ -16,7 +16,16 @@ pub enum Activity {
     /// In `SCHEDOP_block`: an event channel wakes it too.
     Blocked,
     /// In `SCHEDOP_poll`.
-    Polling,
+    Polling(Poll),
+}
+
+/// The ends of a `SCHEDOP_poll`, beside interrupts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Poll {
+    /// The ports one of which may become pending.
+    pub ports: Vec<u32>,
+    /// The time at which the wait is over, ns.
+    pub timeout: Option<u64>,
 }
 
 /// `RUNSTATE_*`.
@@ -101,10 +110,6 @@ pub struct Vcpu {
     pub singleshot: Option<u64>,
     /// `VCPUOP_set_periodic_timer`.
     pub periodic: Option<Periodic>,
-    /// The ports of a `SCHEDOP_poll` in progress.
-    pub poll_ports: Vec<u32>,
-    /// The poll's timeout, ns.
-    pub poll_timeout: Option<u64>,
     /// The port of each virtual interrupt bound to this vCPU; 0 is none.
     pub virq_ports: [u32; super::abi::nr::virq::COUNT],
     /// `HVMOP_set_evtchn_upcall_vector`; 0 is unset.
@@ -129,13 +134,19 @@ impl Vcpu {
             runstate_area: Vec::new(),
             singleshot: None,
             periodic: None,
-            poll_ports: Vec::new(),
-            poll_timeout: None,
             virq_ports: [0; super::abi::nr::virq::COUNT],
             upcall_vector: 0,
             upcall_taken: false,
             nmi: false,
             lapic: Vlapic::new(id),
+        }
+    }
+
+    /// The timeout of a poll in progress, ns.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        match &self.activity {
+            Activity::Polling(poll) => poll.timeout,
+            _ => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::guest_memory::{BadAddress, write_gpa};
 use super::host_services::{DomId, HostServices};
 use super::vcpu::{Activity, RunState, Vcpu};
 use super::{Action, Xen};
+use core::ops::RangeBounds;
 
 /// An event for a vCPU to take at the next VM entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +66,18 @@ impl Xen {
             Some(Event::Nmi) => Activity::Runnable,
             Some(_) if interrupts => Activity::Runnable,
             None if interrupts => Activity::Halted,
-            _ => Activity::Down,
+            _ => return self.take_down(dom, vcpu),
         };
-        let domain = self.domains.get(&dom);
-        if domain.is_some_and(|d| d.vcpus.iter().all(|v| v.activity == Activity::Down)) {
+    }
+
+    /// Takes a vCPU down. With the last one the domain ends: only its own vCPUs could bring one up
+    /// again.
+    pub(super) fn take_down(&mut self, dom: DomId, vcpu: u32) {
+        let Ok(domain) = self.domain_mut(dom) else { return };
+        if let Some(state) = domain.vcpu_mut(vcpu) {
+            state.activity = Activity::Down;
+        }
+        if domain.vcpus.iter().all(|v| v.activity == Activity::Down) {
             self.shutdown(dom, ShutdownReason::Poweroff);
         }
     }
@@ -81,11 +90,10 @@ impl Xen {
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
         let wakes = match state.activity {
             Activity::Halted => pending,
-            Activity::Blocked | Activity::Polling => pending || upcall,
+            Activity::Blocked | Activity::Polling(_) => pending || upcall,
             Activity::Down | Activity::Runnable => false,
         };
         if wakes {
-            end_poll(state);
             state.activity = Activity::Runnable;
         }
     }
@@ -94,8 +102,9 @@ impl Xen {
     pub(super) fn wake_pollers(&mut self, dom: DomId, port: u32) {
         let Ok(domain) = self.domain_mut(dom) else { return };
         for state in &mut domain.vcpus {
-            if state.activity == Activity::Polling && state.poll_ports.contains(&port) {
-                end_poll(state);
+            if let Activity::Polling(poll) = &state.activity
+                && poll.ports.contains(&port)
+            {
                 state.activity = Activity::Runnable;
             }
         }
@@ -112,24 +121,28 @@ impl Xen {
         self.actions.push(Action::Shutdown { dom, reason });
     }
 
-    /// Fires every timer that is due at `now`.
+    /// Fires every timer that is due at `now`. No deadline is left behind.
     pub fn tick(&mut self, host: &mut dyn HostServices, now: u64) {
-        let ns = self.clock.ns(now);
         // By number, since raising an event needs all domains.
         let mut next = self.domains.keys().next().copied();
         while let Some(dom) = next {
-            let count = self.domain(dom).map_or(0, |d| if d.alive() { d.vcpus.len() } else { 0 });
-            (0..count as u32).for_each(|vcpu| self.tick_vcpu(host, dom, vcpu, now, ns));
+            self.tick_domain(host, dom, now);
             let after = (core::ops::Bound::Excluded(dom), core::ops::Bound::Unbounded);
             next = self.domains.range(after).next().map(|(&dom, _)| dom);
         }
     }
 
+    /// Fires every timer of `dom` that is due at `now`.
+    pub fn tick_domain(&mut self, host: &mut dyn HostServices, dom: DomId, now: u64) {
+        let ns = self.clock.ns(now);
+        let count = self.domain(dom).map_or(0, |d| if d.alive() { d.vcpus.len() } else { 0 });
+        (0..count as u32).for_each(|vcpu| self.tick_vcpu(host, dom, vcpu, now, ns));
+    }
+
     fn tick_vcpu(&mut self, host: &mut dyn HostServices, dom: DomId, vcpu: u32, now: u64, ns: u64) {
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
         let lapic = state.lapic.tick(now);
-        if state.poll_timeout.is_some_and(|at| at <= ns) && state.activity == Activity::Polling {
-            end_poll(state);
+        if state.poll_timeout().is_some_and(|at| at <= ns) {
             state.activity = Activity::Runnable;
         }
         if timer_due(state, ns) {
@@ -141,14 +154,20 @@ impl Xen {
     }
 
     /// The TSC value at which [`Xen::tick`] has something to do next. A paused domain's timers
-    /// count: they fire into its state.
+    /// count: they fire into its state. After a tick it lies ahead.
     pub fn next_deadline(&self) -> Option<u64> {
-        let vcpus = self.domains.values().filter(|d| d.alive()).flat_map(|d| &d.vcpus);
-        vcpus.filter_map(|vcpu| self.vcpu_deadline(vcpu)).min()
+        self.deadlines(..).min()
+    }
+
+    /// The next deadline of each vCPU of `domains` that has one.
+    pub fn deadlines(&self, domains: impl RangeBounds<DomId>) -> impl Iterator<Item = u64> {
+        let domains = self.domains.range(domains).map(|(_, domain)| domain);
+        let vcpus = domains.filter(|d| d.alive()).flat_map(|d| &d.vcpus);
+        vcpus.filter_map(|vcpu| self.vcpu_deadline(vcpu))
     }
 
     fn vcpu_deadline(&self, vcpu: &Vcpu) -> Option<u64> {
-        let ns = [vcpu.singleshot, vcpu.periodic.map(|p| p.next), vcpu.poll_timeout];
+        let ns = [vcpu.singleshot, vcpu.periodic.map(|p| p.next), vcpu.poll_timeout()];
         let ns = ns.into_iter().flatten().min().map(|ns| self.clock.tsc_at(ns));
         [ns, vcpu.lapic.deadline()].into_iter().flatten().min()
     }
@@ -166,7 +185,7 @@ impl Xen {
         let state = match state.activity {
             Activity::Runnable if paused => RunState::Offline,
             Activity::Runnable => RunState::Runnable,
-            Activity::Halted | Activity::Blocked | Activity::Polling => RunState::Blocked,
+            Activity::Halted | Activity::Blocked | Activity::Polling(_) => RunState::Blocked,
             Activity::Down => RunState::Offline,
         };
         self.enter_runstate(host, dom, vcpu, state, now);
@@ -219,11 +238,6 @@ pub(super) fn write_runstate(
         at += len;
     }
     Ok(())
-}
-
-fn end_poll(vcpu: &mut Vcpu) {
-    vcpu.poll_ports.clear();
-    vcpu.poll_timeout = None;
 }
 
 /// Disarms or advances the vCPU's ABI timers that are due; true if one was.

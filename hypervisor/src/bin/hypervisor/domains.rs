@@ -95,6 +95,7 @@ impl Host {
             // Room for the special pages above the RAM.
             max_pages: (options.memory >> 12) + 256,
             handle: [0; 16],
+            share: options.share,
         };
         let dom = self
             .xen
@@ -145,7 +146,8 @@ impl Host {
         Some(DomainFrames { ept, io_bitmaps, msr_bitmap })
     }
 
-    fn slot_of(&self, dom: DomId, id: u32) -> Option<usize> {
+    /// The place of a vCPU in the list.
+    pub(crate) fn slot_of(&self, dom: DomId, id: u32) -> Option<usize> {
         self.slots.iter().position(|slot| slot.key() == (dom, id))
     }
 
@@ -192,12 +194,12 @@ impl Host {
     fn ended(&mut self, dom: DomId, reason: ShutdownReason) {
         let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
         say!("domain {} ({name}) ended: {reason:?}", dom.0);
-        if dom == DomId(0) {
-            self.end("dom0 has ended");
-        }
-        let domus = || self.xen.domains.values().filter(|d| !d.privileged);
-        if self.until_domus_end && domus().all(|d| !d.alive()) {
+        let mut domus = self.xen.domains.values().filter(|d| !d.privileged);
+        if self.until_domus_end && domus.all(|d| !d.alive()) {
             self.end("the last domU has ended");
+        }
+        if dom == DomId(0) && !self.until_domus_end {
+            self.end("dom0 has ended");
         }
     }
 
@@ -207,9 +209,6 @@ impl Host {
         let (gone, kept): (Vec<Slot>, Vec<Slot>) =
             core::mem::take(&mut self.slots).into_iter().partition(|slot| slot.dom == dom);
         self.slots = kept;
-        for gfn in self.memory.mapped(dom) {
-            self.memory.release(dom, gfn);
-        }
         self.memory.remove_domain(dom);
         for slot in &gone {
             vmx_ops::clear(slot.vcpu.vmcs());

@@ -1,7 +1,7 @@
 //! The hypervisor's state, and the loop that runs virtual processors in turn.
 //!
-//! One physical processor runs every vCPU, round robin, for a slice at a time. Interrupts stay
-//! off here: they arrive as VM exits, or while idle.
+//! One physical processor runs every vCPU, as the ABI's scheduler chooses them, for a slice at a
+//! time. Interrupts stay off here: they arrive as VM exits, or while idle.
 
 use crate::apic::{self, Apic};
 use crate::console::{self, say};
@@ -15,9 +15,9 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ops::RangeBounds;
 use hypervisor::acpi::Platform;
 use hypervisor::memory::Memory;
-use hypervisor::round_robin::RoundRobin;
 use hypervisor::vmx::controls::INTERRUPT_WINDOW;
 use hypervisor::vmx::exit::{self, Interruption};
 use hypervisor::vmx::field;
@@ -25,9 +25,6 @@ use hypervisor::xen::abi::nr::virq;
 use hypervisor::xen::build::acpi_tables;
 use hypervisor::xen::{DomId, Event, Xen};
 use runtime::cpu::rdtsc;
-
-/// The time that a vCPU may run while others wait, in milliseconds.
-const SLICE_MS: u64 = 5;
 
 /// Bytes of console input that are kept for dom0.
 const MOST_INPUT: usize = 4096;
@@ -37,7 +34,7 @@ const RFLAGS_IF: u64 = 1 << 9;
 const SHADOW: u64 = 3;
 const BLOCKED_BY_NMI: u64 = 8;
 
-/// A vCPU in the round.
+/// A vCPU below the ABI.
 pub(crate) struct Slot {
     pub(crate) dom: DomId,
     pub(crate) id: u32,
@@ -82,11 +79,12 @@ pub(crate) struct Host {
     pub(crate) until_domus_end: bool,
     /// The slot whose state the processor holds.
     pub(crate) current: Option<usize>,
-    round: RoundRobin,
     pub(crate) last_vpid: u16,
-    /// The ABI's next deadline, and whether it must be asked for again.
+    /// The next deadline of the current domain, and whether it must be asked for again.
     next_timer: Option<u64>,
     pub(crate) timers_changed: bool,
+    /// A deadline was lost, and this was said.
+    lost_deadline: bool,
     /// The deadline that the physical timer is set to.
     programmed: Option<u64>,
 }
@@ -113,10 +111,10 @@ impl Host {
             slots: Vec::new(),
             until_domus_end: false,
             current: None,
-            round: RoundRobin::default(),
             last_vpid: 0,
             next_timer: None,
             timers_changed: true,
+            lost_deadline: false,
             programmed: None,
         }
     }
@@ -126,30 +124,40 @@ impl Host {
         loop {
             self.settle();
             let now = rdtsc();
-            if self.timers_changed {
-                self.timers_changed = false;
-                self.next_timer = self.xen.next_deadline();
-            }
-            if self.next_timer.is_some_and(|at| now >= at) {
-                self.xen.tick(&mut self.memory, now);
-                self.timers_changed = true;
-                continue;
-            }
-            match self.pick(now) {
-                Some(index) => self.run_vcpu(index, now),
+            match self.xen.schedule(&mut self.memory, now) {
+                Some(key) => self.run_vcpu(key, now),
                 None => self.idle(now),
             }
         }
     }
 
-    /// The vCPU to run.
-    fn pick(&mut self, now: u64) -> Option<usize> {
-        let Self { xen, slots, round, apic, .. } = self;
-        let ready = |index: usize| {
-            let (dom, id) = slots[index].key();
-            xen.runnable(dom, id)
-        };
-        round.pick(now, apic.tsc_khz * SLICE_MS, slots.len(), ready)
+    /// The first of `domains`' deadlines after a tick at `now`. One that the tick did not move would
+    /// keep the processor from everybody: it is dropped, and this is said once.
+    fn next_deadline(&mut self, domains: impl RangeBounds<DomId>, now: u64) -> Option<u64> {
+        let mut lost = false;
+        let ahead = self.xen.deadlines(domains).filter(|&at| {
+            lost |= at <= now;
+            at > now
+        });
+        let next = ahead.min();
+        if lost && !core::mem::replace(&mut self.lost_deadline, true) {
+            say!("a deadline has passed and nothing was due: dropped");
+        }
+        next
+    }
+
+    /// The time up to which the vCPU of `dom` that runs is left alone; timers that are due at `now`
+    /// have fired.
+    fn deadline(&mut self, dom: DomId, now: u64) -> u64 {
+        if core::mem::take(&mut self.timers_changed) {
+            self.next_timer = self.xen.deadlines(dom..=dom).min();
+        }
+        if self.next_timer.is_some_and(|at| at <= now) {
+            self.xen.tick_domain(&mut self.memory, dom, now);
+            self.next_timer = self.next_deadline(dom..=dom, now);
+        }
+        let slice_end = self.xen.scheduler.slice_end();
+        self.next_timer.map_or(slice_end, |at| at.min(slice_end))
     }
 
     fn set_timer(&mut self, deadline: Option<u64>) {
@@ -171,10 +179,12 @@ impl Host {
 
     fn idle(&mut self, now: u64) {
         self.leave(now);
-        if self.next_timer.is_none() && !self.waits_for_devices() {
+        let timer = self.next_deadline(.., now);
+        let next = [timer, self.xen.scheduler.resume()].into_iter().flatten().min();
+        if next.is_none() && !self.waits_for_devices() {
             self.end("no domain can run again");
         }
-        self.set_timer(self.next_timer);
+        self.set_timer(next);
         let vector = traps::idle();
         if vector != 0 {
             self.interrupt(vector);
@@ -186,16 +196,24 @@ impl Host {
         self.xen.domain(DomId(0)).is_ok_and(|dom0| dom0.alive())
     }
 
-    fn run_vcpu(&mut self, index: usize, now: u64) {
-        if self.current != Some(index) {
-            self.leave(now);
-            self.current = Some(index);
-            self.slots[index].vcpu.switch_in(&self.controls);
-            let (dom, id) = self.slots[index].key();
-            self.xen.run(&mut self.memory, dom, id, now);
+    /// Puts the vCPU `key` on the processor; its place in the list. Every vCPU has one.
+    fn enter(&mut self, key: (DomId, u32), now: u64) -> Option<usize> {
+        if let Some(index) = self.current
+            && self.slots[index].key() == key
+        {
+            return Some(index);
         }
-        let slice_end = self.round.slice_end();
-        let deadline = self.next_timer.map_or(slice_end, |at| at.min(slice_end));
+        self.leave(now);
+        self.current = self.slot_of(key.0, key.1);
+        self.slots[self.current?].vcpu.switch_in(&self.controls);
+        self.xen.run(&mut self.memory, key.0, key.1, now);
+        self.timers_changed = true;
+        self.current
+    }
+
+    fn run_vcpu(&mut self, key: (DomId, u32), now: u64) {
+        let Some(index) = self.enter(key, now) else { return };
+        let deadline = self.deadline(key.0, now);
         self.set_timer(Some(deadline));
         self.inject(index);
         if self.memory.stale {

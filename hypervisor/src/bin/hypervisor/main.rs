@@ -88,7 +88,7 @@ fn take_memory(boot: &BootInfo) -> Memory<direct_map::Direct> {
     for range in &free {
         frames.add(range.start >> 12..range.end >> 12);
     }
-    let mut memory = Memory::new(direct_map::Direct, frames);
+    let mut memory = Memory::new(direct_map::Direct, frames, rdtsc);
     let end = free.iter().map(|range| range.end).max().unwrap_or(0);
     if !direct_map::map_high(&mut memory, end) {
         die!("there is not enough RAM for the hypervisor's page tables");

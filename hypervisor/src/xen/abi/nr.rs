@@ -258,10 +258,12 @@ pub mod ctl {
     pub const DOM_UNPAUSE: u32 = 4;
     pub const DOM_GETINFO: u32 = 5;
     pub const DOM_MAX_MEM: u32 = 11;
+    pub const DOM_SCHEDULER_OP: u32 = 16;
     pub const SYS_READCONSOLE: u32 = 1;
     pub const SYS_PHYSINFO: u32 = 3;
     pub const SYS_SCHED_ID: u32 = 4;
     pub const SYS_GETDOMAININFOLIST: u32 = 6;
+    pub const SYS_SCHEDULER_OP: u32 = 19;
     pub const INFO_DYING: u32 = 1 << 0;
     pub const INFO_HVM_GUEST: u32 = 1 << 1;
     pub const INFO_SHUTDOWN: u32 = 1 << 2;
@@ -273,6 +275,10 @@ pub mod ctl {
     pub const CAP_HVM: u32 = 1 << 0;
     pub const CAP_HAP: u32 = 1 << 3;
     pub const CAP_GNTTAB_V1: u32 = 1 << 8;
-    /// `XEN_SCHEDULER_NULL`.
-    pub const SCHED_NULL: u32 = 9;
+    /// `XEN_SCHEDULER_CREDIT`.
+    pub const SCHED_CREDIT: u32 = 5;
+    /// `XEN_DOMCTL_SCHEDOP_putinfo`, and the same of `sysctl`.
+    pub const SCHED_PUTINFO: u32 = 0;
+    /// `XEN_DOMCTL_SCHEDOP_getinfo`, and the same of `sysctl`.
+    pub const SCHED_GETINFO: u32 = 1;
 }

@@ -5,7 +5,8 @@ use super::{Args, Call, Step};
 use alloc::vec::Vec;
 
 /// The most bytes moved before their effects are carried out; a longer write goes on afterwards.
-const CHUNK: u64 = 4096;
+/// Each may be a line, which is printed with its domain's name.
+const CHUNK: u64 = 256;
 
 impl Call<'_> {
     /// Unprivileged domains may write (their output carries their name) and not read.

@@ -1,13 +1,13 @@
 //! `domctl`: what dom0 does to other domains. Interface version 15h.
 
 use super::super::Xen;
-use super::super::abi::layout::{DomainInfo, DomctlHead, Layout, MaxMem};
+use super::super::abi::layout::{DomainInfo, DomctlHead, DomctlScheduler, Layout, MaxMem};
 use super::super::abi::nr::ctl as op;
-use super::super::abi::{Errno, OpResult, nr::domid};
+use super::super::abi::{Errno, nr::domid};
 use super::super::domain::{Domain, ShutdownReason};
 use super::super::host_services::DomId;
 use super::super::vcpu::{Activity, RunState};
-use super::{Args, Call};
+use super::{Args, Call, Step};
 
 /// The offset of the union of `xen_domctl`.
 const UNION: u64 = DomctlHead::MAX as u64;
@@ -15,7 +15,8 @@ const UNION: u64 = DomctlHead::MAX as u64;
 const EMU_LAPIC: u32 = 1;
 
 impl Call<'_> {
-    pub(super) fn domctl(&mut self, [arg, ..]: Args) -> OpResult {
+    pub(super) fn domctl(&mut self, args: Args) -> Result<Step, Errno> {
+        let arg = args[0];
         self.privileged()?;
         let mut head: DomctlHead = self.load(arg)?;
         if head.interface_version != op::INTERFACE_VERSION {
@@ -40,18 +41,25 @@ impl Call<'_> {
             }
             op::DOM_DESTROY => {
                 let dom = self.other(dom)?;
-                self.xen.destroy(self.host, dom)?;
+                if !self.xen.destroy(self.host, dom)? {
+                    return Ok(Step::Again(args));
+                }
             }
             op::DOM_MAX_MEM => {
                 let MaxMem { max_memkb } = self.load(at)?;
                 self.xen.domain_mut(dom)?.max_pages = max_memkb >> 2;
+            }
+            op::DOM_SCHEDULER_OP => {
+                let mut operation: DomctlScheduler = self.load(at)?;
+                self.share_op(dom, &mut operation)?;
+                self.store(at, &operation)?;
             }
             _ => {
                 self.xen.domain(dom)?;
                 return Err(Errno::NoSys);
             }
         }
-        Ok(0)
+        Ok(Step::Done(0))
     }
 
     /// `-EINVAL` for the caller itself: it cannot do this to itself.
@@ -60,6 +68,28 @@ impl Call<'_> {
             return Err(Errno::Inval);
         }
         self.xen.domain(dom).map(|domain| domain.id)
+    }
+
+    /// Tells a domain's weight and cap, or sets them: a weight of 0 and a cap of all-ones stand for
+    /// what there is.
+    fn share_op(&mut self, dom: DomId, arg: &mut DomctlScheduler) -> Result<(), Errno> {
+        let share = &mut self.xen.domain_mut(dom)?.account.share;
+        if arg.sched_id != op::SCHED_CREDIT {
+            return Err(Errno::Inval);
+        }
+        match arg.cmd {
+            op::SCHED_GETINFO => (arg.weight, arg.cap) = (share.weight, share.cap),
+            op::SCHED_PUTINFO => {
+                if arg.weight != 0 {
+                    share.weight = arg.weight;
+                }
+                if arg.cap != u16::MAX {
+                    share.cap = arg.cap;
+                }
+            }
+            _ => return Err(Errno::Inval),
+        }
+        Ok(())
     }
 
     fn pause(&mut self, dom: DomId) -> Result<(), Errno> {

@@ -1,14 +1,14 @@
 //! `event_channel_op`, for the two-level ABI.
 
+use super::super::abi::Errno;
 use super::super::abi::layout::{
     EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindVcpu, EvtchnBindVirq,
     EvtchnPort, EvtchnReset, EvtchnStatus,
 };
 use super::super::abi::nr::{domid, evtchn as op, virq};
-use super::super::abi::{Errno, OpResult};
 use super::super::domain::{Channel, PortState};
 use super::super::host_services::DomId;
-use super::{Args, Call};
+use super::{Args, Call, Step};
 
 /// Virtual interrupts that belong to a domain as a whole, not to each of its vCPUs.
 fn is_global(virq: u32) -> bool {
@@ -16,7 +16,8 @@ fn is_global(virq: u32) -> bool {
 }
 
 impl Call<'_> {
-    pub(super) fn event_channel_op(&mut self, [cmd, arg, ..]: Args) -> OpResult {
+    pub(super) fn event_channel_op(&mut self, args: Args) -> Result<Step, Errno> {
+        let [cmd, arg, ..] = args;
         let done = match cmd {
             op::ALLOC_UNBOUND => self.alloc_unbound(arg),
             op::BIND_INTERDOMAIN => self.bind_interdomain(arg),
@@ -39,14 +40,16 @@ impl Call<'_> {
             op::RESET => {
                 let EvtchnReset { dom } = self.load(arg)?;
                 let dom = self.target(dom)?;
-                self.xen.close_all_ports(self.host, dom);
+                if !self.xen.close_all_ports(self.host, dom) {
+                    return Ok(Step::Again(args));
+                }
                 Ok(())
             }
             // The FIFO ABI is not offered (Linux falls back to two levels), physical interrupts
             // are not routed by event channels (hvm_pirqs is off).
             _ => Err(Errno::NoSys),
         };
-        done.map(|()| 0)
+        done.map(|()| Step::Done(0))
     }
 
     fn open(&mut self, dom: DomId, state: PortState, vcpu: u32) -> Result<u32, Errno> {

@@ -11,7 +11,7 @@ use super::super::grant_table::{
     ActiveEntry, ENTRIES_PER_FRAME, MAX_FRAMES, MAX_MAPTRACK, MapTrack,
 };
 use super::super::host_services::{DomId, GFN_LIMIT, HostServices, Mapping, P2mKind};
-use super::{Args, BATCH, Call, Step};
+use super::{Args, Call, Step};
 
 impl Call<'_> {
     /// `grant_table_op(cmd, list, count)`: every element has its own status.
@@ -33,7 +33,7 @@ impl Call<'_> {
         }
     }
 
-    /// Applies `f` to each element of a list, a batch at a time.
+    /// Applies `f` to each element of a list, as far as the slice allows.
     fn each<T: Layout>(
         &mut self,
         cmd: u64,
@@ -41,16 +41,16 @@ impl Call<'_> {
         count: u64,
         f: fn(&mut Self, &mut T),
     ) -> Result<Step, Errno> {
-        let batch = count.min(BATCH);
-        for index in 0..batch {
+        for index in 0..count {
             let at = self.c.entry::<T>(list, index);
             let mut element: T = self.load(at)?;
             f(self, &mut element);
             self.store(at, &element)?;
-        }
-        if batch < count {
-            let next = self.c.entry::<T>(list, batch);
-            return Ok(Step::Again([cmd, next, count - batch, 0, 0, 0]));
+            let left = count - index - 1;
+            if left > 0 && self.preempted() {
+                let next = self.c.entry::<T>(list, index + 1);
+                return Ok(Step::Again([cmd, next, left, 0, 0, 0]));
+            }
         }
         Ok(Step::Done(0))
     }
@@ -288,13 +288,21 @@ impl Xen {
         self.drop_grant(host, (track.dom, track.gref), track.mfn, track.readonly);
     }
 
-    /// Unmaps everything `dom` has mapped of others.
-    pub(in super::super) fn unmap_all_grants(&mut self, host: &mut dyn HostServices, dom: DomId) {
+    /// Unmaps everything `dom` has mapped of others; false if the slice has ended before.
+    pub(in super::super) fn unmap_all_grants(
+        &mut self,
+        host: &mut dyn HostServices,
+        dom: DomId,
+    ) -> bool {
         while let Some(handle) =
             self.domain(dom).ok().and_then(|d| d.grants.mapped.keys().next().copied())
         {
             self.unmap_track(host, dom, handle);
+            if self.slice_ended(host) {
+                return false;
+            }
         }
+        true
     }
 }
 

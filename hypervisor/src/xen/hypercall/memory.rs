@@ -7,7 +7,7 @@ use super::super::abi::layout::{
 use super::super::abi::{Errno, nr::domid, nr::mem as op};
 use super::super::grant_table::MAX_FRAMES;
 use super::super::host_services::{DomId, GFN_LIMIT, Mapping, P2mKind};
-use super::{Args, BATCH, Call, Step, count};
+use super::{Args, Call, Step, count};
 
 /// Bits of the command below the number of extents already done (`MEMOP_EXTENT_SHIFT`).
 const EXTENT_SHIFT: u32 = 6;
@@ -135,23 +135,15 @@ impl Call<'_> {
         let dom = self.target(domid)?;
         let (c, long) = (self.c, self.c.long_size() as u64);
         let size = u64::from(size);
-        let end = size.min(start.saturating_add(BATCH));
-        for index in start..end {
+        for index in start..size {
             let idx = c.load_long(self.host, idxs.wrapping_add(index * long))?;
             let gpfn = c.load_long(self.host, gpfns.wrapping_add(index * long))?;
             let done = self.place(dom, space.into(), idx, gpfn, foreign_domid);
             let code = done.err().map_or(0, Errno::result) as i32;
             c.write(self.host, errs.wrapping_add(index * 4), &code.to_le_bytes())?;
-        }
-        if end < size {
-            return Ok(Step::Again([
-                op::ADD_TO_PHYSMAP_BATCH | end << EXTENT_SHIFT,
-                arg,
-                0,
-                0,
-                0,
-                0,
-            ]));
+            if index + 1 < size && self.preempted() {
+                return Ok(Step::Again(rest(op::ADD_TO_PHYSMAP_BATCH, index + 1, arg)));
+            }
         }
         Ok(Step::Done(0))
     }
@@ -199,16 +191,15 @@ impl Call<'_> {
         }
     }
 
-    /// `populate_physmap` and `decrease_reservation`: extents, in batches. The result is how many
-    /// extents were done, at the first failure too.
+    /// `populate_physmap` and `decrease_reservation`: extents, as far as the slice allows. The result
+    /// is how many extents were done, at the first failure too.
     fn reservation(&mut self, cmd: u64, start: u64, arg: u64) -> Result<Step, Errno> {
         let r: MemoryReservation = self.load(arg)?;
         let Ok(dom) = self.target(r.domid) else { return Ok(Step::Done(start as i64)) };
         if start > r.nr_extents || r.nr_extents > 1 << 26 || r.extent_order > MAX_ORDER {
             return Ok(Step::Done(start as i64));
         }
-        let end = r.nr_extents.min(start + ((BATCH * 4) >> r.extent_order).max(1));
-        for index in start..end {
+        for index in start..r.nr_extents {
             let at = r.extent_start.wrapping_add(index * self.c.long_size() as u64);
             let Ok(gfn) = self.c.load_long(self.host, at) else {
                 return Ok(Step::Done(index as i64));
@@ -220,11 +211,11 @@ impl Call<'_> {
             if done.is_err() {
                 return Ok(Step::Done(index as i64));
             }
+            if index + 1 < r.nr_extents && self.preempted() {
+                return Ok(Step::Again(rest(cmd, index + 1, arg)));
+            }
         }
-        if end < r.nr_extents {
-            return Ok(Step::Again([cmd | end << EXTENT_SHIFT, arg, 0, 0, 0, 0]));
-        }
-        Ok(Step::Done(end as i64))
+        Ok(Step::Done(r.nr_extents as i64))
     }
 
     fn populate_extent(&mut self, dom: DomId, gfn: u64, order: u32) -> Result<(), Errno> {
@@ -252,6 +243,11 @@ impl Call<'_> {
         }
         Ok(())
     }
+}
+
+/// The arguments by which a list of extents goes on at `next`.
+fn rest(cmd: u64, next: u64, arg: u64) -> Args {
+    [cmd | next << EXTENT_SHIFT, arg, 0, 0, 0, 0]
 }
 
 fn extent(gfn: u64, order: u32) -> Result<core::ops::Range<u64>, Errno> {

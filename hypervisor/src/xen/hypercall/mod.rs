@@ -72,17 +72,15 @@ const TABLE: &[Row] = &[
     Row(nr::GRANT_TABLE_OP,   |c, a| c.grant_table_op(a)),
     Row(nr::VCPU_OP,          whole!(Call::vcpu_op)),
     Row(nr::SCHED_OP,         whole!(Call::sched_op)),
-    Row(nr::EVENT_CHANNEL_OP, whole!(Call::event_channel_op)),
+    Row(nr::EVENT_CHANNEL_OP, |c, a| c.event_channel_op(a)),
     Row(nr::HVM_OP,           whole!(Call::hvm_op)),
     Row(nr::SYSCTL,           whole!(Call::sysctl)),
-    Row(nr::DOMCTL,           whole!(Call::domctl)),
+    Row(nr::DOMCTL,           |c, a| c.domctl(a)),
 ];
 
 /// The positions of the arguments in the x86 register order.
 const LONG_ARGS: [usize; 6] = [7, 6, 2, 10, 8, 9];
 const COMPAT_ARGS: [usize; 6] = [3, 1, 2, 6, 7, 5];
-/// Entries of an array that one call handles before it lets others run.
-const BATCH: u64 = 256;
 
 /// The vCPU state that decides how a hypercall is taken.
 #[derive(Debug, Clone, Copy)]
@@ -148,26 +146,28 @@ impl Call<'_> {
         }
         self.in_multicall = true;
         let stride = MulticallHead::size(self.c.width) as u64 + 6 * self.c.long_size() as u64;
-        for index in 0..count.min(BATCH) {
-            let entry = list.wrapping_add(index * stride);
+        for index in 0..count {
+            let entry = list.wrapping_add(index.wrapping_mul(stride));
             let again = !self.multicall_entry(entry)?;
-            if again || self.stopped() || !self.xen.actions.is_empty() {
-                let done = index + u64::from(!again);
-                if done < count {
-                    return Ok(Step::Again(rest(list, done * stride, count - done)));
-                }
+            let done = index + u64::from(!again);
+            if done < count && (again || self.interrupted()) {
+                let next = list.wrapping_add(done.wrapping_mul(stride));
+                return Ok(Step::Again([next, count - done, 0, 0, 0, 0]));
             }
-        }
-        let done = count.min(BATCH);
-        if done < count {
-            return Ok(Step::Again(rest(list, done * stride, count - done)));
         }
         Ok(Step::Done(0))
     }
 
-    /// True if the calling vCPU no longer runs: the rest of a list waits until it does.
-    fn stopped(&self) -> bool {
-        !self.xen.runnable(self.c.dom, self.c.vcpu)
+    /// True if the rest of a multicall has to wait: for the calling vCPU to run again, or for the
+    /// effects of what was done.
+    fn interrupted(&self) -> bool {
+        let stopped = !self.xen.runnable(self.c.dom, self.c.vcpu);
+        stopped || !self.xen.actions.is_empty() || self.preempted()
+    }
+
+    /// True once the caller's slice is over: the rest of a list waits for its next one, as in Xen.
+    fn preempted(&self) -> bool {
+        self.xen.slice_ended(self.host)
     }
 
     /// One entry; false if it is to be called again, with arguments now in its memory.
@@ -195,13 +195,14 @@ impl Call<'_> {
     }
 
     /// The domain a structure names, `DOMID_SELF` included. Anyone but the caller itself needs
-    /// privilege: `-EPERM`; an unknown one is `-ESRCH`.
+    /// privilege: `-EPERM`; an unknown one, or one that is being destroyed, is `-ESRCH`.
     fn target(&self, id: u16) -> Result<DomId, Errno> {
         if id == domid::SELF || DomId(id) == self.c.dom {
             return Ok(self.c.dom);
         }
         self.privileged()?;
-        self.xen.domain(DomId(id)).map(|domain| domain.id)
+        let domain = self.xen.domain(DomId(id))?;
+        if domain.dying { Err(Errno::Srch) } else { Ok(domain.id) }
     }
 
     /// `-EPERM` unless the caller is dom0.
@@ -220,11 +221,6 @@ impl Call<'_> {
     fn now_ns(&self) -> u64 {
         self.xen.clock.ns(self.c.now)
     }
-}
-
-/// The arguments of the rest of a list: `(address, count)`.
-fn rest(list: u64, bytes: u64, count: u64) -> Args {
-    [list.wrapping_add(bytes), count, 0, 0, 0, 0]
 }
 
 /// A count as a hypercall's result.

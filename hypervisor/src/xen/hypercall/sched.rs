@@ -3,7 +3,7 @@
 use super::super::abi::layout::{SchedPoll, SchedRemoteShutdown, SchedShutdown};
 use super::super::abi::{Errno, OpResult, nr::sched as op};
 use super::super::domain::ShutdownReason;
-use super::super::vcpu::Activity;
+use super::super::vcpu::{Activity, Poll};
 use super::{Args, Call};
 use alloc::vec::Vec;
 
@@ -14,8 +14,7 @@ impl Call<'_> {
     pub(super) fn sched_op(&mut self, [cmd, arg, ..]: Args) -> OpResult {
         let (dom, vcpu) = (self.c.dom, self.c.vcpu);
         match cmd {
-            // The scheduler sees the call as the end of the slice or not; nothing is owed.
-            op::YIELD => {}
+            op::YIELD => self.xen.scheduler.end_slice(),
             op::BLOCK => {
                 self.xen.vcpu_mut(dom, vcpu)?.activity = Activity::Blocked;
                 self.xen.wake(self.host, dom, vcpu);
@@ -63,10 +62,8 @@ impl Call<'_> {
             return Ok(0);
         }
         let (dom, vcpu) = (self.c.dom, self.c.vcpu);
-        let state = self.xen.vcpu_mut(dom, vcpu)?;
-        state.poll_ports = list;
-        state.poll_timeout = (timeout != 0).then_some(timeout);
-        state.activity = Activity::Polling;
+        let poll = Poll { ports: list, timeout: (timeout != 0).then_some(timeout) };
+        self.xen.vcpu_mut(dom, vcpu)?.activity = Activity::Polling(poll);
         self.xen.wake(self.host, dom, vcpu);
         Ok(0)
     }

@@ -1,11 +1,12 @@
 //! `sysctl`: what dom0 asks about the machine. Interface version 15h.
 
 use super::super::abi::layout::{
-    DomainInfoList, Layout, PhysInfo, ReadConsole, SchedId, SysctlHead,
+    DomainInfoList, Layout, PhysInfo, ReadConsole, SchedId, SysctlHead, SysctlScheduler,
 };
 use super::super::abi::nr::ctl as op;
 use super::super::abi::{Errno, OpResult};
 use super::super::host_services::DomId;
+use super::super::scheduler::SLICE_MS;
 use super::{Args, Call};
 use alloc::vec::Vec;
 
@@ -26,7 +27,8 @@ impl Call<'_> {
                 let info = self.physinfo();
                 self.store(at, &info)?;
             }
-            op::SYS_SCHED_ID => self.store(at, &SchedId { sched_id: op::SCHED_NULL })?,
+            op::SYS_SCHED_ID => self.store(at, &SchedId { sched_id: op::SCHED_CREDIT })?,
+            op::SYS_SCHEDULER_OP => self.slice_op(at)?,
             op::SYS_READCONSOLE => {
                 // The hypervisor keeps no log of its own: its lines are on the console.
                 let mut read: ReadConsole = self.load(at)?;
@@ -36,6 +38,17 @@ impl Call<'_> {
             _ => return Err(Errno::NoSys),
         }
         Ok(0)
+    }
+
+    /// Tells the length of a slice, which is fixed.
+    fn slice_op(&mut self, at: u64) -> Result<(), Errno> {
+        let mut operation: SysctlScheduler = self.load(at)?;
+        if (operation.sched_id, operation.cmd) != (op::SCHED_CREDIT, op::SCHED_GETINFO) {
+            return Err(Errno::Inval);
+        }
+        operation.tslice_ms = SLICE_MS as u32;
+        (operation.ratelimit_us, operation.vcpu_migr_delay_us) = (0, 0);
+        self.store(at, &operation)
     }
 
     fn domain_list(&mut self, at: u64) -> Result<(), Errno> {

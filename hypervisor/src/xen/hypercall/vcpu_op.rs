@@ -20,7 +20,7 @@ impl Call<'_> {
             op::IS_UP => {
                 return Ok((self.xen.vcpu(dom, id)?.activity != Activity::Down).into());
             }
-            op::DOWN => self.down(id)?,
+            op::DOWN => self.xen.take_down(dom, id),
             op::GET_RUNSTATE_INFO => {
                 let info = runstate_info(self.xen.vcpu(dom, id)?);
                 self.store(arg, &info)?;
@@ -54,19 +54,6 @@ impl Call<'_> {
     /// `-EINVAL` unless `id` is the caller.
     fn own(&self, id: u32) -> Result<(), Errno> {
         if id == self.c.vcpu { Ok(()) } else { Err(Errno::Inval) }
-    }
-
-    /// Takes a vCPU down; the last one cannot go (it would end the domain silently).
-    fn down(&mut self, id: u32) -> Result<(), Errno> {
-        let domain = self.xen.domain_mut(self.c.dom)?;
-        let others = domain.vcpus.iter().any(|v| v.id != id && v.activity != Activity::Down);
-        if !others {
-            return Err(Errno::Busy);
-        }
-        if let Some(vcpu) = domain.vcpu_mut(id) {
-            vcpu.activity = Activity::Down;
-        }
-        Ok(())
     }
 
     /// The area is a linear address, translated once: the guests keep it mapped where it is.

@@ -107,9 +107,8 @@ fn a_dying_granter_keeps_its_page_until_the_unmap() {
     grant(&mut world, 8, 0, 3, op::GTF_PERMIT_ACCESS);
     let Mapping { mfn, .. } = world.host.lookup(DomId(1), 3).unwrap();
     let handle = map(&mut world, 8, 100, op::MAP_HOST).handle;
-    world.xen.destroy(&mut world.host, DomId(1)).unwrap();
+    assert_eq!(world.xen.destroy(&mut world.host, DomId(1)), Ok(true));
     assert!(world.xen.actions.contains(&Action::Destroyed(DomId(1))));
-    world.host.tear_down(DomId(1));
     world.xen.destroyed(&mut world.host, DomId(1));
     assert_eq!(world.host.frames.info(mfn).unwrap().refs, 2, "the map and the grant");
     assert_eq!(unmap(&mut world, 100, handle), 0);
@@ -208,8 +207,7 @@ proptest! {
             }
         }
         for dom in [1, 0, 2] {
-            world.xen.destroy(&mut world.host, DomId(dom)).unwrap();
-            world.host.tear_down(DomId(dom));
+            prop_assert_eq!(world.xen.destroy(&mut world.host, DomId(dom)), Ok(true));
             world.xen.destroyed(&mut world.host, DomId(dom));
         }
         prop_assert_eq!(world.host.free_pages(), world.host.total_pages());

@@ -1,12 +1,11 @@
 //! `memory_op`, the linear walkers, and the frame table.
 
+use crate::xen::abi::Errno;
 use crate::xen::abi::layout::*;
 use crate::xen::abi::nr::{domid, hypercall as nr, mem as op};
-use crate::xen::abi::{Errno, Width};
 use crate::xen::frames::FrameTable;
 use crate::xen::guest_memory::{BadAddress, Paging};
 use crate::xen::host_services::{DomId, HostServices, P2mKind};
-use crate::xen::hypercall::Flow;
 use crate::xen::testing::{PAGES, World};
 
 fn add(world: &mut World, dom: u16, space: u32, idx: u64, gpfn: u64) -> i64 {
@@ -87,28 +86,6 @@ fn foreign_pages_are_for_dom0() {
     assert_eq!(foreign(&mut world, 0, 1, 999).1, Errno::Inval.result() as i32, "a hole");
     assert_eq!(foreign(&mut world, 0, 9, 3).1, Errno::Srch.result() as i32, "nobody");
     assert_eq!(foreign(&mut world, 1, 2, 3).1, Errno::Perm.result() as i32, "a domU");
-}
-
-#[test]
-fn a_long_batch_is_taken_in_parts() {
-    let mut world = World::new();
-    let arg = AddToPhysmapBatch {
-        domid: domid::SELF,
-        size: 1000,
-        idxs: 0x4000,
-        gpfns: 0x8000,
-        errs: 0xC000,
-        ..Default::default()
-    };
-    world.put(1, 0x2000, &arg);
-    let mut gpr = [0; 16];
-    (gpr[0], gpr[7], gpr[6]) = (nr::MEMORY_OP.into(), op::ADD_TO_PHYSMAP_BATCH, 0x2000);
-    for part in 1..4 {
-        assert_eq!(world.raw(1, Width::Long, &mut gpr), Flow::Again);
-        assert_eq!(gpr[7], op::ADD_TO_PHYSMAP_BATCH | (part * 256) << 6);
-    }
-    assert_eq!(world.raw(1, Width::Long, &mut gpr), Flow::Next);
-    assert_eq!(gpr[0], 0);
 }
 
 fn reserve(world: &mut World, cmd: u64, gfns: &[u64], order: u32) -> i64 {

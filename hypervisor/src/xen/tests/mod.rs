@@ -1,9 +1,12 @@
 //! Tests of the ABI logic on a machine in a vector.
 
 mod build;
+mod deadlines;
 mod events;
 mod grants;
 mod hypercalls;
 mod interrupts;
 mod layouts;
 mod memory;
+mod preemption;
+mod scheduler;
