@@ -7,7 +7,10 @@ use core::cell::UnsafeCell;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-const MEMORY_OP: u64 = 12;
+/// `memory_op`.
+pub const MEMORY_OP: u64 = 12;
+/// `multicall`.
+pub const MULTICALL: u64 = 13;
 const CONSOLE_IO: u64 = 18;
 const GRANT_TABLE_OP: u64 = 20;
 const SCHED_OP: u64 = 29;
@@ -27,7 +30,7 @@ pub struct Error(pub i64);
 pub type Result<T> = core::result::Result<T, Error>;
 
 /// A hypercall with up to three arguments.
-fn hypercall(number: u64, a: u64, b: u64, c: u64) -> Result<u64> {
+pub fn hypercall(number: u64, a: u64, b: u64, c: u64) -> Result<u64> {
     let result: i64;
     // SAFETY: the structures the arguments name live in the callers' frames across the call.
     unsafe {
@@ -240,12 +243,19 @@ impl DomainInfo {
     }
 }
 
-/// `XEN_SYSCTL_getdomaininfolist`: the first eight domains, and how many there are.
-pub fn list_domains() -> Result<([DomainInfo; 8], usize)> {
+/// `XEN_SYSCTL_getdomaininfolist`: up to eight domains from number `first` on, and how many.
+pub fn list_domains(first: u16) -> Result<([DomainInfo; 8], usize)> {
     let mut list = [DomainInfo::NONE; 8];
     let mut sysctl = [0_u32; 34];
     let buffer = list.as_mut_ptr() as u64;
-    sysctl[..6].copy_from_slice(&[6, INTERFACE, 0, 8, buffer as u32, (buffer >> 32) as u32]);
+    sysctl[..6].copy_from_slice(&[
+        6,
+        INTERFACE,
+        first.into(),
+        8,
+        buffer as u32,
+        (buffer >> 32) as u32,
+    ]);
     hypercall(SYSCTL, address(&mut sysctl), 0, 0)?;
     // SAFETY: both are read again after the hypervisor wrote to them.
     unsafe {

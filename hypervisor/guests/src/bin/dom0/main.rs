@@ -1,9 +1,10 @@
-//! The embedded dom0: lists the domains, pauses and resumes one, exchanges data with each over a
-//! grant and an event channel, and powers off when they have ended.
+//! The embedded dom0: lists the domains, exchanges data over a grant and an event channel with each
+//! that offers it, pauses and resumes it, and powers off when all have ended. What a domU does wrong
+//! ends the exchange with it, and nothing else.
 #![no_std]
 #![no_main]
 
-use core::fmt::Write;
+use core::fmt::{self, Write};
 use core::mem::offset_of;
 use core::panic::PanicInfo;
 use guests::hypercalls::{self, Console, DomainInfo, Error, Shared, SharedInfo};
@@ -14,12 +15,37 @@ runtime::entry! { main: guest_main, stack: 0x10000, rights: 3, descriptors: [] }
 static INFO: SharedInfo = SharedInfo::new();
 /// The page that copies of granted pages go to.
 static COPY: Shared<Page> = Shared::new(Page::new());
-/// The places for mapped grants; each mapping leaves a hole, so each domain gets its own.
-static WINDOWS: [Shared<Page>; 8] = [const { Shared::new(Page::new()) }; 8];
+/// The place for the mapped grant, a hole between two exchanges.
+static WINDOW: Shared<Page> = Shared::new(Page::new());
 
 const MILLISECOND: u64 = 1_000_000;
-/// The time that dom0 waits for a domU before it gives up.
-const PATIENCE_MS: u64 = 20_000;
+/// The time that dom0 waits for a domU's next step.
+const PATIENCE: u64 = 5_000 * MILLISECOND;
+/// Rounds without an exchange, a millisecond apart, after which dom0 looks more rarely.
+const QUIET: u32 = 1000;
+
+/// The reason why an exchange is given up.
+enum Failure {
+    Hypercall(Error),
+    Late(&'static str),
+    Wrong(&'static str),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Hypercall(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hypercall(Error(number)) => write!(f, "a hypercall failed with {number}"),
+            Self::Late(what) => write!(f, "{what} did not happen"),
+            Self::Wrong(what) => write!(f, "{what} is wrong"),
+        }
+    }
+}
 
 macro_rules! say {
     ($($arg:tt)*) => {{
@@ -36,9 +62,10 @@ fn panic(info: &PanicInfo) -> ! {
 
 extern "C" fn guest_main(_magic: u32, start_info: u32) -> ! {
     say!("dom0: at work");
-    // The word `watch` is for domUs that know nothing of the exchange.
+    // The word `watch` is for domUs that know nothing of the exchange, `leave` for none at all.
     let result = match hypercalls::command_line(start_info) {
         "watch" => watch(),
+        "leave" => Ok(()),
         _ => work(),
     };
     match result {
@@ -47,114 +74,171 @@ extern "C" fn guest_main(_magic: u32, start_info: u32) -> ! {
     }
 }
 
-fn list() -> Result<([DomainInfo; 8], usize), Error> {
-    INFO.map()?;
-    let (list, count) = hypercalls::list_domains()?;
-    for info in &list[..count] {
-        say!("domain {}: {} pages, {} vCPUs", info.domain, info.pages, info.vcpus());
+/// Calls `f` with each domU, in order.
+fn domus(mut f: impl FnMut(&DomainInfo)) -> Result<(), Error> {
+    let mut next = 1;
+    loop {
+        let (list, count) = hypercalls::list_domains(next)?;
+        list[..count].iter().for_each(&mut f);
+        let Some(last) = list[..count].last() else { return Ok(()) };
+        next = last.domain + 1;
     }
-    Ok((list, count))
+}
+
+fn list() -> Result<(), Error> {
+    INFO.map()?;
+    let say = |info: &DomainInfo| {
+        say!("domain {}: {} pages, {} vCPUs", info.domain, info.pages, info.vcpus());
+    };
+    let (own, _) = hypercalls::list_domains(0)?;
+    say(&own[0]);
+    domus(say)
 }
 
 /// Waits for the end of the domUs, however long that takes.
 fn watch() -> Result<(), Error> {
     list()?;
-    while !all_ended()? {
+    while domu_lives()? {
         INFO.sleep(0, 100 * MILLISECOND)?;
     }
     say!("all domUs have ended");
     Ok(())
 }
 
+/// Does the exchange with each domU that offers it, once, until all have ended.
 fn work() -> Result<(), Error> {
-    let (list, count) = list()?;
-    for (info, window) in list[..count].iter().zip(&WINDOWS).filter(|(info, _)| info.domain != 0) {
-        exchange(info.domain, window)?;
+    list()?;
+    let mut served = [0_u64; 512];
+    let mut quiet = 0;
+    loop {
+        let (mut lives, mut offered) = (false, None);
+        domus(|info| {
+            let (word, bit) = (usize::from(info.domain / 64), 1 << (info.domain % 64));
+            lives |= !info.ended();
+            if offered.is_some() || info.ended() || served[word] & bit != 0 {
+                return;
+            }
+            if let Ok(port) = hypercalls::bind_interdomain(info.domain, PORT) {
+                served[word] |= bit;
+                offered = Some((info.domain, port));
+            }
+        })?;
+        if let Some((domain, port)) = offered {
+            quiet = 0;
+            exchange(domain, port)?;
+        } else if lives {
+            quiet += 1;
+            INFO.sleep(0, if quiet < QUIET { MILLISECOND } else { 100 * MILLISECOND })?;
+        } else {
+            say!("all domUs have ended");
+            return Ok(());
+        }
     }
-    wait(0, "the end of the domUs", all_ended)?;
-    say!("all domUs have ended");
-    Ok(())
 }
 
-/// Waits until `done`, a millisecond at a time.
-fn wait(port: u32, what: &str, mut done: impl FnMut() -> Result<bool, Error>) -> Result<(), Error> {
-    for _ in 0..PATIENCE_MS {
-        if done()? {
-            return Ok(());
+/// Waits until `done`, a millisecond at a time, while the domain lives.
+fn wait(
+    domain: u16,
+    port: u32,
+    what: &'static str,
+    mut done: impl FnMut() -> bool,
+) -> Result<(), Failure> {
+    let end = INFO.time() + PATIENCE;
+    while !done() {
+        if INFO.time() > end || info(domain)?.ended() {
+            return Err(Failure::Late(what));
         }
         INFO.sleep(port, MILLISECOND)?;
     }
-    panic!("{what} did not happen");
+    Ok(())
 }
 
-/// Everything with one domU: its results, a question, a pause, goodbye.
-fn exchange(domain: u16, window: &Shared<Page>) -> Result<(), Error> {
-    let mut port = None;
-    wait(0, "the domU's offer of an event channel", || {
-        port = hypercalls::bind_interdomain(domain, PORT).ok();
-        Ok(port.is_some())
-    })?;
-    let port = port.unwrap_or_default();
-    let handle = hypercalls::map_grant(domain, GRANT, window.address())?;
-    check_results(domain, window)?;
-    ask(domain, window, port)?;
-    pause_and_resume(domain, window)?;
-    window.write(offset_of!(Page, state), state::GOODBYE);
-    hypercalls::send(port)?;
-    hypercalls::unmap_grant(handle, window.address())?;
+/// Everything with one domU, whose event channel is bound to `port`. Only dom0's own hypercalls can
+/// fail here.
+fn exchange(domain: u16, port: u32) -> Result<(), Error> {
+    let result = match hypercalls::map_grant(domain, GRANT, WINDOW.address()) {
+        Ok(handle) => {
+            let result = talk(domain, port);
+            hypercalls::unmap_grant(handle, WINDOW.address())?;
+            result
+        }
+        Err(error) => Err(error.into()),
+    };
     hypercalls::close(port)?;
-    say!("domain {domain}: grant unmapped, channel closed");
+    match result {
+        Ok(()) => say!("domain {domain}: grant unmapped, channel closed"),
+        Err(why) => say!("domain {domain}: exchange given up: {why}"),
+    }
+    Ok(())
+}
+
+/// The domU's results, a question, a pause, goodbye.
+fn talk(domain: u16, port: u32) -> Result<(), Failure> {
+    check_results(domain)?;
+    ask(domain, port)?;
+    pause_and_resume(domain)?;
+    WINDOW.write(offset_of!(Page, state), state::GOODBYE);
+    hypercalls::send(port)?;
     Ok(())
 }
 
 /// Checks what the domU computed: through the mapping, and through a copy by the hypervisor.
-fn check_results(domain: u16, window: &Shared<Page>) -> Result<(), Error> {
-    let primes: u32 = window.read(offset_of!(Page, primes));
-    assert_eq!(primes, work::PRIMES, "the domU's primes are wrong");
-    let chain: [u8; 32] = window.read(offset_of!(Page, chain));
+fn check_results(domain: u16) -> Result<(), Failure> {
+    let primes: u32 = WINDOW.read(offset_of!(Page, primes));
+    if primes != work::PRIMES {
+        return Err(Failure::Wrong("the number of primes"));
+    }
+    let chain: [u8; 32] = WINDOW.read(offset_of!(Page, chain));
     hypercalls::copy_grant(domain, GRANT, COPY.address(), 64)?;
-    assert_eq!(chain, COPY.read::<[u8; 32]>(offset_of!(Page, chain)), "map and copy differ");
+    if chain != COPY.read::<[u8; 32]>(offset_of!(Page, chain)) {
+        return Err(Failure::Wrong("the copy of the granted page"));
+    }
     say!("domain {domain}: {primes} primes, chain {:02x?}: mapped and copied", &chain[..4]);
     Ok(())
 }
 
 /// Asks a question over the event channel and checks the answer.
-fn ask(domain: u16, window: &Shared<Page>, port: u32) -> Result<(), Error> {
+fn ask(domain: u16, port: u32) -> Result<(), Failure> {
     let question = work::sha256(&INFO.time().to_le_bytes());
-    window.write(offset_of!(Page, question), question);
-    window.write(offset_of!(Page, state), state::ASKED);
+    WINDOW.write(offset_of!(Page, question), question);
+    WINDOW.write(offset_of!(Page, state), state::ASKED);
     hypercalls::send(port)?;
-    wait(port, "the domU's answer", || {
+    wait(domain, port, "the domU's answer", || {
         INFO.take_event(port);
-        Ok(window.read::<u32>(offset_of!(Page, state)) == state::ANSWERED)
+        WINDOW.read::<u32>(offset_of!(Page, state)) == state::ANSWERED
     })?;
-    let answer: [u8; 32] = window.read(offset_of!(Page, answer));
-    assert_eq!(answer, work::sha256(&question), "the domU's answer is wrong");
+    let answer: [u8; 32] = WINDOW.read(offset_of!(Page, answer));
+    if answer != work::sha256(&question) {
+        return Err(Failure::Wrong("the domU's answer"));
+    }
     say!("domain {domain}: asked over event channel {port}, the answer is right");
     Ok(())
 }
 
 fn info(domain: u16) -> Result<DomainInfo, Error> {
-    let (list, count) = hypercalls::list_domains()?;
-    let found = list[..count].iter().find(|info| info.domain == domain);
-    found.copied().ok_or(Error(0))
+    let (list, count) = hypercalls::list_domains(domain)?;
+    list[..count].first().filter(|info| info.domain == domain).copied().ok_or(Error(0))
 }
 
 /// Pauses the domU, sees that it stands still, resumes it, sees that it goes on.
-fn pause_and_resume(domain: u16, window: &Shared<Page>) -> Result<(), Error> {
-    let beats = || window.read::<u64>(offset_of!(Page, beats));
+fn pause_and_resume(domain: u16) -> Result<(), Failure> {
+    let beats = || WINDOW.read::<u64>(offset_of!(Page, beats));
     hypercalls::domctl(3, domain)?;
-    let (before, flag) = (beats(), info(domain)?.paused());
-    INFO.sleep(0, 5 * MILLISECOND)?;
+    let (before, paused) = (beats(), info(domain));
+    let slept = INFO.sleep(0, 5 * MILLISECOND);
     let still = beats() == before;
     hypercalls::domctl(4, domain)?;
-    wait(0, "the domU's next beat", || Ok(beats() > before))?;
-    assert!(flag && still && !info(domain)?.paused(), "pausing has no effect");
+    slept?;
+    wait(domain, 0, "the domU's next beat", || beats() > before)?;
+    if !paused?.paused() || !still || info(domain)?.paused() {
+        return Err(Failure::Wrong("the effect of a pause"));
+    }
     say!("domain {domain}: paused, stood still, resumed");
     Ok(())
 }
 
-fn all_ended() -> Result<bool, Error> {
-    let (list, count) = hypercalls::list_domains()?;
-    Ok(list[..count].iter().all(|info| info.domain == 0 || info.ended()))
+fn domu_lives() -> Result<bool, Error> {
+    let mut lives = false;
+    domus(|info| lives |= !info.ended())?;
+    Ok(lives)
 }

@@ -3,6 +3,7 @@
 #![no_std]
 #![no_main]
 
+mod greed;
 mod violation;
 
 use core::fmt::Write;

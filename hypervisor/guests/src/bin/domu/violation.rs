@@ -3,6 +3,7 @@
 
 #![expect(unsafe_code, reason = "violations are assembly")]
 
+use crate::greed;
 use core::arch::{asm, global_asm};
 use guests::hypercalls;
 use runtime::cpu;
@@ -19,6 +20,13 @@ pub(crate) fn commit(name: &str) {
         "exhaust-tables" => exhaust_tables(),
         "privileged-calls" => privileged_calls(),
         "power-off" => power_off(),
+        "init-poller" => greed::init_poller(),
+        "down-poller" => greed::down_poller(),
+        "all-down" => greed::all_down(),
+        "crowd" => greed::crowd(),
+        "multicalls" => greed::multicalls(),
+        "offer-nothing" => greed::offer_nothing(),
+        "measure" => greed::measure(),
         _ => panic!("no such violation: {name}"),
     }
 }
@@ -138,7 +146,7 @@ fn exhaust_tables() {
 /// Asks for what only dom0 may do.
 fn privileged_calls() {
     assert!(hypercalls::domctl(3, 0).is_err(), "a domU paused dom0");
-    assert!(hypercalls::list_domains().is_err(), "a domU listed the domains");
+    assert!(hypercalls::list_domains(0).is_err(), "a domU listed the domains");
     assert!(
         hypercalls::map_grant(0, 8, 0x10_0000).is_err(),
         "a domU mapped what dom0 did not grant"
