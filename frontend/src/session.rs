@@ -78,6 +78,12 @@ impl<'a> Session<'a> {
             unimplemented: sums(
                 machine.processors().flat_map(|p| &p.stats.unimplemented).map(|(k, n)| (k, *n)),
             ),
+            refused_msrs: sums(
+                machine
+                    .processors()
+                    .flat_map(|p| &p.stats.unknown_msrs)
+                    .map(|(msr, n)| (format!("{msr:#x}"), *n)),
+            ),
             unclaimed: unclaimed.collect(),
             refused_accesses: refused.collect(),
             state: machine.state_hash(),

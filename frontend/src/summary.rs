@@ -19,6 +19,8 @@ pub(crate) struct Summary {
     pub(crate) translations: Vec<(String, u64)>,
     /// Instructions that raised #UD because nobody has written them yet.
     pub(crate) unimplemented: Vec<(String, u64)>,
+    /// Accesses to MSRs that raised #GP: number and count.
+    pub(crate) refused_msrs: Vec<(String, u64)>,
     /// Device registers that no device claims.
     pub(crate) unclaimed: Vec<String>,
     /// Accesses that devices have refused, by device and reason.
@@ -82,6 +84,7 @@ impl Summary {
         counts(out, "failed VM entries", &self.refused)?;
         counts(out, "translations", &self.translations)?;
         counts(out, "unimplemented instructions", &self.unimplemented)?;
+        counts(out, "MSRs that raised #GP", &self.refused_msrs)?;
         if !self.unclaimed.is_empty() {
             let some = self.unclaimed.iter().take(UNCLAIMED).cloned().collect::<Vec<_>>();
             let more = match self.unclaimed.len() - some.len() {
@@ -122,6 +125,7 @@ mod tests {
             refused: counts(&[("RFLAGS bit 1 is 1", 4)]),
             translations: counts(&[("shadow pages", 1)]),
             unimplemented: counts(&[("FSIN\n", 1)]),
+            refused_msrs: counts(&[("0x1a2", 3)]),
             unclaimed: vec!["port 0x2e".into(), "port 0x2f".into()],
             refused_accesses: counts(&[("pci: no response", 2)]),
             state: [0xA5; 32],
@@ -141,6 +145,8 @@ translations
                  1  shadow pages
 unimplemented instructions
                  1  FSIN
+MSRs that raised #GP
+                 3  0x1a2
 unclaimed device registers: port 0x2e, port 0x2f
 accesses that devices refused
                  2  pci: no response

@@ -73,8 +73,15 @@ fn rdpmc(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     Err(Trap::GP0)
 }
 
+/// How many MSRs that do not exist are remembered.
+const UNKNOWN_MSRS: usize = 32;
+
+/// #GP(0), counted.
 fn unknown(cpu: &mut Cpu, msr: u32) -> Trap {
-    *cpu.stats.unknown_msrs.entry(msr).or_default() += 1;
+    let msrs = &mut cpu.stats.unknown_msrs;
+    if msrs.len() < UNKNOWN_MSRS || msrs.contains_key(&msr) {
+        *msrs.entry(msr).or_default() += 1;
+    }
     Trap::GP0
 }
 

@@ -18,7 +18,7 @@ pub struct Stats {
     pub vmx: vmx::stats::Stats,
     /// The last events delivered.
     pub recent: Recent,
-    /// Accesses to MSRs that do not exist: number and count.
+    /// Accesses to MSRs that do not exist, or with a reserved bit: the first numbers, and counts.
     pub unknown_msrs: std::collections::BTreeMap<u32, u64>,
     /// The rule by which RSM has refused the save area, and shut down.
     pub rsm_refused: Option<&'static str>,
