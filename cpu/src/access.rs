@@ -168,7 +168,7 @@ impl Cpu {
         let a = self.access(kind);
         let r = self.mmu().fill(&regime, bank, view, Linear(la), a);
         self.drop_flagged_code();
-        r.map_err(|f| self.translation_trap(f, la))
+        r.map_err(|f| self.translation_trap(f, la, false))
     }
 
     /// As `translate`, for accesses that the processor makes itself with supervisor rights: descriptor
@@ -201,7 +201,7 @@ impl Cpu {
         let a = Access { kind, user: cpl == 3 && !implicit, ac, implicit };
         let r = self.mmu().fill(&regime, bank, view, Linear(la), a);
         self.drop_flagged_code();
-        r.map_err(|f| self.translation_trap(f, la))
+        r.map_err(|f| self.translation_trap(f, la, false))
     }
 
     /// The first entry of the TLB view of accesses as `translate_as` makes them.
@@ -249,16 +249,16 @@ impl Cpu {
         true
     }
 
-    /// The trap of a failed translation.
-    pub(crate) fn translation_trap(&mut self, f: Fault, la: u64) -> Trap {
+    /// The trap of a failed translation; `fetch`: of an instruction, which has no length yet.
+    pub(crate) fn translation_trap(&mut self, f: Fault, la: u64, fetch: bool) -> Trap {
         match f {
             Fault::Page { code } => {
                 Trap::Fault(Exception { vector: vector::PF, error: Some(code), address: la })
             }
             Fault::EptViolation { gpa, qualification, linear } => {
-                self.ept_violation(gpa, qualification, linear)
+                self.ept_violation(gpa, qualification, linear, fetch)
             }
-            Fault::EptMisconfig { gpa } => self.ept_misconfig(gpa),
+            Fault::EptMisconfig { gpa } => self.ept_misconfig(gpa, fetch),
         }
     }
 
@@ -508,7 +508,7 @@ impl Cpu {
         }
     }
 
-    fn device_load(&mut self, p: HostPhys, buf: &mut [u8]) -> Result<(), Trap> {
+    pub(crate) fn device_load(&mut self, p: HostPhys, buf: &mut [u8]) -> Result<(), Trap> {
         for (at, size) in pieces(p, buf.len()) {
             let v = self.device_read(HostPhys(p.0 + at as u64), size as u8);
             buf[at..at + size].copy_from_slice(&v.to_le_bytes()[..size]);
@@ -516,7 +516,7 @@ impl Cpu {
         Ok(())
     }
 
-    fn device_store(&mut self, p: HostPhys, buf: &[u8]) -> Result<(), Trap> {
+    pub(crate) fn device_store(&mut self, p: HostPhys, buf: &[u8]) -> Result<(), Trap> {
         for (at, size) in pieces(p, buf.len()) {
             let mut b = [0; 8];
             b[..size].copy_from_slice(&buf[at..at + size]);

@@ -7,16 +7,24 @@ use crate::bus::{Destination, Message};
 use crate::state::apic::{BASE_BSP, BASE_EN, BASE_EXTD, MASKED, Vectors};
 use crate::state::{Activity, Apic};
 use crate::{Cpu, feature};
+use mmu::{HostPhys, PageKind};
 
 /// Instructions per tick of the APIC timer's input clock.
 pub const TIMER_TICK: u64 = 40;
 
 const SVR_ENABLE: u32 = 1 << 8;
 const SVR_SUPPRESS_EOI: u32 = 1 << 12;
+/// Vector, enable, focus processor checking, suppression of EOI broadcasts.
+const SVR_BITS: u32 = 0xff | SVR_ENABLE | 1 << 9 | SVR_SUPPRESS_EOI;
+const DIVIDE_BITS: u32 = 0xb;
 const LVT_TIMER: usize = 0;
 const LVT_LINT0: usize = 3;
 const LVT_LINT1: usize = 4;
 const LVT_ERROR: usize = 5;
+/// Delivery status and remote IRR.
+const LVT_READ_ONLY: u32 = 1 << 12 | 1 << 14;
+/// The mode of an LVT timer that counts to IA32_TSC_DEADLINE.
+const LVT_TSC_DEADLINE: u64 = 1 << 18;
 /// Error status: illegal vector sent, received; illegal register.
 const ESR_SEND_VECTOR: u32 = 1 << 5;
 const ESR_RECEIVE_VECTOR: u32 = 1 << 6;
@@ -36,7 +44,6 @@ mod reg {
     pub(super) const TMR: u32 = 0x18;
     pub(super) const IRR: u32 = 0x20;
     pub(super) const ESR: u32 = 0x28;
-    pub(super) const CMCI: u32 = 0x2f;
     pub(super) const ICR: u32 = 0x30;
     pub(super) const ICR_HIGH: u32 = 0x31;
     pub(super) const LVT: u32 = 0x32;
@@ -59,6 +66,31 @@ fn has(v: &Vectors, n: u8) -> bool {
     v[n as usize / 32] & 1 << (n % 32) != 0
 }
 
+/// The bits of LVT entry `n` that are not reserved.
+fn lvt_bits(n: usize) -> u32 {
+    match n {
+        LVT_TIMER => 0x7_10ff,
+        LVT_LINT0 | LVT_LINT1 => 0x1_f7ff,
+        LVT_ERROR => 0x1_10ff,
+        _ => 0x1_17ff,
+    }
+}
+
+/// The bits of register `r` that are not reserved. SDM vol. 3, "Local APIC Register Address Map" and the
+/// registers' figures; all of them where writes have no effect anyway.
+fn bits(r: u32) -> u64 {
+    match r {
+        reg::EOI | reg::ESR => 0,
+        reg::TPR | reg::SELF_IPI => 0xff,
+        reg::SVR => SVR_BITS.into(),
+        // Bit 12, the delivery status of xAPIC mode, is ignored.
+        reg::ICR => 0xffff_ffff_000c_dfff,
+        reg::LVT..=0x37 => lvt_bits((r - reg::LVT) as usize).into(),
+        reg::DIVIDE => DIVIDE_BITS.into(),
+        _ => u32::MAX.into(),
+    }
+}
+
 impl Apic {
     /// Whether the xAPIC registers are mapped at physical address `p`.
     pub fn claims(&self, p: u64) -> bool {
@@ -67,6 +99,12 @@ impl Apic {
 
     fn x2(&self) -> bool {
         self.base & BASE_EXTD != 0
+    }
+
+    /// Turns the APIC off: what it is turned on again with is the state after power-up.
+    fn turn_off(&mut self) {
+        self.init();
+        self.xapic_id = self.id as u8;
     }
 
     /// Whether the APIC is enabled, globally and by software.
@@ -135,7 +173,7 @@ impl Apic {
             Destination::All => true,
             Destination::Others => m.source != self.id,
             Destination::Physical(d) if self.x2() => d == self.id || d == u32::MAX,
-            Destination::Physical(d) => d & 0xff == self.id || d & 0xff == 0xff,
+            Destination::Physical(d) => d as u8 == self.xapic_id || d as u8 == 0xff,
             Destination::Logical(d) => self.logical(d),
         }
     }
@@ -216,8 +254,8 @@ impl Apic {
     fn read(&mut self, r: u32, now: u64) -> Option<u64> {
         Some(match r {
             reg::ID if self.x2() => self.id as u64,
-            reg::ID => (self.id as u64) << 24,
-            // Version 15h, six LVT entries above the first, EOI broadcasts may be suppressed.
+            reg::ID => (self.xapic_id as u64) << 24,
+            // Version 15h, six LVT entries (the field has one less), EOI broadcasts may be suppressed.
             reg::VERSION => 0x0105_0015,
             reg::TPR => self.tpr as u64,
             reg::PPR => self.ppr() as u64,
@@ -229,7 +267,6 @@ impl Apic {
             reg::TMR..=0x1f => self.tmr[(r - reg::TMR) as usize] as u64,
             reg::IRR..=0x27 => self.irr[(r - reg::IRR) as usize] as u64,
             reg::ESR => self.esr as u64,
-            reg::CMCI => self.cmci as u64,
             reg::ICR if self.x2() => self.icr,
             reg::ICR => self.icr as u32 as u64,
             reg::ICR_HIGH if !self.x2() => self.icr >> 32,
@@ -242,14 +279,8 @@ impl Apic {
     }
 
     fn write_lvt(&mut self, n: usize, v: u32, now: u64) {
-        let valid = match n {
-            LVT_TIMER => 0x7_00ff,
-            LVT_LINT0 | LVT_LINT1 => 0x1_a7ff,
-            LVT_ERROR => 0x1_00ff,
-            _ => 0x1_07ff,
-        };
         let masked = if self.svr & SVR_ENABLE == 0 { MASKED } else { 0 };
-        let old = std::mem::replace(&mut self.lvt[n], v & valid | masked);
+        let old = std::mem::replace(&mut self.lvt[n], v & !LVT_READ_ONLY | masked);
         if n == LVT_TIMER && (old ^ v) >> 18 & 1 != 0 {
             // To and from TSC-deadline mode disarms the timer; between the others it counts on.
             (self.tsc_deadline, self.initial) = (0, 0);
@@ -257,21 +288,21 @@ impl Apic {
         }
     }
 
-    /// Writes the simple registers; false where there is none.
+    /// Writes the simple registers; false where there is none. Reserved bits are the caller's to clear.
     fn write(&mut self, r: u32, v: u32, now: u64) -> bool {
         match r {
-            reg::ID if !self.x2() => {}
+            // The processors of a family differ in this; here software may change it, as on QEMU's.
+            reg::ID if !self.x2() => self.xapic_id = (v >> 24) as u8,
             reg::TPR => self.tpr = v as u8,
             reg::LDR if !self.x2() => self.ldr = v & 0xff00_0000,
             reg::DFR if !self.x2() => self.dfr = v | 0x0fff_ffff,
             reg::SVR => {
-                self.svr = v & (0xff | SVR_ENABLE | 1 << 9 | SVR_SUPPRESS_EOI);
+                self.svr = v;
                 if v & SVR_ENABLE == 0 {
                     self.lvt.iter_mut().for_each(|l| *l |= MASKED);
                 }
             }
             reg::ESR => self.esr = std::mem::take(&mut self.esr_latched),
-            reg::CMCI => self.cmci = v & 0x1_07ff,
             reg::ICR_HIGH if !self.x2() => {
                 self.icr = self.icr as u32 as u64 | (v as u64 & 0xff00_0000) << 32;
             }
@@ -283,7 +314,7 @@ impl Apic {
             reg::DIVIDE => {
                 // What is left to count is so at the new rate.
                 let left = self.current(now);
-                self.divide = v & 0xb;
+                self.divide = v;
                 if !self.deadline_mode() {
                     self.start_from(now, left);
                 }
@@ -346,7 +377,12 @@ impl Cpu {
     }
 
     pub(crate) fn apic_mmio_write(&mut self, offset: u64, _size: u8, v: u64) {
-        if offset & 0xf == 0 && !self.apic_write((offset >> 4) as u32, v as u32 as u64) {
+        let r = (offset >> 4) as u32;
+        let now = self.now();
+        let v = v & self.apic_bits(r) & u64::from(u32::MAX);
+        let written = offset & 0xf != 0 || self.apic_write(r, v);
+        // What can only be read is no illegal register.
+        if !written && self.state.apic.read(r, now).is_none() {
             self.state.apic.error(ESR_REGISTER);
         }
     }
@@ -378,13 +414,13 @@ impl Cpu {
     }
 
     fn x2apic_write(&mut self, r: u32, v: u64) -> Option<()> {
-        let reserved = match r {
-            reg::ICR => 0xfff3_2000,
-            reg::EOI | reg::ESR => u64::MAX,
-            reg::TPR | reg::SELF_IPI => !0xff,
-            _ => !0xffff_ffff,
-        };
-        (v & reserved == 0 && self.apic_write(r, v)).then_some(())
+        (v & !self.apic_bits(r) == 0 && self.apic_write(r, v)).then_some(())
+    }
+
+    /// The bits of register `r` that are not reserved on this model.
+    fn apic_bits(&self, r: u32) -> u64 {
+        let without = r == reg::LVT && !self.state.model.has(feature::TSC_DEADLINE);
+        bits(r) & if without { !LVT_TSC_DEADLINE } else { u64::MAX }
     }
 
     fn write_apic_base(&mut self, v: u64) -> Option<()> {
@@ -398,9 +434,28 @@ impl Cpu {
         }
         self.state.apic.base = v & !BASE_BSP | old & BASE_BSP;
         if mode == 0 && old & BASE_EN != 0 {
-            self.state.apic.init();
+            self.state.apic.turn_off();
         }
+        self.watch_apic_registers();
         Some(())
+    }
+
+    /// Sends accesses to the registers here where they lie over RAM.
+    ///
+    /// DEPARTURE: code is fetched from the RAM.
+    pub(crate) fn watch_apic_registers(&mut self) {
+        let page = self.state.apic.base & !0xfff;
+        if self.state.apic.claims(page) {
+            self.watch_page(HostPhys(page));
+        }
+    }
+
+    /// Sends accesses to a page to [`Cpu::special_load`] and [`Cpu::special_store`], if it is RAM.
+    pub(crate) fn watch_page(&mut self, page: HostPhys) {
+        if self.mmu().ram.is_ram(page) && !self.mmu().kinds(page).slow_path {
+            self.mmu().set_kind(page, PageKind::SlowPath, true);
+            self.refresh_generation();
+        }
     }
 
     fn write_tsc_deadline(&mut self, v: u64) {
@@ -409,10 +464,9 @@ impl Cpu {
         }
         self.state.apic.tsc_deadline = v;
         // The deadline is in TSC ticks, which run with the count of retired instructions.
-        let ahead = v.wrapping_sub(self.tsc()) as i64;
+        let ahead = v.saturating_sub(self.tsc());
         let now = self.now();
-        self.state.apic.fires =
-            if v == 0 { u64::MAX } else { now.wrapping_add(ahead.max(0) as u64) };
+        self.state.apic.fires = if v == 0 { u64::MAX } else { now.saturating_add(ahead) };
     }
 
     /// Recomputes the deadline after a write to the TSC.
@@ -425,7 +479,7 @@ impl Cpu {
         let now = self.now();
         match r {
             reg::EOI => self.end_of_interrupt(),
-            reg::SELF_IPI if self.state.apic.x2() => self.state.apic.raise(v as u8, false),
+            reg::SELF_IPI if self.state.apic.x2() => self.self_ipi(v as u8),
             reg::ICR if self.state.apic.x2() => self.send_ipi(v),
             reg::ICR => self.send_ipi(self.state.apic.icr >> 32 << 32 | v as u32 as u64),
             _ => return self.state.apic.write(r, v as u32, now),
@@ -439,6 +493,13 @@ impl Cpu {
         if has(&self.state.apic.tmr, v) && self.state.apic.svr & SVR_SUPPRESS_EOI == 0 {
             self.bus().end_of_interrupt(v);
         }
+    }
+
+    fn self_ipi(&mut self, vector: u8) {
+        if vector < 16 {
+            self.state.apic.error(ESR_SEND_VECTOR);
+        }
+        self.state.apic.raise(vector, false);
     }
 
     fn send_ipi(&mut self, icr: u64) {

@@ -15,6 +15,9 @@ pub(crate) const CRYSTAL_HZ: u32 = TSC_HZ / crate::apic::TIMER_TICK as u32;
 
 const VENDOR: &[u8; 12] = b"GenuineIntel";
 const BRAND: &[u8; 48] = b"Strata Processor @ 1.00GHz\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+/// Leaves in which no processor has anything to say. SDM vol. 2, "Information Returned by CPUID Instruction".
+const NO_PROCESSOR: std::ops::RangeInclusive<u32> = 0x4000_0000..=0x4fff_ffff;
+
 /// The highest basic and extended leaf.
 fn last_leaves(m: &Model) -> (u32, u32) {
     if m.name == ModelName::Min32 { (2, 0x8000_0004) } else { (0x16, 0x8000_0008) }
@@ -34,8 +37,12 @@ fn width(n: u32) -> u32 {
 }
 
 impl Cpu {
-    /// EAX, EBX, ECX, EDX of a leaf. A leaf above the last answers as the last basic one.
+    /// EAX, EBX, ECX, EDX of a leaf. A leaf above the last answers as the last basic one; those that no
+    /// processor has, which belong to hypervisors, as nothing.
     pub fn cpuid(&self, leaf: u32, sub: u32) -> [u32; 4] {
+        if NO_PROCESSOR.contains(&leaf) {
+            return [0; 4];
+        }
         let m = &self.state.model;
         let (last_basic, last_extended) = last_leaves(m);
         let extended = (0x8000_0000..=last_extended).contains(&leaf);

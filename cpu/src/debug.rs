@@ -5,6 +5,7 @@
 //! the slow path, which notes what it meets in `sys.watch_hits`. Nothing of this costs anything else.
 
 use crate::Cpu;
+use crate::msr::DEBUGCTL;
 use crate::state::control::CR4_DE;
 use crate::state::{Activity, flags, seg};
 use crate::trap::{Exception, vector};
@@ -113,5 +114,7 @@ impl Cpu {
     pub(crate) fn take_debug_bits(&mut self, bits: u64) {
         self.state.sys.dr6 = (self.state.sys.dr6 & !0xf) | bits;
         self.state.sys.dr7 &= !DR7_GD;
+        // Records of branches and single-stepping on branches end.
+        self.state.sys.msr.debugctl &= !DEBUGCTL;
     }
 }

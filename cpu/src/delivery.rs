@@ -51,9 +51,6 @@ impl Cpu {
         if event.kind == EventKind::Hardware && event.vector == vector::PF {
             self.state.sys.cr2 = event.address;
         }
-        if event.kind == EventKind::Hardware && event.vector == vector::DB {
-            self.take_debug_bits(event.address);
-        }
         if event.kind == EventKind::Nmi {
             self.block_nmi();
         }
@@ -105,7 +102,7 @@ impl Cpu {
     }
 
     /// RFLAGS as the handler's stack gets them.
-    fn saved_flags(&self, event: &Event) -> u64 {
+    pub(crate) fn saved_flags(&self, event: &Event) -> u64 {
         self.rflags() | if event.is_fault() { flags::RF } else { 0 }
     }
 

@@ -3,6 +3,7 @@
 
 use crate::Cpu;
 use crate::debug::DR6_BS;
+use crate::msr::DEBUGCTL_BTF;
 use crate::state::{Activity, Event, EventKind, Segment, flags, seg};
 use crate::trap::{Exception, Trap, vector};
 
@@ -64,11 +65,14 @@ impl Cpu {
         if s.init_pending && !self.init_blocked() || s.sipi_pending.is_some() || self.smi_ready() {
             return true;
         }
-        if matches!(s.activity, Activity::Shutdown | Activity::WaitSipi) {
-            return self.vmx_event_pending();
+        let nmi = s.nmi_pending && !s.nmi_blocked;
+        match s.activity {
+            Activity::WaitSipi => return false,
+            Activity::Shutdown => return self.state.vmx.guest && (nmi || self.vmx_event_pending()),
+            _ => {}
         }
         s.pending_debug != 0
-            || s.nmi_pending && !s.nmi_blocked
+            || nmi
             || s.dr7 & 0xff != 0 && s.activity == Activity::Active
             || self.interrupts_open() && self.interrupt_pending()
             || self.vmx_event_pending()
@@ -79,6 +83,13 @@ impl Cpu {
         self.state.flags.system & flags::IF != 0
             && !self.state.sys.sti_shadow
             && !self.state.sys.ss_shadow
+    }
+
+    /// Whether an NMI can be taken at this boundary. SDM vol. 2, "STI", lets STI hold NMIs back for an
+    /// instruction as MOV SS does.
+    fn nmi_open(&self) -> bool {
+        let s = &self.state.sys;
+        !s.nmi_blocked && !s.sti_shadow && !s.ss_shadow
     }
 
     /// Takes the highest event that is pending and not blocked.
@@ -94,10 +105,12 @@ impl Cpu {
             self.take_smi();
             return;
         }
-        if self.vmx_high_event() {
+        // Outside VMX non-root operation shutdown is the machine's affair.
+        let shutdown = self.state.sys.activity == Activity::Shutdown;
+        if self.state.sys.activity == Activity::WaitSipi || shutdown && !self.state.vmx.guest {
             return;
         }
-        if matches!(self.state.sys.activity, Activity::Shutdown | Activity::WaitSipi) {
+        if self.vmx_high_event() {
             return;
         }
         if self.state.sys.pending_debug != 0 && !self.state.sys.ss_shadow {
@@ -110,9 +123,13 @@ impl Cpu {
         if self.vmx_middle_event() {
             return;
         }
-        if self.state.sys.nmi_pending && !self.state.sys.nmi_blocked && !self.state.sys.ss_shadow {
+        if self.nmi_open() && self.state.sys.nmi_pending {
             self.state.sys.nmi_pending = false;
             return self.inject(Event::new(EventKind::Nmi, vector::NMI));
+        }
+        // Nothing below ends shutdown.
+        if shutdown {
+            return;
         }
         if self.vmx_low_event() {
             return;
@@ -191,9 +208,11 @@ impl Cpu {
         }
     }
 
-    /// After a step that ran alone and completed, begun in a `guest` or not: single-step trap.
-    pub(crate) fn after_step(&mut self, guest: bool) {
-        if std::mem::take(&mut self.state.sys.step_trap) {
+    /// After a step that ran alone and completed, begun in a `guest` or not, and that `branched` or not:
+    /// single-step trap. SDM vol. 3, "Single-Stepping on Branches".
+    pub(crate) fn after_step(&mut self, guest: bool, branched: bool) {
+        let wanted = branched || self.state.sys.msr.debugctl & DEBUGCTL_BTF == 0;
+        if std::mem::take(&mut self.state.sys.step_trap) && wanted {
             self.state.sys.pending_debug |= DR6_BS;
         }
         self.state.sys.pending_debug |= std::mem::take(&mut self.state.sys.watch_hits);
@@ -208,12 +227,25 @@ impl Cpu {
     /// Delivers `event`, and what delivering it raises in turn.
     pub(crate) fn inject(&mut self, event: Event) {
         let mut next = Some(event);
-        while let Some(event) = next.take() {
-            let Some(event) = escalate(self.state.sys.delivering, event) else {
-                return self.triple_fault();
-            };
+        // Real-address mode has no error codes.
+        let coded = self.protected();
+        let in_mode = |e: Event| if coded { e } else { Event { error: None, ..e } };
+        while let Some(event) = next.take().map(in_mode) {
+            let injected = self.state.vmx.injecting;
+            // The exception bitmap is asked for what is met, and then for what becomes of it.
             if self.vmx_intercepts(&event) {
                 return;
+            }
+            let Some(becomes) = escalate(self.state.sys.delivering, event).map(in_mode) else {
+                return self.triple_fault();
+            };
+            if becomes.vector != event.vector && self.vmx_intercepts(&becomes) {
+                return;
+            }
+            let event = becomes;
+            // A debug exception that a VM entry injects leaves the debug registers alone.
+            if !injected && event.kind == EventKind::Hardware && event.vector == vector::DB {
+                self.take_debug_bits(event.address);
             }
             match self.deliver(event) {
                 Ok(()) => {}

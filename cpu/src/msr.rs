@@ -30,8 +30,11 @@ const ARCH_CAPABILITIES: u64 = 1
 const MICROCODE: u64 = 0x100;
 /// Fast strings; no branch trace store, no PEBS.
 const MISC_ENABLE: u64 = 1 | 1 << 11 | 1 << 12;
-/// LBR and BTF, the freeze and trace bits.
-const DEBUGCTL: u64 = 0xffc3;
+/// Bits of IA32_DEBUGCTL that exist: LBR and BTF. There are no branch trace stores, counters, RTM or bus
+/// lock traps that the others are about.
+pub(crate) const DEBUGCTL: u64 = DEBUGCTL_BTF | 1;
+/// IA32_DEBUGCTL.BTF: single-stepping stops at branches only.
+pub(crate) const DEBUGCTL_BTF: u64 = 2;
 
 /// Numbers of MSRs.
 pub(crate) mod number {

@@ -49,6 +49,8 @@ impl Cpu {
         self.env.borrow(mmu, code, bus);
         self.set_now(now);
         self.update_paging();
+        self.watch_apic_registers();
+        self.watch_apic_page();
         let stop = self.outer(until);
         self.env.release();
         stop
@@ -134,12 +136,15 @@ impl Cpu {
         let remaining = (until - now) as i64;
         let longest = self.code().max_block as i64 + 1;
         let stepping = event_may_be_pending && self.stepping();
-        let single = stepping || alone || self.trace.items.exec || self.near_limit();
+        let near_limit = self.near_limit();
+        let single = stepping || alone || self.trace.items.exec || near_limit;
         let op = match self.enter(if single { 0 } else { remaining as u64 }) {
+            Ok(op) if near_limit && self.passes_limit(op) => return self.handle(Trap::GP0),
             Ok(op) => op,
             Err(trap) => return self.handle(trap),
         };
         self.before_step(stepping);
+        let next = if stepping { self.state.rip.wrapping_add(length(op)) } else { 0 };
         let guest = self.state.vmx.guest;
         // What follows on the first block may be any other.
         let budget = if single { 0 } else { (remaining - longest).max(0) };
@@ -155,12 +160,16 @@ impl Cpu {
         match self.env.trap.take() {
             Some(Trap::Again) => {
                 self.env.budget_at_op -= 1;
+                // What interrupts a REP finds RF set. SDM vol. 3, "Instruction-Breakpoint Exception
+                // Condition".
+                self.state.flags.system |= flags::RF;
                 if stepping {
-                    self.after_step(guest);
+                    self.after_step(guest, false);
                 }
             }
             Some(trap) => self.handle(trap),
-            None if stepping => self.after_step(guest),
+            // DEPARTURE: a branch to the instruction behind it is none to BTF.
+            None if stepping => self.after_step(guest, self.state.rip != next),
             None => {}
         }
     }
@@ -170,6 +179,12 @@ impl Cpu {
         let longest = (MAX_BLOCK * MAX_LEN) as u64;
         !self.caches.mode.flat()
             && self.state.rip.saturating_add(longest) > self.state.sys.seg[seg::CS].limit as u64
+    }
+
+    /// Whether the single instruction that `op` begins ends beyond the limit of CS.
+    fn passes_limit(&self, op: *const Op) -> bool {
+        let last = self.state.rip + length(op).max(1) - 1;
+        last > u64::from(self.state.sys.seg[seg::CS].limit)
     }
 
     fn handle(&mut self, trap: Trap) {
@@ -293,7 +308,7 @@ impl Cpu {
         let (regime, bank, user) = (self.caches.regime, self.caches.bank, self.state.sys.cpl == 3);
         let p = self.mmu().fetch(&regime, bank, user, Linear(la));
         self.drop_flagged_code();
-        let p = p.map_err(|f| self.translation_trap(f, la))?;
+        let p = p.map_err(|f| self.translation_trap(f, la, true))?;
         let frame = if self.mmu().ram.is_code(p) { p.0 >> 12 } else { OUTSIDE };
         Ok(Key {
             frame,
@@ -352,6 +367,11 @@ impl Cpu {
     /// Frame and first bytes of the page after `page`.
     fn next_page(&mut self, page: u64) -> Result<(u64, [u8; MAX_LEN]), Trap> {
         let la = if self.is_64() { page.wrapping_add(4096) } else { (page + 4096) as u32 as u64 };
+        if !self.is_64() {
+            // Bytes beyond the limit of CS are not fetched.
+            let rip = la.wrapping_sub(self.state.bases.seg[seg::CS]) as u32;
+            self.checked_rip(rip.into())?;
+        }
         let key = self.key_at(la)?;
         let mut bytes = [0xff; MAX_LEN];
         if !self.mmu().ram.read_code(HostPhys(key.frame << 12), &mut bytes) {
@@ -388,4 +408,10 @@ impl Cpu {
             || self.state.sys.dr7 & 0xff != 0
             || self.needs_exact_step()
     }
+}
+
+/// The length of the single instruction of a block that begins at `op`.
+fn length(op: *const Op) -> u64 {
+    // SAFETY: `op` starts a live block, before whose instruction a guard may stand.
+    unsafe { if (*op).len == 0 { (*op.add(1)).len } else { (*op).len }.into() }
 }

@@ -44,6 +44,11 @@ impl Cpu {
             let ar = data | 3 << ar::DPL_SHIFT;
             return Segment { selector, ar, limit: 0xffff, base };
         }
+        // A far transfer changes nothing else: SDM vol. 3, "Real-Address Mode". What CS was loaded with in
+        // protected mode shows in VM exits.
+        if s == seg::CS {
+            return Segment { selector, base, ..old };
+        }
         if old.unusable() {
             return Segment { selector, ar: data, limit: 0xffff, base };
         }

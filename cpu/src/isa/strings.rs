@@ -92,10 +92,17 @@ fn address_bits(i: &Instruction) -> u32 {
     64
 }
 
+impl Cpu {
+    /// Whether something is due after every iteration of a REP: traps, exits of the monitor trap flag.
+    fn stops_at_iterations(&self) -> bool {
+        self.state.flags.system & flags::TF != 0 || self.watching() || self.needs_exact_step()
+    }
+}
+
 /// How many elements a REP with 64-bit addresses does at once, upwards, if nothing stands in the way but the
 /// memory itself.
 fn at_once(cpu: &Cpu, i: &Instruction, s: &Strings) -> Option<u64> {
-    let off = flags::TF & cpu.state.flags.system == 0 && s.plain && s.mask == u64::MAX;
+    let off = !cpu.stops_at_iterations() && s.plain && s.mask == u64::MAX;
     let count = cpu.state.regs[gpr::RCX];
     (off && i.has_rep_prefix() && (1..=CHUNK).contains(&count)).then_some(count)
 }
@@ -111,8 +118,7 @@ fn repeat(
     if !i.has_rep_prefix() && !i.has_repne_prefix() {
         return step(cpu, 1).map(|_| ());
     }
-    let single = cpu.state.flags.system & flags::TF != 0 || cpu.watching();
-    let mut budget = if single { 1 } else { CHUNK };
+    let mut budget = if cpu.stops_at_iterations() { 1 } else { CHUNK };
     loop {
         let count = s.offset(cpu, gpr::RCX);
         if count == 0 {

@@ -33,7 +33,7 @@ impl Cpu {
         let base = cr3 & 0xffff_ffe0;
         let regime = self.caches.regime;
         let p = self.mmu().guest_phys(&regime, GuestPhys(base), AccessKind::Read);
-        let p = p.map_err(|f| self.translation_trap(f, base))?;
+        let p = p.map_err(|f| self.translation_trap(f, base, false))?;
         let mut bytes = [0; 32];
         self.phys_load(p, &mut bytes)?;
         let reserved = 0x1e6 | !((1u64 << self.state.model.maxphys) - 1);

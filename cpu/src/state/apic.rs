@@ -20,8 +20,10 @@ pub(crate) type Vectors = [u32; 8];
 pub struct Apic {
     /// IA32_APIC_BASE.
     pub base: u64,
-    /// APIC ID.
+    /// The APIC ID from power-up on, which x2APIC mode and CPUID show.
     pub id: u32,
+    /// The APIC ID of xAPIC mode, which software may change.
+    pub(crate) xapic_id: u8,
     /// Task-priority register.
     pub tpr: u8,
     pub(crate) ldr: u32,
@@ -36,7 +38,6 @@ pub struct Apic {
     pub(crate) icr: u64,
     /// Timer, thermal, performance, LINT0, LINT1, error.
     pub(crate) lvt: [u32; 6],
-    pub(crate) cmci: u32,
     pub(crate) initial: u32,
     pub(crate) divide: u32,
     /// Retired instructions when the count was `from`.
@@ -54,21 +55,21 @@ impl Apic {
     pub fn new(id: u32) -> Apic {
         let bsp = if id == 0 { BASE_BSP } else { 0 };
         let base = 0xfee0_0000 | BASE_EN | bsp;
-        let mut apic = Apic { id, base, ..Apic::default() };
+        let mut apic = Apic { id, xapic_id: id as u8, base, ..Apic::default() };
         apic.init();
         apic
     }
 
-    /// INIT: everything but the base and the ID.
+    /// INIT: everything but the base and the IDs.
     pub fn init(&mut self) {
-        let (base, id) = (self.base, self.id);
+        let (base, id, xapic_id) = (self.base, self.id, self.xapic_id);
         *self = Apic {
             base,
             id,
+            xapic_id,
             dfr: u32::MAX,
             svr: 0xff,
             lvt: [MASKED; 6],
-            cmci: MASKED,
             fires: u64::MAX,
             ..Apic::default()
         };

@@ -3,11 +3,12 @@
 use super::controls::{proc, proc2};
 use super::reason;
 use crate::Cpu;
+use crate::state::Activity;
 use crate::state::vmx::Exit;
 use crate::state::vmx::field::Field;
 use crate::state::vmx::vmcs::Vmcs;
 use crate::trap::Trap;
-use mmu::{HostPhys, PageKind};
+use mmu::HostPhys;
 
 /// Offset of the task-priority register in an APIC page.
 const TPR: u64 = 0x80;
@@ -39,9 +40,13 @@ impl Cpu {
         self.env.leave = true;
     }
 
-    /// A VM entry checks the virtual TPR too.
+    /// A VM entry checks the virtual TPR too, but not into shutdown or wait-for-SIPI.
     pub(super) fn check_tpr_at_entry(&mut self) {
-        if self.state.vmx.proc(proc::TPR_SHADOW) && self.state.vmx.proc2(proc2::VIRTUALIZE_APIC) {
+        let inactive = matches!(self.state.sys.activity, Activity::Shutdown | Activity::WaitSipi);
+        if !inactive
+            && self.state.vmx.proc(proc::TPR_SHADOW)
+            && self.state.vmx.proc2(proc2::VIRTUALIZE_APIC)
+        {
             let v = self.vtpr();
             self.check_tpr(v);
         }
@@ -50,14 +55,9 @@ impl Cpu {
     /// Sends accesses to the APIC-access page here.
     ///
     /// DEPARTURE: a page outside RAM is not watched, and the page may be executed from.
-    pub(super) fn watch_apic_page(&mut self) {
-        if !self.state.vmx.proc2(proc2::VIRTUALIZE_APIC) {
-            return;
-        }
-        let page = HostPhys(self.state.vmx.vmcs[Field::ApicAccessAddress]);
-        if !self.mmu().kinds(page).slow_path {
-            self.mmu().set_kind(page, PageKind::SlowPath, true);
-            self.refresh_generation();
+    pub(crate) fn watch_apic_page(&mut self) {
+        if self.state.vmx.proc2(proc2::VIRTUALIZE_APIC) {
+            self.watch_page(HostPhys(self.state.vmx.vmcs[Field::ApicAccessAddress]));
         }
     }
 
@@ -75,15 +75,16 @@ impl Cpu {
         let kind = if self.state.sys.delivering.is_some() { 3 } else { write };
         self.exit_trap(Exit {
             qualification: p.offset() | kind << 12,
-            resume: Some(true),
-            ..Exit::new(reason::APIC_ACCESS)
+            ..self.access_exit(reason::APIC_ACCESS, false)
         })
     }
 
-    /// A load from a page of kind Trap: the APIC-access page.
+    /// A load from a page of kind [`mmu::PageKind::SlowPath`]: the APIC-access page, or one with APIC registers.
     pub(crate) fn special_load(&mut self, p: HostPhys, buf: &mut [u8]) -> Result<(), Trap> {
         if !self.is_apic_access(p) {
-            let _ = self.mmu().read_slice(p, buf);
+            if self.state.apic.claims(p.0) || !self.mmu().read_slice(p, buf) {
+                return self.device_load(p, buf);
+            }
             return Ok(());
         }
         if !self.is_virtual_tpr(p, buf.len()) {
@@ -94,10 +95,12 @@ impl Cpu {
         Ok(())
     }
 
-    /// A store to a page of kind Trap.
+    /// A store to such a page.
     pub(crate) fn special_store(&mut self, p: HostPhys, buf: &[u8]) -> Result<(), Trap> {
         if !self.is_apic_access(p) {
-            self.phys_write(p, buf);
+            if self.state.apic.claims(p.0) || !self.phys_write(p, buf) {
+                return self.device_store(p, buf);
+            }
             return Ok(());
         }
         if !self.is_virtual_tpr(p, buf.len()) {

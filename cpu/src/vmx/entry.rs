@@ -154,7 +154,7 @@ impl Cpu {
         let nmi = blocked & 8 != 0;
         let virtual_nmis = controls.pin & pin::VIRTUAL_NMIS != 0;
         s.nmi_blocked = nmi && !virtual_nmis;
-        s.pending_debug = v[Field::GuestPendingDebug] & 0x400f;
+        s.pending_debug = pending_debug(v);
         s.step_trap = false;
         s.delivering = None;
         let (rip, rsp) = (v[Field::GuestRip], v[Field::GuestRsp]);
@@ -185,7 +185,8 @@ impl Cpu {
         self.check_tpr_at_entry();
     }
 
-    /// When the preemption timer expires: it counts down whenever bit 5 of the TSC changes.
+    /// When the preemption timer expires: it counts down whenever bit [`TIMER_SHIFT`] of the TSC
+    /// changes.
     fn timer_deadline(&self, now: u64) -> u64 {
         let value = self.state.vmx.vmcs[Field::PreemptionTimer];
         if value == 0 {
@@ -235,6 +236,21 @@ impl Cpu {
             _ => self.vm_exit(),
         }
     }
+}
+
+/// Debug exceptions that are pending after the entry. SDM vol. 3, "Delivery of Pending Debug Exceptions
+/// after VM Entry".
+fn pending_debug(v: &Vmcs) -> u64 {
+    let info = v[Field::EntryInterruptionInfo];
+    let kind = (info >> 31 & 1 != 0).then_some((info >> 8 & 7) as u8);
+    let mov_ss = v[Field::GuestInterruptibility] & 2 != 0;
+    let dropped = match kind.filter(|k| *k != kind::OTHER) {
+        Some(kind::SOFTWARE_INTERRUPT | kind::SOFTWARE) => !mov_ss,
+        Some(_) => true,
+        // Shutdown and wait-for-SIPI.
+        None => v[Field::GuestActivity] >= 2,
+    };
+    if dropped { 0 } else { v[Field::GuestPendingDebug] & 0x400f }
 }
 
 fn event_kind(kind: u8) -> Option<EventKind> {

@@ -53,7 +53,7 @@ impl Cpu {
         self.record_vectoring(event);
         let e = self.state.vmx.exit;
         record(&mut self.state.vmx.vmcs, &e);
-        self.save_guest(&e);
+        self.save_guest(&e, event);
         self.trace_exit(&e);
         self.stats.vmx.exit(e.reason);
         self.finish_exit(e.reason);
@@ -96,8 +96,9 @@ impl Cpu {
         self.state.sys.activity = Activity::Shutdown;
     }
 
-    pub(super) fn save_guest(&mut self, e: &Exit) {
-        let rflags = self.saved_rflags(e);
+    /// Saves the guest at exit `e`, met while `event` was delivered.
+    pub(super) fn save_guest(&mut self, e: &Exit, event: Option<Event>) {
+        let rflags = self.rflags_at(e, event);
         let (rip, rsp, now) = (self.state.rip, self.state.regs[gpr::RSP], self.now());
         let ept = self.state.vmx.eptp().is_some();
         let nmi = if self.state.vmx.virtual_nmis() {
@@ -144,8 +145,14 @@ impl Cpu {
         }
     }
 
-    /// SDM vol. 3, "Saving RIP, RSP, RFLAGS, and SSP".
-    fn saved_rflags(&self, e: &Exit) -> u64 {
+    /// SDM vol. 3, "Saving RIP, RSP, RFLAGS, and SSP". What is met while an event is delivered saves RF as
+    /// that event's frame would hold it, an exception as its own frame would.
+    fn rflags_at(&self, e: &Exit, event: Option<Event>) -> u64 {
+        if let Some(event) = event
+            && e.reason != reason::EXCEPTION_OR_NMI
+        {
+            return self.saved_flags(&event);
+        }
         let r = self.rflags();
         match e.resume {
             Some(true) => r | flags::RF,
@@ -216,12 +223,13 @@ impl Cpu {
         Trap::VmExit
     }
 
-    /// An EPT violation: records the exit.
+    /// An EPT violation, by a `fetch` or not: records the exit.
     pub(crate) fn ept_violation(
         &mut self,
         gpa: GuestPhys,
         qualification: u64,
         linear: u64,
+        fetch: bool,
     ) -> Trap {
         let unblocked =
             (self.state.vmx.nmi_unblocked && self.state.sys.delivering.is_none()) as u64;
@@ -229,18 +237,22 @@ impl Cpu {
             qualification: qualification | unblocked << 12,
             linear,
             physical: gpa.0,
-            resume: Some(true),
-            ..Exit::new(reason::EPT_VIOLATION)
+            ..self.access_exit(reason::EPT_VIOLATION, fetch)
         })
     }
 
-    /// An EPT misconfiguration: records the exit.
-    pub(crate) fn ept_misconfig(&mut self, gpa: GuestPhys) -> Trap {
-        self.exit_trap(Exit {
-            physical: gpa.0,
-            resume: Some(true),
-            ..Exit::new(reason::EPT_MISCONFIG)
-        })
+    /// An EPT misconfiguration, met by a `fetch` or not: records the exit.
+    pub(crate) fn ept_misconfig(&mut self, gpa: GuestPhys, fetch: bool) -> Trap {
+        let e = self.access_exit(reason::EPT_MISCONFIG, fetch);
+        self.exit_trap(Exit { physical: gpa.0, ..e })
+    }
+
+    /// An exit of a load, a store or a `fetch`: RF set, and the length of the instruction that makes it, if
+    /// that is known. The SDM defines the length for few of these; hypervisors read it after all of them.
+    pub(super) fn access_exit(&self, reason: u32, fetch: bool) -> Exit {
+        let by_instruction = !fetch && self.state.sys.delivering.is_none();
+        let length = if by_instruction { self.instruction_length() } else { 0 };
+        Exit { length, resume: Some(true), ..Exit::new(reason) }
     }
 }
 

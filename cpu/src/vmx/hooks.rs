@@ -26,8 +26,8 @@ impl Cpu {
             || v.tpr_below
             || v.timer <= self.now()
             || self.nmi_window()
-            || self.interrupt_window()
-            || self.interrupt_exits()
+            || self.state.sys.activity != Activity::Shutdown
+                && (self.interrupt_window() || self.interrupt_exits())
     }
 
     pub(super) fn nmi_window(&self) -> bool {
@@ -66,11 +66,8 @@ impl Cpu {
         if std::mem::take(&mut self.state.vmx.tpr_below) {
             return self.exit_now(Exit::new(reason::TPR_BELOW_THRESHOLD));
         }
-        if std::mem::take(&mut self.state.vmx.monitor_trap) {
-            return self.exit_now(Exit::new(reason::MONITOR_TRAP));
-        }
-        // The timer runs in shutdown, where nothing below is looked at.
-        self.state.sys.activity == Activity::Shutdown && self.take_preemption()
+        std::mem::take(&mut self.state.vmx.monitor_trap)
+            && self.exit_now(Exit::new(reason::MONITOR_TRAP))
     }
 
     fn take_preemption(&mut self) -> bool {

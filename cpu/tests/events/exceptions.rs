@@ -120,6 +120,47 @@ fn nmi_waits_for_iret() {
     finish(&mut r, Long, NMI, &[(0, CODE)]);
 }
 
+/// An NMI that comes right behind the first instruction of `code`; `at`: where it is taken.
+#[track_caller]
+fn check_nmi_behind(code: &str, at: u64) {
+    for mode in [Real, Protected, Long] {
+        let mut r = Rig::new(mode, 0);
+        r.code(CODE, code);
+        r.set_reg(gpr::RAX, r.cpu.state.sys.seg[seg::SS].selector.into());
+        assert_eq!(r.slice(1), Stop::Budget);
+        r.cpu.state.sys.nmi_pending = true;
+        finish(&mut r, mode, NMI, &[(0, CODE + at)]);
+    }
+}
+
+#[test]
+fn nmi_waits_for_the_shadow() {
+    check_nmi_behind("sti; nop; nop", 2);
+    check_nmi_behind("sti; hlt; nop", 2);
+    check_nmi_behind("db 0x8e, 0xd0; nop; nop", 3);
+    check_nmi_behind("nop; nop; nop", 1);
+    // With IF set, STI holds nothing back.
+    let mut r = Rig::new(Long, 0);
+    r.cpu.set_rflags(0x202);
+    r.code(CODE, "sti; nop; nop");
+    r.slice(1);
+    r.cpu.state.sys.nmi_pending = true;
+    finish(&mut r, Long, NMI, &[(0, CODE + 1)]);
+}
+
+/// What comes between two iterations of a REP finds RF set, what comes after the last one does not.
+#[test]
+fn rf_between_iterations() {
+    for (count, at, rf) in [(3, 0, RF), (1, 2, 0)] {
+        let mut r = Rig::new(Long, 0);
+        r.code(CODE, "rep stosb; nop");
+        (r.cpu.state.regs[7], r.cpu.state.regs[1]) = (0x1_1000, count);
+        r.cpu.set_rflags(0x102);
+        finish(&mut r, Long, DB, &[(0, CODE + at), (2, 0x102 | rf)]);
+        assert_eq!(r.reg(gpr::RCX), count - 1);
+    }
+}
+
 #[test]
 fn single_steps() {
     // The trap comes after the first NOP.
@@ -129,6 +170,24 @@ fn single_steps() {
     finish(&mut r, Long, DB, &[(0, CODE + 9), (2, 0x102)]);
     assert_eq!(r.cpu.state.sys.dr6 & 0x4000, 0x4000);
     assert_eq!(r.cpu.rflags() & 0x100, 0);
+}
+
+/// With BTF only branches trap, and the trap ends that.
+#[test]
+fn single_steps_at_branches() {
+    let steps = |code: &str, at: u64| {
+        let mut r = Rig::new(Long, 0);
+        r.code(CODE, code);
+        r.cpu.set_rflags(0x102);
+        r.cpu.state.sys.msr.debugctl = 3;
+        (r.cpu.state.regs[7], r.cpu.state.regs[1]) = (0x1_1000, 3);
+        finish(&mut r, Long, DB, &[(0, CODE + at)]);
+        assert_eq!(r.cpu.state.sys.msr.debugctl, 0);
+    };
+    steps("nop; nop; jmp l; ud2; l: nop", 6);
+    steps("nop; l: dec ecx; jne l", 1);
+    steps("cmp ecx, 0; je l; call l; ud2; l: ret", 12);
+    steps("rep stosb; jmp $", 2);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod apic;
 mod exceptions;
+mod limits;
 mod system;
 mod transfers;
 mod virtual86;

@@ -174,6 +174,26 @@ fn leaves() {
     assert_eq!(leaf("v3", 0xd)[0], 7);
     assert_eq!(leaf("v3,-avx", 0xd)[0], 3);
     assert_eq!(leaf("v3,-xsave", 0xd), [0; 4]);
+    // No processor has anything to say here; other leaves that do not exist are as the last basic one.
+    for n in [0x4000_0000, 0x4000_0001, 0x4000_0010, 0x4000_0100, 0x4fff_ffff] {
+        assert_eq!(leaf("v3", n), [0; 4], "{n:#x}");
+    }
+    for n in [0x17, 0x3fff_ffff, 0x5000_0000, 0x7fff_ffff, 0x8000_0009, 0xc000_0000, u32::MAX] {
+        assert_eq!(leaf("v3", n), leaf("v3", 0x16), "{n:#x}");
+    }
+}
+
+/// IA32_DEBUGCTL has LBR and BTF; a VM entry takes the same bits.
+#[test]
+fn debug_control() {
+    for n in 0..64 {
+        let code = format!(
+            "mov ecx, 0x1d9; mov eax, {}; mov edx, {}; wrmsr; rdmsr",
+            (1u64 << n) as u32,
+            (1u64 << n) >> 32
+        );
+        assert_eq!(outcome("default", Long, &code), (n > 1).then_some(GP), "bit {n}");
+    }
 }
 
 /// VMX capabilities follow: a control that enables a missing instruction is reserved.

@@ -4,8 +4,11 @@
 pub(crate) const EXCEPTION_OR_NMI: u64 = 0;
 pub(crate) const EXTERNAL_INTERRUPT: u64 = 1;
 pub(crate) const TRIPLE_FAULT: u64 = 2;
+pub(crate) const INIT: u64 = 3;
+pub(crate) const SIPI: u64 = 4;
 pub(crate) const INTERRUPT_WINDOW: u64 = 7;
 pub(crate) const NMI_WINDOW: u64 = 8;
+pub(crate) const TASK_SWITCH: u64 = 9;
 pub(crate) const CPUID: u64 = 10;
 pub(crate) const HLT: u64 = 12;
 pub(crate) const INVD: u64 = 13;

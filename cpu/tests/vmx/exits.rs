@@ -8,10 +8,10 @@ use crate::support::{BP, DB, PF, Rig, UD, gpr, reason};
 use cpu::state::vmx::field::Field::{self, *};
 use cpu::vmx::controls::bits::{entry, exit, pin, proc, proc2};
 
-type Fields<'a> = &'a [(Field, u64)];
+pub(crate) type Fields<'a> = &'a [(Field, u64)];
 
 #[track_caller]
-fn check(guest: &str, changes: Fields, memory: &[(u64, &[u8])], after: Fields) -> Rig {
+pub(crate) fn check(guest: &str, changes: Fields, memory: &[(u64, &[u8])], after: Fields) -> Rig {
     let mut r = Rig::host_of(guest);
     changes.iter().for_each(|(f, v)| r.set(*f, *v));
     memory.iter().for_each(|(at, b)| r.put(*at, b));
@@ -29,7 +29,7 @@ fn check(guest: &str, changes: Fields, memory: &[(u64, &[u8])], after: Fields) -
     r
 }
 
-fn handler(vector: u64) -> u64 {
+pub(crate) fn handler(vector: u64) -> u64 {
     HANDLERS + 16 * vector
 }
 
@@ -219,6 +219,7 @@ fn ept() {
             (GuestPhysicalAddress, 0x20_0123),
             (GuestLinearAddress, 0x20_0123),
             (GuestRip, CODE + 5),
+            (ExitInstructionLength, 2),
         ];
         check(guest, &[], &[(entry(1), entry_value)], &after);
     };
@@ -226,10 +227,25 @@ fn ept() {
     violation(store, &[0], 0x182);
     violation(store, &[0xb1], 0x18a);
     violation(load, &[0xb4], 0x1a1);
-    let misconfigured =
-        [(ExitReason, reason::EPT_MISCONFIGURATION), (GuestPhysicalAddress, 0x20_0123)];
+    let misconfigured = [
+        (ExitReason, reason::EPT_MISCONFIGURATION),
+        (GuestPhysicalAddress, 0x20_0123),
+        (ExitInstructionLength, 2),
+    ];
     check(load, &[], &[(entry(1), &[0xb2])], &misconfigured);
     check(load, &[], &[(entry(1), &[0xbf])], &misconfigured);
+    // What could not be fetched has no length.
+    for (entry_value, reason) in [(0, reason::EPT_VIOLATION), (0xb2, reason::EPT_MISCONFIGURATION)]
+    {
+        let after = [
+            (ExitReason, reason),
+            (GuestPhysicalAddress, 0x20_0123),
+            (GuestRip, 0x20_0123),
+            (ExitInstructionLength, 0),
+        ];
+        let jump = "mov eax, 0x200123; jmp rax";
+        check(jump, &[], &[(entry(1), &[entry_value])], &after);
+    }
 }
 
 #[test]
@@ -266,8 +282,8 @@ fn windows_and_timers() {
         &[],
         &[(ExitReason, reason::PREEMPTION_TIMER), (PreemptionTimer, 0)],
     );
-    // The entry was instruction 0; 64 is where the TSC's bit 5 has changed twice. HLT comes on top.
-    assert_eq!(r.cpu.now(), 65);
+    // The entry was instruction 0; 8 is where the TSC's bit 2 has changed twice. HLT comes on top.
+    assert_eq!(r.cpu.now(), 9);
     check("cpuid", &saved, &[], &[(ExitReason, reason::CPUID), (PreemptionTimer, 2)]);
 }
 
@@ -386,14 +402,23 @@ fn virtual_apic() {
         load,
         &access,
         &[tpr],
-        &[(ExitReason, reason::APIC_ACCESS), (ExitQualification, 0x30), (GuestRip, CODE + 5)],
+        &[
+            (ExitReason, reason::APIC_ACCESS),
+            (ExitQualification, 0x30),
+            (GuestRip, CODE + 5),
+            (ExitInstructionLength, 2),
+        ],
     );
-    let store = "mov eax, 0x190b0; mov [rax], ecx";
+    let store = "mov eax, 0x190b0; mov dword [rax], 0";
     check(
         store,
         &access,
         &[tpr],
-        &[(ExitReason, reason::APIC_ACCESS), (ExitQualification, 0x10b0)],
+        &[
+            (ExitReason, reason::APIC_ACCESS),
+            (ExitQualification, 0x10b0),
+            (ExitInstructionLength, 6),
+        ],
     );
 }
 

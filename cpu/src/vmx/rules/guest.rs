@@ -1,16 +1,12 @@
 //! Rules on the guest state but segments. SDM vol. 3, "Checks on the Guest State Area".
 
 use super::{Check, Rule, canonical, efer_bits, pat, rules};
+use crate::msr::{DEBUGCTL, DEBUGCTL_BTF};
 use crate::state::control::{CR0_PE, CR0_PG, CR4_PAE, CR4_PCIDE, EFER_LMA, EFER_LME};
 use crate::state::vmx::field::Field::*;
 use crate::state::vmx::vmcs::{NO_VMCS, REVISION};
 use crate::state::{ar, flags};
 use crate::vmx::controls::{CR0_FIXED0, CR0_FIXED1, CR4_FIXED0, entry, proc2};
-
-/// Bits of IA32_DEBUGCTL that exist: LBR and BTF.
-const DEBUGCTL: u64 = 3;
-/// IA32_DEBUGCTL.BTF.
-const BTF: u64 = 2;
 
 fn ia32e(c: &Check) -> bool {
     c.entry(entry::IA32E)
@@ -67,7 +63,7 @@ fn long_code(c: &Check) -> bool {
 
 /// Whether the pending single-step trap is there exactly if the guest single-steps instructions.
 fn single_step(c: &Check) -> bool {
-    let steps = c.get(GuestRflags) & flags::TF != 0 && c.get(GuestDebugctl) & BTF == 0;
+    let steps = c.get(GuestRflags) & flags::TF != 0 && c.get(GuestDebugctl) & DEBUGCTL_BTF == 0;
     !stands_still(c) || (c.get(GuestPendingDebug) & 1 << 14 != 0) == steps
 }
 
