@@ -2,7 +2,7 @@
 //! and dom0 go on.
 
 use testsuites::outcome::Needed;
-use testsuites::strata;
+use testsuites::strata::{self, Ended};
 
 /// Runs a domU that commits `violation` beside one that does nothing wrong. `reason` is in the hypervisor's line
 /// about its end; `lives` says that the violation itself has no consequence.
@@ -47,6 +47,14 @@ fn what_harms_nobody_goes_on() {
     check("power-off", "ended: Poweroff", true);
 }
 
+/// The longest gap of domU b in microseconds, and its part of the processor in percent.
+fn measured(ended: &Ended) -> [u64; 2] {
+    let lines = ended.console("(b) ");
+    let line = lines.iter().find(|line| line.starts_with("longest gap")).expect("the measure");
+    let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+    numbers.try_into().expect("two numbers")
+}
+
 /// Runs a domU with `options` that commits `violation` beside one that always runs, and measures: no gap
 /// is longer than two slices of 5 ms, and it has its half of the processor, within a tenth.
 #[track_caller]
@@ -57,10 +65,8 @@ fn check_time(violation: &str, options: &str) {
     let measure = ["name=b,append=violate=measure"];
     let ended = strata::run(&[&words[..], &measure, &limit].concat()).needed("strata");
     assert_eq!(ended.status, Some(0), "{violation}: {}\n{}", ended.stdout, ended.stderr);
-    let lines = ended.console("(b) ");
-    let line = lines.iter().find(|line| line.starts_with("longest gap")).expect("the measure");
-    let numbers: Vec<u64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
-    assert!(numbers[0] <= 10_000 && numbers[1] >= 45, "{violation}: {line}");
+    let [longest, part] = measured(&ended);
+    assert!(longest <= 10_000 && part >= 45, "{violation}: {longest} us, {part} %");
     assert!(ended.console("(a) ").iter().any(|line| line == "still here"), "{violation}");
 }
 
@@ -96,6 +102,20 @@ fn dom0_outlives_bad_partners() {
     }
     assert!(ended.console("(a) ").iter().any(|line| line == "still here"));
     assert!(ended.console("(b) ").iter().any(|line| line == "dom0 said goodbye"));
+}
+
+/// A large domU is destroyed while another runs, whose gaps stay short.
+#[test]
+fn a_destruction_takes_turns() {
+    let words =
+        ["host", "--dom0", "append=bury", "--domu", "name=a,memory=384M,append=violate=nothing"];
+    let domu = ["--domu", "name=b,append=violate=measure", "--limit-instructions", "2000000000"];
+    let ended = strata::run(&[&words[..], &domu].concat()).needed("strata");
+    assert_eq!(ended.status, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+    let [longest, _] = measured(&ended);
+    assert!((1_000..=10_000).contains(&longest), "{longest} us");
+    let dom0 = ended.console("(dom0) ");
+    assert!(dom0.iter().any(|line| line == "all domUs are destroyed"), "{dom0:#?}");
 }
 
 /// With `--until-domus-end` the run goes on without dom0.

@@ -264,7 +264,7 @@ pub fn list_domains(first: u16) -> Result<([DomainInfo; 8], usize)> {
     }
 }
 
-/// A domain control without arguments: 3 pauses, 4 resumes.
+/// A domain control without arguments: 2 destroys, 3 pauses, 4 resumes.
 pub fn domctl(command: u32, domain: u16) -> Result<()> {
     let mut domctl = [0_u32; 36];
     domctl[..3].copy_from_slice(&[command, INTERFACE, domain.into()]);

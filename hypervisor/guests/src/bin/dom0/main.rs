@@ -62,9 +62,10 @@ fn panic(info: &PanicInfo) -> ! {
 
 extern "C" fn guest_main(_magic: u32, start_info: u32) -> ! {
     say!("dom0: at work");
-    // The word `watch` is for domUs that know nothing of the exchange, `leave` for none at all.
+    // The exchange is for domUs that know of it; for others there are words.
     let result = match hypercalls::command_line(start_info) {
         "watch" => watch(),
+        "bury" => bury(),
         "leave" => Ok(()),
         _ => work(),
     };
@@ -80,8 +81,10 @@ fn domus(mut f: impl FnMut(&DomainInfo)) -> Result<(), Error> {
     loop {
         let (list, count) = hypercalls::list_domains(next)?;
         list[..count].iter().for_each(&mut f);
-        let Some(last) = list[..count].last() else { return Ok(()) };
-        next = last.domain + 1;
+        if count < list.len() {
+            return Ok(());
+        }
+        next = list[count - 1].domain + 1;
     }
 }
 
@@ -102,6 +105,22 @@ fn watch() -> Result<(), Error> {
         INFO.sleep(0, 100 * MILLISECOND)?;
     }
     say!("all domUs have ended");
+    Ok(())
+}
+
+/// Destroys each domU once it has ended, as a toolstack does.
+fn bury() -> Result<(), Error> {
+    list()?;
+    loop {
+        let (mut lives, mut ended) = (false, None);
+        domus(|info| if info.ended() { ended = Some(info.domain) } else { lives = true })?;
+        match ended {
+            Some(domain) => hypercalls::domctl(2, domain)?,
+            None if lives => INFO.sleep(0, MILLISECOND)?,
+            None => break,
+        }
+    }
+    say!("all domUs are destroyed");
     Ok(())
 }
 
