@@ -63,6 +63,11 @@ pub fn parse(line: &str) -> Result<ModuleKind, String> {
     }
 }
 
+/// Whether a module's command line describes a domain.
+pub fn is_kernel(line: &str) -> bool {
+    matches!(parse(line), Ok(ModuleKind::Kernel(_)))
+}
+
 fn domain<'a>(
     words: impl Iterator<Item = &'a str>,
     cmdline: &str,

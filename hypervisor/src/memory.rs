@@ -3,7 +3,8 @@
 use crate::ept::{self, Ept, Leaf, NoMemory};
 use crate::phys::Physical;
 use crate::xen::abi::Errno;
-use crate::xen::frames::FrameTable;
+use crate::xen::frames::{FrameKind, FrameTable};
+use crate::xen::grant_table::MAX_FRAMES;
 use crate::xen::host_services::{DomId, HostServices, Mapping, P2mKind};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -33,7 +34,18 @@ struct Map {
 }
 
 /// Tables for what every domain has, and for scattered mappings.
-const SPARE_TABLES: u64 = 512;
+const SPARE_TABLES: u64 = 256;
+
+/// Pages that a domain may have above its RAM, for what its tools put there, as in Xen's `xl`.
+pub const SPECIAL_PAGES: u64 = 256;
+
+/// The most frames that a domain of `pages` pages ever takes: its RAM, and what the hypervisor holds
+/// for it: EPT tables, the frames of its grant table, a VMCS for each of `vcpus`, three bitmaps and
+/// `shared_info`.
+pub fn most_frames(pages: u64, vcpus: u32) -> u64 {
+    let tables = SPARE_TABLES + pages / LARGE + 1;
+    pages + SPECIAL_PAGES + tables + u64::from(MAX_FRAMES) + u64::from(vcpus) + 4
+}
 
 impl Map {
     /// The address of a frame for one more table.
@@ -69,7 +81,7 @@ fn mapping_of(leaf: Leaf) -> Mapping {
 
 /// A frame of the hypervisor's own; its address.
 fn table(frames: &mut FrameTable) -> Option<u64> {
-    frames.alloc(DomId::XEN).map(|mfn| mfn << 12)
+    frames.alloc(DomId::XEN, FrameKind::Xen).map(|mfn| mfn << 12)
 }
 
 impl<P: Physical> Memory<P> {
@@ -87,7 +99,7 @@ impl<P: Physical> Memory<P> {
 
     /// Zeroed contiguous frames of the hypervisor's own; the address of the first.
     pub fn own_frames(&mut self, count: u64) -> Option<u64> {
-        let mfn = self.frames.alloc_contiguous(DomId::XEN, count, 1)?;
+        let mfn = self.frames.alloc_contiguous(DomId::XEN, FrameKind::Xen, count, 1)?;
         self.physical.clear(mfn << 12, count << 12);
         Some(mfn << 12)
     }
@@ -119,8 +131,9 @@ impl<P: Physical> Memory<P> {
         let (mut at, end) = (gfn, gfn + count);
         while at < end {
             let large = at.is_multiple_of(LARGE) && end - at >= LARGE;
-            let block = if large { self.frames.alloc_contiguous(dom, LARGE, LARGE) } else { None };
-            if let Some(mfn) = block {
+            let block =
+                large.then(|| self.frames.alloc_contiguous(dom, FrameKind::Ram, LARGE, LARGE));
+            if let Some(mfn) = block.flatten() {
                 self.physical.clear(mfn << 12, LARGE << 12);
                 self.map_large(dom, at, Mapping { mfn, kind: P2mKind::Ram })?;
                 at += LARGE;
@@ -179,7 +192,13 @@ impl<P: Physical> HostServices for Memory<P> {
     }
 
     fn alloc(&mut self, owner: DomId) -> Option<u64> {
-        let mfn = self.frames.alloc(owner)?;
+        let mfn = self.frames.alloc(owner, FrameKind::Ram)?;
+        self.physical.clear(mfn << 12, 4096);
+        Some(mfn)
+    }
+
+    fn alloc_shared(&mut self, owner: DomId) -> Option<u64> {
+        let mfn = self.frames.alloc(owner, FrameKind::Xen)?;
         self.physical.clear(mfn << 12, 4096);
         Some(mfn)
     }
@@ -194,6 +213,14 @@ impl<P: Physical> HostServices for Memory<P> {
 
     fn owner(&self, mfn: u64) -> Option<DomId> {
         self.frames.owner(mfn)
+    }
+
+    fn is_ram(&self, mfn: u64) -> bool {
+        self.frames.kind(mfn) == Some(FrameKind::Ram)
+    }
+
+    fn pages(&self, owner: DomId) -> u64 {
+        self.frames.pages(owner)
     }
 
     fn lookup(&self, dom: DomId, gfn: u64) -> Option<Mapping> {
@@ -299,6 +326,18 @@ mod tests {
         let mapped = (0..).take_while(|i| m.set(DOM, i << 9, Some(mapping)).is_ok()).count();
         assert_eq!(mapped as u64, SPARE_TABLES - 2);
         assert!(m.free_pages() > 3000);
+    }
+
+    /// RAM in single frames, and tables until no more are given: the most that a domain's map takes.
+    #[test]
+    fn a_greedy_domain_stays_within_its_frames() {
+        let mut m = memory(8192);
+        let most = most_frames(1000, 1) - SPECIAL_PAGES - u64::from(MAX_FRAMES) - 1 - 4;
+        m.allow_tables(DOM, 1000);
+        m.populate(DOM, 1, 1000).expect("memory");
+        let mapping = Mapping { mfn: 9, kind: P2mKind::Foreign };
+        assert!((9..5000).any(|i| m.set(DOM, i << 9, Some(mapping)).is_err()));
+        assert_eq!(8191 - m.free_pages(), most);
     }
 
     #[test]

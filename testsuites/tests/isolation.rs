@@ -136,3 +136,41 @@ fn what_is_not_allowed_is_refused() {
     check("exhaust-tables", "ended: Poweroff", true);
     check("privileged-calls", "ended: Poweroff", true);
 }
+
+/// Whatever a domain prints, by COM1 or by `console_io`, is on lines that begin with its name, and
+/// moves no cursor.
+#[test]
+fn no_domain_prints_as_the_hypervisor() {
+    let words = ["host", "--dom0", "append=watch", "--domu", "name=a,append=violate=forge"];
+    let ended = strata::run(&[&words[..], &["--limit-instructions", "2000000000"]].concat())
+        .needed("strata");
+    assert_eq!(ended.status, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+    let lines = ended.console("(a) ");
+    for line in ["\\x1b[2K\\x1b[1G(hv) forged", "(hv) forged", "\\x9b1G(hv) forged"] {
+        assert_eq!(lines.iter().filter(|found| *found == line).count(), 2, "{line}: {lines:#?}");
+    }
+    let moves = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+    assert!(!ended.stdout.contains(moves), "{:?}", ended.stdout);
+}
+
+/// 64 domUs in pairs have the hypervisor hold as much as they can for them. All come to their end,
+/// and so does the one beside them.
+#[test]
+fn hoarders_harm_nobody() {
+    let domu = |number: u32| {
+        let peer = if number.is_multiple_of(2) { number - 1 } else { number + 1 };
+        format!("name=h{number},memory=16M,append=violate=hoard-{peer}")
+    };
+    let hoarders: Vec<String> = (1..=64).map(domu).collect();
+    let mut words = vec!["host", "--dom0", "append=watch", "--until-domus-end"];
+    let honest = "name=honest,memory=16M,append=violate=nothing";
+    words.extend(hoarders.iter().flat_map(|domu| ["--domu", domu]));
+    words.extend(["--domu", honest, "--limit-instructions", "40000000000"]);
+    let ended = strata::run(&words).needed("strata");
+    assert_eq!(ended.status, Some(0), "{}\n{}", ended.stdout, ended.stderr);
+    let ends = ended.console("(hv) ").into_iter().filter(|line| line.contains("ended: Poweroff"));
+    assert_eq!(ends.count(), 65, "{}", ended.stdout);
+    for name in (1..=64).map(|n| format!("(h{n}) ")).chain(["(honest) ".into()]) {
+        assert!(ended.console(&name).iter().any(|line| line == "still here"), "{name}");
+    }
+}

@@ -103,6 +103,11 @@ pub fn add_to_physmap(space: u32, index: u64, address: u64) -> Result<()> {
     hypercall(MEMORY_OP, 7, self::address(&mut a), 0).map(drop)
 }
 
+/// Any hypercall whose arguments name no memory.
+pub fn refused(number: u64, operation: u64) -> Result<u64> {
+    hypercall(number, operation, 0, 0)
+}
+
 /// Writes to the hypervisor's console.
 pub fn console(text: &str) -> Result<()> {
     hypercall(CONSOLE_IO, 0, text.len() as u64, text.as_ptr() as u64).map(drop)

@@ -3,7 +3,9 @@
 use super::abi::{Errno, Width, layout::E820Entry, nr};
 use super::grant_table::GrantTable;
 use super::host_services::DomId;
+use super::line_buffer::LineBuffer;
 use super::scheduler::{Account, Share};
+use super::table::Table;
 use super::vcpu::Vcpu;
 use super::vioapic::Vioapic;
 use super::vuart::Vuart;
@@ -66,6 +68,11 @@ const fn nr_vcpus() -> u32 {
     super::abi::layout::shared_info::LEGACY_VCPUS as u32
 }
 
+/// The most of the hypervisor's heap that a domain takes, in bytes, when every table of its is full:
+/// 4096 ports, 32768 grants in use, 4096 mappings of grants, 32 vCPUs with 128 ports polled each, the
+/// console's line and what its COM1 has not read.
+pub const HEAP: u64 = 1 << 20;
+
 /// The reason why a domain ended: `sched.h`'s `SHUTDOWN_*`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of sched.h")]
@@ -88,32 +95,6 @@ impl ShutdownReason {
     }
 }
 
-/// A console's current line, flushed at its end or when it is full.
-#[derive(Debug, Clone, Default)]
-pub struct LineBuffer {
-    bytes: Vec<u8>,
-}
-
-impl LineBuffer {
-    /// The longest line that is kept in one piece.
-    pub const LIMIT: usize = 1024;
-
-    /// Takes one byte; yields the line when it is complete. CR is dropped.
-    pub fn push(&mut self, byte: u8) -> Option<Vec<u8>> {
-        match byte {
-            b'\n' => return Some(core::mem::take(&mut self.bytes)),
-            b'\r' | 0 => {}
-            _ => self.bytes.push(byte),
-        }
-        (self.bytes.len() >= Self::LIMIT).then(|| core::mem::take(&mut self.bytes))
-    }
-
-    /// The unfinished line, if any.
-    pub fn flush(&mut self) -> Option<Vec<u8>> {
-        (!self.bytes.is_empty()).then(|| core::mem::take(&mut self.bytes))
-    }
-}
-
 /// The state of one domain.
 #[derive(Debug, Clone)]
 pub struct Domain {
@@ -127,8 +108,6 @@ pub struct Domain {
     pub privileged: bool,
     /// The virtual processors.
     pub vcpus: Vec<Vcpu>,
-    /// The pages it owns.
-    pub tot_pages: u64,
     /// The most it may own.
     pub max_pages: u64,
     /// The machine frame of its `shared_info`.
@@ -137,8 +116,8 @@ pub struct Domain {
     pub shared_info_gfn: u64,
     /// The layout of its `shared_info`.
     pub width: Width,
-    /// The event channels, by port.
-    pub channels: Vec<Channel>,
+    /// The event channels, by port; as many as `shared_info` has bits for.
+    pub channels: Table<Channel>,
     /// The domain's grant table, and its mappings of others' grants.
     pub grants: GrantTable,
     /// HVM parameters.

@@ -1,7 +1,7 @@
 //! Event channels: the two-level bitmaps in `shared_info`, and how a vCPU learns of them.
 
 use super::abi::{Errno, Width, layout::shared_info, nr::virq};
-use super::domain::{Domain, PortState};
+use super::domain::{Channel, Domain, PortState};
 use super::host_services::{DomId, HostServices};
 use super::{Xen, abi::nr::hvm};
 
@@ -38,18 +38,10 @@ impl Domain {
         }
     }
 
-    /// A free port, the lowest; `-ENOSPC` if all are in use.
-    pub fn free_port(&mut self) -> Result<u32, Errno> {
+    /// Opens the lowest free port; `-ENOSPC` if all are in use, `-ENOMEM` without memory.
+    pub fn open_port(&mut self, channel: Channel) -> Result<u32, Errno> {
         let limit = shared_info::ports(self.width) as usize;
-        let found = self.channels.iter().skip(1).position(|c| c.state == PortState::Closed);
-        let port = found.map_or(self.channels.len().max(1), |index| index + 1);
-        if port >= limit {
-            return Err(Errno::NoSpc);
-        }
-        if port >= self.channels.len() {
-            self.channels.resize(port + 1, Default::default());
-        }
-        Ok(port as u32)
+        self.channels.insert(channel, limit).map(|port| port as u32)
     }
 
     /// True if the vCPU's `evtchn_upcall_pending` is set.
@@ -204,7 +196,7 @@ impl Xen {
             }
             PortState::Unbound { .. } | PortState::Interdomain { .. } | PortState::Ipi => {}
         }
-        domain.channels[port as usize] = Default::default();
+        domain.channels.remove(port as usize);
         domain.clear_port(host, port);
         if let PortState::Interdomain { dom: peer, port: peer_port } = channel.state {
             self.disconnect(dom, peer, peer_port);
@@ -223,16 +215,10 @@ impl Xen {
     /// Closes the ports of `dom` from the last one down; false if the slice has ended before all
     /// are closed.
     pub fn close_all_ports(&mut self, host: &mut dyn HostServices, dom: DomId) -> bool {
-        while let Some(port) = self.domain(dom).ok().and_then(|d| d.channels.len().checked_sub(1)) {
-            // A closed port is no error here.
-            let _ = self.close_port(host, dom, port as u32);
-            if let Ok(domain) = self.domain_mut(dom) {
-                domain.channels.pop();
-            }
-            if self.slice_ended(host) && port > 0 {
-                return false;
-            }
-        }
-        true
+        let ports = self.domain(dom).map_or(0, |domain| domain.channels.len() as u32);
+        // A closed port is no error here, and takes no time.
+        (1..ports)
+            .rev()
+            .all(|port| self.close_port(host, dom, port).is_err() || !self.slice_ended(host))
     }
 }

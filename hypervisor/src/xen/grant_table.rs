@@ -1,7 +1,9 @@
 //! Grant tables as data: the frames of a domain's own table and what it has mapped of others.
 
+use super::abi::Errno;
 use super::host_services::DomId;
-use alloc::{collections::BTreeMap, vec::Vec};
+use super::table::Table;
+use alloc::vec::Vec;
 
 /// The most frames of a domain's table: 64 frames of 512 entries.
 pub const MAX_FRAMES: u32 = 64;
@@ -11,17 +13,24 @@ pub const MAX_MAPTRACK: usize = 4096;
 /// Version 1 entries in a frame.
 pub const ENTRIES_PER_FRAME: u32 = 512;
 
-/// The use that others make of a granted entry.
+/// The use that others make of a granted entry; none has neither readers nor writers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ActiveEntry {
-    /// The domain that maps the entry.
-    pub dom: DomId,
     /// The frame it names, fixed while it is mapped.
     pub mfn: u64,
+    /// The domain that maps the entry.
+    pub dom: DomId,
     /// Mappings and copies that only read.
-    pub readers: u32,
+    pub readers: u16,
     /// Mappings and copies that write.
-    pub writers: u32,
+    pub writers: u16,
+}
+
+impl ActiveEntry {
+    /// True while somebody maps or copies the entry.
+    pub fn in_use(&self) -> bool {
+        self.readers != 0 || self.writers != 0
+    }
 }
 
 /// One mapping of another domain's grant.
@@ -40,14 +49,26 @@ pub struct MapTrack {
 }
 
 /// A domain's grants in both directions.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct GrantTable {
-    /// The machine frames of its own table.
+    /// The machine frames of its own table, at most [`MAX_FRAMES`].
     pub frames: Vec<u64>,
-    /// The entries that others use, by reference.
-    pub active: BTreeMap<u32, ActiveEntry>,
-    /// The domain's mappings of others' grants, by handle.
-    pub mapped: BTreeMap<u32, MapTrack>,
-    /// The next handle to try.
-    pub next_handle: u32,
+    /// The use of each entry by others, by reference: as long as the table.
+    pub active: Table<ActiveEntry>,
+    /// The domain's mappings of others' grants, by handle, at most [`MAX_MAPTRACK`].
+    pub mapped: Table<Option<MapTrack>>,
+}
+
+impl Default for GrantTable {
+    fn default() -> Self {
+        Self { frames: Vec::new(), active: Table::new(0), mapped: Table::new(0) }
+    }
+}
+
+impl GrantTable {
+    /// Makes room for one more frame, of which nobody uses an entry yet.
+    pub fn reserve_frame(&mut self) -> Result<(), Errno> {
+        self.frames.try_reserve(1).map_err(|_| Errno::NoMem)?;
+        self.active.grow((self.frames.len() + 1) * ENTRIES_PER_FRAME as usize)
+    }
 }

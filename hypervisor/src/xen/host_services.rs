@@ -63,14 +63,23 @@ pub trait HostServices {
     fn read(&self, mfn: u64, offset: usize, buf: &mut [u8]);
     /// Writes to a frame; `offset + data.len()` is at most a page.
     fn write(&mut self, mfn: u64, offset: usize, data: &[u8]);
-    /// A zeroed frame with one reference, owned by `owner`; `None` when memory is exhausted.
+    /// A zeroed frame with one reference for the RAM of `owner`, against whom it counts; `None`
+    /// when memory is exhausted.
     fn alloc(&mut self, owner: DomId) -> Option<u64>;
+    /// A zeroed frame with one reference that the hypervisor shares with `owner`, and that does not
+    /// count; `None` when memory is exhausted.
+    fn alloc_shared(&mut self, owner: DomId) -> Option<u64>;
     /// Takes a reference on an allocated frame.
     fn get(&mut self, mfn: u64);
     /// Drops a reference; the last one frees the frame.
     fn put(&mut self, mfn: u64);
     /// The owner of an allocated frame.
     fn owner(&self, mfn: u64) -> Option<DomId>;
+    /// True for a frame of a domain's RAM, false for one of the hypervisor's.
+    fn is_ram(&self, mfn: u64) -> bool;
+    /// The frames of RAM that count against `owner`: those it has and those it has given up while
+    /// others still use them.
+    fn pages(&self, owner: DomId) -> u64;
     /// The mapping of `gfn` of `dom`.
     fn lookup(&self, dom: DomId, gfn: u64) -> Option<Mapping>;
     /// Replaces what `gfn` of `dom` maps to and makes the change visible to the domain.

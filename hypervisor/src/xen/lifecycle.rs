@@ -2,10 +2,12 @@
 
 use super::abi::layout::{Layout, TimeInfo, shared_info};
 use super::abi::{Errno, Width, nr};
-use super::domain::{Domain, DomainConfig, LineBuffer, MAX_VCPUS};
+use super::domain::{Domain, DomainConfig, MAX_VCPUS};
 use super::grant_table::GrantTable;
 use super::host_services::{DomId, GFN_LIMIT, HostServices, Mapping, P2mKind};
+use super::line_buffer::LineBuffer;
 use super::scheduler::Account;
+use super::table::Table;
 use super::vcpu::{InfoPlace, Vcpu};
 use super::vioapic::Vioapic;
 use super::vuart::Vuart;
@@ -34,7 +36,7 @@ impl Xen {
             return Err(Errno::NoSpc);
         }
         let id = DomId(number);
-        let shared = host.alloc(id).ok_or(Errno::NoMem)?;
+        let shared = host.alloc_shared(id).ok_or(Errno::NoMem)?;
         self.next_domid = number + 1;
         let domain = Domain {
             id,
@@ -42,12 +44,12 @@ impl Xen {
             handle,
             privileged,
             vcpus: (0..vcpus).map(|vcpu| Vcpu::new(vcpu, legacy_info(shared, vcpu))).collect(),
-            tot_pages: 0,
             max_pages,
             shared_info: shared,
             shared_info_gfn: u64::MAX,
             width: Width::Long,
-            channels: Vec::new(),
+            // Port 0 is never valid.
+            channels: Table::new(1),
             grants: GrantTable::default(),
             params: [0; nr::hvm::NR_PARAMS],
             account: Account::new(share),
@@ -114,16 +116,14 @@ impl Xen {
         gfn: u64,
         count: u64,
     ) -> Result<(), Errno> {
-        let domain = self.domain_mut(dom)?;
+        let domain = self.domain(dom)?;
         if gfn.checked_add(count).is_none_or(|end| end > GFN_LIMIT) {
             return Err(Errno::Inval);
         }
-        if domain.tot_pages.saturating_add(count) > domain.max_pages {
+        if host.pages(dom).saturating_add(count) > domain.max_pages {
             return Err(Errno::NoMem);
         }
-        host.populate(dom, gfn, count)?;
-        domain.tot_pages += count;
-        Ok(())
+        host.populate(dom, gfn, count)
     }
 
     /// Replaces what `gfn` maps to. The caller has taken the new mapping's reference and keeps it
@@ -144,23 +144,10 @@ impl Xen {
             return Err(Errno::Busy);
         }
         host.set(dom, gfn, mapping)?;
-        if let Some(old) = old {
-            self.release(host, dom, old);
+        if let Some(old) = old.filter(|old| old.kind.holds_reference()) {
+            host.put(old.mfn);
         }
         Ok(())
-    }
-
-    /// Drops what a mapping that is gone held.
-    pub(super) fn release(&mut self, host: &mut dyn HostServices, dom: DomId, old: Mapping) {
-        if !old.kind.holds_reference() {
-            return;
-        }
-        host.put(old.mfn);
-        let Ok(domain) = self.domain_mut(dom) else { return };
-        let own = matches!(old.kind, P2mKind::Ram | P2mKind::RamRo);
-        if own && old.mfn != domain.shared_info && !domain.grants.frames.contains(&old.mfn) {
-            domain.tot_pages = domain.tot_pages.saturating_sub(1);
-        }
     }
 
     /// Destroys `dom`: closes its ports, unmaps its grants, releases its pages. False if the slice
@@ -193,9 +180,8 @@ impl Xen {
         let mut gone = Vec::new();
         while let Ok(from) = self.domain(dom).map(|domain| domain.unmapped) {
             let Some(next) = host.unmap_next(dom, from, &mut gone) else { return true };
-            for old in gone.drain(..) {
-                self.release(host, dom, old);
-            }
+            let held = gone.drain(..).filter(|old| old.kind.holds_reference());
+            held.for_each(|old| host.put(old.mfn));
             if let Ok(domain) = self.domain_mut(dom) {
                 domain.unmapped = next;
             }

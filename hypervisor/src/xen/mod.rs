@@ -25,7 +25,10 @@ pub mod guest_memory;
 pub mod host_services;
 pub mod hypercall;
 pub mod lifecycle;
+pub mod line_buffer;
+pub mod refused;
 pub mod scheduler;
+pub mod table;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -44,6 +47,7 @@ pub use domain::{Domain, DomainConfig, ShutdownReason};
 pub use guest_memory::Paging;
 pub use host_services::{DomId, HostServices, Mapping, P2mKind};
 pub use hypercall::Flow;
+pub use refused::Refused;
 pub use scheduler::{Scheduler, Share};
 pub use time::Clock;
 pub use vcpu::Vcpu;
@@ -81,8 +85,8 @@ pub enum Action {
     Output {
         /// The domain that wrote the line.
         dom: DomId,
-        /// The line, without its end.
-        line: Vec<u8>,
+        /// The line, without its end and without control characters.
+        line: String,
     },
     /// Dom0's I/O APIC pin was configured: do likewise with the physical pin, towards yourself.
     BindGsi {
@@ -110,10 +114,11 @@ pub struct Xen {
     pub commandline: String,
     /// The domains, dying ones included.
     pub domains: BTreeMap<DomId, Domain>,
-    /// The orders to the bare-metal part, which drains the list after every call.
+    /// The orders to the bare-metal part, which drains the list after every call. A call leaves a
+    /// bounded number: no more lines than `console_io` takes at a time, a few for each vCPU or pin.
     pub actions: Vec<Action>,
-    /// Refused hypercalls: (number, sub-operation or 0) and how often.
-    pub unknown: BTreeMap<(u32, u64), u64>,
+    /// The hypercalls that were refused because they do not exist.
+    pub refused: Refused,
     /// Console input that dom0 has not read yet.
     pub console_input: VecDeque<u8>,
     /// The choice of the vCPU that runs.
@@ -130,7 +135,7 @@ impl Xen {
             commandline: String::new(),
             domains: BTreeMap::new(),
             actions: Vec::new(),
-            unknown: BTreeMap::new(),
+            refused: Refused::default(),
             console_input: VecDeque::new(),
             scheduler: Scheduler::new(tsc_khz),
             next_domid: 0,

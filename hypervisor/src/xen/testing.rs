@@ -2,7 +2,7 @@
 
 use super::abi::{Errno, layout::Layout};
 use super::domain::DomainConfig;
-use super::frames::FrameTable;
+use super::frames::{FrameKind, FrameTable};
 use super::guest_memory::{Paging, write_gpa};
 use super::host_services::{DomId, HostServices, Mapping, PAGE_SIZE};
 use super::hypercall::{Context, Flow};
@@ -58,7 +58,12 @@ impl HostServices for VecMachine {
         self.ram[at..at + data.len()].copy_from_slice(data);
     }
     fn alloc(&mut self, owner: DomId) -> Option<u64> {
-        let mfn = self.frames.alloc(owner)?;
+        let mfn = self.frames.alloc(owner, FrameKind::Ram)?;
+        self.write(mfn, 0, &[0; PAGE_SIZE]);
+        Some(mfn)
+    }
+    fn alloc_shared(&mut self, owner: DomId) -> Option<u64> {
+        let mfn = self.frames.alloc(owner, FrameKind::Xen)?;
         self.write(mfn, 0, &[0; PAGE_SIZE]);
         Some(mfn)
     }
@@ -72,6 +77,12 @@ impl HostServices for VecMachine {
     }
     fn owner(&self, mfn: u64) -> Option<DomId> {
         self.frames.owner(mfn)
+    }
+    fn is_ram(&self, mfn: u64) -> bool {
+        self.frames.kind(mfn) == Some(FrameKind::Ram)
+    }
+    fn pages(&self, owner: DomId) -> u64 {
+        self.frames.pages(owner)
     }
     fn lookup(&self, dom: DomId, gfn: u64) -> Option<Mapping> {
         self.spend(32);

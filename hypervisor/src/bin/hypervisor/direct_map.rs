@@ -3,9 +3,11 @@
 
 use alloc::vec::Vec;
 use hypervisor::boot::{BootInfo, Range};
+use hypervisor::cmdline;
 use hypervisor::memory::Memory;
 use hypervisor::phys::Physical;
 use hypervisor::ranges::{carve, free_ranges};
+use hypervisor::xen::domain::HEAP;
 use runtime::cpu::cpuid;
 use runtime::heap::Heap;
 
@@ -47,7 +49,8 @@ unsafe extern "C" {
 
 /// Gives the heap its first memory, inside the image, enough to read the boot information.
 pub(crate) fn early_heap(heap: &Heap) {
-    const SIZE: usize = 256 << 10;
+    // 256 modules, each with a command line of 4 KiB, and a copy of one.
+    const SIZE: usize = 2 << 20;
     static mut EARLY: [u8; SIZE] = [0; SIZE];
     // SAFETY: called once, and nothing else names this array.
     unsafe { heap.give(&raw mut EARLY as usize, SIZE) };
@@ -69,8 +72,10 @@ pub(crate) fn take_heap(heap: &Heap, boot: &BootInfo) -> Option<Vec<Range>> {
     taken.extend(boot.modules.iter().map(|module| module.range));
     let mut free = free_ranges(&boot.ram, &taken);
     let ram: u64 = free.iter().map(|range| range.end - range.start).sum();
-    // The frame table takes 8 bytes a frame, rounded up to a power of two.
-    let size = (8 * MIB + ram / 256).next_multiple_of(4096);
+    // Every domain's share is there from the beginning, so none can take another's. The frame table
+    // takes 8 bytes a frame, rounded up to a power of two.
+    let domains = boot.modules.iter().filter(|module| cmdline::is_kernel(&module.cmdline)).count();
+    let size = (8 * MIB + domains as u64 * HEAP + ram / 256).next_multiple_of(4096);
     let start = carve(&mut free, size, 1 << 32)?;
     // SAFETY: this RAM is free and now out of the list of free ranges.
     unsafe { heap.give(start as usize, size as usize) };

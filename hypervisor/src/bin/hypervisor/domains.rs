@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use hypervisor::boot::BootInfo;
 use hypervisor::cmdline::{self, DomainOptions, ModuleKind};
+use hypervisor::memory::{SPECIAL_PAGES, most_frames};
 use hypervisor::phys::Physical;
 use hypervisor::vmx::bitmaps;
 use hypervisor::vmx::controls::RDTSCP;
@@ -69,11 +70,19 @@ impl Host {
     /// Creates and starts every domain that the modules describe; the first is dom0.
     pub(crate) fn create_all(&mut self, boot: &BootInfo) {
         let list = describe(boot).unwrap_or_else(|error| die!("{error}"));
+        // What a domain may ever ask for is set aside now: none lives at another's cost.
+        let mut left = self.memory.frames.free_pages();
         for (number, described) in list.into_iter().enumerate() {
-            let mut name = described.options.name.clone();
-            if name.is_empty() {
-                name = format!("dom{number}");
-            }
+            let DomainOptions { name, memory, vcpus, .. } = &described.options;
+            let name = if name.is_empty() { format!("dom{number}") } else { name.clone() };
+            let most = most_frames(memory >> 12, *vcpus);
+            let Some(rest) = left.checked_sub(most) else {
+                let [most, left] = [most.div_ceil(256), left >> 8];
+                die!(
+                    "domain {number} ({name}): {most} MiB do not fit the {left} MiB that are left"
+                );
+            };
+            left = rest;
             if let Err(error) = self.create(&name, number == 0, &described, boot) {
                 die!("domain {number} ({name}): {error}");
             }
@@ -92,8 +101,7 @@ impl Host {
             name: name.into(),
             privileged,
             vcpus: options.vcpus,
-            // Room for the special pages above the RAM.
-            max_pages: (options.memory >> 12) + 256,
+            max_pages: (options.memory >> 12) + SPECIAL_PAGES,
             handle: [0; 16],
             share: options.share,
         };
@@ -178,9 +186,8 @@ impl Host {
             Action::Shutdown { dom, reason } => self.ended(dom, reason),
             Action::Destroyed(dom) => self.bury(dom),
             Action::Output { dom, line } => {
-                let text = String::from_utf8_lossy(&line);
                 let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
-                console::print(format_args!("({name}) {text}\n"));
+                console::print(format_args!("({name}) {line}\n"));
             }
             Action::BindGsi { gsi, masked, level, active_low } if gsi != console::PIN => {
                 self.ioapic.bind(gsi, masked, level, active_low);

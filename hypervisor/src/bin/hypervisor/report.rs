@@ -29,7 +29,11 @@ pub(crate) fn all(host: &Host) {
     for (dom, resources) in &host.resources {
         domain(*dom, &resources.name, host.slots.iter().filter(|slot| slot.dom == *dom));
     }
-    for ((number, sub), count) in &host.xen.unknown {
+    let refused = &host.xen.refused;
+    for ((number, sub), count) in &refused.counts {
         say!("refused hypercall {number}, operation {sub}: {count} times");
+    }
+    if refused.others > 0 {
+        say!("refused hypercalls of other kinds: {} times", refused.others);
     }
 }

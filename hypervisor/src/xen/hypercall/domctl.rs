@@ -1,6 +1,5 @@
 //! `domctl`: what dom0 does to other domains. Interface version 15h.
 
-use super::super::Xen;
 use super::super::abi::layout::{DomainInfo, DomctlHead, DomctlScheduler, Layout, MaxMem};
 use super::super::abi::nr::ctl as op;
 use super::super::abi::{Errno, nr::domid};
@@ -29,7 +28,7 @@ impl Call<'_> {
             op::DOM_GETINFO => {
                 // The next domain, for an unknown number: the way the tools used to list them.
                 let info = self.xen.domains.range(dom..).next().map(|(_, domain)| domain);
-                let info = self.xen.domain_info(info.ok_or(Errno::Srch)?, self.c.now);
+                let info = self.domain_info(info.ok_or(Errno::Srch)?);
                 head.domain = info.domain;
                 self.store(at, &info)?;
                 self.store(arg, &head)?;
@@ -97,12 +96,10 @@ impl Call<'_> {
         domain.pause_count = domain.pause_count.checked_add(1).ok_or(Errno::Overflow)?;
         Ok(())
     }
-}
 
-impl Xen {
-    /// A domain as the tools see it, with its processor time up to `now`.
-    pub(super) fn domain_info(&self, domain: &Domain, now: u64) -> DomainInfo {
-        let ns = self.clock.ns(now);
+    /// A domain as the tools see it, with its processor time up to now.
+    pub(super) fn domain_info(&self, domain: &Domain) -> DomainInfo {
+        let ns = self.now_ns();
         let online = domain.vcpus.iter().filter(|v| v.activity != Activity::Down).count();
         let cpu_time = domain.vcpus.iter().map(|vcpu| {
             let current = vcpu.runstate.state == RunState::Running;
@@ -112,7 +109,7 @@ impl Xen {
         DomainInfo {
             domain: domain.id.0,
             flags: info_flags(domain),
-            tot_pages: domain.tot_pages,
+            tot_pages: self.host.pages(domain.id),
             max_pages: domain.max_pages,
             shared_info_frame: domain.shared_info_gfn,
             cpu_time: cpu_time.fold(0, u64::saturating_add),

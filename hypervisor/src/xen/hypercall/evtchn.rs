@@ -53,10 +53,7 @@ impl Call<'_> {
     }
 
     fn open(&mut self, dom: DomId, state: PortState, vcpu: u32) -> Result<u32, Errno> {
-        let domain = self.xen.domain_mut(dom)?;
-        let port = domain.free_port()?;
-        domain.channels[port as usize] = Channel { state, vcpu };
-        Ok(port)
+        self.xen.domain_mut(dom)?.open_port(Channel { state, vcpu })
     }
 
     fn alloc_unbound(&mut self, arg: u64) -> Result<(), Errno> {
@@ -80,8 +77,10 @@ impl Call<'_> {
         }
         let port =
             self.open(local, PortState::Interdomain { dom: remote, port: remote_port }, 0)?;
-        let channel = &mut self.xen.domain_mut(remote)?.channels[remote_port as usize];
-        channel.state = PortState::Interdomain { dom: local, port };
+        let peer = self.xen.domain_mut(remote)?;
+        if let Some(channel) = peer.channels.get_mut(remote_port as usize) {
+            channel.state = PortState::Interdomain { dom: local, port };
+        }
         bind.local_port = port;
         // The peer may have sent while nobody listened: the new end starts pending.
         self.xen.raise_port(self.host, local, port);
@@ -122,7 +121,9 @@ impl Call<'_> {
             PortState::Virq(_) | PortState::Unbound { .. } | PortState::Interdomain { .. } => {}
             PortState::Closed | PortState::Ipi => return Err(Errno::Inval),
         }
-        domain.channels[port as usize].vcpu = vcpu;
+        if let Some(channel) = domain.channels.get_mut(port as usize) {
+            channel.vcpu = vcpu;
+        }
         Ok(())
     }
 

@@ -73,34 +73,37 @@ impl Call<'_> {
             return Err(GrantStatus::BadVirtAddr);
         }
         let (me, dom) = (self.c.dom, DomId(map.dom));
-        let handle = self.free_handle()?;
         let mfn = self.xen.take_grant(self.host, me, dom, map.gref, readonly)?;
+        let track = MapTrack { dom, gref: map.gref, gfn, mfn, readonly };
+        match self.install_grant(track) {
+            Ok(handle) => {
+                (map.handle, map.dev_bus_addr) = (handle, gfn << 12);
+                Ok(())
+            }
+            Err(status) => {
+                self.xen.drop_grant(self.host, (dom, map.gref), mfn, readonly);
+                Err(status)
+            }
+        }
+    }
+
+    /// Maps what `track` says, with a reference of its own; the handle.
+    fn install_grant(&mut self, track: MapTrack) -> Result<u32, GrantStatus> {
+        let MapTrack { gfn, mfn, readonly, .. } = track;
+        let me = self.c.dom;
+        let domain = self.xen.domain_mut(me).map_err(|_| GrantStatus::GeneralError)?;
+        let handle = domain.grants.mapped.insert(Some(track), MAX_MAPTRACK);
+        let handle = handle.map_err(|_| GrantStatus::NoSpace)?;
         let kind = if readonly { P2mKind::GrantRo } else { P2mKind::GrantRw };
         self.host.get(mfn);
         if self.xen.install(self.host, me, gfn, Some(Mapping { mfn, kind })).is_err() {
             self.host.put(mfn);
-            self.xen.drop_grant(self.host, (dom, map.gref), mfn, readonly);
+            if let Ok(domain) = self.xen.domain_mut(me) {
+                domain.grants.mapped.remove(handle);
+            }
             return Err(GrantStatus::GeneralError);
         }
-        let track = MapTrack { dom, gref: map.gref, gfn, mfn, readonly };
-        let grants = &mut self.xen.domain_mut(me).map_err(|_| GrantStatus::GeneralError)?.grants;
-        grants.mapped.insert(handle, track);
-        grants.next_handle = handle.wrapping_add(1);
-        (map.handle, map.dev_bus_addr) = (handle, gfn << 12);
-        Ok(())
-    }
-
-    fn free_handle(&self) -> Result<u32, GrantStatus> {
-        let domain = self.xen.domain(self.c.dom).map_err(|_| GrantStatus::GeneralError)?;
-        let grants = &domain.grants;
-        if grants.mapped.len() >= MAX_MAPTRACK {
-            return Err(GrantStatus::NoSpace);
-        }
-        let mut handle = grants.next_handle;
-        while grants.mapped.contains_key(&handle) {
-            handle = handle.wrapping_add(1);
-        }
-        Ok(handle)
+        Ok(handle as u32)
     }
 
     fn unmap_grant(&mut self, unmap: &mut GnttabUnmap) {
@@ -110,7 +113,8 @@ impl Call<'_> {
 
     fn try_unmap(&mut self, unmap: &GnttabUnmap) -> Result<(), GrantStatus> {
         let domain = self.xen.domain(self.c.dom).map_err(|_| GrantStatus::GeneralError)?;
-        let track = *domain.grants.mapped.get(&unmap.handle).ok_or(GrantStatus::BadHandle)?;
+        let track = domain.grants.mapped.get(unmap.handle as usize).copied().flatten();
+        let track = track.ok_or(GrantStatus::BadHandle)?;
         if unmap.host_addr != track.gfn << 12 {
             return Err(GrantStatus::BadVirtAddr);
         }
@@ -186,7 +190,8 @@ impl Xen {
             return Err(Errno::Inval);
         }
         while domain.grants.frames.len() < frames {
-            domain.grants.frames.push(host.alloc(dom).ok_or(Errno::NoMem)?);
+            domain.grants.reserve_frame()?;
+            domain.grants.frames.push(host.alloc_shared(dom).ok_or(Errno::NoMem)?);
         }
         Ok(())
     }
@@ -226,21 +231,23 @@ impl Xen {
         if !allowed {
             return Err(GrantStatus::BadGntref);
         }
-        let active = self.domain(dom).ok().and_then(|d| d.grants.active.get(&gref).copied());
-        let mfn = match active {
-            Some(active) if active.dom != user => return Err(GrantStatus::GeneralError),
-            Some(active) => active.mfn,
-            None => grantable(host, dom, entry.frame.into())?,
-        };
-        let mut active = active.unwrap_or(ActiveEntry { dom: user, mfn, readers: 0, writers: 0 });
+        let domain = self.domain_mut(dom).map_err(|_| GrantStatus::BadDomain)?;
+        let active = domain.grants.active.get_mut(gref as usize).ok_or(GrantStatus::BadGntref)?;
+        if !active.in_use() {
+            *active = ActiveEntry {
+                dom: user,
+                mfn: grantable(host, dom, entry.frame.into())?,
+                ..*active
+            };
+        } else if active.dom != user {
+            return Err(GrantStatus::GeneralError);
+        }
         let uses = if readonly { &mut active.readers } else { &mut active.writers };
         *uses = uses.checked_add(1).ok_or(GrantStatus::NoSpace)?;
+        let mfn = active.mfn;
         host.get(mfn);
         entry.flags |= op::GTF_READING | if readonly { 0 } else { op::GTF_WRITING };
         host.write(table, offset, &entry.flags.to_le_bytes());
-        if let Ok(domain) = self.domain_mut(dom) {
-            domain.grants.active.insert(gref, active);
-        }
         Ok(mfn)
     }
 
@@ -256,13 +263,10 @@ impl Xen {
         host.put(mfn);
         let place = self.grant_entry(dom, gref);
         let Ok(domain) = self.domain_mut(dom) else { return };
-        let Some(active) = domain.grants.active.get_mut(&gref) else { return };
+        let Some(active) = domain.grants.active.get_mut(gref as usize) else { return };
         let uses = if readonly { &mut active.readers } else { &mut active.writers };
         *uses = uses.saturating_sub(1);
         let left = *active;
-        if left.readers == 0 && left.writers == 0 {
-            domain.grants.active.remove(&gref);
-        }
         let Ok((table, offset)) = place else { return };
         let mut raw = [0; 2];
         host.read(table, offset, &mut raw);
@@ -270,22 +274,23 @@ impl Xen {
         if left.writers == 0 {
             flags &= !op::GTF_WRITING;
         }
-        if left.writers == 0 && left.readers == 0 {
+        if !left.in_use() {
             flags &= !op::GTF_READING;
         }
         host.write(table, offset, &flags.to_le_bytes());
     }
 
-    /// Removes the mapping that `handle` names of `dom`.
-    fn unmap_track(&mut self, host: &mut dyn HostServices, dom: DomId, handle: u32) {
-        let Ok(domain) = self.domain_mut(dom) else { return };
-        let Some(track) = domain.grants.mapped.remove(&handle) else { return };
+    /// Removes the mapping that `handle` names of `dom`; false if there is none.
+    fn unmap_track(&mut self, host: &mut dyn HostServices, dom: DomId, handle: u32) -> bool {
+        let Ok(domain) = self.domain_mut(dom) else { return false };
+        let Some(track) = domain.grants.mapped.remove(handle as usize) else { return false };
         if host.lookup(dom, track.gfn).is_some_and(|map| map.mfn == track.mfn) {
             // A hole needs no memory: this cannot fail.
             let _ = host.set(dom, track.gfn, None);
             host.put(track.mfn);
         }
         self.drop_grant(host, (track.dom, track.gref), track.mfn, track.readonly);
+        true
     }
 
     /// Unmaps everything `dom` has mapped of others; false if the slice has ended before.
@@ -294,20 +299,17 @@ impl Xen {
         host: &mut dyn HostServices,
         dom: DomId,
     ) -> bool {
-        while let Some(handle) =
-            self.domain(dom).ok().and_then(|d| d.grants.mapped.keys().next().copied())
-        {
-            self.unmap_track(host, dom, handle);
-            if self.slice_ended(host) {
-                return false;
-            }
-        }
-        true
+        let handles = self.domain(dom).map_or(0, |domain| domain.grants.mapped.len());
+        (0..handles as u32).all(|handle| {
+            // What was unmapped before takes no time.
+            !self.unmap_track(host, dom, handle) || !self.slice_ended(host)
+        })
     }
 }
 
-/// The machine frame of a page `dom` may grant: its own RAM.
+/// The machine frame of a page `dom` may grant: its own RAM, no page of the hypervisor's.
+/// DEPARTURE: Xen lets a domain grant its `shared_info` and its grant table as well.
 fn grantable(host: &dyn HostServices, dom: DomId, gfn: u64) -> Result<u64, GrantStatus> {
     let map = host.lookup(dom, gfn).filter(|map| matches!(map.kind, P2mKind::Ram | P2mKind::RamRo));
-    map.map(|map| map.mfn).ok_or(GrantStatus::BadPage)
+    map.map(|map| map.mfn).filter(|&mfn| host.is_ram(mfn)).ok_or(GrantStatus::BadPage)
 }

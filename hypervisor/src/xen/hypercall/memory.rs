@@ -181,7 +181,7 @@ impl Call<'_> {
         let dom = self.target(domid)?;
         let domain = self.xen.domain(dom)?;
         match cmd {
-            op::CURRENT_RESERVATION => count(domain.tot_pages),
+            op::CURRENT_RESERVATION => count(self.host.pages(dom)),
             op::MAXIMUM_RESERVATION => count(domain.max_pages),
             _ => {
                 let end = domain.memory_map.iter().filter(|entry| entry.kind == 1);
@@ -219,18 +219,19 @@ impl Call<'_> {
     }
 
     fn populate_extent(&mut self, dom: DomId, gfn: u64, order: u32) -> Result<(), Errno> {
-        for gfn in extent(gfn, order)? {
-            let domain = self.xen.domain_mut(dom)?;
-            if domain.tot_pages >= domain.max_pages || domain.dying {
-                return Err(Errno::NoMem);
-            }
+        let frames = extent(gfn, order)?;
+        let domain = self.xen.domain(dom)?;
+        let room = domain.max_pages.saturating_sub(self.host.pages(dom));
+        if room < frames.end - frames.start || domain.dying {
+            return Err(Errno::NoMem);
+        }
+        for gfn in frames {
             let mfn = self.host.alloc(dom).ok_or(Errno::NoMem)?;
             let mapping = Some(Mapping { mfn, kind: P2mKind::Ram });
             if let Err(error) = self.xen.install(self.host, dom, gfn, mapping) {
                 self.host.put(mfn);
                 return Err(error);
             }
-            self.xen.domain_mut(dom)?.tot_pages += 1;
         }
         Ok(())
     }

@@ -131,10 +131,7 @@ impl Call<'_> {
         let row = TABLE.iter().find(|row| row.0 == number);
         let step = row.map_or(Err(Errno::NoSys), |row| row.1(self, args));
         if let Err(Errno::NoSys) = step {
-            // Both parts of the key are cut, so that a guest cannot grow the map without bound.
-            let key = (number.min(nr::LIMIT), args[0].min(255));
-            let count = self.xen.unknown.entry(key).or_insert(0);
-            *count = count.saturating_add(1);
+            self.xen.refused.count(number, args[0]);
         }
         step
     }

@@ -56,7 +56,7 @@ impl Call<'_> {
         let first = DomId(list.first_domain);
         let domains = self.xen.domains.range(first..).map(|(_, domain)| domain);
         let domains = domains.filter(|domain| !domain.dying).take(list.max_domains as usize);
-        let infos: Vec<_> = domains.map(|d| self.xen.domain_info(d, self.c.now)).collect();
+        let infos: Vec<_> = domains.map(|d| self.domain_info(d)).collect();
         for (index, info) in infos.iter().enumerate() {
             let entry = list.buffer.wrapping_add(index as u64 * 112);
             self.store(entry, info)?;

@@ -1,9 +1,11 @@
 //! Grants: map, unmap and copy; who may; and that nothing leaks.
 
+use crate::xen::abi::Errno;
 use crate::xen::abi::layout::*;
 use crate::xen::abi::nr::{GrantStatus, domid, gnt as op, hypercall as nr};
+use crate::xen::grant_table::MAX_MAPTRACK;
 use crate::xen::host_services::{DomId, HostServices, P2mKind};
-use crate::xen::testing::World;
+use crate::xen::testing::{PAGES, World};
 use crate::xen::{Action, Mapping};
 use proptest::prelude::*;
 
@@ -110,9 +112,59 @@ fn a_dying_granter_keeps_its_page_until_the_unmap() {
     assert_eq!(world.xen.destroy(&mut world.host, DomId(1)), Ok(true));
     assert!(world.xen.actions.contains(&Action::Destroyed(DomId(1))));
     world.xen.destroyed(&mut world.host, DomId(1));
-    assert_eq!(world.host.frames.info(mfn).unwrap().refs, 2, "the map and the grant");
+    assert_eq!(world.host.frames.refs(mfn), 2, "the map and the grant");
     assert_eq!(unmap(&mut world, 100, handle), 0);
-    assert_eq!(world.host.frames.info(mfn).unwrap().refs, 0);
+    assert_eq!(world.host.frames.refs(mfn), 0);
+}
+
+/// A page counts against its owner until it is free: grants are no way past the limit.
+#[test]
+fn a_page_that_a_peer_maps_still_counts() {
+    let mut world = World::new();
+    set_up(&mut world);
+    let had = world.host.pages(DomId(1));
+    grant(&mut world, 8, 0, 3, op::GTF_PERMIT_ACCESS);
+    let handle = map(&mut world, 8, 100, op::MAP_HOST).handle;
+    let gone = RemoveFromPhysmap { domid: domid::SELF, gpfn: 3 };
+    assert_eq!(world.op(1, nr::MEMORY_OP, 15, gone).0, 0);
+    assert_eq!(world.host.pages(DomId(1)), had, "the peer has it");
+    world.xen.domain_mut(DomId(1)).unwrap().max_pages = had;
+    let populate = |world: &mut World| world.xen.populate(&mut world.host, DomId(1), 3, 1);
+    assert_eq!(populate(&mut world), Err(Errno::NoMem));
+    assert_eq!(unmap(&mut world, 100, handle), 0);
+    assert_eq!(world.host.pages(DomId(1)), had - 1);
+    assert_eq!(populate(&mut world), Ok(()));
+    assert_eq!((world.host.pages(DomId(0)), world.host.pages(DomId(1))), (PAGES, had));
+}
+
+#[test]
+fn what_the_hypervisor_shares_is_not_granted() {
+    let mut world = World::new();
+    set_up(&mut world);
+    let shared_info = AddToPhysmap { domid: domid::SELF, gpfn: 9, ..Default::default() };
+    assert_eq!(world.op(1, nr::MEMORY_OP, 7, shared_info).0, 0);
+    for gfn in [9, (TABLE >> 12) as u32] {
+        grant(&mut world, 8, 0, gfn, op::GTF_PERMIT_ACCESS);
+        let done = map(&mut world, 8, 100, op::MAP_HOST | op::MAP_READONLY);
+        assert_eq!(done.status, GrantStatus::BadPage as i16, "{gfn}");
+        assert_eq!(flags(&world, 8), op::GTF_PERMIT_ACCESS);
+    }
+}
+
+/// The handles of what is unmapped are given out again, up to the most mappings.
+#[test]
+fn mappings_are_limited() {
+    let mut world = World::new();
+    set_up(&mut world);
+    grant(&mut world, 8, 0, 3, op::GTF_PERMIT_ACCESS);
+    let most = MAX_MAPTRACK as u64;
+    let statuses = (0..=most).map(|i| map(&mut world, 8, 100 + i, op::MAP_HOST).status);
+    let statuses: alloc::vec::Vec<_> = statuses.collect();
+    assert_eq!(statuses.iter().position(|&status| status != 0), Some(MAX_MAPTRACK));
+    assert_eq!(statuses[MAX_MAPTRACK], GrantStatus::NoSpace as i16);
+    assert_eq!(unmap(&mut world, 100 + 7, 7), 0);
+    let again = map(&mut world, 8, 100 + most, op::MAP_HOST);
+    assert_eq!((again.status, again.handle), (0, 7));
 }
 
 fn copy(world: &mut World, arg: GnttabCopy) -> i16 {

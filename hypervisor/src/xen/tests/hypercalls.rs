@@ -1,6 +1,5 @@
 //! The register ABI, multicalls, the small operations, and random registers.
 
-use crate::xen::Action;
 use crate::xen::abi::layout::*;
 use crate::xen::abi::nr::{ctl, domid, hypercall as nr};
 use crate::xen::abi::{Errno, Width};
@@ -9,6 +8,7 @@ use crate::xen::guest_memory::{Paging, read_gpa, write_gpa};
 use crate::xen::host_services::DomId;
 use crate::xen::hypercall::{Context, Flow};
 use crate::xen::testing::{ARG, PAGES, World};
+use crate::xen::{Action, Refused};
 use alloc::vec::Vec;
 use proptest::prelude::*;
 
@@ -53,8 +53,14 @@ fn refused_numbers_are_counted() {
     for number in [5_000, 6_000, nr::XENPMU_OP] {
         world.call(1, number, &[u64::MAX]);
     }
-    let counted: Vec<_> = world.xen.unknown.into_iter().collect();
+    let counted: Vec<_> = world.xen.refused.counts.clone().into_iter().collect();
     assert_eq!(counted, [((nr::XENPMU_OP, 255), 1), ((nr::LIMIT, 255), 2)]);
+    for operation in 0..1000 {
+        world.call(1, nr::XENPMU_OP, &[operation]);
+    }
+    let Refused { counts, others } = &world.xen.refused;
+    assert_eq!((counts.len(), counts.values().sum::<u64>() + others), (Refused::MOST, 1003));
+    assert_eq!(counts[&(nr::XENPMU_OP, 255)], 1 + 745, "those that are known still count");
 }
 
 #[test]
@@ -135,11 +141,11 @@ fn console_lines() {
     let mut world = World::new();
     write_gpa(&mut world.host, DomId(1), ARG, b"one\r\ntwo").unwrap();
     world.call(1, nr::CONSOLE_IO, &[0, 8, ARG]);
-    let line = |line: &[u8]| Action::Output { dom: DomId(1), line: line.to_vec() };
-    assert_eq!(world.xen.actions, [line(b"one")]);
+    let line = |line: &str| Action::Output { dom: DomId(1), line: line.into() };
+    assert_eq!(world.xen.actions, [line("one")]);
     world.xen.shutdown(DomId(1), ShutdownReason::Poweroff);
     let end = Action::Shutdown { dom: DomId(1), reason: ShutdownReason::Poweroff };
-    assert_eq!(world.xen.actions[1..], [line(b"two"), end]);
+    assert_eq!(world.xen.actions[1..], [line("two"), end]);
     world.xen.console_input.extend(b"typed");
     assert_eq!(world.call(0, nr::CONSOLE_IO, &[1, 3, ARG]), 3);
     let mut bytes = [0; 3];

@@ -278,7 +278,7 @@ fn com1_prints_and_interrupts() {
     let mut world = x2apic_world();
     ioapic(&mut world, DOM, 0x10 + 8, 0x45);
     b"hi\n".iter().for_each(|&byte| out(&mut world, 0x3F8, byte.into()));
-    let line = Action::Output { dom: DOM, line: b"hi".to_vec() };
+    let line = Action::Output { dom: DOM, line: "hi".into() };
     assert_eq!(world.xen.actions, [line]);
     assert_eq!(world.xen.port_read(&mut world.host, DOM, 0x3FD), Some(0x60));
     out(&mut world, 0x3FC, 8);

@@ -3,7 +3,7 @@
 use crate::xen::abi::Errno;
 use crate::xen::abi::layout::*;
 use crate::xen::abi::nr::{domid, hypercall as nr, mem as op};
-use crate::xen::frames::FrameTable;
+use crate::xen::frames::{FrameKind, FrameTable};
 use crate::xen::guest_memory::{BadAddress, Paging};
 use crate::xen::host_services::{DomId, HostServices, P2mKind};
 use crate::xen::testing::{PAGES, World};
@@ -19,7 +19,7 @@ fn shared_info_appears_and_moves() {
     let free = world.host.free_pages();
     assert_eq!(add(&mut world, 1, op::SPACE_SHARED_INFO, 0, 20), 0);
     assert_eq!(world.host.free_pages(), free + 1, "the page that was there is released");
-    assert_eq!(world.xen.domain(DomId(1)).unwrap().tot_pages, PAGES - 1);
+    assert_eq!(world.host.pages(DomId(1)), PAGES - 1);
     let seconds: GetPhysid = world.get(1, (20 << 12) + 3076);
     assert_eq!(seconds.phys_id & 0xFFFF_FFFF, 1000, "the wall clock");
     assert_eq!(add(&mut world, 1, op::SPACE_SHARED_INFO, 0, 200), 0);
@@ -113,7 +113,7 @@ fn populate_and_decrease() {
     assert_eq!(reserve(&mut world, op::DECREASE_RESERVATION, &[100, 99, 101], 0), 1, "a hole");
     let (pages, _) =
         world.op(1, nr::MEMORY_OP, op::CURRENT_RESERVATION, MemoryDomain { domid: domid::SELF });
-    assert_eq!(pages as u64, world.xen.domain(DomId(1)).unwrap().tot_pages);
+    assert_eq!(pages as u64, PAGES + 9);
     assert_eq!(reserve(&mut world, op::POPULATE_PHYSMAP, &[1 << 40], 0), 0);
     assert_eq!(reserve(&mut world, op::POPULATE_PHYSMAP, &[5], 40), 0);
 }
@@ -193,19 +193,23 @@ fn frames_are_counted() {
     let mut table = FrameTable::default();
     table.add(16..26);
     table.add(1000..1600);
-    let dom = DomId(3);
-    assert_eq!(table.alloc(dom), Some(16));
-    assert_eq!(table.alloc_contiguous(dom, 512, 512), Some(1024));
-    assert_eq!(table.free_pages(), 610 - 513);
-    assert_eq!(table.alloc_contiguous(dom, 512, 512), None);
+    let (dom, ram) = (DomId(3), FrameKind::Ram);
+    assert_eq!(table.alloc(dom, ram), Some(16));
+    assert_eq!(table.alloc_contiguous(dom, ram, 512, 512), Some(1024));
+    assert_eq!((table.free_pages(), table.pages(dom)), (610 - 513, 513));
+    assert_eq!(table.alloc_contiguous(dom, ram, 512, 512), None);
     table.get(16);
     assert!(!table.put(16));
+    assert_eq!(table.pages(dom), 513, "a frame counts until its last reference is gone");
     assert!(table.put(16));
     assert!(!table.put(16), "a free frame stays free");
     assert_eq!((table.owner(16), table.owner(1024)), (None, Some(dom)));
-    assert_eq!(table.owner(99_999), None);
-    assert!((0..97).all(|_| table.alloc(dom).is_some()));
-    assert!(table.alloc(dom).is_some());
-    assert_eq!((table.alloc(dom), table.free_pages()), (None, 0));
+    assert_eq!((table.owner(99_999), table.refs(99_999), table.pages(dom)), (None, 0, 512));
+    assert_eq!(table.alloc(dom, FrameKind::Xen), Some(16), "what was freed last");
+    assert_eq!((table.kind(16), table.pages(dom)), (Some(FrameKind::Xen), 512));
+    assert!((0..97).all(|_| table.alloc(dom, ram).is_some()));
+    assert_eq!((table.alloc(dom, ram), table.free_pages()), (None, 0));
     assert_eq!(table.max_mfn(), 1599);
+    assert!([1100, 20, 1500].map(|mfn| table.put(mfn)).into_iter().all(|freed| freed));
+    assert_eq!([(); 4].map(|()| table.alloc(dom, ram)), [Some(1500), Some(20), Some(1100), None]);
 }

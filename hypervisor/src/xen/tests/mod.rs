@@ -4,6 +4,7 @@ mod build;
 mod deadlines;
 mod events;
 mod grants;
+mod heap;
 mod hypercalls;
 mod interrupts;
 mod layouts;

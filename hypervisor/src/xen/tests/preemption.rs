@@ -67,9 +67,9 @@ fn reservations() {
     let mut world = World::with_clock(KHZ);
     let arg = reservation(&mut world, 30);
     let done = call(&mut world, 1, nr::MEMORY_OP, &[mem::POPULATE_PHYSMAP, arg], 3);
-    assert_eq!((done, world.xen.domain(DomId(1)).unwrap().tot_pages), (30, PAGES + 30));
+    assert_eq!((done, world.host.pages(DomId(1))), (30, PAGES + 30));
     let done = call(&mut world, 1, nr::MEMORY_OP, &[mem::DECREASE_RESERVATION, arg], 1);
-    assert_eq!((done, world.xen.domain(DomId(1)).unwrap().tot_pages), (30, PAGES));
+    assert_eq!((done, world.host.pages(DomId(1))), (30, PAGES));
 }
 
 #[test]
@@ -152,7 +152,8 @@ fn grants() {
     }
     let args = [gnt::UNMAP_GRANT_REF, 0x4000, 400];
     assert_eq!(call(&mut world, 0, nr::GRANT_TABLE_OP, &args, 3), 0);
-    assert!(world.xen.domain(DomId(0)).unwrap().grants.mapped.is_empty());
+    let mapped = &world.xen.domain(DomId(0)).unwrap().grants.mapped;
+    assert!((0..mapped.len()).all(|handle| mapped.get(handle) == Some(&None)));
 }
 
 #[test]
@@ -181,11 +182,12 @@ fn event_channels() {
     let mut world = World::with_clock(KHZ);
     let ipi = Channel { state: PortState::Ipi, vcpu: 0 };
     let domain = world.xen.domain_mut(DomId(1)).unwrap();
-    domain.channels.resize(4000, ipi);
+    assert!((1..4000).all(|port| domain.open_port(ipi) == Ok(port)));
     world.host.write(domain.shared_info, shared_info::PENDING.into(), &[0xFF; 512]);
     world.put(1, ARG, &EvtchnReset { dom: domid::SELF });
     assert_eq!(call(&mut world, 1, nr::EVENT_CHANNEL_OP, &[evtchn::RESET, ARG], 2), 0);
-    assert!(world.xen.domain(DomId(1)).unwrap().channels.is_empty());
+    let domain = world.xen.domain(DomId(1)).unwrap();
+    assert!((1..4000).all(|port| domain.channel(port) == Ok(&Channel::default())));
 }
 
 fn domctl(world: &mut World, cmd: u32, parts: usize) -> i64 {

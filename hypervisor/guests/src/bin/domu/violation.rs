@@ -5,6 +5,7 @@
 
 use crate::greed;
 use core::arch::{asm, global_asm};
+use core::fmt::Write;
 use guests::hypercalls;
 use runtime::cpu;
 
@@ -27,6 +28,8 @@ pub(crate) fn commit(name: &str) {
         "multicalls" => greed::multicalls(),
         "offer-nothing" => greed::offer_nothing(),
         "measure" => greed::measure(),
+        "forge" => forge(),
+        _ if name.starts_with("hoard-") => hoard(name[6..].parse().expect("a domain's number")),
         _ => panic!("no such violation: {name}"),
     }
 }
@@ -152,6 +155,49 @@ fn privileged_calls() {
         "a domU mapped what dom0 did not grant"
     );
     assert!(hypercalls::bind_interdomain(0, 1).is_err(), "a domU bound what dom0 did not offer");
+}
+
+/// Writes lines that a terminal would show as the hypervisor's, on COM1 and by `console_io`.
+fn forge() {
+    const LINES: &str = "\x1b[2K\x1b[1G(hv) forged\n\r(hv) forged\n\u{9b}1G(hv) forged\n";
+    // The serial line takes everything.
+    let _ = runtime::serial::Com1.write_str(LINES);
+    assert!(hypercalls::console(LINES).is_ok());
+}
+
+/// Has the hypervisor hold as much as it will: a long grant table, all of it granted to `peer`, which
+/// does the same, as many of the peer's grants mapped as possible, all ports, a log of refused calls,
+/// and empty lines.
+fn hoard(peer: u16) {
+    /// Frames of the grant table that are filled, and its place; where grants are mapped.
+    const FRAMES: u64 = 8;
+    const TABLE: u64 = 8 << 20;
+    const MAPPED: u64 = 1 << 30;
+    static LINES: [u8; 4096] = [b'\n'; 4096];
+    for frame in 0..FRAMES {
+        assert!(hypercalls::add_to_physmap(1, frame, TABLE + (frame << 12)).is_ok());
+    }
+    for entry in 8..FRAMES * 512 {
+        // GTF_permit_access, the peer, a frame of this domain's.
+        let word = 1 | u64::from(peer) << 16 | (0x400 + entry % 512) << 32;
+        // SAFETY: the pages of the grant table, which nothing else uses.
+        unsafe { ((TABLE + entry * 8) as *mut u64).write_volatile(word) };
+    }
+    let map = |entry: u64| hypercalls::map_grant(peer, entry as u32, MAPPED + (entry << 12));
+    // The peer may not have come so far.
+    while map(8).is_err() {
+        core::hint::spin_loop();
+    }
+    let mapped = (9..FRAMES * 512).filter(|&entry| map(entry).is_ok()).count();
+    let ports = (0..).take_while(|_| hypercalls::alloc_unbound(peer).is_ok()).count();
+    // Those of memory, lists and timers take their first argument for something else.
+    for number in (0..64).filter(|number| !matches!(number, 12 | 13 | 15)) {
+        let refused = (100..256).all(|operation| hypercalls::refused(number, operation).is_err());
+        assert!(refused, "hypercall {number}");
+    }
+    let text = core::str::from_utf8(&LINES).expect("text");
+    assert!(hypercalls::console(text).is_ok());
+    assert!(mapped > 1000 && ports > 1000, "{mapped} mappings, {ports} ports");
 }
 
 /// Writes where PCs have their power management registers.
