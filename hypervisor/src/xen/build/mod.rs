@@ -166,31 +166,20 @@ pub fn dom0_map(host: &[E820Entry], bytes: u64) -> Vec<E820Entry> {
     map
 }
 
-/// Places things downward from the end of the RAM that holds them.
-struct Placer {
-    low: u64,
-    top: u64,
+/// The RAM below 4 GiB at and above `floor`: ranges of whole pages, (start, end).
+fn low_ram(map: &[E820Entry], floor: u64) -> impl Iterator<Item = (u64, u64)> {
+    let ram = map.iter().filter(|entry| entry.kind == e820::RAM);
+    ram.map(move |entry| {
+        let end = entry.addr.saturating_add(entry.size).min(HIGH_RAM);
+        (entry.addr.max(floor).next_multiple_of(PAGE), end & !(PAGE - 1))
+    })
 }
 
-impl Placer {
-    /// The largest range of RAM below 4 GiB, above `floor`.
-    fn new(map: &[E820Entry], floor: u64) -> Result<Self, BuildError> {
-        let ranges = map.iter().filter(|entry| entry.kind == e820::RAM).map(|entry| {
-            let end = entry.addr.saturating_add(entry.size).min(HIGH_RAM);
-            (entry.addr.max(floor), end)
-        });
-        let best = ranges.max_by_key(|&(low, top)| top.saturating_sub(low));
-        let (low, top) = best.filter(|(low, top)| low < top).ok_or(BuildError::OutOfMemory)?;
-        Ok(Self { low, top: top & !(PAGE - 1) })
-    }
-
-    /// Takes whole pages for `len` bytes.
-    fn take(&mut self, len: usize) -> Result<u64, BuildError> {
-        let size = (len as u64).next_multiple_of(PAGE);
-        let at = self.top.checked_sub(size).filter(|&at| at >= self.low);
-        self.top = at.ok_or(BuildError::OutOfMemory)?;
-        Ok(self.top)
-    }
+/// The lowest pages at or above `floor` that hold `len` bytes.
+fn place(map: &[E820Entry], floor: u64, len: usize) -> Result<u64, BuildError> {
+    let fits = |&(start, end): &(u64, u64)| end.saturating_sub(start) >= len as u64;
+    let starts = low_ram(map, floor).filter(fits).map(|(start, _)| start);
+    starts.min().ok_or(BuildError::OutOfMemory)
 }
 
 /// `hvm_start_info` version 1 and what it points to, in one block.
@@ -280,11 +269,12 @@ impl Xen {
             let bytes = &image.kernel[segment.file.0..][..segment.file.1];
             write(host, dom, segment.paddr, bytes)?;
         }
-        let mut placer = Placer::new(&map, kernel.end().next_multiple_of(PAGE))?;
-        let initrd = placer.take(image.initrd.len())?;
+        // A 32-bit Linux reads the block through its first page tables, which end 2 MiB behind the
+        // kernel: the initramfs, of any size, comes after it.
+        let size = start_info(0, flags, image, 0, rsdp, &map).len();
+        let at = place(&map, kernel.end(), size)?;
+        let initrd = place(&map, at + size as u64, image.initrd.len())?;
         write(host, dom, initrd, image.initrd)?;
-        let size = start_info(0, flags, image, initrd, rsdp, &map).len();
-        let at = placer.take(size)?;
         write(host, dom, at, &start_info(at, flags, image, initrd, rsdp, &map))?;
         let domain = self.domain_mut(dom).map_err(|_| BuildError::NoDomain)?;
         domain.memory_map = map;
@@ -298,7 +288,11 @@ impl Xen {
 /// Cuts `size` bytes, in whole pages, from the end of the largest RAM range below 4 GiB and marks
 /// them as ACPI memory.
 fn steal(map: &mut Vec<E820Entry>, size: usize) -> Result<u64, BuildError> {
-    let base = Placer::new(map, HOLE.end)?.take(size)?;
+    let size = (size as u64).next_multiple_of(PAGE);
+    let largest = low_ram(map, HOLE.end).max_by_key(|(start, end)| end.saturating_sub(*start));
+    let (start, end) = largest.ok_or(BuildError::OutOfMemory)?;
+    let base =
+        end.checked_sub(size).filter(|&base| base >= start).ok_or(BuildError::OutOfMemory)?;
     let holds = |entry: &E820Entry| {
         entry.kind == e820::RAM && entry.addr <= base && base - entry.addr < entry.size
     };

@@ -173,6 +173,7 @@ fn a_domain_is_loaded() {
     assert_eq!(read(cmdline, 6), b"hello\0");
     assert_eq!((read(long(modules), 6), long(modules + 8)), (b"initrd".to_vec(), 6));
     assert_eq!(read(rsdp, 8), b"RSD PTR ");
+    assert_eq!((state.rbx, long(modules)), (0x4000, 0x5000), "behind the kernel, in this order");
     assert_eq!(long(state.rbx + 48), 2, "memory map entries");
     assert!(world.xen.runnable(dom, 0));
 }
