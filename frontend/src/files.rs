@@ -42,13 +42,21 @@ pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     if bytes.is_empty() { Err(wrong("an empty file".into())) } else { Ok(bytes) }
 }
 
+/// A domain's kernel as ELF: a bzImage's packed kernel, of at most `memory` bytes, or the file as it
+/// is.
+pub(crate) fn unpacked(name: &str, bytes: Vec<u8>, memory: u64) -> Result<Vec<u8>, Failure> {
+    let elf = boot::payload(&BootFile { name, bytes: &bytes }, memory);
+    Ok(elf.map_err(Failure::input)?.unwrap_or(bytes))
+}
+
 /// Refuses a domain's kernel that is no ELF file with a PVH note, is truncated, or does not fit
 /// into `memory` bytes.
 pub(crate) fn check_pvh(name: &str, bytes: &[u8], memory: u64) -> Result<(), Failure> {
     if !boot::offers(bytes, Format::Pvh) {
         let found = &bytes[..bytes.len().min(8)];
         let why = format!(
-            "not a kernel for a domain: begins with {found:02x?}; accepted is ELF with a PVH note"
+            "not a kernel for a domain: begins with {found:02x?}; accepted is ELF with a PVH note, or a \
+             bzImage with one inside"
         );
         return Err(Failure::usage(name, why));
     }

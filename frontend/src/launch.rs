@@ -98,8 +98,8 @@ fn domain_modules(domain: &Domain, embedded: &[u8]) -> Result<Vec<Blob>, Failure
         let name = format!("the embedded guest of {name}");
         return Ok(vec![Blob { name, bytes: embedded.to_vec(), cmdline }]);
     };
-    let bytes = files::read("kernel", path)?;
     let shown = path.display().to_string();
+    let bytes = files::unpacked(&shown, files::read("kernel", path)?, *memory)?;
     files::check_pvh(&shown, &bytes, *memory)?;
     let mut modules = vec![Blob { name: shown, bytes, cmdline }];
     if let Some(path) = initrd {

@@ -61,11 +61,25 @@ fn bare_with_two_processors() {
     check_bare(&["-smp", "2"], "smp: Brought up 1 node, 2 CPUs");
 }
 
+/// Debian's 32-bit kernel as a domU, from its bzImage: all of its work, in 32-bit layouts.
+#[test]
+fn domu_of_32_bits() {
+    let guest = guests::linux().needed("the Linux guest");
+    let guest32 = guests::linux32().needed("the 32-bit Linux guest");
+    let (kernel, initrd) = (text(guest32.vmlinuz()), text(guest32.initrd()));
+    let domu = format!(
+        "name=a,kernel={kernel},initrd={initrd},memory=256M,append=\"console=ttyS0 panic=-1\""
+    );
+    let words = ["host", "--dom0", "append=watch", "--domu", &domu, "--until-domus-end"];
+    let run = twice(&[&words[..], &["--limit-instructions", LIMIT]].concat());
+    assert_eq!(userspace(&run, "(a) "), expected(&guest, "xen"));
+}
+
 /// Linux as dom0 and in two domUs at the same time. dom0 sleeps when its domUs end the run.
 #[test]
 fn dom0_and_domus() {
     let guest = guests::linux().needed("the Linux guest");
-    let (dom0, domu) = (text(guest.dom0_vmlinux()), text(guest.vmlinux()));
+    let (dom0, domu) = (text(guest.dom0_vmlinux()), text(guest.vmlinuz()));
     let (dom0_initrd, initrd) = (text(guest.dom0_initrd()), text(guest.initrd()));
     let dom0 = format!(
         "kernel={dom0},initrd={dom0_initrd},memory=512M,append=\"console=hvc0 work=none hold\""

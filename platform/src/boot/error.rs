@@ -46,6 +46,17 @@ pub enum BootError {
         /// What it may hold.
         accepted: &'static str,
     },
+    /// The packed kernel in a bzImage is none that can be unpacked.
+    #[error(
+        "{name}: packed kernel: {found}; accepted is an ELF file packed by gzip, xz, lzma, lz4 or \
+         zstd, within the memory"
+    )]
+    Payload {
+        /// Name of the file.
+        name: String,
+        /// The reason why the packed kernel is refused.
+        found: String,
+    },
     /// No room in memory.
     #[error(
         "{name}: {what} needs {size:#x} bytes at {base:#x}; free memory is 0x100000 to {end:#x}"

@@ -21,7 +21,7 @@ const SETUP_SECTS: u64 = 0x1f1;
 const SYSSIZE: u64 = 0x1f4;
 const JUMP_LENGTH: u64 = 0x201;
 const MAGIC: u64 = 0x202;
-const VERSION: u64 = 0x206;
+pub(super) const VERSION: u64 = 0x206;
 const TYPE_OF_LOADER: usize = 0x210;
 const LOADFLAGS: u64 = 0x211;
 const RAMDISK_IMAGE: usize = 0x218;
@@ -53,9 +53,9 @@ pub(super) fn recognise(kernel: &[u8]) -> bool {
 }
 
 /// What the setup header says.
-struct Header {
+pub(super) struct Header {
     /// File offset of the protected-mode part.
-    setup_end: u64,
+    pub(super) setup_end: u64,
     /// Boot parameters with the header copied in.
     params: Vec<u8>,
     initrd_max: u64,
@@ -93,7 +93,7 @@ pub(super) fn load(
 }
 
 impl Header {
-    fn read(kernel: &BootFile<'_>) -> Result<Self, BootError> {
+    pub(super) fn read(kernel: &BootFile<'_>) -> Result<Self, BootError> {
         let what = "setup header";
         let version = kernel.u16(VERSION, what)?;
         if version < OLDEST {

@@ -9,11 +9,13 @@ mod layout;
 mod linux;
 mod multiboot1;
 mod multiboot2;
+mod payload;
 mod pvh;
 mod request;
 
 pub use entry::{Entry, Mode, Segment, Table};
 pub use error::BootError;
+pub use payload::payload;
 pub use request::{
     BootFile, BootModule, BootRequest, Format, GuestMemory, MemoryError, RootPointer,
 };

@@ -7,6 +7,7 @@ mod errors;
 mod image;
 mod linux;
 mod multiboot;
+mod payload;
 mod pvh;
 mod random;
 

@@ -2,8 +2,9 @@
 //!
 //! [`linux`] gives the guest that every boot test uses: Debian's cloud kernel and a busybox
 //! initramfs whose `/init` runs a fixed mix of work and powers off. Marker lines on its console:
-//! `MARK name uptime-seconds`. [`Linux::work`] says what the work must print. [`userland`] gives the
-//! programs of Debian that the same kernel runs to compare them with the host.
+//! `MARK name uptime-seconds`. [`Linux::work`] says what the work must print. [`linux32`] is the same
+//! with Debian's 32-bit kernel. [`userland`] gives the programs of Debian that the 64-bit kernel runs
+//! to compare them with the host.
 
 pub mod cpio;
 pub mod kernel;
@@ -158,6 +159,56 @@ fn cached(name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf
     renamed.map(|()| dir)
 }
 
+/// Debian's 32-bit kernel with PAE, as shipped, and an initramfs like that of [`linux`].
+#[derive(Debug, Clone)]
+pub struct Linux32 {
+    dir: PathBuf,
+}
+
+impl Linux32 {
+    /// The kernel: a bzImage.
+    pub fn vmlinuz(&self) -> PathBuf {
+        self.dir.join("vmlinuz")
+    }
+
+    /// The path of the initramfs.
+    pub fn initrd(&self) -> PathBuf {
+        self.dir.join("initrd.gz")
+    }
+}
+
+/// The 32-bit Linux guest, built at the first call on this machine.
+///
+/// # Errors
+/// When Debian's packages of i386 cannot be had, or are not what the builder expects.
+pub fn linux32() -> Result<Linux32> {
+    let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    cached(&stamp().replace("linux", "linux32"), build32).map(|dir| Linux32 { dir })
+}
+
+/// Builds the 32-bit guest in `tmp/out`.
+fn build32(tmp: &Path) -> Result<()> {
+    let out = tmp.join("out");
+    fs::create_dir_all(&out)?;
+    let deb = |name: &str| packages::fetch(name, &cache().join("packages"));
+    let kernel = deb(&packages::kernel_of("linux-image-686-pae:i386")?)?;
+    let busybox = deb("busybox-static:i386")?;
+    let [k, b] = [tmp.join("kernel"), tmp.join("busybox")];
+    packages::unpack(&kernel, &k)?;
+    packages::unpack(&busybox, &b)?;
+    fs::copy(find(&k.join("boot"), "vmlinuz-")?, out.join("vmlinuz"))?;
+    let program = fs::read(busybox_of(&b)?)?;
+    fs::write(out.join("initrd.gz"), initrd(&program, &[])?)?;
+    fs::write(out.join("packages.txt"), list(&[kernel, busybox])?)?;
+    Ok(())
+}
+
+/// The program in the unpacked package `busybox-static`.
+fn busybox_of(root: &Path) -> Result<PathBuf> {
+    let places = ["bin/busybox", "usr/bin/busybox"].map(|place| root.join(place));
+    places.into_iter().find(|p| p.is_file()).context("no busybox in busybox-static")
+}
+
 /// Builds everything in `tmp/out`.
 fn build(tmp: &Path) -> Result<()> {
     let out = tmp.join("out");
@@ -177,9 +228,8 @@ fn build(tmp: &Path) -> Result<()> {
     let dom0 = fs::read(find(&f.join("boot"), "vmlinuz-")?)?;
     fs::write(out.join("dom0-vmlinux"), kernel::payload(&dom0)?)?;
 
-    let program = [b.join("bin/busybox"), b.join("usr/bin/busybox")];
-    let program = program.iter().find(|p| p.is_file()).context("no busybox in busybox-static")?;
-    fs::copy(program, out.join("busybox"))?;
+    let program = busybox_of(&b)?;
+    fs::copy(&program, out.join("busybox"))?;
     let program = fs::read(program)?;
     fs::write(out.join("initrd.gz"), initrd(&program, &[])?)?;
     fs::write(out.join("dom0-initrd.gz"), initrd(&program, &modules(&f)?)?)?;

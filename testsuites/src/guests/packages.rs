@@ -1,4 +1,7 @@
 //! Debian's packages, by Debian's own tools: `apt-get download` and `dpkg-deb`.
+//!
+//! Packages of i386, whose names end in `:i386`, come by package lists of their own: what this
+//! machine's `apt` knows and installs stays as it is.
 
 use anyhow::{Context, Result};
 use std::fs;
@@ -18,13 +21,13 @@ pub(super) fn kernel_of(meta: &str) -> Result<String> {
     if let Some(name) = depends_on_image(meta)? {
         return Ok(name);
     }
-    update()?;
+    update(meta)?;
     depends_on_image(meta)?.with_context(|| format!("Debian's lists know no kernel for {meta}"))
 }
 
 /// The first dependency of `meta` that is a kernel image.
 fn depends_on_image(meta: &str) -> Result<Option<String>> {
-    let out = tool("apt-cache", &["depends", meta], Path::new("."))?;
+    let out = apt("apt-cache", meta, &["depends", meta], Path::new("."))?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let name = |line: &str| {
         let name = line.trim().strip_prefix("Depends: ")?;
@@ -39,11 +42,12 @@ pub(super) fn fetch(name: &str, dir: &Path) -> Result<Package> {
     let version = match candidate(name)? {
         Some(version) => version,
         None => {
-            update()?;
+            update(name)?;
             candidate(name)?.with_context(|| format!("Debian's lists know no package {name}"))?
         }
     };
-    let file = dir.join(format!("{name}_{}_amd64.deb", version.replace(':', "%3a")));
+    let (plain, arch) = name.split_once(':').unwrap_or((name, "amd64"));
+    let file = dir.join(format!("{plain}_{}_{arch}.deb", version.replace(':', "%3a")));
     if !file.is_file() {
         download(name, &version, dir, &file)?;
     }
@@ -54,7 +58,7 @@ pub(super) fn fetch(name: &str, dir: &Path) -> Result<Package> {
 fn download(name: &str, version: &str, dir: &Path, file: &Path) -> Result<()> {
     let tmp = dir.join(format!("tmp.{}", std::process::id()));
     fs::create_dir_all(&tmp)?;
-    let out = tool("apt-get", &["-q", "download", &format!("{name}={version}")], &tmp)?;
+    let out = apt("apt-get", name, &["-q", "download", &format!("{name}={version}")], &tmp)?;
     let deb = fs::read_dir(&tmp)?.filter_map(|e| Some(e.ok()?.path())).next();
     let moved = match deb {
         Some(deb) if out.status.success() => fs::rename(deb, file).map_err(Into::into),
@@ -66,16 +70,39 @@ fn download(name: &str, version: &str, dir: &Path, file: &Path) -> Result<()> {
 
 /// The version that `apt-get` would take.
 fn candidate(name: &str) -> Result<Option<String>> {
-    let out = tool("apt-cache", &["policy", name], Path::new("."))?;
+    let out = apt("apt-cache", name, &["policy", name], Path::new("."))?;
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let found = text.lines().find_map(|l| l.trim().strip_prefix("Candidate: "));
     Ok(found.filter(|v| *v != "(none)").map(str::to_owned))
 }
 
-/// Fetches the package lists, which a fresh machine or container does not have.
-fn update() -> Result<()> {
-    let out = tool("apt-get", &["-q", "update"], Path::new("."))?;
-    if out.status.success() { Ok(()) } else { Err(failed("apt-get update", &out)) }
+/// Fetches the package lists for `name`, which a fresh machine or container does not have.
+fn update(name: &str) -> Result<()> {
+    let out = apt("apt-get", name, &["-q", "update"], Path::new("."))?;
+    // Some other archive of the machine may have failed: what counts is whether `name` is known now.
+    let known = candidate(name)?.is_some();
+    if out.status.success() || known { Ok(()) } else { Err(failed("apt-get update", &out)) }
+}
+
+/// Runs a program of `apt`, for the architecture of the package `name`.
+fn apt(program: &str, name: &str, words: &[&str], dir: &Path) -> Result<Output> {
+    if !name.ends_with(":i386") {
+        return tool(program, words, dir);
+    }
+    let own = super::cache().join("apt-i386");
+    fs::create_dir_all(own.join("lists/partial"))?;
+    fs::create_dir_all(own.join("cache/archives/partial"))?;
+    let own = fs::canonicalize(own)?;
+    let own = own.display();
+    let options = [
+        "APT::Architectures::=amd64".into(),
+        "APT::Architectures::=i386".into(),
+        format!("Dir::State::lists={own}/lists"),
+        format!("Dir::Cache={own}/cache"),
+    ];
+    let options = options.iter().flat_map(|option| ["-o", option]);
+    let all: Vec<&str> = options.chain(words.iter().copied()).collect();
+    tool(program, &all, dir)
 }
 
 /// Unpacks `package` into `dir`.
