@@ -18,6 +18,8 @@ use crate::walk::{Step, Walk};
 const FLOOD: u32 = 64;
 /// Nor is one overwritten by so many bytes at once.
 const BULK: usize = 1024;
+/// TLB entries of a bank that are looked for one by one; where it would be more, the bank starts afresh.
+const SEARCH: usize = 4096;
 
 /// Which of a bank's four roots `la` is under.
 #[inline]
@@ -288,8 +290,7 @@ impl Mmu {
         if banks == 0 || p.live == 0 {
             return;
         }
-        // Upwards of 512 GiB, entry by entry costs more than starting afresh.
-        if p.key.level > 2 {
+        if self.entries_under(page) > SEARCH {
             ones(banks).for_each(|b| self.flush_bank(b));
             return;
         }
@@ -298,6 +299,29 @@ impl Mmu {
             if !slot.is_empty() {
                 self.unreach_slot(page, index, slot, banks);
             }
+        }
+    }
+
+    /// How many TLB entries of a bank may have come through a page; counted up to [`SEARCH`].
+    fn entries_under(&self, page: u32) -> usize {
+        let p = &self.shadow.pages[page as usize];
+        match p.key.level {
+            1 => p.live as usize,
+            2 => {
+                let mut entries = 0;
+                for slot in p.slots.iter().filter(|slot| !slot.is_empty()) {
+                    let child = self.shadow.target(*slot).map(|c| &self.shadow.pages[c as usize]);
+                    // A large page has an entry for each of its 4 KiB pages.
+                    entries +=
+                        if slot.is_leaf() { ENTRIES } else { child.map_or(0, |c| c.live as usize) };
+                    if entries > SEARCH {
+                        break;
+                    }
+                }
+                entries
+            }
+            // Upwards of 512 GiB nobody counts.
+            _ => usize::MAX,
         }
     }
 

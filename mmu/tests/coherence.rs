@@ -377,3 +377,42 @@ fn tiny_limits() {
 fn ample_limits() {
     check(300, Limits { banks: 8, shadow_pages: 1000 });
 }
+
+/// A page directory whose entries all name one table of 512 pages: a store above it takes all those translations
+/// back at once, not one by one.
+#[test]
+fn a_store_above_many_leaves_empties_the_bank() {
+    let mut mmu = Mmu::new(Ram::new(SIZE).unwrap(), Limits { banks: 1, shadow_pages: 16 });
+    let tables = [(0x1000, 0x2007u64), (0x2000, 0x3007)];
+    let directory = (0..512).map(|n| (0x3000 + 8 * n, 0x4067));
+    let leaves = (0..512).map(|n| (0x4000 + 8 * n, 0x5067));
+    for (at, entry) in tables.into_iter().chain(directory).chain(leaves) {
+        assert!(mmu.write_slice(HostPhys(at), &u64::to_le_bytes(entry)));
+    }
+    let regime = Regime {
+        mode: Mode::Level4,
+        root: 0x1000,
+        pdpte: [0; 4],
+        wp: true,
+        nxe: false,
+        smep: false,
+        smap: false,
+        gib_pages: false,
+        maxphys: 40,
+        ept: None,
+        window: Window::Closed,
+    };
+    let bank = mmu.activate(&regime).index;
+    let read = access_of(AccessKind::Read, false, false);
+    let las = || (0..20u64).flat_map(|d| (0..512u64).map(move |p| Linear(d << 21 | p << 12)));
+    for la in las() {
+        assert_eq!(mmu.fill(&regime, bank, View::Supervisor, la, read), Ok(HostPhys(0x5000)));
+    }
+    let before = mmu.stats();
+    assert!(mmu.write_slice(HostPhys(0x2000), &[0; 8]));
+    assert_eq!(mmu.stats().flushes, before.flushes + 1);
+    assert_eq!(mmu.cached().count(), 0);
+    for la in las() {
+        assert!(mmu.fill(&regime, bank, View::Supervisor, la, read).is_err());
+    }
+}
