@@ -2,8 +2,8 @@
 //!
 //! A handler body is a [`Semantics`]; a wrapper here turns it into a [`Handler`]. Release builds thread:
 //! every handler ends in a tail call to the next one's (LLVM makes a jump of it from `opt-level` 1
-//! on). Debug builds, and any build with the feature `loop-dispatch`, return to a loop. Bodies
-//! cannot tell which.
+//! on). Builds that are not optimised that far, and any build with the feature `loop-dispatch`, return
+//! to a loop: the build script decides, and sets `threaded`. Bodies cannot tell which.
 //!
 //! A body that meets a TLB miss returns [`Flow::Slow`] and is run again by its cold twin, with
 //! [`SlowMem`], where a second `Slow` means that `cpu.trap` says why. Handlers of the hot kind hold no
@@ -16,17 +16,17 @@
 
 pub mod class;
 pub mod deferred;
-#[cfg(all(feature = "superinst", not(any(debug_assertions, feature = "loop-dispatch"))))]
+#[cfg(all(feature = "superinst", threaded))]
 pub(crate) mod sequence;
 
-#[cfg(any(debug_assertions, feature = "loop-dispatch"))]
+#[cfg(not(threaded))]
 mod looped;
-#[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
+#[cfg(threaded)]
 mod threaded;
 
-#[cfg(any(debug_assertions, feature = "loop-dispatch"))]
+#[cfg(not(threaded))]
 use looped as engine;
-#[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
+#[cfg(threaded)]
 use threaded as engine;
 
 pub use crate::op::uses;

@@ -5,11 +5,11 @@ use crate::Cpu;
 
 /// Runs an operation and all that follow, until one leaves. Behind operation and processor come the
 /// [pinned](crate::dispatch::PINNED) registers. What is stored to the processor does not change the operation.
-#[cfg(not(any(debug_assertions, feature = "loop-dispatch")))]
+#[cfg(threaded)]
 pub type HandlerFn = unsafe extern "sysv64" fn(*const Op, &mut Cpu, u64, u64, u64);
 
 /// Runs one operation; returns the next, or null to leave.
-#[cfg(any(debug_assertions, feature = "loop-dispatch"))]
+#[cfg(not(threaded))]
 pub type HandlerFn = unsafe fn(*const Op, *mut Cpu) -> *const Op;
 
 /// One operation of a block: a handler and its small operands. Register operands are byte offsets

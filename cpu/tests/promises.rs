@@ -3,7 +3,7 @@
 //! to look at.
 //!
 //! Only where the tables are: debug builds, the feature `loop-dispatch` and builds without `superinst` have none.
-#![cfg(all(feature = "superinst", not(any(debug_assertions, feature = "loop-dispatch"))))]
+#![cfg(all(feature = "superinst", threaded))]
 #![allow(dead_code, reason = "the modules are those of the other test too")]
 
 #[path = "superinst/assemble.rs"]

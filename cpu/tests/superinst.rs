@@ -2,7 +2,7 @@
 //! that a guest can tell is compared, after faults and exhausted budgets in the middle too.
 //!
 //! Only where the tables are: debug builds, the feature `loop-dispatch` and builds without `superinst` have none.
-#![cfg(all(feature = "superinst", not(any(debug_assertions, feature = "loop-dispatch"))))]
+#![cfg(all(feature = "superinst", threaded))]
 
 #[path = "superinst/assemble.rs"]
 mod assemble;

@@ -13,7 +13,7 @@
 //! loop, the tables are empty: no operation has a handler of its own, and what guests see is the same.
 
 pub mod select;
-#[cfg(all(feature = "superinst", not(any(debug_assertions, feature = "loop-dispatch"))))]
+#[cfg(all(feature = "superinst", threaded))]
 mod tables;
 mod text;
 
@@ -21,7 +21,7 @@ use crate::op::HandlerFn;
 use std::any::TypeId;
 use std::fmt;
 
-#[cfg(not(all(feature = "superinst", not(any(debug_assertions, feature = "loop-dispatch")))))]
+#[cfg(not(all(feature = "superinst", threaded)))]
 mod tables {
     use super::{Superinst, Type};
 

@@ -1,5 +1,5 @@
 //! The build script: expands the tables of superinstructions, `cpu/superinst/*.txt`, to Rust, for
-//! `cpu/src/superinst/tables.rs`.
+//! `cpu/src/superinst/tables.rs`, and chooses how operations hand over, `cpu/src/dispatch.rs`.
 //!
 //! Reading order: [`operand`] reads an operand, [`instruction`] says which type does an instruction, this file
 //! puts sequences together.
@@ -24,6 +24,12 @@ fn main() {
     println!("cargo::rerun-if-changed=superinst");
     #[expect(clippy::disallowed_methods, reason = "how cargo talks to build scripts")]
     let variable = |name| env::var(name).unwrap_or_default();
+    println!("cargo::rustc-check-cfg=cfg(threaded)");
+    // LLVM makes jumps of all tail calls only where it optimises; what `profile.dev` asks for is too little.
+    let optimised = !matches!(variable("OPT_LEVEL").as_str(), "0" | "1");
+    if optimised && variable("CARGO_FEATURE_LOOP_DISPATCH").is_empty() {
+        println!("cargo::rustc-cfg=threaded");
+    }
     let folder = Path::new(&variable("CARGO_MANIFEST_DIR")).join("superinst");
     let expanded = expand(&folder).unwrap_or_else(|error| {
         eprintln!("{error}");
