@@ -473,6 +473,7 @@ impl Cpu {
     #[inline]
     fn stored_in(&mut self, kinds: PageKinds, p: HostPhys, len: usize) {
         if kinds.table {
+            self.env.charge_watched_store();
             self.mmu().note_store(p, len);
             self.refresh_generation();
         }
@@ -483,6 +484,7 @@ impl Cpu {
 
     /// Bytes of a page with decoded code have been stored.
     fn code_stored(&mut self, p: HostPhys, len: usize) {
+        self.env.charge_watched_store();
         if self.code().note_store(p, len) {
             self.env.leave = true;
             if self.code().vacant(p) {

@@ -16,6 +16,7 @@ use crate::op::Op;
 use crate::plain::Side;
 use crate::state::CodeMode;
 use mmu::{HostPhys, Mmu, PageKind};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a block was decoded for.
@@ -89,6 +90,9 @@ impl Key {
 /// The tag of a link into another page that holds nowhere, see `isa::branch`.
 pub const NO_TAG: u64 = 0;
 
+/// Bytes held besides operations, for each operation that the budget allows.
+const BESIDES: usize = 2 * size_of::<Op>();
+
 /// Entries of the cache of what was found last.
 const BLOCK_CACHE_ENTRIES: usize = 8192;
 
@@ -103,6 +107,9 @@ impl BlockCacheEntry {
     const NONE: BlockCacheEntry =
         BlockCacheEntry { key: 0, start: Start { op: std::ptr::null(), count: 0 } };
 }
+
+/// What an operation's side data takes, with the pointer to it and the allocator's own.
+const SIDE_BYTES: usize = size_of::<Side>() + 24;
 
 /// A decoded block.
 pub struct Block {
@@ -166,7 +173,11 @@ pub struct CodeCache {
     ops: Arena,
     /// Apart from `ops`, because each runs but once.
     stubs: Arena,
+    /// Bytes held besides operations: blocks, their side data, the links to them.
+    besides: usize,
     budget: usize,
+    /// More is held than the budget allows.
+    full: bool,
     /// Longest block in instructions.
     pub max_block: usize,
     /// Whether compare-and-branch pairs fuse.
@@ -203,7 +214,7 @@ fn chunk_mask(po: u16, end: u16) -> u64 {
 }
 
 impl CodeCache {
-    /// An empty cache that holds about `budget` operations (32 bytes each).
+    /// An empty cache that holds about `budget` operations (32 bytes each), and at most twice as much besides.
     pub fn new(budget: usize) -> CodeCache {
         CodeCache {
             frames: Vec::new(),
@@ -212,7 +223,9 @@ impl CodeCache {
             block_cache: vec![BlockCacheEntry::NONE; BLOCK_CACHE_ENTRIES],
             ops: Arena::default(),
             stubs: Arena::default(),
+            besides: 0,
             budget,
+            full: false,
             max_block: MAX_BLOCK,
             fuse: true,
             filter: Default::default(),
@@ -230,7 +243,13 @@ impl CodeCache {
 
     /// Whether the cache has outgrown its budget and wants [`CodeCache::flush`].
     pub fn full(&self) -> bool {
-        self.held() > self.budget
+        self.full
+    }
+
+    /// Counts `bytes` more that are held besides operations.
+    fn hold(&mut self, bytes: usize) {
+        self.besides += bytes;
+        self.full = self.held() > self.budget || self.besides / BESIDES > self.budget;
     }
 
     /// Operations held.
@@ -249,6 +268,7 @@ impl CodeCache {
         self.block_cache.fill(BlockCacheEntry::NONE);
         self.ops.clear();
         self.stubs.clear();
+        (self.besides, self.full) = (0, false);
         self.stats.flushes += 1;
         self.drops += 1;
     }
@@ -307,6 +327,7 @@ impl CodeCache {
         }
         self.stats.blocks += 1;
         self.stats.peak_ops = self.stats.peak_ops.max(self.held() as u64);
+        self.hold(size_of::<Block>() + sides.len() * SIDE_BYTES);
         let count = ops.iter().map(|op| op.retired.into()).max().unwrap_or(0);
         let start = Start { op: first, count };
         self.blocks.push(Block {
@@ -329,6 +350,7 @@ impl CodeCache {
         if let Ok(at) = starts.binary_search_by_key(&key.short(), |s| s.0) {
             let index = starts[at].1 as usize;
             self.blocks[index].incoming.push((branch, reset));
+            self.hold(size_of::<(*mut Op, u64)>());
         }
     }
 
@@ -352,9 +374,7 @@ impl CodeCache {
                 q.tails.iter().copied().filter(|&b| po < self.blocks[b as usize].end - 4096);
             hit.chain(tails).collect()
         };
-        for &b in &doomed {
-            self.drop_block(b);
-        }
+        self.drop_blocks(&doomed);
         !doomed.is_empty()
     }
 
@@ -368,18 +388,34 @@ impl CodeCache {
         let Some(page) = self.find_page(key.frame) else { return };
         let starts = &self.pages[page].starts;
         if let Ok(at) = starts.binary_search_by_key(&key.short(), |s| s.0) {
-            self.drop_block(starts[at].1);
+            let doomed = starts[at].1;
+            self.drop_blocks(&[doomed]);
         }
     }
 
-    fn drop_block(&mut self, index: u32) {
+    fn drop_blocks(&mut self, doomed: &[u32]) {
+        let mut frames = BTreeSet::new();
+        for &index in doomed {
+            self.unlink(index);
+            let block = &self.blocks[index as usize];
+            frames.extend([Some(block.key.frame), block.second].into_iter().flatten());
+        }
+        // Once for each page: a store may drop thousands of blocks.
+        for frame in frames {
+            if let Some(page) = self.find_page(frame) {
+                self.forget_dropped(page);
+            }
+        }
+    }
+
+    /// Takes a block out of use, and back the links that lead there.
+    fn unlink(&mut self, index: u32) {
         let block = &mut self.blocks[index as usize];
         if !block.live {
             return;
         }
         block.live = false;
-        let (key, second) = (block.key, block.second);
-        self.block_cache[key.slot()] = BlockCacheEntry::NONE;
+        self.block_cache[block.key.slot()] = BlockCacheEntry::NONE;
         for (branch, reset) in std::mem::take(&mut block.incoming) {
             // SAFETY: a branch lives as long as its block's memory, which only `flush` frees, and that
             // frees this list too. A link of its own has the branch before it.
@@ -392,19 +428,15 @@ impl CodeCache {
         }
         self.stats.dropped += 1;
         self.drops += 1;
-        for frame in [Some(key.frame), second].into_iter().flatten() {
-            if let Some(page) = self.find_page(frame) {
-                self.forget(page, index);
-            }
-        }
     }
 
-    fn forget(&mut self, page: usize, index: u32) {
-        self.pages[page].starts.retain(|s| s.1 != index);
-        self.pages[page].tails.retain(|&t| t != index);
-        let q = &self.pages[page];
-        let own = q.starts.iter().map(|s| &self.blocks[s.1 as usize]);
+    /// Forgets the blocks of a page that are out of use.
+    fn forget_dropped(&mut self, page: usize) {
+        let (blocks, page) = (&self.blocks, &mut self.pages[page]);
+        page.starts.retain(|s| blocks[s.1 as usize].live);
+        page.tails.retain(|&t| blocks[t as usize].live);
+        let own = page.starts.iter().map(|s| &blocks[s.1 as usize]);
         let chunks = own.fold(0, |m, b| m | chunk_mask(b.key.page_offset, b.end));
-        self.pages[page].chunks = chunks | !q.tails.is_empty() as u64;
+        page.chunks = chunks | !page.tails.is_empty() as u64;
     }
 }

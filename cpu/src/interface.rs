@@ -6,6 +6,8 @@ use crate::bus::Message;
 use crate::model::Model;
 use crate::state::trace::Items;
 use crate::state::{Apic, Segment, Smram, TableRegister};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// The state in which a loaded kernel is entered; what is not named here is as after reset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +86,13 @@ impl Cpu {
     /// Counts `time` that has passed without an instruction, for the user.
     pub fn count_idle(&mut self, time: u64) {
         self.stats.vmx.idle(time);
+    }
+
+    /// Has the run end at the next look while `flag` is set, and every run at once: [`crate::Stop::Paused`].
+    /// Another thread may set it. Where the run ends then is an instruction boundary, from which it goes on as
+    /// if it had not ended.
+    pub fn pause_by(&mut self, flag: Arc<AtomicBool>) {
+        self.pause = flag;
     }
 
     /// Sets what the processor writes down.

@@ -10,6 +10,8 @@ use crate::state::trace::Trace;
 use crate::state::{CodeMode, State, Stats};
 use crate::trap::Trap;
 use mmu::{Mmu, Mode, Regime, TlbEntry, View, Window};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// One virtual processor.
 #[repr(C, align(64))]
@@ -22,6 +24,8 @@ pub struct Cpu {
     pub stats: Stats,
     /// Events and instructions to be written down; never seen by a guest.
     pub(crate) trace: Trace,
+    /// The host sets it to have the run end.
+    pub(crate) pause: Arc<AtomicBool>,
 }
 
 /// Host-side copies and look-up tables, which follow from [`State`] and memory and are never saved.
@@ -63,6 +67,10 @@ pub(crate) struct Env {
     pub(crate) op: *const Op,
     /// Leave to the outer loop after the current instruction.
     pub(crate) leave: bool,
+    /// What costly instructions may still do before that.
+    credit: Credit,
+    /// The retired-instruction count at which the run ends; nearer where it is to end early.
+    pub(crate) until: u64,
     /// The bus has been used: the run ends after the current instruction.
     pub(crate) io: bool,
     /// The reason for which the last handler stopped.
@@ -73,6 +81,19 @@ pub(crate) struct Env {
     pub(crate) code: *mut CodeCache,
     /// Ports, MMIO and messages.
     pub(crate) bus: Option<*mut dyn Bus>,
+}
+
+/// What instructions that cost more than others may do before the outer loop looks at the host again, in
+/// elements of string instructions: some tens of milliseconds at most. It decides when the run leaves, never
+/// what an instruction does.
+#[derive(Clone, Copy)]
+pub(crate) struct Credit(u64);
+
+impl Credit {
+    /// Credit after a look at the host.
+    const FULL: Credit = Credit(1 << 18);
+    /// What a store to code or to a paging structure is charged with.
+    const WATCHED_STORE: u64 = 1 << 10;
 }
 
 const NO_PAGING: Regime = Regime {
@@ -119,6 +140,8 @@ impl Env {
             budget_zero_at: 0,
             op: std::ptr::null(),
             leave: false,
+            credit: Credit::FULL,
+            until: 0,
             io: false,
             trap: None,
             mmu: std::ptr::null_mut(),
@@ -130,6 +153,20 @@ impl Env {
     /// Takes up the borrows of a call of [`Cpu::run`].
     pub(crate) fn borrow(&mut self, mmu: *mut Mmu, code: *mut CodeCache, bus: *mut dyn Bus) {
         (self.mmu, self.code, self.bus) = (mmu, code, Some(bus));
+    }
+
+    /// Charges the running instruction with `work`; the run leaves for the outer loop whenever too much has
+    /// come together.
+    pub(crate) fn charge(&mut self, work: u64) {
+        match self.credit.0.checked_sub(work) {
+            Some(left) => self.credit.0 = left,
+            None => (self.credit, self.leave) = (Credit::FULL, true),
+        }
+    }
+
+    /// Charges for a store to code or to a paging structure.
+    pub(crate) fn charge_watched_store(&mut self) {
+        self.charge(Credit::WATCHED_STORE);
     }
 
     /// Gives the borrows back.

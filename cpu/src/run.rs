@@ -15,9 +15,15 @@ use crate::state::{Activity, flags, seg};
 use crate::trap::Trap;
 use crate::{Cpu, dispatch};
 use mmu::{HostPhys, Linear, Mmu};
+use std::sync::atomic::Ordering;
 
 /// The frame that all code outside RAM is taken to be in: it reads the same everywhere.
 const OUTSIDE: u64 = mmu::ram::LOW_MAX >> 12;
+
+/// The most instructions that run before the outer loop looks whether the host asks for a pause: less than
+/// 0.1 s of the host's time, whatever they do. What one instruction may cost above some microseconds is
+/// charged to [`Credit`](crate::processor::Credit), or leaves.
+const LOOK: i64 = 1 << 15;
 
 /// Why [`Cpu::run`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +36,8 @@ pub enum Stop {
     Idle,
     /// Shutdown by a triple fault outside VMX.
     TripleFault,
+    /// The host has asked for it ([`Cpu::pause_by`]), or has many lines of the trace to take.
+    Paused,
 }
 
 impl Cpu {
@@ -48,6 +56,7 @@ impl Cpu {
         let bus: *mut (dyn Bus + 'static) = unsafe { std::mem::transmute(bus) };
         self.env.borrow(mmu, code, bus);
         self.set_now(now);
+        self.env.until = until;
         self.update_paging();
         self.watch_apic_registers();
         self.watch_apic_page();
@@ -76,13 +85,18 @@ impl Cpu {
         self.state.sys.activity = Activity::WaitSipi;
     }
 
-    fn outer(&mut self, until: u64) -> Stop {
+    fn outer(&mut self, asked: u64) -> Stop {
         loop {
             self.env.io = false;
             // What waits at the last boundary is for the next run: a boundary is looked at once, wherever
             // runs are cut.
+            let until = self.env.until;
             if self.now() >= until {
-                return Stop::Budget;
+                return if until < asked { Stop::Paused } else { Stop::Budget };
+            }
+            // Here a run may end anyway, so that it leaves no trace that it does.
+            if self.pause.load(Ordering::Relaxed) {
+                return Stop::Paused;
             }
             let event_may_be_pending = self.event_may_be_pending();
             let mut another_event_pending = false;
@@ -147,7 +161,7 @@ impl Cpu {
         let next = if stepping { self.state.rip.wrapping_add(length(op)) } else { 0 };
         let guest = self.state.vmx.guest;
         // What follows on the first block may be any other.
-        let budget = if single { 0 } else { (remaining - longest).max(0) };
+        let budget = if single { 0 } else { (remaining - longest).clamp(0, LOOK) };
         self.env.budget_zero_at = now.wrapping_add(budget as u64);
         self.env.budget = budget;
         let callers = host::mxcsr();
@@ -328,6 +342,8 @@ impl Cpu {
 
     #[cold]
     fn decode_block(&mut self, key: Key, page: u64) -> Result<Start, Trap> {
+        // It costs thousands of instructions, and the cache may be full then.
+        self.env.leave = true;
         // As many bytes as the longest block has, and some to tell an instruction that is too long.
         let mut bytes = [0xff; (MAX_BLOCK + 1) * MAX_LEN];
         let len = bytes.len().min(4096 - key.page_offset as usize);

@@ -35,6 +35,14 @@ fn line(i: &Instruction) -> String {
 }
 
 impl Cpu {
+    /// Writes a line down; when there are many, the run ends at the next look, so that they can be taken.
+    fn write_down(&mut self, line: std::fmt::Arguments<'_>) {
+        let _ = writeln!(self.trace.text, "{line}");
+        if self.trace.is_full() {
+            self.env.until = 0;
+        }
+    }
+
     /// An event is delivered.
     pub(crate) fn trace_event(&mut self, e: &Event) {
         if !self.trace.items.int {
@@ -44,11 +52,10 @@ impl Cpu {
         let cs = self.state.sys.seg[seg::CS].selector;
         let error = e.error.unwrap_or(0);
         let (kind, vector, address) = (e.kind, e.vector, e.address);
-        let _ = writeln!(
-            self.trace.text,
+        self.write_down(format_args!(
             "int {now}: v={vector:02x} e={error:04x} {kind:?} cpl={cpl} ip={cs:04x}:{rip:016x} \
              address={address:016x}"
-        );
+        ));
     }
 
     /// The processor enters (`smi`) or has left (`rsm`) system-management mode.
@@ -58,10 +65,9 @@ impl Cpu {
         }
         let (now, cpl, rip) = (self.now(), self.state.sys.cpl, self.state.rip);
         let (cs, base) = (self.state.sys.seg[seg::CS].selector, self.state.sys.smm.base);
-        let _ = writeln!(
-            self.trace.text,
+        self.write_down(format_args!(
             "{what} {now}: cpl={cpl} ip={cs:04x}:{rip:016x} smbase={base:08x}"
-        );
+        ));
     }
 
     /// The guest exits.
@@ -69,18 +75,16 @@ impl Cpu {
         if self.trace.items.vmexit {
             let (now, rip) = (self.now(), self.state.rip);
             let (name, qualification) = (reason::name(e.reason & 0xffff), e.qualification);
-            let text = &mut self.trace.text;
-            let _ = writeln!(
-                text,
+            self.write_down(format_args!(
                 "vmexit {now}: {name} qualification={qualification:x} ip={rip:016x}"
-            );
+            ));
         }
     }
 
     /// The `bytes` at `address` have been decoded as a block of `count` instructions.
     pub(crate) fn trace_decoded(&mut self, bytes: &[u8], address: u64, count: usize) {
         for line in disassemble(bytes, address, self.caches.mode).into_iter().take(count) {
-            let _ = writeln!(self.trace.text, "in_asm {line}");
+            self.write_down(format_args!("in_asm {line}"));
         }
     }
 
@@ -92,7 +96,7 @@ impl Cpu {
             Some(line) if bytes.len() == MAX_LEN || !line.ends_with("(bad)") => line,
             _ => format!("{rip:016x}: (across pages)"),
         };
-        let _ = writeln!(self.trace.text, "exec {now}: {line}");
+        self.write_down(format_args!("exec {now}: {line}"));
     }
 
     /// The physical address of the next instruction, and at most `count` bytes from it on in its page; none where

@@ -1,15 +1,18 @@
 //! The machine's serial ports on the host's side: standard output, files, and standard input.
 
-use crate::status::{Failure, Status};
+use crate::output::Output;
+use crate::status::Failure;
+use crate::stop::{self, Stop};
 use crate::values::Serial;
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write, stdin, stdout};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::io::{Error, ErrorKind, Read, stdin, stdout};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::Duration;
 
 /// Where each port's output goes, and where input comes from.
 pub(crate) struct Consoles {
-    ports: Vec<Box<dyn Write>>,
+    /// `None`: nowhere.
+    ports: Vec<Option<Output>>,
     /// The port that reads standard input.
     input: Option<(usize, Receiver<Vec<u8>>)>,
 }
@@ -28,25 +31,33 @@ impl Consoles {
         }
         let ports = serials.iter().map(port).collect::<Result<_, _>>()?;
         let terminal = serials.iter().position(|s| *s == Serial::Stdio);
-        Ok(Self { ports, input: terminal.map(|port| (port, reader(stdin()))) })
+        let input = match terminal {
+            Some(port) => Some((port, reader(stdin())?)),
+            None => None,
+        };
+        Ok(Self { ports, input })
     }
 
-    /// The number of ports.
-    pub(crate) fn count(&self) -> usize {
-        self.ports.len()
+    /// Hands on what port `port` of the machine sent. What no `-serial` is for goes nowhere.
+    pub(crate) fn write(
+        &mut self,
+        port: usize,
+        bytes: Vec<u8>,
+        stop: &Stop,
+    ) -> Result<(), Failure> {
+        let Some(Some(output)) = self.ports.get_mut(port) else { return Ok(()) };
+        output.write(bytes, stop).map_err(|error| failure(error, stop))
     }
 
-    /// Hands on what the machine sent.
-    pub(crate) fn write(&mut self, port: usize, bytes: &[u8]) -> Result<(), Failure> {
-        let written = self.ports[port].write_all(bytes).and_then(|()| self.ports[port].flush());
-        match written {
-            Err(e) if e.kind() == ErrorKind::BrokenPipe => Err(Failure {
-                status: Status::Interrupted,
-                text: "standard output: its reader is gone".into(),
-            }),
-            Err(e) => Err(Failure::emulator(format!("-serial output: {e}"))),
-            Ok(()) => Ok(()),
-        }
+    /// Waits until all that was handed on is written.
+    pub(crate) fn finish(&mut self, stop: &Stop) -> Result<(), Failure> {
+        let mut outputs = self.ports.iter_mut().flatten();
+        outputs.try_for_each(|output| output.finish(stop)).map_err(|error| failure(error, stop))
+    }
+
+    /// The port that reads standard input, if more may come.
+    pub(crate) fn input(&self) -> Option<usize> {
+        self.input.as_ref().map(|(port, _)| *port)
     }
 
     /// What was typed since the last call, with the port it is for.
@@ -73,30 +84,47 @@ impl Consoles {
     }
 }
 
-/// One port's output.
-fn port(serial: &Serial) -> Result<Box<dyn Write>, Failure> {
-    Ok(match serial {
-        Serial::Stdio => Box::new(stdout()),
-        Serial::Null => Box::new(std::io::sink()),
-        Serial::File(path) => Box::new(File::create(path).map_err(|error| {
-            let what = format!("-serial file:{}", path.display());
-            Failure::usage(what, format!("{error}; accepted is a file that can be written"))
-        })?),
-    })
+/// What follows from an error of a port's output.
+fn failure(error: Error, stop: &Stop) -> Failure {
+    match (error.kind(), stop.asked()) {
+        (ErrorKind::TimedOut, Some(status)) => Failure {
+            status,
+            text: "-serial output: its reader has stopped, the rest is lost".into(),
+        },
+        _ => Failure::output("-serial output", &error),
+    }
 }
 
+/// One port's output.
+fn port(serial: &Serial) -> Result<Option<Output>, Failure> {
+    match serial {
+        Serial::Stdio => Output::new(stdout()).map(Some),
+        Serial::Null => Ok(None),
+        Serial::File(path) => {
+            let file = File::create(path).map_err(|error| {
+                let what = format!("-serial file:{}", path.display());
+                Failure::usage(what, format!("{error}; accepted is a file that can be written"))
+            })?;
+            Output::new(file).map(Some)
+        }
+    }
+}
+
+/// Reads that may wait to be handed on.
+const WAITING: usize = 16;
+
 /// A thread that reads, since a read of the terminal cannot be asked whether it would block.
-fn reader(mut from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
+fn reader(mut from: impl Read + Send + 'static) -> Result<Receiver<Vec<u8>>, Failure> {
+    let (sender, receiver) = sync_channel(WAITING);
+    stop::spawn("input", move || {
         let mut buffer = [0; 256];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             if sender.send(buffer[..count].to_vec()).is_err() {
                 break;
             }
         }
-    });
-    receiver
+    })?;
+    Ok(receiver)
 }
 
 #[cfg(test)]
@@ -106,7 +134,8 @@ mod tests {
     #[test]
     fn ports() {
         let check = |serials: &[Serial], expect: &str| {
-            let found = Consoles::open(serials).map_or_else(|f| f.text, |c| c.count().to_string());
+            let open = Consoles::open(serials).map(|c| c.ports.len().to_string());
+            let found = open.unwrap_or_else(|f| f.text);
             assert!(found.starts_with(expect), "{found}");
         };
         check(&[], "0");
@@ -118,7 +147,8 @@ mod tests {
 
     #[test]
     fn input_ends() {
-        let mut consoles = Consoles { ports: Vec::new(), input: Some((1, reader(&b"hello"[..]))) };
+        let mut consoles =
+            Consoles { ports: Vec::new(), input: Some((1, reader(&b"hello"[..]).unwrap())) };
         let mut text = Vec::new();
         while let Some(typed) = consoles.wait() {
             text.extend(typed.map(|(port, bytes)| {

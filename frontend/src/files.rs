@@ -4,7 +4,7 @@ use crate::status::Failure;
 use platform::boot::{self, BootFile, BootModule, BootRequest, Format, GuestMemory, MemoryError};
 use platform::memory_map::MemoryMap;
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// The first bytes of the formats that Linux unpacks as its initramfs.
@@ -104,8 +104,8 @@ pub(crate) fn check_initramfs(name: &str, bytes: &[u8]) -> Result<(), Failure> {
     let bytes = &bytes[start..];
     let kind = INITRAMFS.iter().find(|(_, magic)| bytes.starts_with(magic));
     let checked = match kind {
-        Some(("gzip", _)) => gunzip(bytes).and_then(|plain| check_cpio(&plain)),
-        Some(("cpio", _)) => check_cpio(bytes),
+        Some(("gzip", _)) => check_gzip(bytes),
+        Some(("cpio", _)) => check_cpio(&mut &bytes[..]).map_err(|e| e.to_string()).flatten(),
         Some(_) => Ok(()),
         None => Err(format!("begins with {:02x?}", &bytes[..bytes.len().min(6)])),
     };
@@ -114,38 +114,69 @@ pub(crate) fn check_initramfs(name: &str, bytes: &[u8]) -> Result<(), Failure> {
     checked.map_err(|found| Failure::usage(name, format!("not an initramfs: {found}; {accepted}")))
 }
 
-fn gunzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
+/// Checks what `bytes` unpack to, as it comes: it may be a thousand times as much.
+fn check_gzip(bytes: &[u8]) -> Result<(), String> {
     const LIMIT: u64 = 4 << 30;
-    let mut plain = Vec::new();
-    let mut unpacker = flate2::read::GzDecoder::new(bytes).take(LIMIT);
-    unpacker.read_to_end(&mut plain).map_err(|e| format!("gzip: {e}"))?;
-    Ok(plain)
+    let mut plain = flate2::read::GzDecoder::new(bytes).take(LIMIT);
+    let failed = |e| format!("gzip: {e}");
+    check_cpio(&mut plain).map_err(failed)??;
+    io::copy(&mut plain, &mut io::sink()).map(drop).map_err(failed)
 }
+
+/// What an archive lacks, unless it cannot be read.
+type Checked = io::Result<Result<(), String>>;
 
 /// Walks a newc archive to its trailer. The header's fields are eight hexadecimal digits each:
 /// the content's size is the seventh after the magic, the name's size the twelfth.
-fn check_cpio(bytes: &[u8]) -> Result<(), String> {
+fn check_cpio(archive: &mut impl Read) -> Checked {
     const HEADER: usize = 110;
-    let mut at = 0usize;
+    const TRAILER: &[u8] = b"TRAILER!!!\0";
+    let mut at = 0u64;
     loop {
-        let truncated = || format!("cpio: truncated at offset {at:#x}");
-        let header = bytes.get(at..at.saturating_add(HEADER)).ok_or_else(truncated)?;
+        let wrong = |what: &str| Ok(Err(format!("cpio: {what} at offset {at:#x}")));
+        let (mut header, mut name) = ([0; HEADER], [0; TRAILER.len()]);
+        let header = match fill(archive, &mut header)? {
+            HEADER => header,
+            _ => return wrong("truncated"),
+        };
         if !header.starts_with(b"07070") {
-            return Err(format!("cpio: no header at offset {at:#x}"));
+            return wrong("no header");
         }
         let field = |from: usize| {
             let digits = std::str::from_utf8(&header[from..from + 8]).ok();
-            digits.and_then(|d| usize::from_str_radix(d, 16).ok())
+            digits.and_then(|d| u64::from_str_radix(d, 16).ok())
         };
-        let bad = || format!("cpio: a size at offset {at:#x} is no number");
-        let (size, named) = (field(54).ok_or_else(bad)?, field(94).ok_or_else(bad)?);
-        let name = bytes.get(at + HEADER..at + HEADER + named).ok_or_else(truncated)?;
-        if name == b"TRAILER!!!\0" {
-            return Ok(());
+        let (Some(size), Some(named)) = (field(54), field(94)) else {
+            return Ok(Err(format!("cpio: a size at offset {at:#x} is no number")));
+        };
+        let begin = fill(archive, &mut name[..TRAILER.len().min(named as usize)])? as u64;
+        if begin + skip(archive, named - begin)? < named {
+            return wrong("truncated");
         }
-        let content = (at + HEADER + named).next_multiple_of(4);
-        at = content.saturating_add(size).next_multiple_of(4);
+        if named == TRAILER.len() as u64 && name == TRAILER {
+            return Ok(Ok(()));
+        }
+        let content = at + HEADER as u64 + named;
+        at = (content.next_multiple_of(4) + size).next_multiple_of(4);
+        skip(archive, at - content)?;
     }
+}
+
+/// Reads as much of `bytes` as there is; how much that was.
+fn fill(from: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match from.read(&mut bytes[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}
+
+/// Skips `count` bytes; how many there were.
+fn skip(from: &mut impl Read, count: u64) -> io::Result<u64> {
+    io::copy(&mut from.by_ref().take(count), &mut io::sink())
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
 //! The `strata` command: command line, files, terminal and clock around the machine.
 //!
 //! Reading order: `args` (what can be asked), `values` and `domain` (how values are written),
-//! `launch`, `files` and `embedded` (what is booted), `session`, `console` and `runner` (a run), `status` and
-//! `summary` (how it ends), `image`.
+//! `launch`, `files` and `embedded` (what is booted), `session`, `console`, `output`, `stop` and `runner` (a
+//! run), `status` and `summary` (how it ends), `image`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
-//! and files exist here and nowhere below.
+//! and files exist here and nowhere below. Nothing is printed by a macro that panics where the stream is full or
+//! closed: [`output`] writes.
 
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "the host's clock and threads belong here"
 )]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command")]
 
 mod args;
 mod console;
@@ -21,30 +21,37 @@ mod embedded;
 mod files;
 mod image;
 mod launch;
+mod output;
 mod runner;
 mod session;
 mod status;
+mod stop;
 mod summary;
 mod values;
 
 use args::{Args, Asked, Verb};
 use status::{Failure, Status};
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let ended = match args::parse(std::env::args_os()) {
         Ok(args) => obey(args),
         Err(Asked::Failure(failure)) => Err(failure),
-        Err(Asked::Text(text)) => {
-            println!("{}", text.trim_end());
-            Ok(Status::Success)
-        }
+        Err(Asked::Text(text)) => print(text.trim_end()),
     };
     let status = ended.unwrap_or_else(|failure| {
-        eprintln!("strata: {}", failure.text);
+        output::say(&format!("strata: {}\n", failure.text));
         failure.status
     });
     ExitCode::from(status.code())
+}
+
+/// Prints the text that was asked for.
+fn print(text: &str) -> Result<Status, Failure> {
+    let mut out = std::io::stdout();
+    let printed = writeln!(out, "{text}").and_then(|()| out.flush());
+    printed.map(|()| Status::Success).map_err(|error| Failure::output("standard output", &error))
 }
 
 /// Does what was asked.

@@ -1,19 +1,22 @@
-//! Runs a machine in slices: between two of them serial bytes move, and the limits and Ctrl-C
-//! are looked at. How a run is sliced does not change what the machine does.
+//! Runs a machine in slices: between two of them serial bytes move, and it is looked whether somebody
+//! has asked for the end, which ends a slice too. How a run is sliced does not change what the machine does.
 
 use crate::args::Limits;
 use crate::console::Consoles;
 use crate::status::{Failure, Status};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use crate::stop::Stop as Asked;
 
-/// Instructions between two looks at the host: some tens of milliseconds.
+/// Instructions between two looks at the host: some tens of milliseconds, mostly.
 const SLICE: u64 = 4_000_000;
+/// Serial ports of the machine.
+const PORTS: usize = 2;
+/// Bytes of input that a port may hold until the guest takes them.
+const HELD: usize = 64 << 10;
 
 /// Why a slice ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// Its instructions are used up.
+    /// Its instructions are used up, or there is reason to look at the host.
     Budget,
     /// The machine ended the run.
     End(Status),
@@ -35,14 +38,16 @@ pub(crate) trait Runnable {
     fn sent(&mut self, port: usize) -> Vec<u8>;
     /// Gives bytes to serial port `port`, which takes them at the next instant.
     fn receive(&mut self, port: usize, bytes: Vec<u8>);
+    /// How many bytes serial port `port` has been given that the guest has left there.
+    fn held(&self, port: usize) -> usize;
 }
 
 /// What decides about the end of a run, besides the machine.
 pub(crate) struct Ending<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) no_reboot: bool,
-    /// Whether Ctrl-C was pressed.
-    pub(crate) interrupted: &'a AtomicBool,
+    /// What somebody outside asks for.
+    pub(crate) asked: &'a Asked,
 }
 
 /// Runs `machine` to its end.
@@ -51,10 +56,9 @@ pub(crate) fn run_to_end(
     consoles: &mut Consoles,
     ending: &Ending<'_>,
 ) -> Result<Status, Failure> {
-    let started = Instant::now();
     let limit = ending.limits.limit_instructions.unwrap_or(u64::MAX);
     loop {
-        if let Some(status) = outside(ending, started) {
+        if let Some(status) = ending.asked.asked() {
             return Ok(status);
         }
         let left = limit.saturating_sub(machine.retired());
@@ -62,25 +66,17 @@ pub(crate) fn run_to_end(
             return Ok(Status::Limit);
         }
         let stop = machine.run(left.min(SLICE));
-        for port in 0..consoles.count() {
-            consoles.write(port, &machine.sent(port))?;
+        for port in 0..PORTS {
+            consoles.write(port, machine.sent(port), ending.asked)?;
         }
         if let Some(status) = after(stop, machine, consoles, ending.no_reboot)? {
             return Ok(status);
         }
-        if let Some((port, bytes)) = consoles.typed() {
+        if consoles.input().is_some_and(|port| machine.held(port) < HELD)
+            && let Some((port, bytes)) = consoles.typed()
+        {
             machine.receive(port, bytes);
         }
-    }
-}
-
-/// Ctrl-C and the limit of seconds.
-fn outside(ending: &Ending<'_>, started: Instant) -> Option<Status> {
-    let late = |seconds| started.elapsed() >= Duration::from_secs(seconds);
-    if ending.interrupted.load(Ordering::Relaxed) {
-        Some(Status::Interrupted)
-    } else {
-        ending.limits.limit_seconds.is_some_and(late).then_some(Status::Limit)
     }
 }
 
@@ -96,6 +92,10 @@ fn after(
         Stop::End(status) => Ok(Some(status)),
         Stop::Reset if no_reboot => Ok(Some(Status::Success)),
         Stop::Reset => machine.restart().map(|()| None),
+        // More of what the guest does not take will not wake it.
+        Stop::Idle if consoles.input().is_some_and(|port| machine.held(port) >= HELD) => {
+            Ok(Some(Status::Halted))
+        }
         Stop::Idle => match consoles.wait() {
             None => Ok(Some(Status::Halted)),
             Some(None) => Ok(None),
@@ -147,6 +147,10 @@ mod tests {
         }
 
         fn receive(&mut self, _: usize, _: Vec<u8>) {}
+
+        fn held(&self, _: usize) -> usize {
+            0
+        }
     }
 
     /// Runs the script and tells `status retired restarts`.
@@ -154,7 +158,7 @@ mod tests {
     fn check(stops: &[(u64, Stop)], limit: Option<u64>, no_reboot: bool, expect: &str) {
         let mut machine = Script { stops: stops.to_vec(), ..Script::default() };
         let limits = Limits { limit_instructions: limit, limit_seconds: None };
-        let ending = Ending { limits: &limits, no_reboot, interrupted: &AtomicBool::new(false) };
+        let ending = Ending { limits: &limits, no_reboot, asked: &Asked::default() };
         let mut consoles = Consoles::open(&[Serial::Null]).unwrap();
         let status = run_to_end(&mut machine, &mut consoles, &ending).unwrap();
         assert_eq!(format!("{status:?} {} {}", machine.retired, machine.restarts), expect);
@@ -180,9 +184,9 @@ mod tests {
 
     #[test]
     fn interrupted() {
-        let limits = Limits::default();
-        let ending =
-            Ending { limits: &limits, no_reboot: false, interrupted: &AtomicBool::new(true) };
+        let (limits, asked) = (Limits::default(), Asked::default());
+        asked.ask(Status::Interrupted);
+        let ending = Ending { limits: &limits, no_reboot: false, asked: &asked };
         let mut consoles = Consoles::open(&[]).unwrap();
         let status = run_to_end(&mut Script::default(), &mut consoles, &ending).unwrap();
         assert_eq!(status, Status::Interrupted);

@@ -4,38 +4,39 @@
 use crate::args::{Limits, Trace};
 use crate::console::Consoles;
 use crate::launch::Launch;
+use crate::output::{self, Output};
 use crate::runner::{self, Ending, Runnable, Stop};
 use crate::status::{Failure, Status};
+use crate::stop::Stop as Asked;
 use crate::summary::{Level, Summary};
 use platform::boot::BootModule;
 use platform::machine::{Boot, Config, Input, Machine, MachineStop, TraceItems};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::stderr;
 use std::time::Instant;
 
 /// Starts the machine, runs it to its end and prints the summary.
 pub(crate) fn run(launch: &Launch, limits: &Limits) -> Result<Status, Failure> {
-    let mut session = Session::start(launch)?;
+    let asked = Asked::default();
+    let mut session = Session::start(launch, &asked)?;
     let mut consoles = Consoles::open(&launch.serials)?;
-    let interrupted = on_ctrl_c()?;
-    let ending = Ending { limits, no_reboot: launch.no_reboot, interrupted: &interrupted };
-    let status = runner::run_to_end(&mut session, &mut consoles, &ending)?;
-    if let Some(report) = &session.report {
-        eprintln!("strata: {report}");
+    asked.on_signals()?;
+    if let Some(seconds) = limits.limit_seconds {
+        asked.after(seconds)?;
     }
-    eprint!("{}", session.summary().text(status));
+    let ending = Ending { limits, no_reboot: launch.no_reboot, asked: &asked };
+    let ended = runner::run_to_end(&mut session, &mut consoles, &ending);
+    let (sent, traced) = (consoles.finish(&asked), session.finish());
+    let (status, report) = match ended.and_then(|status| sent.and(traced).map(|()| status)) {
+        Ok(status) => (status, session.report.take()),
+        Err(failure) => (failure.status, Some(failure.text)),
+    };
+    if let Some(report) = report {
+        output::say(&format!("strata: {report}\n"));
+    }
+    output::say(&session.summary().text(status));
     Ok(status)
-}
-
-/// A flag that Ctrl-C sets.
-fn on_ctrl_c() -> Result<Arc<AtomicBool>, Failure> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&flag);
-    ctrlc::set_handler(move || set.store(true, Ordering::Relaxed)).map_err(Failure::emulator)?;
-    Ok(flag)
 }
 
 /// A machine with what it was started from, to start it again after a reset.
@@ -50,14 +51,21 @@ struct Session<'a> {
     /// What a triple fault was about.
     report: Option<String>,
     /// Where the trace goes.
-    trace: Box<dyn Write>,
+    trace: Output,
+    asked: &'a Asked,
 }
 
 impl<'a> Session<'a> {
-    fn start(launch: &'a Launch) -> Result<Self, Failure> {
+    fn start(launch: &'a Launch, asked: &'a Asked) -> Result<Self, Failure> {
+        check_memory(launch.memory)?;
         let trace = open_trace(&launch.trace)?;
-        let (machine, levels, counted) = (boot(launch)?, Vec::new(), Vec::new());
-        Ok(Self { launch, machine, before: 0, levels, counted, report: None, trace })
+        let (machine, levels, counted) = (boot(launch, asked)?, Vec::new(), Vec::new());
+        Ok(Self { launch, machine, before: 0, levels, counted, report: None, trace, asked })
+    }
+
+    /// Waits until the trace is written.
+    fn finish(&mut self) -> Result<(), Failure> {
+        self.trace.finish(self.asked).map_err(|_| Failure::emulator(NO_TRACE))
     }
 
     fn summary(&self) -> Summary {
@@ -94,7 +102,8 @@ impl<'a> Session<'a> {
     fn count(&mut self, seconds: f64) {
         let now = self.machine.levels();
         let before = |n: usize| self.counted.get(n).copied().unwrap_or(0);
-        let ran: Vec<u64> = now.iter().enumerate().map(|(n, all)| all - before(n)).collect();
+        let ran: Vec<u64> =
+            now.iter().enumerate().map(|(n, all)| all.saturating_sub(before(n))).collect();
         let all = ran.iter().sum::<u64>().max(1) as f64;
         for (n, ran) in ran.into_iter().enumerate() {
             if self.levels.len() == n {
@@ -112,6 +121,7 @@ impl<'a> Session<'a> {
         match n.checked_sub(1) {
             None if domains.is_empty() => "machine".into(),
             None => "hypervisor".into(),
+            Some(_) if n == Machine::LEVELS => "other guests".into(),
             Some(guest) => domains.get(guest).cloned().unwrap_or_else(|| format!("guest {n}")),
         }
     }
@@ -143,16 +153,17 @@ fn sums(counts: impl Iterator<Item = (impl ToString, u64)>) -> Vec<(String, u64)
     sums.into_iter().collect()
 }
 
+/// What is said where the trace's stream takes no more.
+const NO_TRACE: &str = "-D: the trace cannot be written";
+
 /// Where `-D` says, or standard error.
-fn open_trace(trace: &Trace) -> Result<Box<dyn Write>, Failure> {
-    let Some(path) = &trace.file else {
-        return Ok(Box::new(std::io::stderr()));
-    };
+fn open_trace(trace: &Trace) -> Result<Output, Failure> {
+    let Some(path) = &trace.file else { return Output::new(stderr()) };
     let failed = |e| {
         let what = format!("-D {}", path.display());
         Failure::usage(what, format!("{e}; accepted is a file that can be written"))
     };
-    Ok(Box::new(BufWriter::new(File::create(path).map_err(failed)?)))
+    Output::new(File::create(path).map_err(failed)?)
 }
 
 /// What `-d` asks for.
@@ -166,8 +177,23 @@ fn trace_items(trace: &Trace) -> TraceItems {
     }
 }
 
+/// Bytes that the command may come to hold besides the guest's memory and what goes with that. See
+/// docs/usage.md, "What a run holds".
+const BESIDES: u64 = 384 << 20;
+/// For each byte of the guest's memory one in so many goes with it: what pages are used for.
+const TABLES: u64 = 128;
+
+/// Refuses a machine for which the host has not the memory, before it could fail in the middle of the run.
+fn check_memory(guest: u64) -> Result<(), Failure> {
+    let bytes = guest.saturating_add(guest / TABLES).saturating_add(BESIDES);
+    let granted =
+        usize::try_from(bytes).is_ok_and(|n| Vec::<u8>::new().try_reserve_exact(n).is_ok());
+    let why = || format!("{} MiB are needed, which the host does not grant", bytes >> 20);
+    granted.then_some(()).ok_or_else(|| Failure::usage("memory", why()))
+}
+
 /// A machine with its kernel loaded.
-fn boot(launch: &Launch) -> Result<Machine, Failure> {
+fn boot(launch: &Launch, asked: &Asked) -> Result<Machine, Failure> {
     let config = Config {
         ram: launch.memory,
         vcpus: launch.vcpus,
@@ -177,6 +203,7 @@ fn boot(launch: &Launch) -> Result<Machine, Failure> {
         code: launch.code,
     };
     let mut machine = Machine::new(&config).map_err(Failure::input)?;
+    machine.pause_by(asked.flag());
     let modules: Vec<BootModule<'_>> =
         launch.modules.iter().map(|m| BootModule { file: m.file(), cmdline: &m.cmdline }).collect();
     let kernel = &launch.kernel;
@@ -191,13 +218,15 @@ impl Runnable for Session<'_> {
         let each = (instructions / u64::from(self.launch.vcpus)).max(1);
         let stop = self.machine.run(each);
         self.count(started.elapsed().as_secs_f64());
-        let trace = self.machine.take_trace();
-        if !trace.is_empty() && self.trace.write_all(trace.as_bytes()).is_err() {
-            self.report = Some("-D: the trace cannot be written".into());
+        let trace = self.machine.take_trace().into_bytes();
+        if self.trace.write(trace, self.asked).is_err() {
+            self.report = Some(NO_TRACE.into());
             return Stop::End(Status::Emulator);
         }
+        // Nobody has asked for what the guest writes to the debug port.
+        drop(self.machine.debug_output());
         match stop {
-            MachineStop::Budget => Stop::Budget,
+            MachineStop::Budget | MachineStop::Paused => Stop::Budget,
             MachineStop::PowerOff => Stop::End(Status::Success),
             MachineStop::Reset => Stop::Reset,
             MachineStop::DebugExit(status) => Stop::End(Status::DebugExit(status >> 1)),
@@ -212,7 +241,7 @@ impl Runnable for Session<'_> {
 
     fn restart(&mut self) -> Result<(), Failure> {
         self.before = self.retired();
-        self.machine = boot(self.launch)?;
+        self.machine = boot(self.launch, self.asked)?;
         self.counted.clear();
         Ok(())
     }
@@ -227,5 +256,9 @@ impl Runnable for Session<'_> {
 
     fn receive(&mut self, port: usize, bytes: Vec<u8>) {
         self.machine.input(self.machine.now(), Input::Serial { port, bytes });
+    }
+
+    fn held(&self, port: usize) -> usize {
+        self.machine.serial_waiting(port)
     }
 }

@@ -1,6 +1,7 @@
 //! How a run ends: the exit status, and the one line that explains a failure.
 
 use std::fmt::Display;
+use std::io::{Error, ErrorKind};
 
 /// The exit statuses of `strata`. `isa-debug-exit` ends a run with `value * 2 + 1`, which is odd;
 /// all others are even, so the two never mix.
@@ -20,7 +21,7 @@ pub(crate) enum Status {
     Emulator,
     /// `--limit-instructions` or `--limit-seconds` was reached.
     Limit,
-    /// Ctrl-C.
+    /// Ctrl-C, SIGTERM, SIGHUP, or nobody reads standard output any more.
     Interrupted,
     /// The guest wrote this value to `isa-debug-exit`.
     DebugExit(u32),
@@ -59,6 +60,16 @@ impl Failure {
     /// Bad input, where `text` already names the place.
     pub(crate) fn input(text: impl Display) -> Self {
         Self { status: Status::Usage, text: one_line(&text.to_string()) }
+    }
+
+    /// The stream `what` does not take what it is given.
+    pub(crate) fn output(what: &str, error: &Error) -> Self {
+        match error.kind() {
+            ErrorKind::BrokenPipe => {
+                Self { status: Status::Interrupted, text: format!("{what}: its reader is gone") }
+            }
+            _ => Self::emulator(format_args!("{what}: {error}")),
+        }
     }
 
     /// The emulator's own failure.

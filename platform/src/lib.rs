@@ -1,6 +1,6 @@
 //! The machine around the processor: devices, board, time, ACPI tables, boot loaders.
 //!
-//! Reading order: [`time`], [`device`], [`devices`], [`board`], [`memory_map`], [`acpi`], [`boot`],
+//! Reading order: [`time`], [`device`], [`output`], [`devices`], [`board`], [`memory_map`], [`acpi`], [`boot`],
 //! [`machine`]; `examples/boot.rs` uses it all.
 //!
 //! Invariants: a device knows no address, bus, clock, thread or other device; its outputs are levels
@@ -14,4 +14,5 @@ pub mod device;
 pub mod devices;
 pub mod machine;
 pub mod memory_map;
+pub mod output;
 pub mod time;

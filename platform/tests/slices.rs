@@ -4,8 +4,12 @@
 mod common;
 
 use common::guest::{self, copy, outb, store};
-use platform::machine::{Config, Input, Machine, MachineStop, OptionalDevice};
+use platform::machine::{Config, Input, Machine, MachineStop, OptionalDevice, TraceItems};
 use platform::time::Icount;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// Lengths of slices in instructions.
 const SLICES: [u64; 4] = [1, 7, 1000, 4_000_000];
@@ -225,6 +229,88 @@ fn many_turns() {
     for slice in [1000, 20_000, 99_999, 4_000_000] {
         assert_eq!(state(slice), want, "slices of {slice}");
     }
+}
+
+/// Runs to machine time `to` while another thread asks for pauses; how many there were.
+fn run_with_pauses(machine: &mut Machine, to: u64) -> u32 {
+    let (flag, done) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+    machine.pause_by(&flag);
+    let mut pauses = 0;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                flag.store(true, Ordering::Relaxed);
+                thread::sleep(Duration::from_micros(10));
+            }
+        });
+        while machine.now().0 < to {
+            match machine.run(to - machine.now().0) {
+                MachineStop::Paused => {
+                    pauses += 1;
+                    flag.store(false, Ordering::Relaxed);
+                }
+                stop => assert_eq!(stop, MachineStop::Budget),
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    pauses
+}
+
+/// lodsb and stosb of 64 KiB, and cmpsb of what is equal, again and again
+const STRINGS: [u8; 35] = [
+    0xbe, 0, 0, 0x20, 0, 0xb9, 0, 0, 1, 0, 0xf3,
+    0xac, // mov esi, 200000h; mov ecx, 10000h; rep lodsb
+    0xbf, 0, 0, 0x30, 0, 0xb9, 0, 0, 1, 0, 0xf3,
+    0xaa, // mov edi, 300000h; mov ecx, 10000h; rep stosb
+    0xbe, 0, 0, 0x20, 0, 0xb5, 0x80, 0xf3, 0xa6, // mov esi, 200000h; mov ch, 80h; repe cmpsb
+    0xeb, 0xdd, // jmp to the begin
+];
+
+/// Pauses that the host asks for leave no trace either, wherever they cut a turn.
+#[test]
+fn pauses_at_any_moment() {
+    let programs = [
+        ("a second that polls", [set_up(false), start(&poll()), work(false)].concat()),
+        ("halts", [set_up(true), start(&[0xf4, 0xeb, 0xfd]), work(true)].concat()),
+        ("strings", STRINGS.to_vec()),
+    ];
+    let mut pauses = 0;
+    for ((name, program), vcpus) in programs.iter().flat_map(|p| [1, 2, 4].map(|n| (p, n))) {
+        let new = || guest::machine(Config { vcpus, ..Config::default() }, program);
+        let (mut plain, mut paused) = (new(), new());
+        let to = if *name == "strings" { 3_000 } else { 3_000_000 };
+        run_to(&mut plain, to, to);
+        pauses += run_with_pauses(&mut paused, to);
+        assert_eq!(paused.now(), plain.now());
+        assert_eq!(paused.state_hash(), plain.state_hash(), "{name}, -smp {vcpus}");
+        assert_eq!(paused.serial_output(0), plain.serial_output(0), "{name}, -smp {vcpus}");
+    }
+    assert!(pauses > 20, "{pauses} pauses");
+}
+
+/// A long trace ends runs, so that the host can take it: no line is lost, and the machine is the same.
+#[test]
+fn a_trace_is_taken_in_time() {
+    let run = |exec| {
+        let trace = TraceItems { exec, ..TraceItems::default() };
+        // inc eax; jmp $-1
+        let mut machine =
+            guest::machine(Config { trace, ..Config::default() }, &[0x40, 0xeb, 0xfd]);
+        let (mut lines, mut most) = (0, 0);
+        while machine.now().0 < 100_000 {
+            let stop = machine.run(100_000 - machine.now().0);
+            assert!(matches!(stop, MachineStop::Budget | MachineStop::Paused));
+            let text = machine.take_trace();
+            most = most.max(text.len());
+            lines += text.lines().count();
+        }
+        (machine.state_hash(), lines, most)
+    };
+    let (plain, traced) = (run(false), run(true));
+    assert_eq!(traced.0, plain.0);
+    assert_eq!((plain.1, traced.1), (0, 100_000));
+    assert!(traced.2 < 3 << 20, "{} bytes of trace", traced.2);
 }
 
 /// Nothing can wake the guest but the input, known before or after it halts: cli; hlt

@@ -118,11 +118,12 @@ fn repeat(
     if !i.has_rep_prefix() && !i.has_repne_prefix() {
         return step(cpu, 1).map(|_| ());
     }
-    let mut budget = if cpu.stops_at_iterations() { 1 } else { CHUNK };
+    let most = if cpu.stops_at_iterations() { 1 } else { CHUNK };
+    let mut budget = most;
     loop {
         let count = s.offset(cpu, gpr::RCX);
         if count == 0 {
-            return Ok(());
+            break;
         }
         if budget == 0 || cpu.env.io {
             return Err(Trap::Again);
@@ -131,9 +132,11 @@ fn repeat(
         s.set(cpu, gpr::RCX, count - done);
         budget -= done;
         if ended {
-            return Ok(());
+            break;
         }
     }
+    cpu.env.charge(most - budget);
+    Ok(())
 }
 
 /// The frame after a run of bytes, if it is RAM without traps.

@@ -21,3 +21,13 @@ pub struct Trace {
     /// Lines of the trace so far.
     pub text: String,
 }
+
+impl Trace {
+    /// Bytes of text after which a run ends, so that the lines can be taken.
+    pub const MANY: usize = 1 << 20;
+
+    /// Whether the lines are to be taken before the run goes on.
+    pub(crate) fn is_full(&self) -> bool {
+        self.text.len() >= Trace::MANY
+    }
+}

@@ -1,8 +1,10 @@
 //! How the engine runs code: small programs in 64-bit mode, with the first GiB mapped to itself.
 
 use crate::support::{Long, Rig};
-use cpu::Stop;
 use cpu::state::{Segment, ar, gpr, seg};
+use cpu::{CodeCache, Stop};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where the programs begin: not in the first large page.
 const CODE: u64 = 0x20_0000;
@@ -156,4 +158,78 @@ fn what_a_row_owes_is_paid_at_a_fault() {
             check_fault(&x87, [0, rsi, 0, r10, 0]);
         }
     }
+}
+
+/// The processor's state as it is saved, and its count of instructions.
+fn saved(r: &Rig) -> (cpu::state::State, u64) {
+    (r.cpu.save(), r.now)
+}
+
+#[test]
+fn a_pause_is_an_instruction_boundary() {
+    // The board asks for a pause with each access, and the run may go on after it.
+    let code = "mov ecx, 2000; mov edi, 0x180000; cld; l: out 0x80, al; add ebx, ecx; \
+                push rcx; mov esi, 0x120000; mov ecx, 0x9000; rep lodsb; mov ecx, 100; rep stosb; pop rcx; loop l; jmp $";
+    let run = |pauses: bool| {
+        let mut r = machine(code);
+        let flag = Arc::new(AtomicBool::new(false));
+        r.cpu.pause_by(flag.clone());
+        r.board.pause = pauses.then(|| flag.clone());
+        let mut paused = 0;
+        while r.now < 13_000 {
+            match r.slice(13_000) {
+                Stop::Paused => {
+                    assert_eq!(
+                        (r.slice(13_000), r.rip()),
+                        (Stop::Paused, r.rip()),
+                        "as long as it is set"
+                    );
+                    flag.store(false, Ordering::Relaxed);
+                    paused += 1;
+                }
+                stop => assert!(stop == Stop::Io || stop == Stop::Budget, "{stop:?}"),
+            }
+        }
+        (saved(&r), paused)
+    };
+    let (want, none) = run(false);
+    let (got, paused) = run(true);
+    assert_eq!((got == want, none), (true, 0));
+    assert!(paused > 900, "{paused} pauses");
+}
+
+#[test]
+fn a_full_code_cache_ends_a_slice() {
+    // Each jump is taken, to the next: a block from each of them on. Twice, and over again.
+    const JUMPS: usize = 20_000;
+    const BUDGET: usize = 4096;
+    let mut r = machine("cmp eax, eax; jmp near $+5");
+    r.cache = CodeCache::new(BUDGET);
+    let at = CODE + r.length("cmp eax, eax; jmp near $+5");
+    let sled = [0x74, 0x00].repeat(JUMPS);
+    r.put(at, &sled);
+    let end = at + sled.len() as u64;
+    r.code(end, &format!("jmp near $-{}", sled.len()));
+    run_to(&mut r, 3 * JUMPS as u64);
+    let stats = r.cache.stats;
+    // A block and its stubs may come on top.
+    assert!(stats.peak_ops < BUDGET as u64 + 200, "{stats:?}");
+    assert!(stats.flushes > 100, "{stats:?}");
+}
+
+#[test]
+fn links_count_as_code_that_is_held() {
+    // The page that the call leads to is now one frame, now another: each time the link is made anew.
+    const PAGES: u64 = 0x40_0000;
+    let mut r = machine(
+        "mov rbx, 0x405008; mov rsi, 0x601000; l: call 0x601000; xor qword [rbx], 0x1000; invlpg [rsi]; jmp l",
+    );
+    // Page tables for 0x600000 at 0x405000, itself mapped where it is.
+    r.put(0x3000 + 3 * 8, &0x40_5003u64.to_le_bytes());
+    r.put(PAGES + 0x5000 + 8, &0x40_2003u64.to_le_bytes());
+    r.put(PAGES + 0x2000, &[0xc3]);
+    r.put(PAGES + 0x3000, &[0xc3]);
+    r.cache = CodeCache::new(64);
+    run_to(&mut r, 5 * 10_000);
+    assert!(r.cache.stats.flushes > 10, "{:?}", r.cache.stats);
 }

@@ -14,11 +14,15 @@ pub(crate) use cpu::state::gpr;
 use cpu::state::{Segment, TableRegister, ar, seg};
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::{HostPhys, Limits, Mmu, Ram};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Interrupts with vector 0x40; ports that read their own number.
 #[derive(Default)]
 pub(crate) struct Board {
     pub(crate) written: Vec<(u16, u32)>,
+    /// A write to a port sets this flag, and does not end the run.
+    pub(crate) pause: Option<Arc<AtomicBool>>,
 }
 
 impl Bus for Board {
@@ -27,6 +31,10 @@ impl Bus for Board {
     }
     fn port_write(&mut self, port: u16, _: u8, v: u32, _: u64) {
         self.written.push((port, v));
+        self.pause.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
+    }
+    fn needs_no_resample(&self) -> bool {
+        self.pause.is_some()
     }
     fn mmio_read(&mut self, _: HostPhys, _: u8, _: u64) -> u64 {
         u64::MAX

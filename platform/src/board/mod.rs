@@ -149,6 +149,16 @@ impl Board {
         self.settle();
     }
 
+    /// How many bytes of input wait outside the receive FIFO of serial port `index` (0 or 1).
+    #[must_use]
+    pub fn serial_waiting(&self, index: usize) -> usize {
+        match index {
+            0 => self.devices.com1.waiting(),
+            1 => self.devices.com2.waiting(),
+            _ => 0,
+        }
+    }
+
     /// Presses the power button at `now`.
     pub fn press_power_button(&mut self, now: Icount) {
         self.advance(now);

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     device::{Device, Ending, Ends, IoError},
+    output::Output,
     time::Icount,
 };
 
@@ -27,13 +28,13 @@ impl Device for PostCode {
 /// Port E9h: bytes for the host's eyes; reads E9h as a sign of its presence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DebugConsole {
-    output: Vec<u8>,
+    output: Output,
 }
 
 impl DebugConsole {
     /// The bytes written since the last call.
     pub fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.output)
+        self.output.take()
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     device::{Device, IoError, Timed},
+    output::Output,
     time::{Icount, Rate, Scale},
 };
 
@@ -58,7 +59,7 @@ pub struct Uart {
     touched: u64,
     timed_out: bool,
     input: VecDeque<u8>,
-    output: Vec<u8>,
+    output: Output,
 }
 
 impl Uart {
@@ -82,19 +83,25 @@ impl Uart {
             touched: 0,
             timed_out: false,
             input: VecDeque::new(),
-            output: Vec::new(),
+            output: Output::default(),
         }
     }
 
     /// The bytes sent since the last call.
     pub fn take_output(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.output)
+        self.output.take()
     }
 
     /// Queues bytes for the guest to receive.
     pub fn push_input(&mut self, bytes: &[u8], now: Icount) {
         self.input.extend(bytes);
         self.fill(self.scale.ticks(now));
+    }
+
+    /// How many bytes wait for room in the receive FIFO.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.input.len()
     }
 
     /// The level of the interrupt line, which OUT2 gates.

@@ -23,7 +23,7 @@ use bus::Chipset;
 pub use config::{Boot, CodeOptions, Config, Error, OptionalDevice, TraceItems};
 use cpu::Cpu;
 use cpu::model::Model;
-use cpu::state::vmx::stats::Level;
+use cpu::state::vmx::stats::{Level, Stats};
 pub use input::Input;
 use input::InputQueue;
 use mmu::{HostPhys, Limits, Mmu, Ram};
@@ -31,7 +31,8 @@ pub use report::MachineStop;
 pub use schedule::QUANTUM;
 use schedule::{Schedule, Shared};
 use state::StateHash;
-use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Processors, memory and a board.
 pub struct Machine {
@@ -42,6 +43,9 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// The most levels that are counted by themselves.
+    pub const LEVELS: usize = Stats::LEVELS;
+
     /// A machine at power-on, with empty memory.
     pub fn new(config: &Config) -> Result<Machine, Error> {
         if config.vcpus == 0 || config.vcpus > 255 {
@@ -60,6 +64,7 @@ impl Machine {
             code: config.code.cache(),
             chipset: Chipset::new(config.board(&map), config.vcpus),
             inputs: InputQueue::default(),
+            pause: Arc::default(),
         };
         Ok(Machine { config: config.clone(), map, shared, schedule: Schedule::new(cpus) })
     }
@@ -82,19 +87,32 @@ impl Machine {
     }
 
     /// Retired instructions by level: VMX root operation (or no VMX), then each guest in the order
-    /// in which they first ran.
+    /// in which they first ran; after [`Machine::LEVELS`] of them the sum of all others.
     pub fn levels(&self) -> Vec<u64> {
-        let mut order = vec![Level::Root];
-        let mut sums = BTreeMap::new();
+        let mut levels = vec![(Level::Root, 0)];
+        let mut others = 0;
         for p in &self.schedule.processors {
             for (level, count) in p.cpu.stats.vmx.levels(p.at) {
-                if !order.contains(&level) {
-                    order.push(level);
+                match levels.iter().position(|(known, _)| *known == level) {
+                    Some(n) => levels[n].1 += count,
+                    None if level != Level::Others && levels.len() < Machine::LEVELS => {
+                        levels.push((level, count));
+                    }
+                    None => others += count,
                 }
-                *sums.entry(level).or_insert(0) += count;
             }
         }
-        order.iter().map(|level| sums.get(level).copied().unwrap_or(0)).collect()
+        let counts = levels.into_iter().map(|(_, count)| count);
+        counts.chain((others > 0).then_some(others)).collect()
+    }
+
+    /// Has runs end at once while `flag` is set: [`MachineStop::Paused`]. Another thread may set it; whatever
+    /// the guest does, the run that is under way ends within 0.1 s of the host's processor time. Where that is
+    /// leaves no trace in what comes after: it is an instruction boundary, with one processor the machine's time.
+    /// With several a turn may be cut, which [`Machine::state_hash`] then includes.
+    pub fn pause_by(&mut self, flag: &Arc<AtomicBool>) {
+        self.schedule.processors.iter_mut().for_each(|p| p.cpu.pause_by(flag.clone()));
+        self.shared.pause = flag.clone();
     }
 
     /// Runs for `instructions` of machine time, or to an end. How a run is sliced into calls of this
@@ -113,17 +131,22 @@ impl Machine {
         at
     }
 
-    /// Takes the lines that were written down.
+    /// Takes the lines that were written down. While there are more than a MiB of them, runs end at once.
     pub fn take_trace(&mut self) -> String {
         self.schedule.take_trace()
     }
 
-    /// Takes what serial port `port` (0: COM1) has sent.
+    /// How many bytes of input the guest has left serial port `port` (0: COM1) to hold.
+    pub fn serial_waiting(&self, port: usize) -> usize {
+        self.shared.chipset.board.serial_waiting(port)
+    }
+
+    /// Takes what serial port `port` (0: COM1) has sent; see [`crate::output::Output::MOST`].
     pub fn serial_output(&mut self, port: usize) -> Vec<u8> {
         self.shared.chipset.board.take_serial_output(port)
     }
 
-    /// Takes what was written to the debug port E9h.
+    /// Takes what was written to the debug port E9h; see [`crate::output::Output::MOST`].
     pub fn debug_output(&mut self) -> Vec<u8> {
         self.shared.chipset.board.take_debug_output()
     }
@@ -155,11 +178,12 @@ impl Machine {
     }
 
     /// The hash of the whole state: processors, board, memory. Inputs to come are not part of it, nor
-    /// how the run was sliced; output not yet taken is.
+    /// output, nor how the run was sliced.
     pub fn state_hash(&self) -> [u8; 32] {
         let Shared { mmu, chipset, .. } = &self.shared;
         let mut hash = StateHash::default();
         self.schedule.processors.iter().for_each(|p| hash.processor(p));
+        hash.cut(self.schedule.cut);
         // Devices that nothing has looked at lately follow first: how a run was sliced is no state.
         let mut board = chipset.board.clone();
         board.advance(self.now());

@@ -22,6 +22,9 @@ pub enum MachineStop {
     TripleFault(String),
     /// Nothing can ever happen without input.
     Idle,
+    /// The host has asked for it ([`super::Machine::pause_by`]), or has much of the trace to take
+    /// ([`super::Machine::take_trace`]). The next call goes on from there as if there had been no pause.
+    Paused,
 }
 
 impl From<Ending> for MachineStop {

@@ -13,14 +13,21 @@
 //! inputs are taken, exactly when the machine's time reaches the value asked for: while the last
 //! processor catches up, or while all idle. After a pause the same turn goes on as without. So it
 //! leaves no trace how a run is sliced, nor when an input became known.
+//!
+//! A pause that the host asks for does not wait so long: it may cut a lead, at any instruction. The lead
+//! is kept, and goes on first.
 
 use super::bus::Chipset;
 use super::input::InputQueue;
 use super::report::{self, MachineStop};
 use crate::time::Icount;
 use cpu::bus::Message;
+use cpu::state::trace::Trace;
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::Mmu;
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How far a processor runs ahead of the others.
 pub const QUANTUM: u64 = 20_000;
@@ -40,11 +47,23 @@ pub(super) struct Shared {
     pub(super) code: CodeCache,
     pub(super) chipset: Chipset,
     pub(super) inputs: InputQueue,
+    /// The host sets it to have a run end.
+    pub(super) pause: Arc<AtomicBool>,
+}
+
+/// A turn in which a processor leads.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Lead {
+    who: usize,
+    /// Up to what time of its own.
+    until: u64,
 }
 
 /// The processors, by APIC ID.
 pub(super) struct Schedule {
     pub(super) processors: Vec<Processor>,
+    /// The lead that a pause has cut.
+    pub(super) cut: Option<Lead>,
     trace: String,
 }
 
@@ -52,7 +71,7 @@ impl Schedule {
     /// The processors at power-up.
     pub(super) fn new(cpus: impl Iterator<Item = Box<Cpu>>) -> Schedule {
         let processors = cpus.map(|cpu| Processor { cpu, at: 0, idle: false }).collect();
-        Schedule { processors, trace: String::new() }
+        Schedule { processors, cut: None, trace: String::new() }
     }
 
     /// The machine's time: that of the processor furthest behind.
@@ -80,7 +99,14 @@ impl Schedule {
             if now >= end {
                 return MachineStop::Budget;
             }
-            if let Some(stop) = self.turn(shared, end) {
+            if shared.pause.load(Ordering::Relaxed) || self.trace.len() >= Trace::MANY {
+                return MachineStop::Paused;
+            }
+            let stop = match self.cut.take() {
+                Some(lead) => self.lead(shared, lead),
+                None => self.turn(shared, end),
+            };
+            if let Some(stop) = stop {
                 return stop;
             }
         }
@@ -112,16 +138,30 @@ impl Schedule {
         }
         let who = (0..p.len()).min_by_key(|&n| p[n].at)?;
         let others = (0..p.len()).filter(|&n| n != who).map(|n| p[n].at).min();
-        let until = match others.unwrap_or(u64::MAX) {
-            next if next > p[who].at => next.min(input).min(end),
-            level => level.saturating_add(QUANTUM),
+        let (until, leads) = match others.unwrap_or(u64::MAX) {
+            next if next > p[who].at => (next.min(input).min(end), false),
+            level => (level.saturating_add(QUANTUM), true),
         };
         let until = until.min(deadline);
         if p[who].idle {
             self.processors[who].wait(until);
             return None;
         }
-        self.step(who, shared, until)
+        if leads {
+            return self.lead(shared, Lead { who, until });
+        }
+        let stop = self.step(who, shared, until);
+        stop.filter(|stop| *stop != MachineStop::Paused)
+    }
+
+    /// A processor leads, or goes on with a lead that was cut.
+    fn lead(&mut self, shared: &mut Shared, lead: Lead) -> Option<MachineStop> {
+        let stop = self.step(lead.who, shared, lead.until);
+        if stop == Some(MachineStop::Paused) {
+            self.cut = Some(lead);
+            return None;
+        }
+        stop
     }
 
     /// Processor `who` runs, at most to `until`.
@@ -140,6 +180,7 @@ impl Schedule {
         self.trace.push_str(&p.cpu.take_trace());
         match stop {
             Stop::Budget | Stop::Io => None,
+            Stop::Paused => Some(MachineStop::Paused),
             Stop::Idle => {
                 p.idle = true;
                 None

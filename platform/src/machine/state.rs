@@ -1,6 +1,6 @@
 //! The state of a whole machine in one hash.
 
-use super::schedule::Processor;
+use super::schedule::{Lead, Processor};
 use crate::board::Board;
 use crate::memory_map::MemoryMap;
 use cpu::bus::Message;
@@ -16,6 +16,13 @@ impl StateHash {
     pub(super) fn processor(&mut self, p: &Processor) {
         self.feed(&p.cpu.save());
         self.feed(&(p.at, p.idle));
+    }
+
+    /// Feeds the turn that a pause has cut, if there is one: what comes next depends on that.
+    pub(super) fn cut(&mut self, lead: Option<Lead>) {
+        if let Some(lead) = lead {
+            self.feed(&lead);
+        }
     }
 
     /// Feeds the board, every device of which has been brought to now, and messages on their way.

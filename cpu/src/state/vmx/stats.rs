@@ -12,6 +12,8 @@ pub enum Level {
     Ept(u64),
     /// A guest without EPT, by the address of its VMCS.
     Vmcs(u64),
+    /// All guests that came after the first [`Stats::LEVELS`] levels.
+    Others,
 }
 
 /// Counts of events since the processor was made.
@@ -48,14 +50,22 @@ impl Default for Stats {
 }
 
 impl Stats {
+    /// The most levels that are counted by themselves.
+    pub const LEVELS: usize = 128;
+
     /// The processor passes to `level` at retired-instruction count `now`.
     pub(crate) fn pass(&mut self, level: Level, now: u64) {
         self.retired[self.level].1 += now.wrapping_sub(self.since);
         self.since = now;
-        self.level = self.retired.iter().position(|(l, _)| *l == level).unwrap_or_else(|| {
-            self.retired.push((level, 0));
+        let named = if self.retired.len() < Stats::LEVELS { level } else { Level::Others };
+        self.level = self.place(level).or_else(|| self.place(named)).unwrap_or_else(|| {
+            self.retired.push((named, 0));
             self.retired.len() - 1
         });
+    }
+
+    fn place(&self, level: Level) -> Option<usize> {
+        self.retired.iter().position(|(l, _)| *l == level)
     }
 
     /// `time` passes without an instruction.
@@ -73,5 +83,26 @@ impl Stats {
         let mut all = self.retired.clone();
         all[self.level].1 += now.wrapping_sub(self.since);
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_levels() {
+        let mut stats = Stats::default();
+        // Each of 1000 guests runs two instructions, and the host one behind each.
+        for n in 0..1000 {
+            stats.pass(Level::Ept(n), 3 * n);
+            stats.pass(Level::Root, 3 * n + 2);
+        }
+        let levels = stats.levels(3000);
+        assert_eq!(levels[..3], [(Level::Root, 1000), (Level::Ept(0), 2), (Level::Ept(1), 2)]);
+        let named = Stats::LEVELS as u64 - 1;
+        assert_eq!(levels[Stats::LEVELS..], [(Level::Others, 2 * (1000 - named))]);
+        stats.pass(Level::Ept(1), 3000);
+        assert_eq!(stats.levels(3001)[2], (Level::Ept(1), 3));
     }
 }

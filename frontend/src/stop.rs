@@ -1,0 +1,97 @@
+//! What ends a run from outside: signals, and the limit of seconds.
+
+use crate::status::{Failure, Status};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+/// An end of the run that somebody outside may ask for. The first to ask decides about the status.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop {
+    asked: Arc<AtomicBool>,
+    status: Arc<OnceLock<Status>>,
+}
+
+impl Stop {
+    /// Asks for the end of the run with `status`. False if somebody has asked before.
+    pub(crate) fn ask(&self, status: Status) -> bool {
+        let first = self.status.set(status).is_ok();
+        self.asked.store(true, Ordering::Release);
+        first
+    }
+
+    /// The status with which the run is to end, if somebody has asked.
+    pub(crate) fn asked(&self) -> Option<Status> {
+        self.status.get().copied()
+    }
+
+    /// The flag that the machine looks at.
+    pub(crate) fn flag(&self) -> &Arc<AtomicBool> {
+        &self.asked
+    }
+
+    /// Asks when SIGINT (Ctrl-C), SIGTERM or SIGHUP comes. If the run has been asked to end already, the
+    /// process ends at once, whatever it waits for.
+    pub(crate) fn on_signals(&self) -> Result<(), Failure> {
+        let stop = self.clone();
+        let hangup = (!hangup_is_ignored()).then_some(SIGHUP);
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup)).map_err(Failure::emulator)?;
+        spawn("signals", move || {
+            for _ in signals.forever() {
+                if !stop.ask(Status::Interrupted) {
+                    std::process::exit(Status::Interrupted.code().into());
+                }
+            }
+        })
+    }
+
+    /// Asks after `seconds` of the host's clock.
+    pub(crate) fn after(&self, seconds: u64) -> Result<(), Failure> {
+        let stop = self.clone();
+        let wait = move || {
+            thread::sleep(Duration::from_secs(seconds));
+            stop.ask(Status::Limit);
+        };
+        spawn("limit", wait)
+    }
+}
+
+/// Whether the process was started to outlive its terminal, by nohup(1). proc(5): the mask `SigIgn`.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.unwrap_or(0) >> (SIGHUP - 1) & 1 != 0
+}
+
+/// Starts a thread, where there may be no memory for one.
+pub(crate) fn spawn(name: &str, task: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    let started = thread::Builder::new().name(name.into()).stack_size(STACK).spawn(task);
+    started
+        .map(drop)
+        .map_err(|error| Failure::input(format_args!("no thread can be started: {error}")))
+}
+
+/// Bytes of a thread's stack: they read and write, no more.
+const STACK: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_decides() {
+        let stop = Stop::default();
+        assert_eq!((stop.asked(), stop.flag().load(Ordering::Relaxed)), (None, false));
+        assert!(stop.ask(Status::Limit));
+        assert!(!stop.ask(Status::Interrupted));
+        assert_eq!(
+            (stop.asked(), stop.flag().load(Ordering::Relaxed)),
+            (Some(Status::Limit), true)
+        );
+    }
+}
