@@ -4,6 +4,7 @@
 //! The timer counts the 25 MHz crystal of CPUID leaf 15h: one tick in [`TIMER_TICK`] instructions.
 
 use crate::bus::{Destination, Message};
+use crate::state::TSC_STEP;
 use crate::state::apic::{BASE_BSP, BASE_EN, BASE_EXTD, MASKED, Vectors};
 use crate::state::{Activity, Apic};
 use crate::{Cpu, feature};
@@ -11,6 +12,9 @@ use mmu::{HostPhys, PageKind};
 
 /// Instructions per tick of the APIC timer's input clock.
 pub const TIMER_TICK: u64 = 40;
+
+/// Version 15h, six LVT entries (the field has one less), EOI broadcasts may be suppressed.
+pub(crate) const VERSION: u32 = 0x0105_0015;
 
 const SVR_ENABLE: u32 = 1 << 8;
 const SVR_SUPPRESS_EOI: u32 = 1 << 12;
@@ -25,6 +29,9 @@ const LVT_ERROR: usize = 5;
 const LVT_READ_ONLY: u32 = 1 << 12 | 1 << 14;
 /// The mode of an LVT timer that counts to IA32_TSC_DEADLINE.
 const LVT_TSC_DEADLINE: u64 = 1 << 18;
+/// Of an LVT entry: the delivery modes NMI and ExtINT.
+const NMI: u32 = 4 << 8;
+const EXT_INT: u32 = 7 << 8;
 /// Error status: illegal vector sent, received; illegal register.
 const ESR_SEND_VECTOR: u32 = 1 << 5;
 const ESR_RECEIVE_VECTOR: u32 = 1 << 6;
@@ -112,11 +119,19 @@ impl Apic {
         self.base & BASE_EN != 0 && self.svr & SVR_ENABLE != 0
     }
 
+    /// Goes to virtual wire mode: enabled by software, with the 8259 pair at LINT0 and NMI at LINT1.
+    /// MultiProcessor Specification 1.4, "Virtual Wire Mode".
+    pub fn virtual_wire(&mut self) {
+        self.svr = SVR_ENABLE | 0xff;
+        self.lvt[LVT_LINT0] = EXT_INT;
+        self.lvt[LVT_LINT1] = NMI;
+    }
+
     /// Whether INTR from the 8259 pair reaches the processor: through LINT0 in ExtINT mode, or with
     /// the APIC disabled.
     pub fn accepts_extint(&self) -> bool {
         let lint0 = self.lvt[LVT_LINT0];
-        self.base & BASE_EN == 0 || lint0 & (MASKED | 0x700) == 0x700
+        self.base & BASE_EN == 0 || lint0 & (MASKED | EXT_INT) == EXT_INT
     }
 
     /// Processor-priority register.
@@ -255,8 +270,7 @@ impl Apic {
         Some(match r {
             reg::ID if self.x2() => self.id as u64,
             reg::ID => (self.xapic_id as u64) << 24,
-            // Version 15h, six LVT entries (the field has one less), EOI broadcasts may be suppressed.
-            reg::VERSION => 0x0105_0015,
+            reg::VERSION => VERSION.into(),
             reg::TPR => self.tpr as u64,
             reg::PPR => self.ppr() as u64,
             reg::LDR if self.x2() => self.x2_ldr() as u64,
@@ -463,10 +477,9 @@ impl Cpu {
             return;
         }
         self.state.apic.tsc_deadline = v;
-        // The deadline is in TSC ticks, which run with the count of retired instructions.
         let ahead = v.saturating_sub(self.tsc());
-        let now = self.now();
-        self.state.apic.fires = if v == 0 { u64::MAX } else { now.saturating_add(ahead) };
+        let fires = self.now().saturating_add(ahead.div_ceil(TSC_STEP));
+        self.state.apic.fires = if v == 0 { u64::MAX } else { fires };
     }
 
     /// Recomputes the deadline after a write to the TSC.

@@ -3,18 +3,23 @@
 use crate::Cpu;
 use crate::feature::{self, CpuidRegister as Register, ModelName};
 use crate::model::Model;
+use crate::state::TSC_STEP;
 use crate::state::control::{CR4_OSXSAVE, EFER_LMA};
 
 /// Family 6, model 2FH, stepping 2: one that no list of errata in Linux, KVM or Xen matters for, and
 /// whose unaligned accesses glibc takes for fast.
 pub(crate) const SIGNATURE: u32 = 0x0002_06f2;
-/// The TSC counts retired instructions: 1 GHz.
-pub(crate) const TSC_HZ: u32 = 1_000_000_000;
+/// Retired instructions in a second of the machine.
+const INSTRUCTIONS_HZ: u32 = 1_000_000_000;
+/// The TSC: 2 GHz. Kernels divide 2³² billions by what they measure, in 32 bits, so it is well above 1 GHz.
+pub(crate) const TSC_HZ: u32 = INSTRUCTIONS_HZ * TSC_STEP as u32;
+/// The ratio of the TSC to the bus clock of 100 MHz.
+pub(crate) const TSC_RATIO: u64 = TSC_HZ as u64 / 100_000_000;
 /// What the APIC timer counts.
-pub(crate) const CRYSTAL_HZ: u32 = TSC_HZ / crate::apic::TIMER_TICK as u32;
+pub(crate) const CRYSTAL_HZ: u32 = INSTRUCTIONS_HZ / crate::apic::TIMER_TICK as u32;
 
 const VENDOR: &[u8; 12] = b"GenuineIntel";
-const BRAND: &[u8; 48] = b"Strata Processor @ 1.00GHz\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+const BRAND: &[u8; 48] = b"Strata Processor @ 2.00GHz\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 /// Leaves in which no processor has anything to say. SDM vol. 2, "Information Returned by CPUID Instruction".
 const NO_PROCESSOR: std::ops::RangeInclusive<u32> = 0x4000_0000..=0x4fff_ffff;
 

@@ -27,6 +27,7 @@ pub mod feature;
 pub mod feature_filter;
 mod floating_point;
 pub mod fpu;
+mod hand_over;
 mod hint;
 mod interface;
 pub mod isa;

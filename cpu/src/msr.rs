@@ -1,6 +1,7 @@
 //! Model-specific registers. SDM vol. 4, "Architectural MSRs".
 
 use crate::Cpu;
+use crate::cpuid::TSC_RATIO;
 use crate::feature::{self, Feature};
 use crate::state::control::*;
 use crate::state::seg;
@@ -144,9 +145,7 @@ impl Cpu {
             n::FEATURE_CONTROL => m.feature_control,
             n::TSC_ADJUST => m.tsc_adjust,
             n::BIOS_SIGN_ID => MICROCODE << 32,
-            // The ratio of the TSC to 100 MHz.
-            n::PLATFORM_INFO => 10 << 8,
-            n::PERF_STATUS | n::PERF_CTL => 10 << 8,
+            n::PLATFORM_INFO | n::PERF_STATUS | n::PERF_CTL => TSC_RATIO << 8,
             n::MTRRCAP => VARIABLE_MTRRS as u64 | 1 << 8 | 1 << 10,
             n::ARCH_CAPABILITIES => ARCH_CAPABILITIES,
             n::SYSENTER_CS => m.sysenter_cs,

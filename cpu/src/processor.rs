@@ -6,6 +6,7 @@
 use crate::block::{BlockLimit, CodeCache, Start};
 use crate::bus::Bus;
 use crate::op::Op;
+use crate::state::TSC_STEP;
 use crate::state::trace::Trace;
 use crate::state::{CodeMode, State, Stats};
 use crate::trap::Trap;
@@ -232,7 +233,12 @@ impl Cpu {
 
     /// The time-stamp counter.
     pub(crate) fn tsc(&self) -> u64 {
-        self.now().wrapping_add(self.state.sys.tsc_offset)
+        self.tsc_at(self.now())
+    }
+
+    /// The time-stamp counter when `now` instructions have been retired.
+    pub(crate) fn tsc_at(&self, now: u64) -> u64 {
+        now.wrapping_mul(TSC_STEP).wrapping_add(self.state.sys.tsc_offset)
     }
 
     /// Mode that code is decoded for now.

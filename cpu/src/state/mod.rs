@@ -27,6 +27,7 @@ pub use registers::{Segment, TableRegister, ar, gpr, seg};
 use serde::{Deserialize, Serialize};
 pub use smm::{Smm, Smram};
 pub use stats::Stats;
+pub(crate) use system::TSC_STEP;
 pub use system::{Activity, Msrs, System};
 pub use vmx::Vmx;
 

@@ -4,6 +4,9 @@ use super::{Event, Segment, Smm, TableRegister};
 use crate::trap::Exception;
 use serde::{Deserialize, Serialize};
 
+/// What a retired instruction adds to the time-stamp counter.
+pub(crate) const TSC_STEP: u64 = 2;
+
 /// What the processor is doing. SDM vol. 3, "Guest Non-Register State" (the numbers are the VMCS's).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Activity {
@@ -55,7 +58,7 @@ pub struct System {
     pub pdpte: [u64; 4],
     /// Model-specific registers that have no field of their own.
     pub msr: Msrs,
-    /// TSC minus the count of retired instructions.
+    /// TSC minus what the count of retired instructions makes of it.
     pub tsc_offset: u64,
     /// Activity state.
     pub activity: Activity,

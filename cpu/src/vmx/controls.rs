@@ -310,7 +310,7 @@ capability! {
 }
 
 /// The VMX-preemption timer counts once in 2 to this many TSC ticks.
-pub const TIMER_SHIFT: u32 = 2;
+pub const TIMER_SHIFT: u32 = 3;
 /// Number of CR3-target values.
 pub const CR3_TARGETS: u64 = 4;
 

@@ -5,6 +5,7 @@ use super::exit::CR0_KEPT;
 use super::reason;
 use super::rules::{self, Broken, Check, Kind};
 use crate::Cpu;
+use crate::state::TSC_STEP;
 use crate::state::control::{CR0_PG, CR4_PAE, EFER_LMA, EFER_LME};
 use crate::state::vmx::field::{Field, SEGMENT_FIELDS, group};
 use crate::state::vmx::vmcs::{NO_VMCS, Vmcs};
@@ -192,9 +193,9 @@ impl Cpu {
         if value == 0 {
             return now;
         }
-        let tsc = now.wrapping_add(self.state.sys.tsc_offset);
+        let tsc = self.tsc_at(now);
         let ticks = (tsc >> TIMER_SHIFT).wrapping_add(value) << TIMER_SHIFT;
-        now.saturating_add(ticks.wrapping_sub(tsc))
+        now.saturating_add(ticks.wrapping_sub(tsc).div_ceil(TSC_STEP))
     }
 
     /// Delivers the event that the entry injects. SDM vol. 3, "Event Injection".

@@ -3,6 +3,7 @@
 use super::controls::{exit, pin};
 use super::reason;
 use crate::Cpu;
+use crate::state::TSC_STEP;
 use crate::state::control::{CR0_CD, CR0_ET, CR0_NW, CR4_PAE, EFER_LMA, EFER_LME};
 use crate::state::vmx::field::{Field, HOST_SELECTORS, SEGMENT_FIELDS, group};
 use crate::state::vmx::stats::Level;
@@ -120,7 +121,7 @@ impl Cpu {
         v[Field::GuestPendingDebug] = pending_debug(s);
         if active.pin & pin::PREEMPTION_TIMER != 0 && v[Field::ExitControls] & exit::SAVE_TIMER != 0
         {
-            let left = self.state.vmx.timer.saturating_sub(now);
+            let left = self.state.vmx.timer.saturating_sub(now).saturating_mul(TSC_STEP);
             v[Field::PreemptionTimer] = left.div_ceil(1 << super::controls::TIMER_SHIFT);
         }
         if v[Field::EntryInterruptionInfo] >> 31 & 1 != 0 {

@@ -28,9 +28,10 @@ mod error {
     pub(super) const INVALIDATE_OPERAND: u32 = 28;
 }
 
-/// IA32_FEATURE_CONTROL: locked, and VMXON enabled outside SMX.
-const FEATURE_LOCK: u64 = 1;
-const FEATURE_VMXON: u64 = 4;
+/// IA32_FEATURE_CONTROL: no more to be written.
+pub(crate) const FEATURE_LOCK: u64 = 1;
+/// IA32_FEATURE_CONTROL: VMXON is allowed outside SMX operation.
+pub(crate) const FEATURE_VMXON: u64 = 4;
 
 impl Cpu {
     /// VMsucceed.

@@ -158,7 +158,7 @@ fn shadows_and_offsets() {
     // The entry and nothing else was before it.
     let offset = [(ProcControls, PROC | proc::TSC_OFFSET), (TscOffset, 0x1_0000_0000)];
     let r = check("rdtsc; vmcall", &offset, &[], &[(ExitReason, reason::VMCALL)]);
-    assert_eq!((r.reg(gpr::RAX), r.reg(gpr::RDX)), (1, 1));
+    assert_eq!((r.reg(gpr::RAX), r.reg(gpr::RDX)), (2, 1), "two ticks an instruction");
     // A CR3 target does not exit.
     let targets =
         [(ProcControls, PROC | proc::CR3_LOAD), (Cr3TargetCount, 2), (Cr3Target1, 0x1000)];
@@ -282,7 +282,7 @@ fn windows_and_timers() {
         &[],
         &[(ExitReason, reason::PREEMPTION_TIMER), (PreemptionTimer, 0)],
     );
-    // The entry was instruction 0; 8 is where the TSC's bit 2 has changed twice. HLT comes on top.
+    // The entry was instruction 0; after 8, the TSC's bit 3 has changed twice. HLT comes on top.
     assert_eq!(r.cpu.now(), 9);
     check("cpuid", &saved, &[], &[(ExitReason, reason::CPUID), (PreemptionTimer, 2)]);
 }
