@@ -16,6 +16,10 @@ pub const HPET_BASE: u64 = 0xfed0_0000;
 pub const LAPIC_BASE: u64 = 0xfee0_0000;
 /// End of conventional memory: the last KiB below 640 KiB is the extended BIOS data area.
 pub const EBDA_BASE: u64 = 0x9_fc00;
+/// KiB of conventional memory.
+pub const LOWER_KIB: u32 = (EBDA_BASE >> 10) as u32;
+/// Base of the text display's page.
+pub const TEXT_BASE: u64 = 0xb_8000;
 /// Start of the area in which firmware's tables are searched.
 pub const BIOS_BASE: u64 = 0xe_0000;
 /// Start of extended memory.
@@ -78,6 +82,12 @@ impl MemoryMap {
     #[must_use]
     pub fn acpi_base(&self) -> u64 {
         self.low.saturating_sub(ACPI_SIZE)
+    }
+
+    /// KiB of free memory from 1 MiB on, without a gap.
+    #[must_use]
+    pub fn upper_kib(&self) -> u32 {
+        (self.acpi_base().saturating_sub(EXTENDED_BASE) >> 10) as u32
     }
 
     /// Address of the firmware control structure, in the last page below `low`.

@@ -9,7 +9,7 @@ pub(super) struct AddressFields {
     pub(super) header_at: u64,
     pub(super) header_addr: u32,
     pub(super) load_addr: u32,
-    /// End of what the file holds; 0: to the file's end.
+    /// End of what is loaded; 0: to the file's end.
     pub(super) load_end_addr: u32,
     /// End of the zeroed memory after it; 0: there is none.
     pub(super) bss_end_addr: u32,
@@ -29,8 +29,9 @@ impl AddressFields {
                 let accepted = "between header_addr minus the header's offset and header_addr";
                 kernel.bad_field("load_addr", self.header_at, self.load_addr.into(), accepted)
             })?;
+        let rest = (kernel.bytes.len() as u64).saturating_sub(offset);
         let size = match self.load_end_addr {
-            0 => (kernel.bytes.len() as u64).saturating_sub(offset),
+            0 => rest,
             end => end.checked_sub(self.load_addr).map(u64::from).ok_or_else(|| {
                 kernel.bad_field("load_end_addr", self.header_at, end.into(), "at least load_addr")
             })?,
@@ -40,7 +41,8 @@ impl AddressFields {
         if !request.is_free(base, end) {
             return Err(request.no_room(kernel, "image", base, end.saturating_sub(base)));
         }
-        memory.write(base, kernel.slice(offset, size, "image")?)?;
+        // Where the file ends before, memory is zero.
+        memory.write(base, kernel.slice(offset, size.min(rest), "image")?)?;
         Ok(end)
     }
 }

@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    layout::GDT_BASE,
+    layout::{GDT_BASE, INFO_BASE, STACK_TOP},
     request::{GuestMemory, MemoryError},
 };
 
+const CODE_SELECTOR: u16 = 0x10;
+const DATA_SELECTOR: u16 = 0x18;
 const CR0_PE: u64 = 1;
 const CR0_ET: u64 = 1 << 4;
 
@@ -87,9 +89,9 @@ fn flat_data(selector: u16) -> Segment {
 
 impl Entry {
     /// 32-bit protected mode, flat, paging off, interrupts off: the state that the Linux 32-bit
-    /// protocol, PVH and multiboot agree on.
-    pub(super) fn flat32(eip: u32, code: u16, data: u16) -> Self {
-        let data = flat_data(data);
+    /// protocol, PVH and multiboot agree on, with the selectors that Linux asks for and GRUB has.
+    pub(super) fn flat32(eip: u32) -> Self {
+        let data = flat_data(DATA_SELECTOR);
         Self {
             mode: Mode::Protected32,
             rip: eip.into(),
@@ -106,7 +108,7 @@ impl Entry {
             cr3: 0,
             cr4: 0,
             efer: 0,
-            cs: flat_code(code),
+            cs: flat_code(CODE_SELECTOR),
             ds: data,
             es: data,
             fs: data,
@@ -117,6 +119,11 @@ impl Entry {
             gdtr: Table { base: GDT_BASE, limit: 0x1f },
             idtr: Table { base: 0, limit: 0 },
         }
+    }
+
+    /// The entry of a multiboot kernel, with the version's `magic`.
+    pub(super) fn multiboot(eip: u32, magic: u64) -> Self {
+        Self { rax: magic, rbx: INFO_BASE, rsp: STACK_TOP, ..Self::flat32(eip) }
     }
 
     /// Writes a descriptor table in which this entry's selectors mean what their caches say.

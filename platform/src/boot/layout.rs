@@ -21,8 +21,8 @@ pub(super) const CMDLINE_BASE: u64 = 0x9_0000;
 pub(super) const CMDLINE_LIMIT: usize = 0xf000;
 /// Modules that the list has room for.
 const MODULE_LIMIT: usize = 128;
-/// Where the vectors of real mode end: the lowest address for a kernel.
-const VECTORS_END: u64 = 0x500;
+/// The stack of a multiboot kernel, which by the specification has none: GRUB's, for those that use one.
+pub(super) const STACK_TOP: u64 = 0x7_ff00;
 
 const _: () = assert!(CMDLINE_BASE + CMDLINE_LIMIT as u64 <= EBDA_BASE);
 
@@ -67,7 +67,7 @@ impl BootRequest<'_> {
     /// `[base, end)` is free for a kernel: extended memory below the ACPI tables, or conventional
     /// memory below the loader's own area.
     pub(super) fn is_free(&self, base: u64, end: u64) -> bool {
-        let conventional = base >= VECTORS_END && end <= LOADER_BASE;
+        let conventional = end <= LOADER_BASE;
         let extended = base >= EXTENDED_BASE && end <= self.map.acpi_base();
         base <= end && (conventional || extended)
     }

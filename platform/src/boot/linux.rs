@@ -11,18 +11,15 @@ use super::{
     request::{BootModule, with_nul},
 };
 
-/// `__BOOT_CS` and `__BOOT_DS`.
-const BOOT_CS: u16 = 0x10;
-const BOOT_DS: u16 = 0x18;
-
 /// Fields of the setup header: offsets in the file and in the boot parameters alike.
 const SETUP_SECTS: u64 = 0x1f1;
-/// Length of the protected-mode part in units of 16 bytes.
+/// Length of the protected-mode part in units of 16 bytes, rounded up.
 const SYSSIZE: u64 = 0x1f4;
 const JUMP_LENGTH: u64 = 0x201;
 const MAGIC: u64 = 0x202;
 pub(super) const VERSION: u64 = 0x206;
 const TYPE_OF_LOADER: usize = 0x210;
+const CODE32_START: u64 = 0x214;
 const LOADFLAGS: u64 = 0x211;
 const RAMDISK_IMAGE: usize = 0x218;
 const RAMDISK_SIZE: usize = 0x21c;
@@ -33,7 +30,9 @@ const CMDLINE_SIZE: u64 = 0x238;
 const PREF_ADDRESS: u64 = 0x258;
 const INIT_SIZE: u64 = 0x260;
 /// Fields of the boot parameters.
+const EXT_MEM_K: usize = 0x02;
 const ACPI_RSDP_ADDR: usize = 0x70;
+const ALT_MEM_K: usize = 0x1e0;
 const E820_ENTRIES: usize = 0x1e8;
 const E820_TABLE: usize = 0x2d0;
 const PARAMS_SIZE: usize = 0x1000;
@@ -42,10 +41,25 @@ const LOADED_HIGH: u8 = 1;
 /// "Undefined boot loader".
 const LOADER_TYPE: u8 = 0xff;
 const HDRS: u32 = u32::from_le_bytes(*b"HdrS");
+/// Protocol 2.00, the first with a magic number.
+const OLDEST: u16 = 0x200;
+/// Protocol 2.02, the first with a pointer to the command line.
+const WITH_CMD_LINE_PTR: u16 = 0x202;
+/// Protocol 2.03, the first that says how high the initial ramdisk may lie.
+const WITH_INITRD_ADDR_MAX: u16 = 0x203;
+/// Protocol 2.04, the first with a length that can be trusted.
+const WITH_SYSSIZE: u16 = 0x204;
 /// Protocol 2.06, the first with a command line limit of its own.
-const OLDEST: u16 = 0x206;
+const WITH_CMDLINE_SIZE: u16 = 0x206;
 /// Protocol 2.10, the first that says how much memory the kernel takes.
 const WITH_INIT_SIZE: u16 = 0x20a;
+/// What holds before the fields are there.
+const INITRD_ADDR_MAX_BEFORE: u64 = 0x37ff_ffff;
+const CMDLINE_SIZE_BEFORE: u64 = 255;
+/// Fields of the boot parameters by which old kernels find the command line: a magic number, and an offset
+/// from the parameters.
+const OLD_CMD_LINE_MAGIC: (usize, u16) = (0x20, 0xa33f);
+const OLD_CMD_LINE_OFFSET: usize = 0x22;
 
 /// The file has a setup header.
 pub(super) fn recognise(kernel: &[u8]) -> bool {
@@ -58,6 +72,9 @@ pub(super) struct Header {
     pub(super) setup_end: u64,
     /// Boot parameters with the header copied in.
     params: Vec<u8>,
+    version: u16,
+    /// Bytes that the protected-mode part has at least.
+    least: u64,
     initrd_max: u64,
     cmdline_max: u64,
     /// First address past the memory that the kernel takes before it reads the memory map.
@@ -72,9 +89,7 @@ pub(super) fn load(
     let kernel = &request.kernel;
     let mut header = Header::read(kernel)?;
     let size = (kernel.bytes.len() as u64).saturating_sub(header.setup_end);
-    let stated = u64::from(kernel.u32(SYSSIZE, "setup header")?) * 16;
-    kernel.slice(header.setup_end, stated.max(1), "protected-mode kernel")?;
-    let code = kernel.slice(header.setup_end, size, "protected-mode kernel")?;
+    let code = kernel.slice(header.setup_end, size.max(header.least), "protected-mode kernel")?;
     header.end = header.end.max(EXTENDED_BASE + size);
     if header.end > request.map.acpi_base() {
         return Err(request.no_room(kernel, "kernel", EXTENDED_BASE, header.end - EXTENDED_BASE));
@@ -86,8 +101,13 @@ pub(super) fn load(
     params[TYPE_OF_LOADER] = LOADER_TYPE;
     put64(&mut params, ACPI_RSDP_ADDR, request.rsdp_address());
     put_e820(&mut params, &request.map);
+    put_sizes(&mut params, &request.map);
     memory.write(INFO_BASE, &params)?;
-    let entry = Entry { rsi: INFO_BASE, ..Entry::flat32(EXTENDED_BASE as u32, BOOT_CS, BOOT_DS) };
+    // Elsewhere than in the code it would be a hook of the loader's, which there is not.
+    let start = u64::from(kernel.u32(CODE32_START, "setup header")?);
+    let inside = (EXTENDED_BASE..EXTENDED_BASE + size).contains(&start);
+    let entry = if inside { start } else { EXTENDED_BASE };
+    let entry = Entry { rsi: INFO_BASE, ..Entry::flat32(entry as u32) };
     entry.write_gdt(memory)?;
     Ok(entry)
 }
@@ -97,7 +117,7 @@ impl Header {
         let what = "setup header";
         let version = kernel.u16(VERSION, what)?;
         if version < OLDEST {
-            let accepted = "boot protocol 0x206 (2.06) or later";
+            let accepted = "boot protocol 0x200 (2.00) or later";
             return Err(kernel.bad_field("version", VERSION, version.into(), accepted));
         }
         let flags = kernel.slice(LOADFLAGS, 1, what)?[0];
@@ -116,11 +136,18 @@ impl Header {
             0 => 4,
             sectors => u64::from(sectors),
         };
+        let field = |since: u16, at: u64, before: u64| {
+            if version < since { Ok(before) } else { kernel.u32(at, what).map(u64::from) }
+        };
+        let paragraphs = field(WITH_SYSSIZE, SYSSIZE, 0)?;
         Ok(Self {
             setup_end: (sectors + 1) * 512,
             params,
-            initrd_max: kernel.u32(INITRD_ADDR_MAX, what)?.into(),
-            cmdline_max: kernel.u32(CMDLINE_SIZE, what)?.into(),
+            version,
+            // The last paragraph may be short.
+            least: (paragraphs * 16).saturating_sub(15).max(1),
+            initrd_max: field(WITH_INITRD_ADDR_MAX, INITRD_ADDR_MAX, INITRD_ADDR_MAX_BEFORE)?,
+            cmdline_max: field(WITH_CMDLINE_SIZE, CMDLINE_SIZE, CMDLINE_SIZE_BEFORE)?,
             end: kernel_end(kernel, version)?,
         })
     }
@@ -149,7 +176,13 @@ fn load_cmdline(
         return Err(BootError::CommandLine { found, accepted });
     }
     memory.write(CMDLINE_BASE, &with_nul(request.cmdline))?;
-    put32(&mut header.params, CMD_LINE_PTR, CMDLINE_BASE as u32);
+    if header.version >= WITH_CMD_LINE_PTR {
+        put32(&mut header.params, CMD_LINE_PTR, CMDLINE_BASE as u32);
+    } else {
+        let (at, magic) = OLD_CMD_LINE_MAGIC;
+        put16(&mut header.params, at, magic);
+        put16(&mut header.params, OLD_CMD_LINE_OFFSET, (CMDLINE_BASE - INFO_BASE) as u16);
+    }
     Ok(())
 }
 
@@ -190,6 +223,17 @@ fn put_e820(params: &mut [u8], map: &MemoryMap) {
         put64(params, at + 8, range.size);
         put32(params, at + 16, range.kind as u32);
     }
+}
+
+/// The sizes of memory by which kernels go that read no ranges.
+fn put_sizes(params: &mut [u8], map: &MemoryMap) {
+    let kib = map.upper_kib();
+    put16(params, EXT_MEM_K, kib.min(u16::MAX.into()) as u16);
+    put32(params, ALT_MEM_K, kib);
+}
+
+fn put16(params: &mut [u8], at: usize, value: u16) {
+    params[at..at + 2].copy_from_slice(&value.to_le_bytes());
 }
 
 fn put32(params: &mut [u8], at: usize, value: u32) {

@@ -13,6 +13,8 @@ mod payload;
 mod pvh;
 mod request;
 
+use crate::memory_map::MemoryMap;
+
 pub use entry::{Entry, Mode, Segment, Table};
 pub use error::BootError;
 pub use payload::payload;
@@ -37,20 +39,43 @@ pub fn offers(kernel: &[u8], format: Format) -> bool {
     }
 }
 
-/// What [`load`] takes a file for.
+/// The first format of a file, and what [`load`] takes it for unless only another can be loaded.
 #[must_use]
 pub fn recognise(kernel: &[u8]) -> Option<Format> {
     FORMATS.into_iter().find(|&format| offers(kernel, format))
 }
 
-/// Loads `request.kernel` and everything it needs into `memory`.
+/// Loads `request.kernel` and everything it needs into `memory`: by the first of its formats that can,
+/// or else with the error of the first.
 pub fn load(request: &BootRequest<'_>, memory: &mut dyn GuestMemory) -> Result<Entry, BootError> {
     request.check()?;
-    match recognise(request.kernel.bytes) {
-        Some(Format::Multiboot1) => multiboot1::load(request, memory),
-        Some(Format::Multiboot2) => multiboot2::load(request, memory),
-        Some(Format::Pvh) => pvh::load(request, memory),
-        Some(Format::Linux) => linux::load(request, memory),
-        None => Err(error::unrecognised(&request.kernel)),
+    let mut offered = FORMATS.into_iter().filter(|&format| offers(request.kernel.bytes, format));
+    let first = offered.next().ok_or_else(|| error::unrecognised(&request.kernel))?;
+    let can = |&format: &Format| load_as(format, request, &mut Nowhere(request.map)).is_ok();
+    let chosen = if can(&first) { first } else { offered.find(can).unwrap_or(first) };
+    load_as(chosen, request, memory)
+}
+
+fn load_as(
+    format: Format,
+    request: &BootRequest<'_>,
+    memory: &mut dyn GuestMemory,
+) -> Result<Entry, BootError> {
+    match format {
+        Format::Multiboot1 => multiboot1::load(request, memory),
+        Format::Multiboot2 => multiboot2::load(request, memory),
+        Format::Pvh => pvh::load(request, memory),
+        Format::Linux => linux::load(request, memory),
+    }
+}
+
+/// Memory that only says whether it would take a write.
+struct Nowhere(MemoryMap);
+
+impl GuestMemory for Nowhere {
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), MemoryError> {
+        let length = bytes.len() as u64;
+        let end = address.checked_add(length).filter(|&end| end <= self.0.low);
+        end.map(|_| ()).ok_or(MemoryError { address, length })
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Multiboot Specification 0.6.96.
 
+use crate::memory_map::LOWER_KIB;
+
 use super::{
     BootError, BootFile, BootRequest, Entry, GuestMemory,
     address_fields::AddressFields,
@@ -27,8 +29,6 @@ const INFO_FLAGS: u32 = 1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9;
 const INFO_SIZE: usize = 116;
 /// Bytes of a memory map entry after its size field.
 const ENTRY_SIZE: u32 = 20;
-/// KiB of conventional memory.
-const LOWER_KIB: u32 = 639;
 
 /// The file offset of a header with a correct checksum.
 fn find(kernel: &[u8]) -> Option<usize> {
@@ -65,7 +65,7 @@ pub(super) fn load(
     };
     let modules = request.place_low(end, memory)?;
     write_info(request, &modules, memory)?;
-    let entry = Entry { rax: LOADER_MAGIC, rbx: INFO_BASE, ..Entry::flat32(entry, 8, 0x10) };
+    let entry = Entry::multiboot(entry, LOADER_MAGIC);
     entry.write_gdt(memory)?;
     Ok(entry)
 }
@@ -109,11 +109,10 @@ fn write_info(
     let map = memory_map(request);
     memory.write(MEMMAP_BASE, &map)?;
     let mut info = vec![0u8; INFO_SIZE];
-    let upper = ((request.map.low - (1 << 20)) >> 10) as u32;
     let fields = [
         (0, INFO_FLAGS),
         (4, LOWER_KIB),
-        (8, upper),
+        (8, request.map.upper_kib()),
         (16, cmdline as u32),
         (20, modules.len() as u32),
         (24, MODLIST_BASE as u32),

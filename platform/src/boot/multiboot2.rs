@@ -2,6 +2,8 @@
 //!
 //! Multiboot2 Specification 2.0. There are neither a framebuffer, nor a text console, nor EFI.
 
+use crate::memory_map::LOWER_KIB;
+
 use super::{
     BootError, BootFile, BootRequest, Entry, GuestMemory,
     address_fields::AddressFields,
@@ -35,13 +37,10 @@ mod info {
     pub(super) const OLD_RSDP: u32 = 14;
     pub(super) const NEW_RSDP: u32 = 15;
     pub(super) const LOAD_BASE: u32 = 21;
-    /// What a kernel may insist on.
-    pub(super) const OFFERED: [u32; 8] =
-        [CMDLINE, LOADER_NAME, MODULE, BASIC_MEMORY, MEMORY_MAP, OLD_RSDP, NEW_RSDP, LOAD_BASE];
+    /// The last that the specification has.
+    pub(super) const LAST: u32 = 21;
 }
 
-/// KiB of conventional memory.
-const LOWER_KIB: u32 = 639;
 /// Bytes of the root pointer's first version.
 const OLD_RSDP_SIZE: usize = 20;
 
@@ -97,7 +96,7 @@ pub(super) fn load(
     let modules = request.place_low(end, memory)?;
     let tags = information(request, &modules, base)?;
     memory.write(INFO_BASE, &tags)?;
-    let entry = Entry { rax: LOADER_MAGIC, rbx: INFO_BASE, ..Entry::flat32(entry, 8, 0x10) };
+    let entry = Entry::multiboot(entry, LOADER_MAGIC);
     entry.write_gdt(memory)?;
     Ok(entry)
 }
@@ -207,12 +206,13 @@ impl Wishes {
     }
 }
 
-/// Every kind of information that the tag insists on is offered.
+/// Every kind of information that the tag insists on is one that there is: what the machine lacks is not
+/// told, as with GRUB.
 fn check_requests(kernel: &BootFile<'_>, tag: u64, size: u64) -> Result<(), BootError> {
     for at in (tag + 8..(tag + size).saturating_sub(3)).step_by(4) {
         let kind = kernel.u32(at, "multiboot2 information request")?;
-        if !info::OFFERED.contains(&kind) {
-            let accepted = "1, 2, 3, 4, 6, 14, 15, 21";
+        if kind > info::LAST {
+            let accepted = "0 to 21";
             return Err(kernel.bad_field("multiboot2 requested tag", at, kind.into(), accepted));
         }
     }
@@ -248,15 +248,15 @@ fn information(
     let cmdline = request.named_cmdline();
     let lines = request.modules.iter().map(|module| module.cmdline.len() + 1);
     check_texts(cmdline.len() + 1 + lines.sum::<usize>())?;
-    let upper = ((request.map.low - (1 << 20)) >> 10) as u32;
     let mut bytes = vec![0; 8];
     tag(&mut bytes, info::CMDLINE, &[&with_nul(&cmdline)]);
     tag(&mut bytes, info::LOADER_NAME, &[&with_nul(super::LOADER_NAME)]);
     for (placed, module) in modules.iter().zip(request.modules) {
         let range = [placed.start, placed.end].map(|word| (word as u32).to_le_bytes()).concat();
-        tag(&mut bytes, info::MODULE, &[&range, &with_nul(module.cmdline)]);
+        tag(&mut bytes, info::MODULE, &[&range, &with_nul(arguments(module.cmdline))]);
     }
-    tag(&mut bytes, info::BASIC_MEMORY, &[&LOWER_KIB.to_le_bytes(), &upper.to_le_bytes()]);
+    let sizes = [LOWER_KIB, request.map.upper_kib()].map(u32::to_le_bytes);
+    tag(&mut bytes, info::BASIC_MEMORY, &[&sizes.concat()]);
     tag(&mut bytes, info::MEMORY_MAP, &[&memory_map(request)]);
     if let Some(rsdp) = request.rsdp {
         let old = &rsdp.bytes[..OLD_RSDP_SIZE.min(rsdp.bytes.len())];
@@ -268,6 +268,11 @@ fn information(
     let total = bytes.len() as u32;
     bytes[..4].copy_from_slice(&total.to_le_bytes());
     Ok(bytes)
+}
+
+/// What follows a module's name: GRUB tells no more.
+fn arguments(line: &str) -> &str {
+    line.split_once(' ').map_or("", |(_, arguments)| arguments.trim_start())
 }
 
 /// Appends a tag and pads to the next.

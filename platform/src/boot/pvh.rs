@@ -47,7 +47,7 @@ pub(super) fn load(
     let records: Vec<u8> = map.iter().flat_map(memmap_entry).collect();
     memory.write(MEMMAP_BASE, &records)?;
     memory.write(INFO_BASE, &start_info(request, modules.len() as u32, map.len()))?;
-    let entry = Entry { rbx: INFO_BASE, ..Entry::flat32(entry, 0x10, 0x18) };
+    let entry = Entry { rbx: INFO_BASE, ..Entry::flat32(entry) };
     entry.write_gdt(memory)?;
     Ok(entry)
 }

@@ -8,7 +8,7 @@ const PARAMS: u64 = 0x8_1000;
 fn entered_at_1_mib_with_the_boot_parameters() {
     let (entry, memory) = load(&bzimage(), &[], "console=ttyS0").unwrap();
     assert_eq!((entry.rip, entry.rsi, entry.rbx), (0x10_0000, PARAMS, 0));
-    check_flat(&entry, &memory, 0x10, 0x18);
+    check_flat(&entry, &memory);
     assert_eq!(memory.read(0x10_0000, CODE.len()), CODE);
 }
 
@@ -25,6 +25,8 @@ fn boot_parameters() {
     assert_eq!(memory.u64(PARAMS + 0x70), 0xf_0000);
     assert_eq!(memory.read(PARAMS + 0x1e8, 1), [MAP.len() as u8]);
     assert_eq!(read_map(&memory, PARAMS + 0x2d0, 20), MAP);
+    let kib = (FREE_END - 0x10_0000) as u32 >> 10;
+    assert_eq!((memory.u32(PARAMS + 2) & 0xffff, memory.u32(PARAMS + 0x1e0)), (kib, kib));
 }
 
 /// The initial ramdisk of `size` bytes goes to `base` if the kernel reaches `max`.
@@ -64,4 +66,52 @@ fn zero_setup_sectors_mean_four() {
     image.extend(CODE);
     let (_, memory) = load(&image, &[], "").unwrap();
     assert_eq!(memory.read(0x10_0000, CODE.len()), CODE);
+}
+
+#[test]
+fn the_last_paragraph_may_be_short() {
+    let mut image = bzimage();
+    image.truncate(1024 + 17);
+    let (_, memory) = load(&image, &[], "").unwrap();
+    assert_eq!(memory.read(0x10_0000, 17), CODE[..17]);
+}
+
+#[test]
+fn entered_where_the_header_says() {
+    for (start, entry) in [(0x10_0010, 0x10_0010), (0x10_0020, 0x10_0000), (0, 0x10_0000)] {
+        let mut image = bzimage();
+        put32(&mut image, 0x214, start);
+        assert_eq!(load(&image, &[], "").unwrap().0.rip, entry, "code32_start {start:#x}");
+    }
+}
+
+/// A kernel of an old protocol: fields that it has not hold what would be wrong.
+fn old(version: u16) -> Vec<u8> {
+    let mut image = bzimage();
+    put(&mut image, 0x206, &version.to_le_bytes());
+    let newer: [(u16, usize, u32); 4] =
+        [(0x203, 0x22c, 0), (0x204, 0x1f4, 0xffff), (0x206, 0x238, 0), (0x20a, 0x260, u32::MAX)];
+    for (_, at, value) in newer.into_iter().filter(|(since, ..)| version < *since) {
+        put32(&mut image, at, value);
+    }
+    image
+}
+
+#[test]
+fn old_protocols() {
+    for version in [0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x209] {
+        let (entry, memory) = load(&old(version), &[(b"initrd", "")], "quiet").unwrap();
+        assert_eq!(entry.rip, 0x10_0000);
+        assert_eq!(memory.u32(PARAMS + 0x218), FREE_END as u32 - 0x1000, "{version:#x}");
+        let cmdline = if version < 0x202 {
+            assert_eq!(memory.u32(PARAMS + 0x20) as u16, 0xa33f, "{version:#x}");
+            PARAMS + u64::from(memory.u32(PARAMS + 0x20) >> 16)
+        } else {
+            memory.u32(PARAMS + 0x228).into()
+        };
+        assert_eq!(memory.text(cmdline), "quiet", "{version:#x}");
+    }
+    let long = "x".repeat(256);
+    assert!(load(&old(0x205), &[], &long[..255]).is_ok());
+    assert!(load(&old(0x205), &[], &long).is_err());
 }

@@ -47,7 +47,8 @@ pub(crate) fn load(
 
 /// The state at entry is flat 32-bit protected mode, and the descriptor table says so too.
 #[track_caller]
-pub(crate) fn check_flat(entry: &Entry, memory: &Memory, code: u16, data: u16) {
+pub(crate) fn check_flat(entry: &Entry, memory: &Memory) {
+    let (code, data) = (0x10, 0x18);
     assert_eq!((entry.mode, entry.rflags), (boot::Mode::Protected32, 2));
     assert_eq!((entry.cr0, entry.cr3, entry.cr4, entry.efer), (0x11, 0, 0, 0));
     assert_eq!((entry.cs.selector, entry.cs.limit, entry.cs.access), (code, u32::MAX, 0xc09b));

@@ -23,7 +23,9 @@ fn multiboot_1_elf() {
         assert_eq!(boot::recognise(&kernel), Some(boot::Format::Multiboot1));
         let (entry, memory) = load(&kernel, &[], "").unwrap();
         assert_eq!((entry.rip, entry.rax), (0x20_0010, 0x2bad_b002));
-        check_flat(&entry, &memory, 0x08, 0x10);
+        // GRUB's stack, for kernels that begin with a call.
+        assert_eq!((entry.rsp, entry.rcx, entry.rdx, entry.rbp), (0x7_ff00, 0, 0, 0));
+        check_flat(&entry, &memory);
         assert_eq!(memory.read(0x20_0000, 32), header);
     }
 }
@@ -33,7 +35,7 @@ fn multiboot_1_information() {
     let kernel = elf_with(32, 0x20_0010, 0x20_0000, &multiboot1(3, [0; 5]));
     let (entry, memory) = load(&kernel, &MODULES, "a=1 b").unwrap();
     let info = |at: u64| memory.u32(entry.rbx + at);
-    assert_eq!((info(0), info(4), info(8)), (0x24d, 639, (SIZE as u32 >> 10) - 1024));
+    assert_eq!((info(0), info(4), info(8)), (0x24d, 639, (FREE_END as u32 >> 10) - 1024));
     assert_eq!(memory.text(info(16).into()), "K a=1 b");
     assert_eq!(memory.text(info(64).into()), "strata");
     assert_eq!((info(20), info(44)), (2, 24 * MAP.len() as u32));
@@ -105,8 +107,8 @@ fn multiboot_2_information() {
     let kernel = kernel2(&[Tag(1, 0, &[3, 6, 15]), Tag(6, 0, &[])]);
     assert_eq!(boot::recognise(&kernel), Some(boot::Format::Multiboot2));
     let (entry, memory) = load(&kernel, &MODULES, "a=1").unwrap();
-    assert_eq!((entry.rip, entry.rax), (0x20_0040, 0x36d7_6289));
-    check_flat(&entry, &memory, 0x08, 0x10);
+    assert_eq!((entry.rip, entry.rax, entry.rsp), (0x20_0040, 0x36d7_6289, 0x7_ff00));
+    check_flat(&entry, &memory);
     let tags = tags(&memory, entry.rbx);
     let kinds: Vec<u32> = tags.iter().map(|tag| tag.0).collect();
     assert_eq!(kinds, [1, 2, 3, 3, 4, 6, 14, 15, 21, 0]);
@@ -115,9 +117,11 @@ fn multiboot_2_information() {
     let module = |start: u32, end: u32, text: &[u8]| {
         [&start.to_le_bytes()[..], &end.to_le_bytes(), text].concat()
     };
-    assert_eq!(content(2), module(0x20_3000, 0x20_3005, b"M0 one two\0"));
-    assert_eq!(content(3), module(0x20_4000, 0x20_4006, b"M1\0"));
-    assert_eq!(content(4), [639u32.to_le_bytes(), 0xfc00u32.to_le_bytes()].concat());
+    // As GRUB, without the module's name.
+    assert_eq!(content(2), module(0x20_3000, 0x20_3005, b"one two\0"));
+    assert_eq!(content(3), module(0x20_4000, 0x20_4006, b"\0"));
+    let upper = (FREE_END as u32 >> 10) - 1024;
+    assert_eq!(content(4), [639u32.to_le_bytes(), upper.to_le_bytes()].concat());
     let entry_of = |&(base, size, kind): &(u64, u64, u32)| {
         [base, size, kind.into()].into_iter().flat_map(u64::to_le_bytes).collect::<Vec<u8>>()
     };
@@ -149,6 +153,8 @@ fn multiboot_2_places() {
     check_place(&[Tag(10, 0, &[0, 0xffff_ffff, 0x40_0000, 1])], 0x40_0000, 0x40_0040);
     // What it does not need is ignored.
     check_place(&[Tag(5, 1, &[0, 0, 0]), Tag(7, 1, &[]), Tag(99, 1, &[])], 0x20_0000, 0x20_0040);
+    // Information that there is not on this machine is asked for: no network, no EFI.
+    check_place(&[Tag(1, 0, &[8, 16, 17])], 0x20_0000, 0x20_0040);
     check_place(&[Tag(4, 0, &[2]), Tag(9, 0, &[1]), Tag(1, 1, &[8])], 0x20_0000, 0x20_0040);
 }
 
@@ -164,5 +170,48 @@ fn multiboot_2_address_tag() {
         let (entry, memory) = load(&kernel, &[], "").unwrap();
         let first = if load_addr == 0 { &kernel[16..] } else { &kernel };
         assert_eq!((entry.rip, memory.read(0x30_0000, first.len())), (0x30_0020, first.to_vec()));
+    }
+}
+
+#[test]
+fn the_format_is_one_that_can_be_loaded() {
+    // Multiboot 1 asks for what nobody has; or its image has no room; multiboot 2 is as it should be.
+    let both = |flags, addresses| {
+        let header = [multiboot1(flags, addresses), vec![0; 4], multiboot2(&[])].concat();
+        elf_with(64, 0x20_0040, 0x20_0000, &header)
+    };
+    #[track_caller]
+    fn check(kernel: &[u8], magic: u64) {
+        let (entry, _) = load(kernel, &[], "").unwrap();
+        assert_eq!((entry.rax, entry.rip), (magic, 0x20_0040));
+    }
+    check(&both(3, [0; 5]), 0x2bad_b002);
+    check(&both(8, [0; 5]), 0x36d7_6289);
+    check(&both(1 << 16, [0xf000_0000, 0xf000_0000, 0, 0, 0]), 0x36d7_6289);
+}
+
+#[test]
+fn the_image_may_end_past_the_file() {
+    let kernel = flat([0x30_0010, 0x30_0000, 0x30_2000, 0, 0x30_0004], b"tail");
+    let (_, memory) = load(&kernel, &MODULES, "").unwrap();
+    assert_eq!(memory.read(0x30_0000, kernel.len()), kernel);
+    assert_eq!(memory.read(0x30_2000, 5), b"first", "modules are clear of what the image takes");
+    let header =
+        multiboot2(&[Tag(2, 0, &[0x30_0010, 0x30_0000, 0x30_1800, 0]), Tag(3, 0, &[0x30_0020])]);
+    let kernel = [&[0x90; 16][..], &header].concat();
+    let (_, memory) = load(&kernel, &MODULES, "").unwrap();
+    assert_eq!(memory.read(0x30_0000, kernel.len()), kernel);
+    assert_eq!(memory.read(0x30_2000, 5), b"first");
+}
+
+#[test]
+fn a_segment_may_lie_at_0() {
+    let parts = |header: &[u8]| {
+        [load_part(0, 0, b"vectors", 0x400), load_part(0x20_0000, 0x20_0000, header, 0x2345)]
+    };
+    for header in [multiboot1(3, [0; 5]), multiboot2(&[])] {
+        let kernel = elf(64, 0x20_0040, &parts(&header));
+        let (entry, memory) = load(&kernel, &[], "").unwrap();
+        assert_eq!((entry.rip, memory.read(0, 7)), (0x20_0040, b"vectors".to_vec()));
     }
 }

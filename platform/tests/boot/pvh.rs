@@ -19,7 +19,7 @@ fn entered_at_the_notes_address() {
     for (bits, note) in [(64, &ENTRY.to_le_bytes()[..]), (32, &u64::from(ENTRY).to_le_bytes())] {
         let (entry, memory) = load(&kernel(bits, note), &[], "").unwrap();
         assert_eq!((entry.rip, entry.rax), (ENTRY.into(), 0));
-        check_flat(&entry, &memory, 0x10, 0x18);
+        check_flat(&entry, &memory);
         assert_eq!(memory.read(0x100_0000, 4), b"text");
         assert_eq!(memory.read(0x120_0000, 4), b"data");
     }
