@@ -75,6 +75,9 @@ pub(crate) struct Run {
     /// End instead of starting again when the guest resets the machine
     #[arg(long)]
     pub(crate) no_reboot: bool,
+    /// Leave IA32_FEATURE_CONTROL as after reset, for programs that test it, instead of VMX on and locked
+    #[arg(long)]
+    pub(crate) vmx_unlocked: bool,
     /// isa-debug-exit,iobase=PORT,iosize=N, pc-testdev, pvpanic or edu,msix=on|off (MSI-X is not in QEMU's edu);
     /// may be repeated
     #[arg(long, value_name = "DEVICE", value_parser = values::device)]
@@ -133,7 +136,7 @@ pub(crate) struct Image {
 }
 
 /// QEMU's names, and whether a value follows.
-const QEMU: [(&str, bool); 13] = [
+const QEMU: [(&str, bool); 14] = [
     ("kernel", true),
     ("initrd", true),
     ("append", true),
@@ -143,6 +146,7 @@ const QEMU: [(&str, bool); 13] = [
     ("serial", true),
     ("display", true),
     ("no-reboot", false),
+    ("vmx-unlocked", false),
     ("device", true),
     ("accel", true),
     ("d", true),

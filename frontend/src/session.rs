@@ -198,6 +198,7 @@ fn boot(launch: &Launch, asked: &Asked) -> Result<Machine, Failure> {
         ram: launch.memory,
         vcpus: launch.vcpus,
         cpu_model: launch.cpu.clone(),
+        vmx_unlocked: launch.vmx_unlocked,
         devices: launch.devices.clone(),
         trace: trace_items(&launch.trace),
         code: launch.code,

@@ -59,7 +59,10 @@ fn every_table_has_its_checksum() {
         signatures.push(String::from_utf8(table[..4].to_vec()).unwrap());
         assert_eq!(sum(&table), 0, "{:?}", signatures.last());
     }
-    assert_eq!(signatures, ["FACP", "APIC", "HPET", "MCFG", "DSDT", "RSDT", "XSDT"]);
+    assert_eq!(
+        signatures,
+        ["FACP", "APIC", "HPET", "MCFG", "SPCR", "DBG2", "DSDT", "RSDT", "XSDT"]
+    );
 }
 
 #[test]
@@ -153,4 +156,21 @@ fn dsdt_nests_properly() {
         assert!(names.iter().any(|found| found == name), "{name} in {names:?}");
     }
     assert!(!names.iter().any(|name| name == "C002"));
+}
+
+#[test]
+fn com1_is_the_console_and_the_debug_port() {
+    let spcr = find(1, b"SPCR");
+    let com1 = [&[1, 8, 0, 1][..], &0x3f8u64.to_le_bytes()].concat();
+    // A 16550 at port 3F8h, line 4 of both controllers, 115200 baud.
+    assert_eq!((spcr.len(), spcr[36], &spcr[40..52]), (80, 0, &com1[..]));
+    assert_eq!((&spcr[52..54], &spcr[54..58], spcr[58]), (&[3, 4][..], &[4, 0, 0, 0][..], 7));
+    let dbg2 = find(1, b"DBG2");
+    assert_eq!((&dbg2[36..44]), [44, 0, 0, 0, 1, 0, 0, 0]);
+    let device = &dbg2[44..];
+    let half = |at: usize| usize::from(u16::from_le_bytes([device[at], device[at + 1]]));
+    assert_eq!((half(1), half(12), half(14)), (device.len(), 0x8000, 0));
+    assert_eq!(&device[half(18)..][..12], com1);
+    assert_eq!(&device[half(20)..][..4], [8, 0, 0, 0]);
+    assert_eq!(&device[half(6)..][..half(4)], b"\\_SB.PCI0.ISA.COM1\0");
 }

@@ -58,7 +58,7 @@ pub struct System {
     pub pdpte: [u64; 4],
     /// Model-specific registers that have no field of their own.
     pub msr: Msrs,
-    /// TSC minus what the count of retired instructions makes of it.
+    /// TSC minus the ticks of all retired instructions.
     pub tsc_offset: u64,
     /// Activity state.
     pub activity: Activity,

@@ -192,16 +192,18 @@ fn check_deadline(tsc: u64, v: u64, then: Option<u64>) {
 
 #[test]
 fn deadlines() {
-    let now = 11;
-    check_deadline(0, now + 100, Some(100));
+    // Two ticks an instruction.
+    let now = 22;
+    let after = |ticks: u64| Some(ticks.div_ceil(2));
+    check_deadline(0, now + 100, after(100));
+    check_deadline(0, now + 101, after(101));
     check_deadline(0, 1, Some(0));
     check_deadline(0, 0, None);
-    check_deadline(0, 1 << 63, Some((1 << 63) - now));
-    check_deadline(0, u64::MAX >> 1, Some((u64::MAX >> 1) - now));
-    check_deadline(1 << 40, u64::MAX, Some(u64::MAX - (1 << 40) - now));
-    // The far end of time is the end of the count.
-    check_deadline(0, u64::MAX, Some(u64::MAX - now));
+    check_deadline(0, 1 << 63, after((1 << 63) - now));
+    check_deadline(0, u64::MAX >> 1, after((u64::MAX >> 1) - now));
+    check_deadline(1 << 40, u64::MAX, after(u64::MAX - (1 << 40) - now));
+    check_deadline(0, u64::MAX, after(u64::MAX - now));
     // Near the end of the TSC, small deadlines are past.
     check_deadline(u64::MAX - 1000, 5, Some(0));
-    check_deadline(u64::MAX - 1000, u64::MAX, Some(1000 - now));
+    check_deadline(u64::MAX - 1000, u64::MAX, after(1000 - now));
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     board::{COM, OptionalDevice, PANIC_PORT, PM_BASE},
-    devices::acpi_pm::S5_SLEEP_TYPE,
+    devices::{acpi_pm::S5_SLEEP_TYPE, pci},
     memory_map::{ECAM_BASE, ECAM_SIZE, HPET_BASE},
 };
 
@@ -61,12 +61,17 @@ fn pci_root(optional: &[OptionalDevice]) -> Aml {
     device("PCI0", &terms)
 }
 
+/// The I/O APIC input of a device's interrupt pin (0: INTA).
+pub(crate) fn pci_gsi(slot: u32, pin: u32) -> u32 {
+    FIRST_PCI_GSI + (slot + pin) % PCI_GSIS
+}
+
 /// Each interrupt pin of each device leads to one I/O APIC input, rotated by the device number.
 fn routing() -> Aml {
-    let pins = (0..32u32).flat_map(|slot| (0..4u32).map(move |pin| (slot, pin)));
+    let pins = (0..pci::DEVICES).flat_map(|slot| (0..4u32).map(move |pin| (slot, pin)));
     let route = |(slot, pin): (u32, u32)| {
-        let gsi = FIRST_PCI_GSI + (slot + pin) % PCI_GSIS;
-        package(&[integer(slot << 16 | 0xffff), integer(pin), integer(0), integer(gsi)])
+        let gsi = integer(pci_gsi(slot, pin));
+        package(&[integer(slot << 16 | 0xffff), integer(pin), integer(0), gsi])
     };
     package(&pins.map(route).collect::<Vec<_>>())
 }

@@ -1,10 +1,14 @@
-//! The ACPI tables, generated for the board: RSDP, RSDT, XSDT, FADT, FACS, MADT, HPET, MCFG, DSDT.
+//! The ACPI tables, generated for the board: RSDP, RSDT, XSDT, FADT, FACS, MADT, HPET, MCFG,
+//! SPCR, DBG2, DSDT.
 //!
 //! ACPI 5.1, "ACPI Software Programming Model". The tables lie at the top of low memory, the root
 //! pointer where the BIOS area is searched for it.
 
 mod aml;
 mod dsdt;
+mod serial;
+
+pub(crate) use dsdt::pci_gsi;
 
 use crate::{
     board::{OptionalDevice, PM_BASE, SCI_IRQ},
@@ -44,7 +48,9 @@ pub fn install(
     let madt = place(table(b"APIC", 3, &madt(processors)))?;
     let hpet = place(table(b"HPET", 1, &hpet_body()))?;
     let mcfg = place(table(b"MCFG", 1, &mcfg()))?;
-    let tables = [fadt, madt, hpet, mcfg];
+    let spcr = place(table(b"SPCR", 2, &serial::redirection()))?;
+    let dbg2 = place(table(b"DBG2", 0, &serial::debug_port()))?;
+    let tables = [fadt, madt, hpet, mcfg, spcr, dbg2];
     let short = tables.iter().flat_map(|&address| (address as u32).to_le_bytes());
     let rsdt = place(table(b"RSDT", 1, &short.collect::<Vec<_>>()))?;
     let long = tables.iter().flat_map(|address| address.to_le_bytes());

@@ -16,6 +16,15 @@ impl Board {
         self.devices.pic.intr()
     }
 
+    /// Whether time alone may bring an interrupt: at INTR if a processor looks there (`extint`), at the local
+    /// APICs one that a processor can mask if one listens for those (`maskable`), or any other.
+    pub fn may_interrupt(&mut self, maskable: bool, extint: bool) -> bool {
+        let devices = &mut self.devices;
+        maskable && extint && devices.pic.listens()
+            || devices.ioapic.listens(!maskable)
+            || devices.optional_timed().any(|device| device.deadline(self.now).is_some())
+    }
+
     /// INTA: the vector of the interrupt that INTR announces.
     pub fn acknowledge(&mut self) -> u8 {
         self.devices.pic.acknowledge()

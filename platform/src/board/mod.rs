@@ -1,7 +1,7 @@
 //! The board: which device answers at which address, and which line leads to which input.
 //!
 //! Reading order: `table` (the devices), `declare` (what a declaration means), `row`, `decode` (an
-//! access), `timers` (deadlines), `lines` (interrupts), `pci` (configuration, bus mastering), `report`
+//! access), `hand_over` (what firmware leaves), `timers` (deadlines), `lines` (interrupts), `pci` (configuration, bus mastering), `report`
 //! (accesses that came to nothing).
 //!
 //! After every access and at every deadline the board samples the devices' output levels and hands
@@ -9,6 +9,7 @@
 
 mod declare;
 mod decode;
+mod hand_over;
 mod lines;
 mod pci;
 mod report;
@@ -39,7 +40,7 @@ pub struct BoardConfig {
     pub rate: Rate,
     /// What the clock shows at power-on: seconds since 1970, UTC.
     pub start: u64,
-    /// Bytes of memory below 4 GiB.
+    /// Where free memory from 0 on ends, below 4 GiB, as the bytes of CMOS tell.
     pub low_memory: u64,
     /// Bytes of memory above 4 GiB.
     pub high_memory: u64,
@@ -96,6 +97,13 @@ impl Board {
         };
         board.settle();
         board
+    }
+
+    /// Sets the chips up as firmware leaves them when it hands over to a kernel.
+    pub fn hand_over(&mut self) {
+        for (port, value) in hand_over::WRITES {
+            self.port_write(port, 1, value.into(), Icount(0));
+        }
     }
 
     /// The end of the run that the guest has asked for.

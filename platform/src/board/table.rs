@@ -30,9 +30,10 @@ use crate::{
         rtc::Rtc,
         smi::{self, Smi},
         testdev::{self, TestDevice},
+        text_display::{self, TextDisplay},
         uart::Uart,
     },
-    memory_map::{ECAM_BASE, ECAM_SIZE, HPET_BASE, IOAPIC_BASE},
+    memory_map::{ECAM_BASE, ECAM_SIZE, HPET_BASE, IOAPIC_BASE, TEXT_BASE},
     time::Icount,
 };
 
@@ -132,6 +133,11 @@ soldered {
     smi: Smi = Smi::default() => {
         port (0xb2, 2, 1, 0);
         port (PM_BASE + 0x30, 8, 4, smi::ENABLE);
+    }
+    text_display: TextDisplay = TextDisplay::new(config.rate) => {
+        port (text_display::PORT, 2, 1, 0);
+        port (text_display::PORT + 6, 1, 1, text_display::STATUS);
+        memory (TEXT_BASE, text_display::PAGE_SIZE, 8, text_display::PAGE);
     }
 }
 optional {

@@ -126,10 +126,11 @@ impl Entry {
         Self { rax: magic, rbx: INFO_BASE, rsp: STACK_TOP, ..Self::flat32(eip) }
     }
 
-    /// Writes a descriptor table in which this entry's selectors mean what their caches say.
+    /// Writes a descriptor table in which this entry's selectors mean what their caches say, and the first one
+    /// code: it is that of QEMU's multiboot, by which kernels make gates without a table of their own.
     pub(super) fn write_gdt(&self, memory: &mut dyn GuestMemory) -> Result<(), MemoryError> {
         let mut table = [0u8; 0x20];
-        for segment in [&self.cs, &self.ds] {
+        for segment in [&Segment { selector: 8, ..self.cs }, &self.cs, &self.ds] {
             let at = usize::from(segment.selector & 0x18);
             table[at..at + 8].copy_from_slice(&descriptor(segment).to_le_bytes());
         }

@@ -14,8 +14,9 @@ pub const HPET_HZ: u64 = 100_000_000;
 /// The period in femtoseconds, for the capability register.
 const PERIOD_FS: u64 = 1_000_000_000_000_000 / HPET_HZ;
 const TIMERS: usize = 3;
-/// I/O APIC inputs to which a timer may be routed: 2, 8, 16–23.
-const ROUTES: u64 = 0x00ff_0104;
+/// I/O APIC inputs to which a timer may be routed: 20 to 23, as in ICH. Input 2 is the 8254's and input 8
+/// the clock's, whose levels would hide the timer's edges, and a function of the board drives input 19.
+const ROUTES: u64 = 0x00f0_0000;
 /// Vendor 8086h, legacy replacement, 64-bit counter, three timers, revision 1.
 pub const CAPABILITIES: u32 = 0x8086_0000 | 1 << 15 | 1 << 13 | (TIMERS as u32 - 1) << 8 | 1;
 
@@ -75,7 +76,10 @@ impl Timer {
     }
 
     fn write_config(&mut self, value: u64) {
-        self.config = value & TN_WRITABLE;
+        // A route that is not offered is not taken. "Tn_INT_ROUTE_CNF".
+        let offered = ROUTES >> ((value & TN_ROUTE) >> 9) & 1 != 0;
+        let route = if offered { value } else { self.config } & TN_ROUTE;
+        self.config = value & TN_WRITABLE & !TN_ROUTE | route;
         if self.config & TN_32BIT != 0 {
             self.comparator &= self.mask();
             self.period &= self.mask();
@@ -143,7 +147,8 @@ impl Hpet {
         for (index, timer) in self.timers.iter().enumerate() {
             let level = timer.config & TN_LEVEL != 0 && self.status >> index & 1 != 0;
             let enabled = timer.config & TN_INTERRUPT != 0;
-            let line = u32::from(enabled && (level || timer.raised)) << self.route(index);
+            let asserted = enabled && (level || timer.raised);
+            let line = self.route(index).map_or(0, |input| u32::from(asserted) << input);
             after |= line;
             if strikes >> index & 1 == 0 {
                 before |= line;
@@ -152,12 +157,12 @@ impl Hpet {
         (before, after)
     }
 
-    /// The I/O APIC input of a timer.
-    fn route(&self, index: usize) -> u32 {
+    /// The I/O APIC input of a timer, if it has been routed to one.
+    fn route(&self, index: usize) -> Option<u32> {
         match index {
-            0 if self.legacy() => 2,
-            1 if self.legacy() => 8,
-            _ => ((self.timers[index].config & TN_ROUTE) >> 9) as u32,
+            0 if self.legacy() => Some(2),
+            1 if self.legacy() => Some(8),
+            _ => Some(((self.timers[index].config & TN_ROUTE) >> 9) as u32).filter(|&r| r != 0),
         }
     }
 

@@ -76,6 +76,14 @@ impl IoApic {
         std::mem::take(&mut self.messages)
     }
 
+    /// Whether an input can send: anything, or only what a processor cannot mask.
+    #[must_use]
+    pub fn listens(&self, unmaskable: bool) -> bool {
+        let maskable = |entry: u64| entry >> 8 & 7 <= 1;
+        let mut open = self.entries.iter().filter(|&entry| entry & MASKED == 0);
+        open.any(|&entry| !unmaskable || !maskable(entry))
+    }
+
     /// Messages are waiting.
     #[must_use]
     pub fn has_messages(&self) -> bool {

@@ -13,4 +13,5 @@ pub mod pvpanic;
 pub mod rtc;
 pub mod smi;
 pub mod testdev;
+pub mod text_display;
 pub mod uart;

@@ -28,6 +28,8 @@ struct Pic {
     /// Input levels.
     lines: u8,
     /// Rising edges that no INTA has taken yet.
+    ///
+    /// DEPARTURE: they stay when the line falls, as in QEMU's, where the data sheet has the request go away.
     edges: u8,
     /// Interrupt mask register (OCW1).
     imr: u8,
@@ -57,8 +59,6 @@ impl Pic {
 
     fn set_lines(&mut self, lines: u8) {
         self.edges |= lines & !self.lines;
-        // "IR inputs must remain high until INTA": a request that falls is gone.
-        self.edges &= lines;
         self.lines = lines;
     }
 
@@ -228,6 +228,12 @@ impl PicPair {
         self.drive_master(low);
     }
 
+    /// Whether any input can ever drive INTR.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.master.imr != u8::MAX
+    }
+
     /// The level of INTR.
     #[must_use]
     pub fn intr(&self) -> bool {
@@ -240,7 +246,7 @@ impl PicPair {
         let vector = if input == CASCADE {
             let input = self.slave.acknowledge();
             // The slave's INT drops during INTA, so that the master sees a new edge.
-            self.master.set_lines(self.master.lines & !(1 << CASCADE));
+            self.master.lines &= !(1 << CASCADE);
             self.slave.base | input
         } else {
             self.master.base | input
@@ -252,6 +258,8 @@ impl PicPair {
     fn drive_master(&mut self, low: u8) {
         let cascade = u8::from(self.slave.pending().is_some()) << CASCADE;
         self.master.set_lines(low & !(1 << CASCADE) | cascade);
+        // The slave's INT is no device's pulse: its edge goes when it falls.
+        self.master.edges &= !(1 << CASCADE) | cascade;
     }
 }
 

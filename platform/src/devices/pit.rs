@@ -306,7 +306,8 @@ impl Pit {
     /// The timer of a machine that runs at `rate`: no counter counts yet.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        let open = Counter { gate: true, ..Counter::default() };
+        // Data sheet: modes and outputs are undefined. In mode 3 OUT is high, so that programming it is no edge.
+        let open = Counter { gate: true, mode: 3, ..Counter::default() };
         let counters = [open.clone(), open, Counter::default()];
         Self { scale: rate.scale(PIT_HZ), counters, control_b: 0 }
     }

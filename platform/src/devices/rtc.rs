@@ -74,7 +74,8 @@ impl Rtc {
         self.cmos[usize::from(index & 0x7f)] = value;
     }
 
-    /// Presets the bytes that state the size of memory: `low` below 4 GiB, `high` above.
+    /// Presets the bytes that state the size of memory: free memory ends at `low`, and
+    /// above 4 GiB there are `high` bytes.
     pub fn preset_memory(&mut self, low: u64, high: u64) {
         let kib = (low.saturating_sub(1 << 20) >> 10).min(0xffff) as u16;
         let blocks = (low.saturating_sub(16 << 20) >> 16).min(0xffff) as u16;

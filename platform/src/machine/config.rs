@@ -46,6 +46,8 @@ pub struct Config {
     pub vcpus: u32,
     /// Name of the CPU model.
     pub cpu_model: String,
+    /// IA32_FEATURE_CONTROL stays as after reset, for programs that test it; else VMX is on and locked.
+    pub vmx_unlocked: bool,
     /// The optional devices; of each kind the first counts.
     pub devices: Vec<OptionalDevice>,
     /// What is written down for [`super::Machine::take_trace`].
@@ -61,6 +63,7 @@ impl Default for Config {
             ram: 128 << 20,
             vcpus: 1,
             cpu_model: "default".into(),
+            vmx_unlocked: false,
             devices: Vec::new(),
             trace: TraceItems::default(),
             code: CodeOptions::default(),
@@ -72,7 +75,7 @@ impl Config {
     /// The board of a machine with memory by `map`.
     pub(super) fn board(&self, map: &MemoryMap) -> Board {
         Board::new(&BoardConfig {
-            low_memory: map.low,
+            low_memory: map.acpi_base(),
             high_memory: map.high,
             processors: self.vcpus as u8,
             devices: self.devices.clone(),

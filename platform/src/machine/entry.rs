@@ -3,9 +3,11 @@
 use super::config::{Boot, Config, Error};
 use crate::acpi;
 use crate::boot::{self, BootRequest, GuestMemory, MemoryError};
-use crate::memory_map::{EBDA_BASE, MemoryMap};
-use cpu::EntryState;
+use crate::devices::rtc;
+use crate::firmware::{self, Processors};
+use crate::memory_map::MemoryMap;
 use cpu::state::{Segment, TableRegister};
+use cpu::{Cpu, EntryState};
 use mmu::{HostPhys, Mmu};
 
 struct Loader<'a>(&'a mut Mmu);
@@ -24,11 +26,15 @@ pub(super) fn load(
     boot: &Boot<'_>,
     map: MemoryMap,
     config: &Config,
+    cpu: &Cpu,
     mmu: &mut Mmu,
 ) -> Result<EntryState, Error> {
     let mut memory = Loader(mmu);
-    let rsdp = acpi::install(&map, config.vcpus as u8, &config.devices, &mut memory)?;
-    bios_data_area(&mut memory)?;
+    let count = config.vcpus as u8;
+    let rsdp = acpi::install(&map, count, &config.devices, &mut memory)?;
+    let [signature, features, version] = cpu.identity();
+    let processors = Processors { count, signature, features, apic_version: version as u8 };
+    firmware::install(&map, &processors, rtc::DEFAULT_START, &mut memory)?;
     let request = BootRequest {
         kernel: boot.kernel,
         modules: boot.modules,
@@ -37,14 +43,6 @@ pub(super) fn load(
         rsdp: Some(&rsdp),
     };
     Ok(state(&boot::load(&request, &mut memory)?))
-}
-
-/// The words of the BIOS data area that say where conventional memory ends, as firmware leaves them:
-/// segment of the extended BIOS data area, KiB below it. Kernels look for room under 640 KiB by them.
-fn bios_data_area(memory: &mut dyn GuestMemory) -> Result<(), MemoryError> {
-    let (segment, kib) = ((EBDA_BASE >> 4) as u16, (EBDA_BASE >> 10) as u16);
-    memory.write(0x40e, &segment.to_le_bytes())?;
-    memory.write(0x413, &kib.to_le_bytes())
 }
 
 /// The loader's entry in the processor's terms.

@@ -69,9 +69,13 @@ impl Machine {
         Ok(Machine { config: config.clone(), map, shared, schedule: Schedule::new(cpus) })
     }
 
-    /// Loads an image as firmware would, and sets the first processor to its entry.
+    /// Loads an image, leaves the machine as firmware would, and sets the first processor to the entry.
     pub fn boot(&mut self, boot: &Boot<'_>) -> Result<(), Error> {
-        let entry = entry::load(boot, self.map, &self.config, &mut self.shared.mmu)?;
+        let cpu = &self.schedule.processors[0].cpu;
+        let entry = entry::load(boot, self.map, &self.config, cpu, &mut self.shared.mmu)?;
+        self.shared.chipset.board.hand_over();
+        let unlocked = self.config.vmx_unlocked;
+        self.schedule.processors.iter_mut().for_each(|p| p.cpu.hand_over(unlocked));
         self.schedule.processors[0].cpu.enter_kernel(&entry);
         Ok(())
     }

@@ -134,6 +134,10 @@ impl Schedule {
         let input = instant(shared.inputs.next());
         let p = &self.processors;
         if p.iter().all(|p| p.idle) {
+            let maskable = p.iter().any(|p| p.cpu.heeds_interrupts());
+            let extint = p[0].cpu.heeds_extint();
+            let awaited = shared.chipset.board.may_interrupt(maskable, extint);
+            let deadline = if awaited { deadline } else { u64::MAX };
             return self.idle(deadline.min(input), end);
         }
         let who = (0..p.len()).min_by_key(|&n| p[n].at)?;

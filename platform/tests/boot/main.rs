@@ -57,6 +57,8 @@ pub(crate) fn check_flat(entry: &Entry, memory: &Memory) {
     }
     assert_eq!(memory.u64(entry.gdtr.base + u64::from(code)), 0x00cf_9b00_0000_ffff);
     assert_eq!(memory.u64(entry.gdtr.base + u64::from(data)), 0x00cf_9300_0000_ffff);
+    // The code selector of QEMU's multiboot.
+    assert_eq!(memory.u64(entry.gdtr.base + 8), 0x00cf_9b00_0000_ffff);
     assert!(entry.gdtr.limit >= code.max(data) + 7);
 }
 

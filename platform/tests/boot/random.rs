@@ -28,7 +28,7 @@ fn load_safely(image: &[u8]) {
         for (&base, bytes) in memory.writes.iter().filter(|(_, bytes)| !bytes.is_empty()) {
             let end = base + bytes.len() as u64;
             let loaders = base >= 0x8_0000 && end <= 0x9_fc00;
-            let low = base >= 0x500 && end <= 0x8_0000;
+            let low = end <= 0x8_0000;
             assert!(loaders || low || base >= 0x10_0000 && end <= FREE_END, "{base:#x}–{end:#x}");
         }
     }

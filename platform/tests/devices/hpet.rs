@@ -19,9 +19,38 @@ fn input(pin: u8, low: u64) -> [Step; 2] {
 #[test]
 fn capabilities() {
     check(&[Load(BASE, 8, 0x0098_9680_8086_a201), Load(BASE + 4, 4, 0x0098_9680)]);
-    check(&[Load(timer(0), 8, 0x00ff_0104_0000_0030), Store(timer(0), 8, u64::MAX)]);
-    check(&[Store(timer(0), 8, u64::MAX), Load(timer(0), 8, 0x00ff_0104_0000_3f7e)]);
+    check(&[Load(timer(0), 8, 0x00f0_0000_0000_0030), Store(timer(0), 8, u64::MAX)]);
+    check(&[Store(timer(0), 8, u64::MAX), Load(timer(0), 8, 0x00f0_0000_0000_017e)]);
     check(&[Load(timer(3), 8, 0), Load(BASE + 0x3f8, 8, 0)]);
+}
+
+#[test]
+fn routes_that_are_not_offered_are_not_taken() {
+    // Neither the 8254's input nor the clock's, nor those that functions drive.
+    for route in [1, 2, 8, 16, 19, 24, 31] {
+        check(&[Store(timer(0), 8, route << 9), Load(timer(0), 4, 0x30)]);
+        let kept = [Store(timer(0), 8, 22 << 9), Store(timer(0), 8, route << 9)];
+        check(&[&kept[..], &[Load(timer(0), 4, 22 << 9 | 0x30)]].concat());
+    }
+    // A timer without a route asserts nothing.
+    let fires = [Store(timer(0), 8, 4), Store(timer(0) + 8, 8, 10), Store(CONFIG, 8, 1)];
+    check(&[&input(0, 0x60)[..], &fires, &[At(1000), Messages(&[])]].concat());
+}
+
+#[test]
+fn every_route_brings_the_edge_beside_the_8254() {
+    let pit = [out(0x43, 0x34), out(0x40, 0), out(0x40, 0xe9), At(60_000_000)];
+    for route in 0..24u8 {
+        if 0x00f0_0000u32 >> route & 1 != 0 {
+            let begun = [
+                Store(timer(0), 8, u64::from(route) << 9 | 4),
+                Store(timer(0) + 8, 8, 7_000_000),
+                Store(CONFIG, 8, 1),
+            ];
+            let fires = [At(60_000_000 + 70_000_000), Messages(&[0x60])];
+            check(&[&pit[..], &input(route, 0x60), &begun, &fires].concat());
+        }
+    }
 }
 
 #[test]
@@ -37,9 +66,9 @@ fn the_counter_counts_when_enabled() {
 
 #[test]
 fn one_shot_edges() {
-    // Input 16, comparator 100.
+    // Input 20, comparator 100.
     let begun =
-        [&input(16, 0x60)[..], &[Store(timer(0), 8, 16 << 9 | 4), Store(timer(0) + 8, 8, 100)]];
+        [&input(20, 0x60)[..], &[Store(timer(0), 8, 20 << 9 | 4), Store(timer(0) + 8, 8, 100)]];
     let runs = [Store(CONFIG, 8, 1), Deadline(Some(1000)), At(999), Messages(&[])];
     let fires = [At(1000), Messages(&[0x60]), At(100_000), Messages(&[])];
     check(&[&begun.concat()[..], &runs, &fires].concat());
@@ -81,15 +110,15 @@ fn timer_1_is_irq8() {
 
 #[test]
 fn levels_last_until_cleared() {
-    let level = [Store(timer(2), 8, 17 << 9 | 6), Store(timer(2) + 8, 8, 10), Store(CONFIG, 8, 1)];
+    let level = [Store(timer(2), 8, 21 << 9 | 6), Store(timer(2) + 8, 8, 10), Store(CONFIG, 8, 1)];
     let fires = [At(100), Messages(&[0x62]), Load(STATUS, 8, 4), Eoi(0x62), Messages(&[0x62])];
     let ends = [Store(STATUS, 8, 4), Eoi(0x62), Messages(&[]), Load(STATUS, 8, 0)];
-    check(&[&input(17, 0x8062)[..], &level, &fires, &ends].concat());
+    check(&[&input(21, 0x8062)[..], &level, &fires, &ends].concat());
 }
 
 #[test]
 fn a_32_bit_timer_wraps() {
-    let begun = [Store(COUNTER, 8, 0xffff_fff0), Store(timer(0), 8, 16 << 9 | 0x104)];
+    let begun = [Store(COUNTER, 8, 0xffff_fff0), Store(timer(0), 8, 20 << 9 | 0x104)];
     let runs = [Store(timer(0) + 8, 4, 4), Store(CONFIG, 8, 1), Deadline(Some(200))];
-    check(&[&input(16, 0x63)[..], &begun, &runs, &[At(200), Messages(&[0x63])]].concat());
+    check(&[&input(20, 0x63)[..], &begun, &runs, &[At(200), Messages(&[0x63])]].concat());
 }

@@ -11,6 +11,7 @@ mod pic;
 mod pit;
 mod random;
 mod rtc;
+mod text_display;
 mod uart;
 
 use platform::{

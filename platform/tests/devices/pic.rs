@@ -76,9 +76,20 @@ fn special_fully_nested_mode_lets_the_slave_nest() {
 }
 
 #[test]
-fn a_request_that_goes_away_is_spurious() {
-    check(&[Lines(8), Lines(0), Intr(false), Ack(0x27), Out(0, READ_ISR), In(0, 0)]);
-    check(&[Lines(0x0100), Lines(0), Intr(false)]);
+fn a_level_that_goes_away_is_spurious() {
+    check(&[Out(4, 8), Lines(8), Lines(0), Intr(false), Ack(0x27), Out(0, READ_ISR), In(0, 0)]);
+    check(&[Out(5, 2), Lines(0x0200), Lines(0), Intr(false), Ack(0x27)]);
+}
+
+#[test]
+fn an_edge_stays_when_the_line_falls() {
+    check(&[Lines(8), Lines(0), Intr(true), Out(0, READ_IRR), In(0, 8), Ack(0x23), Intr(false)]);
+    check(&[Lines(0x0800), Lines(0), Intr(true), Ack(0x2b), Out(2, EOI), Out(0, EOI), Intr(false)]);
+    // Also while it is masked, but not over initialisation.
+    check(&[Out(3, 8), Lines(0x0800), Lines(0), Intr(false), Out(3, 0), Intr(true), Ack(0x2b)]);
+    check(&[Out(1, 8), Lines(8), Lines(0), Out(0, 0x13), Out(1, 0x20), Out(1, 1), Intr(false)]);
+    // The slave's INT is no edge of a device: masked there, it is gone here.
+    check(&[Lines(0x0800), Lines(0), Out(3, 8), Intr(false), Out(0, READ_IRR), In(0, 0)]);
 }
 
 #[test]

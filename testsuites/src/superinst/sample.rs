@@ -73,6 +73,7 @@ impl Guest {
             ram: self.memory.saturating_mul(1 << 20),
             vcpus: 1,
             cpu_model: self.cpu.clone(),
+            vmx_unlocked: false,
             devices: Vec::new(),
             trace: Default::default(),
             code: Default::default(),

@@ -13,3 +13,6 @@ pub mod host_bridge;
 pub mod lpc_bridge;
 pub mod msi;
 pub mod msix;
+
+/// Devices that a bus has room for.
+pub const DEVICES: u32 = 32;
