@@ -145,6 +145,11 @@ impl Mmu {
             return self.fetch(r, b, a.is_user(), la);
         }
         debug_assert_eq!(self.banks[b as usize].regime.as_ref(), Some(r));
+        let mut count = Count { writers: &mut self.writers, ram: &self.ram };
+        let write = a.kind == AccessKind::Write;
+        if let Some(frame) = self.banks[b as usize].recall(v, la.0, write, &mut count) {
+            return Ok(HostPhys(frame | la.offset()));
+        }
         let t = self.lookup(r, Some(b as usize), la.0, a)?;
         self.insert(r, b as usize, v, la.0, &t);
         Ok(t.phys)

@@ -1,5 +1,7 @@
 //! TLB banks: one per regime in use, each with three views for data and two for execution.
-//! The interpreter reads the data entries through a raw pointer; only this file writes them.
+//! The interpreter reads the data entries through a raw pointer; only this file writes them. Beside
+//! them a bank keeps a few *victims*: entries that others have displaced, so that pages which share a
+//! slot change places instead of being looked up anew.
 #![expect(unsafe_code, reason = "the entries are shared with the interpreter by raw pointer")]
 
 use crate::kinds::Writers;
@@ -92,6 +94,15 @@ impl TlbEntry {
         TlbEntry { rtag: bad, wtag: bad, addend: page, phys }
     }
 
+    /// No entry, in no slot.
+    const NONE: TlbEntry = TlbEntry::empty(0);
+
+    /// Whether it is an entry at all.
+    #[inline]
+    const fn is_valid(&self) -> bool {
+        self.phys != u64::MAX
+    }
+
     /// What never matches in the slot `index`.
     #[must_use]
     pub const fn empty(index: usize) -> TlbEntry {
@@ -112,6 +123,16 @@ impl TlbEntry {
     pub(crate) fn writable(&self) -> bool {
         self.wtag == self.rtag && self.phys & 0xfff == 0
     }
+}
+
+/// Victims of one view.
+const VICTIMS: usize = 64;
+
+/// The place of a page among the victims. Pages that share a slot have different ones, unless they
+/// lie a multiple of 256 MiB apart.
+#[inline]
+const fn victim_place(la: u64) -> usize {
+    (la >> 12 ^ la >> 22) as usize % VICTIMS
 }
 
 /// The entries of one view.
@@ -181,6 +202,10 @@ pub(crate) struct TlbBank {
     /// `VIEWS * TLB_ENTRIES` entries, freed on drop.
     data: NonNull<TlbEntry>,
     exec: Box<[[ExecEntry; TLB_ENTRIES]; 2]>,
+    /// Displaced data entries, by [`victim_place`].
+    victims: Box<[[TlbEntry; VICTIMS]; VIEWS]>,
+    /// The places among the victims where any view may have one, a bit each.
+    displaced: u64,
 }
 
 // SAFETY: `data` is owned, like a box.
@@ -200,6 +225,8 @@ impl TlbBank {
             dirty: false,
             data: NonNull::from(Box::leak(all)).cast(),
             exec: Box::new([core::array::from_fn(ExecEntry::empty); 2]),
+            victims: Box::new([[TlbEntry::NONE; VICTIMS]; VIEWS]),
+            displaced: 0,
         }
     }
 
@@ -221,8 +248,10 @@ impl TlbBank {
     pub(crate) fn entries(&self) -> impl Iterator<Item = (usize, TlbEntry)> {
         // SAFETY: the allocation holds that many; it is only read, and not while it is written.
         let all = unsafe { core::slice::from_raw_parts(self.data.as_ptr(), VIEWS * TLB_ENTRIES) };
-        let valid = |(_, e): &(usize, TlbEntry)| e.phys != u64::MAX;
-        all.iter().enumerate().map(|(i, e)| (i / TLB_ENTRIES, *e)).filter(valid)
+        let victims = self.victims.iter().enumerate();
+        let victims = victims.flat_map(|(v, all)| all.iter().map(move |e| (v, *e)));
+        let all = all.iter().enumerate().map(|(i, e)| (i / TLB_ENTRIES, *e));
+        all.chain(victims).filter(|(_, e)| e.is_valid())
     }
 
     /// All execute entries: user, page, frame.
@@ -236,8 +265,85 @@ impl TlbBank {
     #[inline]
     pub(crate) fn put(&mut self, v: View, e: TlbEntry, count: &mut Count<'_>) {
         self.dirty = true;
+        self.take_victim(v, e.page(), count);
+        self.place(v, e, count);
+    }
+
+    /// Puts an entry in, and what it displaces among the victims.
+    fn place(&mut self, v: View, e: TlbEntry, count: &mut Count<'_>) {
         let old = core::mem::replace(self.at(v as usize, slot(e.page())), e);
-        count.lost(&old);
+        if !old.is_valid() {
+            return;
+        }
+        if old.page() == e.page() {
+            return count.lost(&old);
+        }
+        let place = victim_place(old.page());
+        let older = core::mem::replace(&mut self.victims[v as usize][place], old);
+        count.lost(&older);
+        self.displaced |= 1 << place;
+    }
+
+    /// Drops the victim of a page.
+    #[inline]
+    fn take_victim(&mut self, v: View, page: u64, count: &mut Count<'_>) {
+        let place = victim_place(page);
+        if self.displaced >> place & 1 != 0 {
+            let e = &mut self.victims[v as usize][place];
+            if e.is_valid() && e.page() == page {
+                count.lost(e);
+                *e = TlbEntry::NONE;
+            }
+        }
+    }
+
+    /// Puts the victim back that serves an access at `la`: the frame.
+    #[inline]
+    pub(crate) fn recall(
+        &mut self,
+        v: View,
+        la: u64,
+        write: bool,
+        count: &mut Count<'_>,
+    ) -> Option<u64> {
+        let place = victim_place(la);
+        if self.displaced >> place & 1 == 0 {
+            return None;
+        }
+        let e = self.victims[v as usize][place];
+        let serves = e.rtag == la & !0xfff && (!write || e.writable());
+        if !serves || !e.is_valid() {
+            return None;
+        }
+        self.victims[v as usize][place] = TlbEntry::NONE;
+        self.place(v, e, count);
+        Some(e.frame())
+    }
+
+    /// Drops the victims at some places whose page and frame satisfy `which`.
+    fn drop_victims(
+        &mut self,
+        places: u64,
+        which: impl Fn(u64, u64) -> bool,
+        count: &mut Count<'_>,
+    ) {
+        let mut left = self.displaced & places;
+        while left != 0 {
+            let place = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let mut kept = false;
+            for view in self.victims.iter_mut() {
+                let e = &mut view[place];
+                if e.is_valid() && which(e.page(), e.frame()) {
+                    count.lost(e);
+                    *e = TlbEntry::NONE;
+                }
+                kept |= e.is_valid();
+            }
+            if !kept {
+                self.displaced &= !(1 << place);
+            }
+        }
     }
 
     /// The frame that `la` executes from.
@@ -264,6 +370,7 @@ impl TlbBank {
             return false;
         }
         self.drop_if(0..TLB_ENTRIES, |_, _| true, count);
+        self.drop_victims(u64::MAX, |_, _| true, count);
         self.dirty = false;
         true
     }
@@ -273,12 +380,16 @@ impl TlbBank {
     pub(crate) fn drop_range(&mut self, la: u64, shift: u32, count: &mut Count<'_>) {
         let pages = 1usize << (shift - 12).min(10);
         let from = slot(la) & !(pages - 1);
-        self.drop_if(from..from + pages, |tag, _| (tag ^ la) >> shift == 0, count);
+        let which = |page: u64, _| (page ^ la) >> shift == 0;
+        self.drop_if(from..from + pages, which, count);
+        let places = if shift == 12 { 1 << victim_place(la) } else { u64::MAX };
+        self.drop_victims(places, which, count);
     }
 
     /// Drops the entries of one frame.
     pub(crate) fn drop_frame(&mut self, page: u64, count: &mut Count<'_>) {
         self.drop_if(0..TLB_ENTRIES, |_, phys| phys == page, count);
+        self.drop_victims(u64::MAX, |_, phys| phys == page, count);
     }
 
     /// Drops the entries in some slots whose tag and frame satisfy `which`.
@@ -318,6 +429,9 @@ impl TlbBank {
                 }
             }
         }
+        // Victims are few: they are found again by a walk.
+        let places = la.map_or(u64::MAX, |la| 1 << victim_place(la));
+        self.drop_victims(places, |_, frame| frame == page, count);
     }
 }
 
