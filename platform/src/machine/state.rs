@@ -7,9 +7,16 @@ use cpu::bus::Message;
 use mmu::{HostPhys, Mmu};
 use serde::Serialize;
 
+/// Bytes that are hashed at once: many, because the hash function then does several blocks at a time.
+const BATCH: usize = 1 << 20;
+
 /// A hash that is fed with the parts of a machine.
 #[derive(Default)]
-pub(super) struct StateHash(blake3::Hasher);
+pub(super) struct StateHash {
+    hasher: blake3::Hasher,
+    /// What was fed and is not hashed yet.
+    batch: Vec<u8>,
+}
 
 impl StateHash {
     /// Feeds a processor.
@@ -46,20 +53,33 @@ impl StateHash {
     }
 
     /// The hash of what was fed.
-    pub(super) fn finish(self) -> [u8; 32] {
-        self.0.finalize().into()
+    pub(super) fn finish(mut self) -> [u8; 32] {
+        self.hash_batch();
+        self.hasher.finalize().into()
     }
 
     fn page(&mut self, name: &[u8], page: &[u8; 4096]) {
         if *page != [0; 4096] {
-            self.0.update(name);
-            self.0.update(page);
+            self.bytes(name);
+            self.bytes(page);
         }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.batch.extend_from_slice(bytes);
+        if self.batch.len() >= BATCH {
+            self.hash_batch();
+        }
+    }
+
+    fn hash_batch(&mut self) {
+        self.hasher.update(&self.batch);
+        self.batch.clear();
     }
 
     fn feed(&mut self, value: &impl Serialize) {
         let buffer = postcard::to_extend(value, Vec::new()).expect("state is plain data");
-        self.0.update(&(buffer.len() as u64).to_le_bytes());
-        self.0.update(&buffer);
+        self.bytes(&(buffer.len() as u64).to_le_bytes());
+        self.bytes(&buffer);
     }
 }
