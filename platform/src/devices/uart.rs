@@ -29,7 +29,6 @@ const LSR_BREAK: u8 = 0x10;
 const LSR_TRANSMITTER_EMPTY: u8 = 0x60;
 /// The bits of LSR that raise a line status interrupt and go away when read.
 const LSR_ERRORS: u8 = 0x1e;
-const MCR_OUT2: u8 = 8;
 const MCR_LOOPBACK: u8 = 0x10;
 /// The other side is connected and ready: DCD, DSR, CTS.
 const MSR_CONNECTED: u8 = 0xb0;
@@ -104,10 +103,13 @@ impl Uart {
         self.input.len()
     }
 
-    /// The level of the interrupt line, which OUT2 gates.
+    /// The level of the interrupt line.
+    ///
+    /// DEPARTURE: as with QEMU's, OUT2 does not gate it, as it does on a PC's card: there are kernels
+    /// (xv6) that do without.
     #[must_use]
     pub fn irq(&self) -> bool {
-        self.cause().is_some() && self.mcr & (MCR_OUT2 | MCR_LOOPBACK) == MCR_OUT2
+        self.cause().is_some()
     }
 
     /// The pending interrupt of highest priority, in the encoding of IIR.
