@@ -37,12 +37,6 @@ fn mask<L: Lane + Word>(b: u128) -> u128 {
     bits.fold(0, |m, (k, x)| m | ((x.u() >> (L::BITS - 1)) as u128) << k)
 }
 
-/// `MOVNTI`: as `MOV`, caches are not modelled.
-fn movnti<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
-    let v = cpu.read::<W>(i, 1)?;
-    cpu.write(i, 0, v)
-}
-
 /// The number of a vector, MMX or x87 register.
 pub(super) fn number(r: Register) -> usize {
     r.number() & 31
@@ -165,8 +159,6 @@ pub(super) const FORMS: &[Form] = forms! {
     Pextrw_r32_xmm_imm8 => Exec::Handler(to_gpr::<ExtractW, u32>);
     Pextrw_r64_xmm_imm8 => Exec::Handler(to_gpr::<ExtractW, u64>);
     Maskmovdqu_rDI_xmm_xmm => Exec::Function(maskmovdqu);
-    Movnti_m32_r32 => Exec::Function(movnti::<u32>);
-    Movnti_m64_r64 => Exec::Function(movnti::<u64>);
     Ldmxcsr_m32 => Exec::Function(ldmxcsr);
     Stmxcsr_m32 => Exec::Function(stmxcsr);
 };
