@@ -389,7 +389,7 @@ mod tests {
         check(0x480, Some(0x00d8_1000_0000_0001));
         check(0x481, Some(0x0000_007f_0000_0016));
         check(0x482, Some(0xfff9_fffe_0401_e172));
-        check(0x485, Some(0x4004_01e2));
+        check(0x485, Some(0x4004_01e3));
         check(0x48b, Some(0x0010_10ff_0000_0000));
         check(0x48e, Some(0xfff9_fffe_0400_6172));
         check(0x48a, Some(0x2e));

@@ -8,7 +8,7 @@ use cpu::state::{Segment, seg};
 /// A page whose successor is not there, with paging.
 const LAST: u64 = 0x1_0000;
 
-/// A rig in `mode` whose code segment begins at `base` and ends at `limit`, with `code` at `at` in it.
+/// A rig in `mode` whose code segment begins at `base`, ends at `limit` and has `code` at `at`.
 fn limited(mode: Mode, (base, limit): (u64, u32), at: u64, code: &str) -> Rig {
     let mut r = Rig::new(mode, 0);
     let cs = r.cpu.state.sys.seg[seg::CS];

@@ -40,7 +40,7 @@ fn check(activity: u64, changes: Fields, event: impl FnOnce(&mut Rig), after: Fi
     }
 }
 
-/// `event` does nothing in this activity state; an NMI or a start-up IPI that follows ends it.
+/// `event` does nothing in this activity state; an NMI or a start-up IPI that follows ends the state.
 #[track_caller]
 fn check_waits(activity: u64, changes: Fields, event: impl FnOnce(&mut Rig)) {
     let mut r = entered(activity, changes, event);
