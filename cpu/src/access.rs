@@ -3,7 +3,7 @@
 
 use crate::Cpu;
 use crate::block::CodeCache;
-use crate::bus::Bus;
+use crate::bus::{Bus, Completion};
 use crate::mem::{FastMem, Mem};
 use crate::op::op_flags;
 use crate::state::{CodeMode, ar, flags, gpr, seg};
@@ -51,10 +51,27 @@ impl Cpu {
         unsafe { &mut *bus }
     }
 
-    /// Whether the run may go on although the bus has been used.
-    pub(crate) fn needs_no_resample(&self) -> bool {
+    /// Accesses a device at the present instant.
+    #[inline(never)]
+    pub(crate) fn access_device<T>(&mut self, access: impl FnOnce(&mut dyn Bus, u64) -> T) -> T {
+        let now = self.now();
+        let bus = self.env.bus.expect("a run has a bus");
         // SAFETY: as `mmu`.
-        self.env.bus.is_some_and(|bus| unsafe { (*bus).needs_no_resample() })
+        let bus = unsafe { &mut *bus };
+        let value = access(bus, now);
+        let Completion { resample, time } = bus.complete();
+        if resample {
+            self.env.leave = true;
+            self.env.io = true;
+        }
+        self.env.stall += time;
+        value
+    }
+
+    /// Whether other processors run by turns with this one.
+    pub(crate) fn bus_is_shared(&self) -> bool {
+        // SAFETY: as `mmu`.
+        self.env.bus.is_some_and(|bus| unsafe { (*bus).shared() })
     }
 
     /// The segment of the running operation's memory operand.
@@ -528,20 +545,18 @@ impl Cpu {
     }
 
     fn device_read(&mut self, p: HostPhys, size: u8) -> u64 {
-        let now = self.now();
         if self.state.apic.claims(p.0) {
             return self.apic_mmio_read(p.0 & 0xfff, size);
         }
-        self.bus().mmio_read(p, size, now)
+        self.access_device(|bus, now| bus.mmio_read(p, size, now))
     }
 
     fn device_write(&mut self, p: HostPhys, size: u8, v: u64) {
-        let now = self.now();
         if self.state.apic.claims(p.0) {
             self.env.leave = true;
             return self.apic_mmio_write(p.0 & 0xfff, size, v);
         }
-        self.bus().mmio_write(p, size, v, now);
+        self.access_device(|bus, now| bus.mmio_write(p, size, v, now));
     }
 }
 

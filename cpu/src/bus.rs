@@ -4,9 +4,7 @@ use mmu::HostPhys;
 use serde::{Deserialize, Serialize};
 
 /// The machine, as the processor sees it. Borrowed for a call of [`crate::Cpu::run`]. `now` is the
-/// count of retired instructions. After each access the run ends with [`crate::Stop::Io`], so that
-/// the machine can sample its interrupt lines at an exact instruction boundary, unless the machine is
-/// [`Bus::needs_no_resample`].
+/// count of retired instructions.
 pub trait Bus {
     /// `IN`: `size` is 1, 2 or 4. An unclaimed port reads all-ones.
     fn port_read(&mut self, port: u16, size: u8, now: u64) -> u32;
@@ -22,11 +20,25 @@ pub trait Bus {
     fn message(&mut self, message: Message);
     /// End of a level-triggered interrupt, broadcast to the I/O APICs.
     fn end_of_interrupt(&mut self, vector: u8);
-    /// Whether the accesses of this run have left everything that the machine looks at between two
-    /// runs as it was: then the run may go on.
-    fn needs_no_resample(&self) -> bool {
+    /// What follows from the access just made.
+    fn complete(&mut self) -> Completion {
+        Completion { resample: true, time: 0 }
+    }
+    /// Whether other processors run by turns with this one.
+    fn shared(&self) -> bool {
         false
     }
+}
+
+/// What follows from an access to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// The run ends with [`crate::Stop::Io`] after the instruction, so that the machine can sample its
+    /// interrupt lines at an exact instruction boundary. Not needed where the accesses of the run have
+    /// left everything that the machine looks at between two runs as it was.
+    pub resample: bool,
+    /// Time that the access takes, in instructions, besides the instruction itself.
+    pub time: u64,
 }
 
 /// An interrupt message. SDM vol. 3, "Interrupt Command Register" and "Message Data Register Format".

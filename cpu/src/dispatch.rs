@@ -127,6 +127,10 @@ unsafe fn slow<S: Semantics>(op: *const Op, cpu: *mut Cpu) -> *const Op {
     (*cpu).collect_host_exceptions();
     let flow = S::run::<SlowMem>(op, cpu, (*cpu).caches.tlb);
     (*cpu).clear_host_exceptions();
+    if (*cpu).env.stall != 0 {
+        (*cpu).take_time(matches!(flow, Flow::Slow));
+    }
+    let left = (*cpu).env.budget;
     let (next, charged) = match flow {
         Flow::Next(k) => (op.add(k), (*cpu).env.leave),
         Flow::Taken(link) => (link, true),

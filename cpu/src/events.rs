@@ -124,7 +124,8 @@ impl Cpu {
             return;
         }
         if self.nmi_open() && self.state.sys.nmi_pending {
-            self.state.sys.nmi_pending = false;
+            let queued = std::mem::take(&mut self.state.sys.nmi_queued);
+            self.state.sys.nmi_pending = queued;
             return self.inject(Event::new(EventKind::Nmi, vector::NMI));
         }
         // Nothing below ends shutdown.

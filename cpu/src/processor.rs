@@ -64,6 +64,10 @@ pub(crate) struct Env {
     pub(crate) budget_at_op: i64,
     /// The retired-instruction count at which `budget_at_op` is 0.
     pub(crate) budget_zero_at: u64,
+    /// Time that the running instruction takes besides its own, in instructions.
+    pub(crate) stall: u64,
+    /// Time that has passed in blocks without an instruction, since it was last asked for.
+    pub(crate) stalled: u64,
     /// The running operation, valid in slow paths.
     pub(crate) op: *const Op,
     /// Leave to the outer loop after the current instruction.
@@ -139,6 +143,8 @@ impl Env {
             budget: 0,
             budget_at_op: 0,
             budget_zero_at: 0,
+            stall: 0,
+            stalled: 0,
             op: std::ptr::null(),
             leave: false,
             credit: Credit::FULL,

@@ -32,7 +32,8 @@ pub enum Stop {
     Budget,
     /// The bus has been used: lines may have changed.
     Io,
-    /// HLT or wait-for-SIPI: nothing to do before an event.
+    /// HLT, wait-for-SIPI or an instruction that takes its time: nothing to do before an event or
+    /// [`Cpu::wakes_at`].
     Idle,
     /// Shutdown by a triple fault outside VMX.
     TripleFault,
@@ -70,14 +71,51 @@ impl Cpu {
         self.env.budget_at_op = 0;
     }
 
-    /// The retired-instruction count at which a timer of the processor's own ends its idling.
+    /// The time at which idling ends by itself: by a timer of the processor's own, or as an instruction
+    /// is done.
     pub fn wakes_at(&self) -> u64 {
-        if self.state.sys.activity == Activity::WaitSipi { u64::MAX } else { self.next_timer() }
+        if self.stalled() {
+            self.state.sys.stalled_until
+        } else if self.state.sys.activity == Activity::WaitSipi {
+            u64::MAX
+        } else {
+            self.next_timer()
+        }
     }
 
     /// Whether an event waits that ends idling.
     pub fn wakeable(&self) -> bool {
-        self.event_pending()
+        !self.stalled() && self.event_pending()
+    }
+
+    /// Whether the last instruction takes its time still.
+    fn stalled(&self) -> bool {
+        self.state.sys.stalled_until > self.now()
+    }
+
+    /// Lets the instruction that has just run take [`Env::stall`](crate::processor::Env) more, which
+    /// nothing interrupts. The time passes at once where nothing can happen meanwhile: no timer of this
+    /// processor's, no other one's turn. An instruction that has failed takes no time.
+    #[cold]
+    pub(crate) fn take_time(&mut self, failed: bool) {
+        let time = std::mem::take(&mut self.env.stall);
+        if failed && !matches!(self.env.trap, Some(Trap::Again)) {
+            return;
+        }
+        if self.env.budget >= time as i64 && !self.bus_is_shared() {
+            self.env.budget -= time as i64;
+            self.env.budget_at_op -= time as i64;
+            self.env.stalled += time;
+            self.count_idle(time);
+        } else {
+            self.state.sys.stalled_until = self.now() + 1 + time;
+            self.env.leave = true;
+        }
+    }
+
+    /// Time that has passed within runs without an instruction, since the last call.
+    pub fn take_stalled(&mut self) -> u64 {
+        std::mem::take(&mut self.env.stalled)
     }
 
     /// Makes this an application processor that waits for its start-up IPI.
@@ -88,6 +126,8 @@ impl Cpu {
     fn outer(&mut self, asked: u64) -> Stop {
         loop {
             self.env.io = false;
+            // Accesses on the way to a handler take no time.
+            self.env.stall = 0;
             // What waits at the last boundary is for the next run: a boundary is looked at once, wherever
             // runs are cut.
             let until = self.env.until;
@@ -97,6 +137,12 @@ impl Cpu {
             // Here a run may end anyway, so that it leaves no trace that it does.
             if self.pause.load(Ordering::Relaxed) {
                 return Stop::Paused;
+            }
+            if self.state.sys.stalled_until != 0 {
+                if self.stalled() {
+                    return Stop::Idle;
+                }
+                self.state.sys.stalled_until = 0;
             }
             let event_may_be_pending = self.event_may_be_pending();
             let mut another_event_pending = false;
@@ -130,7 +176,7 @@ impl Cpu {
                 return Stop::Budget;
             }
             self.slice(until, event_may_be_pending, another_event_pending);
-            if self.env.io && !self.needs_no_resample() {
+            if self.env.io {
                 return Stop::Io;
             }
         }
@@ -171,6 +217,7 @@ impl Cpu {
         self.collect_host_exceptions();
         host::set_mxcsr(callers);
         self.env.budget_at_op = self.env.budget;
+        self.env.stall = 0;
         match self.env.trap.take() {
             Some(Trap::Again) => {
                 self.env.budget_at_op -= 1;

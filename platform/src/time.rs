@@ -43,6 +43,12 @@ impl Rate {
         Scale { instructions_hz: self.hz.max(1), ticks_hz: ticks_hz.max(1) }
     }
 
+    /// Instructions in a microsecond, rounded down.
+    #[must_use]
+    pub fn microsecond(self) -> u64 {
+        self.hz / 1_000_000
+    }
+
     /// Nanoseconds since power-on, rounded down.
     #[must_use]
     pub fn nanoseconds(self, now: Icount) -> u64 {

@@ -47,8 +47,7 @@ fn input<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.io_allowed(port, W::BYTES)?;
     cpu.watch_port(port, W::BYTES);
     cpu.vmx_intercept_io(i, port, W::BYTES as u8, true)?;
-    let now = cpu.now();
-    let v = cpu.bus().port_read(port, W::BYTES as u8, now);
+    let v = cpu.access_device(|bus, now| bus.port_read(port, W::BYTES as u8, now));
     cpu.set_reg(i.op0_register(), v as u64);
     Ok(())
 }
@@ -59,8 +58,8 @@ fn output<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.io_allowed(port, W::BYTES)?;
     cpu.watch_port(port, W::BYTES);
     cpu.vmx_intercept_io(i, port, W::BYTES as u8, false)?;
-    let (now, v) = (cpu.now(), W::of(cpu.state.regs[gpr::RAX]).u() as u32);
-    cpu.bus().port_write(port, W::BYTES as u8, v, now);
+    let v = W::of(cpu.state.regs[gpr::RAX]).u() as u32;
+    cpu.access_device(|bus, now| bus.port_write(port, W::BYTES as u8, v, now));
     Ok(())
 }
 
@@ -122,8 +121,7 @@ fn ins<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
         // The store must not fail once the port has been read.
         cpu.translate(la, AccessKind::Write)?;
         cpu.translate(la.wrapping_add(W::BYTES as u64 - 1), AccessKind::Write)?;
-        let now = cpu.now();
-        let v = cpu.bus().port_read(port, W::BYTES as u8, now);
+        let v = cpu.access_device(|bus, now| bus.port_read(port, W::BYTES as u8, now));
         cpu.store_at::<W>(seg::ES, la, W::of(v as u64))?;
         advance(cpu, gpr::RDI, size, W::BYTES);
         Ok(())
@@ -142,8 +140,7 @@ fn outs<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
         let off = cut(cpu.state.regs[gpr::RSI], size);
         let la = cpu.linear(s, off, W::BYTES, false)?;
         let v = cpu.load_at::<W>(s, la)?.u() as u32;
-        let now = cpu.now();
-        cpu.bus().port_write(port, W::BYTES as u8, v, now);
+        cpu.access_device(|bus, now| bus.port_write(port, W::BYTES as u8, v, now));
         advance(cpu, gpr::RSI, size, W::BYTES);
         Ok(())
     })

@@ -62,6 +62,8 @@ pub struct System {
     pub tsc_offset: u64,
     /// Activity state.
     pub activity: Activity,
+    /// The last instruction takes its time until then, if that is still to come.
+    pub stalled_until: u64,
     /// Blocking by STI for one instruction.
     pub sti_shadow: bool,
     /// Blocking by MOV SS or POP SS for one instruction.
@@ -70,6 +72,8 @@ pub struct System {
     pub nmi_blocked: bool,
     /// An NMI is latched.
     pub nmi_pending: bool,
+    /// Another NMI is latched behind it.
+    pub nmi_queued: bool,
     /// An INIT is latched.
     pub init_pending: bool,
     /// A start-up IPI with its vector is latched.

@@ -120,6 +120,24 @@ fn nmi_waits_for_iret() {
     finish(&mut r, Long, NMI, &[(0, CODE)]);
 }
 
+#[test]
+fn nmis_are_latched_one_behind_another() {
+    let mut r = Rig::new(Long, 0);
+    r.code(CODE, "nop; hlt");
+    let nmi =
+        Message { destination: Destination::All, delivery: 4, vector: 0, level: false, source: 0 };
+    for _ in 0..3 {
+        r.cpu.receive(&nmi);
+    }
+    finish(&mut r, Long, NMI, &[(0, CODE)]);
+    assert!(r.cpu.state.sys.nmi_pending, "the second waits, the third is lost");
+    r.cpu.receive(&nmi);
+    r.code(HANDLERS + 0x21, "iretq");
+    r.cpu.state.sys.activity = Activity::Active;
+    finish(&mut r, Long, NMI, &[(0, CODE)]);
+    assert!(!r.cpu.state.sys.nmi_pending, "no third, and none that came while NMIs were blocked");
+}
+
 /// An NMI that comes right behind the first instruction of `code`; `at`: where it is taken.
 #[track_caller]
 fn check_nmi_behind(code: &str, at: u64) {

@@ -1,7 +1,7 @@
 //! How the engine runs code: small programs in 64-bit mode, with the first GiB mapped to itself.
 
 use crate::support::{Long, Rig};
-use cpu::state::{Segment, ar, gpr, seg};
+use cpu::state::{Activity, Segment, ar, gpr, seg};
 use cpu::{CodeCache, Stop};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -232,4 +232,31 @@ fn links_count_as_code_that_is_held() {
     r.cache = CodeCache::new(64);
     run_to(&mut r, 5 * 10_000);
     assert!(r.cache.stats.flushes > 10, "{:?}", r.cache.stats);
+}
+
+/// Runs `code` up to its HLT in runs of `length`, where an access takes time: the time at the end, and of
+/// the end of the last instruction that has taken some.
+fn time_of(code: &str, access: u64, length: u64) -> (u64, u64) {
+    let mut r = machine(code);
+    r.board.pause = Some(Arc::default());
+    r.board.time = access;
+    while r.cpu.state.sys.activity != Activity::Hlt {
+        let until = r.now + length;
+        if r.slice(until) == Stop::Idle && r.cpu.state.sys.activity == Activity::Active {
+            r.now = r.cpu.wakes_at().min(until);
+        }
+    }
+    (r.now, r.cpu.save().sys.stalled_until)
+}
+
+/// What an instruction takes besides itself passes before the next one, wherever runs are cut.
+#[test]
+fn pauses_and_accesses_take_time() {
+    for length in [1, 2, 7, 99, 100, 101, 5_000] {
+        assert_eq!(time_of("nop; hlt", 1000, length), (2, 0), "{length}");
+        assert_eq!(time_of("pause; nop; hlt", 0, length), (103, 0), "{length}");
+        assert_eq!(time_of("in al, 0x70; hlt", 1000, length), (1002, 0), "{length}");
+        let repeated = "mov ecx, 3; mov edx, 0x70; mov edi, 0x11000; rep insb; hlt";
+        assert_eq!(time_of(repeated, 10, length), (37, 0), "{length}");
+    }
 }

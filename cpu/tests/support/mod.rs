@@ -8,7 +8,7 @@ mod operand;
 pub(crate) mod reason;
 
 use asm::assemble;
-use cpu::bus::{Bus, Message};
+use cpu::bus::{Bus, Completion, Message};
 use cpu::model::Model;
 pub(crate) use cpu::state::gpr;
 use cpu::state::{Segment, TableRegister, ar, seg};
@@ -23,6 +23,8 @@ pub(crate) struct Board {
     pub(crate) written: Vec<(u16, u32)>,
     /// A write to a port sets this flag, and does not end the run.
     pub(crate) pause: Option<Arc<AtomicBool>>,
+    /// What an access to a port takes.
+    pub(crate) time: u64,
 }
 
 impl Bus for Board {
@@ -33,8 +35,8 @@ impl Bus for Board {
         self.written.push((port, v));
         self.pause.iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
     }
-    fn needs_no_resample(&self) -> bool {
-        self.pause.is_some()
+    fn complete(&mut self) -> Completion {
+        Completion { resample: self.pause.is_none(), time: self.time }
     }
     fn mmio_read(&mut self, _: HostPhys, _: u8, _: u64) -> u64 {
         u64::MAX

@@ -7,7 +7,7 @@
 //!     line irq => |device, now| level;            an ISA interrupt line of a soldered device
 //!     lines |device| levels;                      ISA lines of an optional device, a bit each
 //!     function bdf;                               a place on PCI bus 0
-//!     is timed, ends, controller;                 further capabilities
+//!     is timed, ends, controller, slow;           further capabilities
 //! }
 //! ```
 //!
@@ -15,7 +15,9 @@
 //!
 //! `timed`: the device is [`crate::device::Timed`] and gets a slot of the deadlines. `ends`: it is
 //! [`crate::device::Ends`]. `controller`: an access may change how lines are taken.
-//! `configuration`: an access may change a PCI function's configuration space. A device with a
+//! `configuration`: an access may change a PCI function's configuration space. `machine`: it may
+//! change what the machine looks at itself, as that of a device that `ends` does. `slow`: it takes the
+//! time of an access to the ISA bus. A device with a
 //! `function` is a [`crate::devices::pci::function::PciFunction`]. An optional device's type may be
 //! followed by what the configuration says of it; its deadline has no slot, but is asked for.
 
@@ -25,6 +27,8 @@ macro_rules! when {
     (ends in [ends $($rest:ident)*] $value:expr) => { Some($value) };
     (controller in [controller $($rest:ident)*] $value:expr) => { Some($value) };
     (configuration in [configuration $($rest:ident)*] $value:expr) => { Some($value) };
+    (machine in [machine $($rest:ident)*] $value:expr) => { Some($value) };
+    (slow in [slow $($rest:ident)*] $value:expr) => { Some($value) };
     ($word:ident in [$other:ident $($rest:ident)*] $value:expr) => {
         when!($word in [$($rest)*] $value)
     };
@@ -135,6 +139,7 @@ macro_rules! devices {
             $( Declared {
                 id: Id::$name,
                 slot: matches!(when!(timed in [$($($word)*)?] true), Some(true)),
+                slow: matches!(when!(slow in [$($($word)*)?] true), Some(true)),
                 effect: if matches!(when!(timed in [$($($word)*)?] true), Some(true)) {
                     Effect::Timed(Id::$name)
                 } else if matches!(when!(configuration in [$($($word)*)?] true), Some(true)) {
@@ -143,6 +148,10 @@ macro_rules! devices {
                     || matches!(when_any!(true; $($irq)*), Some(true))
                 {
                     Effect::Lines
+                } else if matches!(when!(machine in [$($($word)*)?] true), Some(true))
+                    || matches!(when!(ends in [$($($word)*)?] true), Some(true))
+                {
+                    Effect::Machine
                 } else {
                     Effect::Nothing
                 },
@@ -150,10 +159,13 @@ macro_rules! devices {
             $( Declared {
                 id: Id::$oname,
                 slot: false,
+                slow: false,
                 effect: if matches!(when!(timed in [$($($oword)*)?] true), Some(true)) {
                     Effect::Timed(Id::$oname)
                 } else if matches!(when_any!(true; $($olevels)? $($obdf)?), Some(true)) {
                     Effect::Lines
+                } else if matches!(when!(ends in [$($($oword)*)?] true), Some(true)) {
+                    Effect::Machine
                 } else {
                     Effect::Nothing
                 },

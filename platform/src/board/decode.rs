@@ -94,6 +94,7 @@ impl Board {
             }
         };
         self.settle_after(effect);
+        self.take_time(id);
         read.unwrap_or(Err(IoError::NoResponse)).unwrap_or_else(|why| {
             self.note_refused(id, why);
             u64::MAX
@@ -110,6 +111,7 @@ impl Board {
             }
         };
         self.settle_after(effect);
+        self.take_time(id);
         if let Err(why) = written.unwrap_or(Err(IoError::NoResponse)) {
             self.note_refused(id, why);
         }

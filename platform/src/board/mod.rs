@@ -78,6 +78,12 @@ pub struct Board {
     unclaimed: BTreeSet<Unclaimed>,
     #[serde(skip)]
     refused: Refused,
+    /// Something that the machine looks at may have changed since [`Board::settled`].
+    #[serde(skip)]
+    disturbed: bool,
+    /// See [`Board::take_access_time`].
+    #[serde(skip)]
+    access_time: u64,
 }
 
 impl Board {
@@ -94,6 +100,8 @@ impl Board {
             devices: table::devices(config),
             unclaimed: BTreeSet::new(),
             refused: Refused::default(),
+            disturbed: false,
+            access_time: 0,
         };
         board.settle();
         board
@@ -110,6 +118,17 @@ impl Board {
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         self.devices.ending()
+    }
+
+    /// The machine has looked at all that it looks at between two runs of a processor: lines, the
+    /// next deadline, messages, SMI#, who sees SMRAM, and an end of the run.
+    pub(crate) fn settled(&mut self) {
+        self.disturbed = false;
+    }
+
+    /// Whether any of that may have changed since.
+    pub(crate) fn disturbed(&self) -> bool {
+        self.disturbed
     }
 
     /// Whether SMI# has been asserted since the last call.

@@ -61,21 +61,21 @@ soldered {
     acpi_pm: AcpiPm = AcpiPm::new(config.rate) => {
         port (PM_BASE, 12, 4, 0);
         line SCI_IRQ => |pm, _| pm.sci();
-        is timed, ends;
+        is timed, ends, slow;
     }
     com1: Uart = Uart::new(config.rate) => {
         port (COM[0].0, 8, 1, 0);
         line COM[0].1 => |uart, _| uart.irq();
-        is timed;
+        is timed, slow;
     }
     com2: Uart = Uart::new(config.rate) => {
         port (COM[1].0, 8, 1, 0);
         line COM[1].1 => |uart, _| uart.irq();
-        is timed;
+        is timed, slow;
     }
     control_port_a: ControlPortA = ControlPortA::default() => {
         port (0x92, 1, 1, 0);
-        is ends;
+        is ends, slow;
     }
     debug_console: DebugConsole = DebugConsole::default() => {
         port (0xe9, 1, 1, 0);
@@ -92,7 +92,7 @@ soldered {
         port (0x60, 1, 1, 0);
         port (0x64, 1, 1, 4);
         line 1 => |keyboard, _| keyboard.keyboard_irq();
-        is ends;
+        is ends, slow;
     }
     ioapic: IoApic = IoApic::default() => {
         memory (IOAPIC_BASE, 0x100, 4, 0);
@@ -110,16 +110,17 @@ soldered {
         port (0x20, 2, 1, 0);
         port (0xa0, 2, 1, 2);
         port (0x4d0, 2, 1, 4);
-        is controller;
+        is controller, slow;
     }
     pit: Pit = Pit::new(config.rate) => {
         port (0x40, 4, 1, 0);
         port (0x61, 1, 1, 4);
         line 0 => |pit, now| pit.irq(now);
-        is timed;
+        is timed, slow;
     }
     post_code: PostCode = PostCode::default() => {
         port (0x80, 1, 1, 0);
+        is slow;
     }
     reset_control: ResetControl = ResetControl::default() => {
         port (0xcf9, 1, 1, 0);
@@ -128,11 +129,12 @@ soldered {
     rtc: Rtc = rtc(config) => {
         port (0x70, 2, 1, 0);
         line 8 => |rtc, _| rtc.irq();
-        is timed;
+        is timed, slow;
     }
     smi: Smi = Smi::default() => {
         port (0xb2, 2, 1, 0);
         port (PM_BASE + 0x30, 8, 4, smi::ENABLE);
+        is machine;
     }
     text_display: TextDisplay = TextDisplay::new(config.rate) => {
         port (text_display::PORT, 2, 1, 0);
@@ -215,6 +217,8 @@ struct Declared {
     id: Id,
     /// The device's deadline has a slot.
     slot: bool,
+    /// An access takes the time of one to the ISA bus.
+    slow: bool,
     /// What an access to the device may change.
     effect: Effect,
 }
@@ -258,6 +262,11 @@ impl Id {
     /// What an access to the device may change.
     pub(super) fn effect(self) -> Effect {
         DECLARED[self as usize].effect
+    }
+
+    /// An access to the device takes the time of one to the ISA bus.
+    pub(super) fn slow(self) -> bool {
+        DECLARED[self as usize].slow
     }
 
     /// The slot of the device's deadline.

@@ -9,8 +9,10 @@ use crate::time::Icount;
 /// What an access to a device may change, besides the value read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Nothing that the board looks at.
+    /// Nothing that anyone looks at.
     Nothing,
+    /// What the machine looks at itself: an SMI, or the end of the run.
+    Machine,
     /// How interrupt lines are taken, or which are asserted.
     Lines,
     /// The lines, and the device's deadline.
@@ -55,6 +57,7 @@ impl Board {
 
     /// Samples the outputs and looks up the next deadline.
     pub(super) fn settle(&mut self) {
+        self.disturbed = true;
         // An access may have moved a deadline to before `now`.
         self.follow();
         self.sample(true);
@@ -78,6 +81,19 @@ impl Board {
         self.next = first.filter(|&due| due > now);
     }
 
+    /// Counts the time of an access. One to the ISA bus takes a microsecond, as on a PC, so that a guest
+    /// that polls sees time pass.
+    pub(super) fn take_time(&mut self, id: Id) {
+        if id.slow() {
+            self.access_time += self.rate.microsecond();
+        }
+    }
+
+    /// The time that accesses have taken since the last call, in instructions.
+    pub(crate) fn take_access_time(&mut self) -> u64 {
+        std::mem::take(&mut self.access_time)
+    }
+
     /// Brings the device that is about to be accessed to now.
     pub(super) fn reach(&mut self, effect: Effect) {
         match effect {
@@ -87,14 +103,15 @@ impl Board {
                 }
             }
             Effect::Configuration => self.show_interrupts(),
-            Effect::Nothing | Effect::Lines => {}
+            Effect::Nothing | Effect::Machine | Effect::Lines => {}
         }
     }
 
     /// [`Self::settle`] after an access that has changed no more than `effect`.
     pub(super) fn settle_after(&mut self, effect: Effect) {
+        self.disturbed |= effect != Effect::Nothing;
         match effect {
-            Effect::Nothing => {}
+            Effect::Nothing | Effect::Machine => {}
             Effect::Lines => self.sample(true),
             Effect::Timed(id) => {
                 self.reach(effect);

@@ -4,7 +4,7 @@ use crate::board::Board;
 use crate::device::InterruptMessage;
 use crate::devices::pci::host_bridge;
 use crate::time::Icount;
-use cpu::bus::{Bus, Destination, Message};
+use cpu::bus::{Bus, Completion, Destination, Message};
 use cpu::state::Smram;
 use mmu::HostPhys;
 
@@ -37,6 +37,7 @@ impl Chipset {
     /// A processor begins to run.
     pub(super) fn begin(&mut self) {
         self.known = self.seen();
+        self.board.settled();
     }
 
     /// Who sees system-management RAM.
@@ -58,6 +59,19 @@ impl Chipset {
     /// The messages of the processor that ran, to look at.
     pub(super) fn messages(&self) -> &[Message] {
         &self.messages
+    }
+
+    /// Whether the board, although disturbed, shows what it showed when the run began.
+    fn unchanged(&mut self) -> bool {
+        let same = self.seen() == self.known
+            && !self.board.has_messages()
+            && !self.board.wants_memory()
+            && !self.board.has_smi()
+            && self.board.ending().is_none();
+        if same {
+            self.board.settled();
+        }
+        same
     }
 
     fn seen(&self) -> Seen {
@@ -91,14 +105,13 @@ impl Bus for Chipset {
     fn end_of_interrupt(&mut self, vector: u8) {
         self.board.eoi(vector);
     }
-    fn needs_no_resample(&self) -> bool {
-        self.alone
-            && self.seen() == self.known
-            && self.messages.is_empty()
-            && !self.board.has_messages()
-            && !self.board.wants_memory()
-            && !self.board.has_smi()
-            && self.board.ending().is_none()
+    fn complete(&mut self) -> Completion {
+        let unchanged =
+            self.alone && self.messages.is_empty() && (!self.board.disturbed() || self.unchanged());
+        Completion { resample: !unchanged, time: self.board.take_access_time() }
+    }
+    fn shared(&self) -> bool {
+        !self.alone
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! The processor furthest behind catches up with the next. When several are equally far behind, the
 //! first of them leads: it runs [`QUANTUM`] ahead, while the machine's time stands still. An access
-//! to the board, a message, HLT and the board's next deadline end a turn. When all idle, the time of
+//! to the board, a message, HLT, PAUSE and the board's next deadline end a turn. When all idle, the time of
 //! all passes at once.
 //!
 //! So who runs, and how far, follows from the processors' times and the board alone. A run pauses, and
@@ -176,7 +176,8 @@ impl Schedule {
         let from = p.at;
         let stop = p.cpu.run(mmu, code, chipset, from, until);
         p.at = p.cpu.now();
-        p.cpu.count_retired(p.at - from);
+        let stalled = p.cpu.take_stalled();
+        p.cpu.count_retired(p.at - from - stalled);
         // DEPARTURE: SMI# reaches the processor that has asked for it, not all.
         if chipset.board.take_smi() {
             p.cpu.raise_smi();
