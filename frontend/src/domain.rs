@@ -300,7 +300,7 @@ mod tests {
             "[dom0]\nkernels = 'k'",
             &format!(
                 "f.toml:2: unknown field `kernels`, expected one of `name`, `kernel`, `initrd`, \
-                 `memory`, `vcpus`, `append`; {accepted}"
+                 `memory`, `vcpus`, `weight`, `cap`, `append`; {accepted}"
             ),
         );
         check_toml("[[domu]]\nvcpus = 99", "f.toml: [[domu]] 1: vcpus = 99: accepted is 1 to 32");
