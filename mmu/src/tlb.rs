@@ -311,8 +311,7 @@ impl TlbBank {
             return None;
         }
         let e = self.victims[v as usize][place];
-        let serves = e.rtag == la & !0xfff && (!write || e.writable());
-        if !serves || !e.is_valid() {
+        if !e.permits(la, write) {
             return None;
         }
         self.victims[v as usize][place] = TlbEntry::NONE;
