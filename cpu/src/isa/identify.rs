@@ -10,6 +10,9 @@ use iced_x86::Instruction;
 
 type Outcome = Result<(), Trap>;
 
+/// What CPUID takes besides its own instruction: the hundred cycles and more of silicon.
+const CPUID_TIME: u64 = 60;
+
 /// `CPUID`.
 fn cpuid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.vmx_intercept(i, Cause::Cpuid)?;
@@ -17,6 +20,7 @@ fn cpuid(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     for (r, v) in [(gpr::RAX, a), (gpr::RBX, b), (gpr::RCX, c), (gpr::RDX, d)] {
         cpu.state.regs[r] = v as u64;
     }
+    cpu.env.stall = CPUID_TIME;
     Ok(())
 }
 
