@@ -144,7 +144,7 @@ fn a_refused_image() {
     // mov dword [3ff58h], 80000010h; rsm
     let spoil = [0x67, 0x66, 0xc7, 0x05, 0x58, 0xff, 0x03, 0, 0x10, 0, 0, 0x80, 0x0f, 0xaa];
     let program = [copy(0x3_8000, &spoil), outd(0xb030, 0x21), outb(0xb2, 0)].concat();
-    match machine(1, &program).run(10_000) {
+    match machine(1, &program).run(100_000) {
         MachineStop::TripleFault(text) => {
             assert!(text.contains("PG is not set without PE"), "{text}")
         }

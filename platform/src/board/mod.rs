@@ -78,13 +78,27 @@ pub struct Board {
     unclaimed: BTreeSet<Unclaimed>,
     #[serde(skip)]
     refused: Refused,
-    /// Something that the machine looks at may have changed since [`Board::settled`].
     #[serde(skip)]
+    traces: Traces,
+}
+
+/// What accesses leave for the machine to look at once they are done. No part of the state: any are
+/// equal.
+#[derive(Clone, Copy, Debug, Default)]
+struct Traces {
+    /// Something that the machine looks at may have changed since [`Board::settled`].
     disturbed: bool,
     /// See [`Board::take_access_time`].
-    #[serde(skip)]
-    access_time: u64,
+    time: u64,
 }
+
+impl PartialEq for Traces {
+    fn eq(&self, _: &Traces) -> bool {
+        true
+    }
+}
+
+impl Eq for Traces {}
 
 impl Board {
     /// The board at power-on.
@@ -100,8 +114,7 @@ impl Board {
             devices: table::devices(config),
             unclaimed: BTreeSet::new(),
             refused: Refused::default(),
-            disturbed: false,
-            access_time: 0,
+            traces: Traces::default(),
         };
         board.settle();
         board
@@ -123,12 +136,12 @@ impl Board {
     /// The machine has looked at all that it looks at between two runs of a processor: lines, the
     /// next deadline, messages, SMI#, who sees SMRAM, and an end of the run.
     pub(crate) fn settled(&mut self) {
-        self.disturbed = false;
+        self.traces.disturbed = false;
     }
 
     /// Whether any of that may have changed since.
     pub(crate) fn disturbed(&self) -> bool {
-        self.disturbed
+        self.traces.disturbed
     }
 
     /// Whether SMI# has been asserted since the last call.

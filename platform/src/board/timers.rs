@@ -57,7 +57,7 @@ impl Board {
 
     /// Samples the outputs and looks up the next deadline.
     pub(super) fn settle(&mut self) {
-        self.disturbed = true;
+        self.traces.disturbed = true;
         // An access may have moved a deadline to before `now`.
         self.follow();
         self.sample(true);
@@ -85,13 +85,13 @@ impl Board {
     /// that polls sees time pass.
     pub(super) fn take_time(&mut self, id: Id) {
         if id.slow() {
-            self.access_time += self.rate.microsecond();
+            self.traces.time += self.rate.microsecond();
         }
     }
 
     /// The time that accesses have taken since the last call, in instructions.
     pub(crate) fn take_access_time(&mut self) -> u64 {
-        std::mem::take(&mut self.access_time)
+        std::mem::take(&mut self.traces.time)
     }
 
     /// Brings the device that is about to be accessed to now.
@@ -109,7 +109,7 @@ impl Board {
 
     /// [`Self::settle`] after an access that has changed no more than `effect`.
     pub(super) fn settle_after(&mut self, effect: Effect) {
-        self.disturbed |= effect != Effect::Nothing;
+        self.traces.disturbed |= effect != Effect::Nothing;
         match effect {
             Effect::Nothing | Effect::Machine => {}
             Effect::Lines => self.sample(true),
