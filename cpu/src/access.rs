@@ -68,12 +68,6 @@ impl Cpu {
         value
     }
 
-    /// Whether other processors run by turns with this one.
-    pub(crate) fn bus_is_shared(&self) -> bool {
-        // SAFETY: as `mmu`.
-        self.env.bus.is_some_and(|bus| unsafe { (*bus).shared() })
-    }
-
     /// The segment of the running operation's memory operand.
     pub(crate) fn op_segment(&self) -> usize {
         // SAFETY: `op` is set by the cold twins before any access.

@@ -539,15 +539,6 @@ impl Cpu {
         self.bus().message(Message { destination, delivery, vector, level: false, source });
     }
 
-    /// Latches an NMI. One that comes when another is about to be taken waits for that one's IRET: to the
-    /// second sender the first NMI was taken already, since processors take turns here and do not run at
-    /// once.
-    fn latch_nmi(&mut self) {
-        let s = &mut self.state.sys;
-        s.nmi_queued |= s.nmi_pending && !s.nmi_blocked;
-        s.nmi_pending = true;
-    }
-
     /// Takes a message that [`Apic::matches`]. Lowest-priority delivery is the sender's choice of one.
     pub fn receive(&mut self, m: &Message) {
         match m.delivery {

@@ -92,6 +92,15 @@ impl Cpu {
         !s.nmi_blocked && !s.sti_shadow && !s.ss_shadow
     }
 
+    /// Latches an NMI. One that comes when another is about to be taken waits for that one's IRET: to the
+    /// second sender the first NMI was taken already, since processors take turns here and do not run at
+    /// once.
+    pub(crate) fn latch_nmi(&mut self) {
+        let s = &mut self.state.sys;
+        s.nmi_queued |= s.nmi_pending && !s.nmi_blocked;
+        s.nmi_pending = true;
+    }
+
     /// Takes the highest event that is pending and not blocked.
     pub(crate) fn service_events(&mut self) {
         if self.state.sys.task_fault.is_some() {

@@ -93,6 +93,12 @@ impl Cpu {
         self.state.sys.stalled_until > self.now()
     }
 
+    /// Whether other processors run by turns with this one.
+    pub(crate) fn bus_is_shared(&self) -> bool {
+        // SAFETY: lent for the run.
+        self.env.bus.is_some_and(|bus| unsafe { (*bus).shared() })
+    }
+
     /// Lets the instruction that has just run take [`Env::stall`](crate::processor::Env) more, which
     /// nothing interrupts. The time passes at once where nothing can happen meanwhile: no timer of this
     /// processor's, no other one's turn. An instruction that has failed takes no time.

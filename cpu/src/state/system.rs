@@ -72,7 +72,7 @@ pub struct System {
     pub nmi_blocked: bool,
     /// An NMI is latched.
     pub nmi_pending: bool,
-    /// Another NMI is latched behind it.
+    /// A second NMI is latched.
     pub nmi_queued: bool,
     /// An INIT is latched.
     pub init_pending: bool,
