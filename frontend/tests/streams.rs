@@ -89,7 +89,8 @@ fn nohup_is_heeded() {
 fn a_reader_that_stops_holds_up_no_end() {
     let (status, text) = signalled(&run("stopped", SEND), &["INT"]);
     assert_eq!(status, Some(130), "{text}");
-    check_summary(&text, &["its reader has stopped", "-- interrupted (exit status 130)"]);
+    // Whether the pipe is full by then is a matter of luck, so that nothing is asked of what is said of it.
+    check_summary(&text, &["-- interrupted (exit status 130)"]);
 }
 
 #[test]
