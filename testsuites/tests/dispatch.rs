@@ -36,7 +36,8 @@ fn check(words: &[&str], accel: &[&str]) {
 
 #[test]
 fn main_job() {
-    let cut = [",fuse=off", ",block=1", ",block=3", ",cache=200", ",cache=200,block=1", ",cache=5000"];
+    let cut =
+        [",fuse=off", ",block=1", ",block=3", ",cache=200", ",cache=200,block=1", ",cache=5000"];
     check(&["host", "--domu", "name=a", "--until-domus-end"], &cut);
 }
 

@@ -115,10 +115,10 @@ const UNKNOWN_MSRS: &str = "
     lidt [0x201000]
     l: rdmsr; add ecx, 1; jmp l";
 
-/// Counts of 2 on the interval timer, and a processor that only waits.
+/// Counts of 2 on the interval timer, whose interrupts are masked.
 const TICKS: &str = "
     mov al, 0x34; out 0x43, al; mov al, 2; out 0x40, al; mov al, 0; out 0x40, al
-    l: cli; hlt; jmp l";
+    l: jmp l";
 
 /// Starts all other processors, which halt, and sends them NMIs.
 const STORM: &str = "
@@ -147,7 +147,7 @@ guests! {
     jumps_through_a_sled: bits32(SLED);
     rewrites_its_code: bits32(REWRITTEN);
     reads_unknown_msrs: bits32(UNKNOWN_MSRS);
-    waits_for_quick_ticks: bits32(TICKS), counts: false;
+    runs_beside_quick_ticks: bits32(TICKS), counts: false;
     enters_ever_new_guests: bits64(&vmx::ever_new_ept_pointers());
     resets: bits32("mov al, 0xfe; out 0x64, al; l: jmp l");
     traces_code: bits32(SLED), words: "-d in_asm -D /dev/null";
