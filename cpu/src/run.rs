@@ -114,7 +114,7 @@ impl Cpu {
             self.env.stalled += time;
             self.count_idle(time);
         } else {
-            self.state.sys.stalled_until = self.now() + 1 + time;
+            self.state.sys.stalled_until = self.now().saturating_add(1 + time);
             self.env.leave = true;
         }
     }
