@@ -378,18 +378,9 @@ fn ample_limits() {
     check(300, Limits { banks: 8, shadow_pages: 1000 });
 }
 
-/// A page directory whose entries all name one table of 512 pages: a store above it takes all those translations
-/// back at once, not one by one.
-#[test]
-fn a_store_above_many_leaves_empties_the_bank() {
-    let mut mmu = Mmu::new(Ram::new(SIZE).unwrap(), Limits { banks: 1, shadow_pages: 16 });
-    let tables = [(0x1000, 0x2007u64), (0x2000, 0x3007)];
-    let directory = (0..512).map(|n| (0x3000 + 8 * n, 0x4067));
-    let leaves = (0..512).map(|n| (0x4000 + 8 * n, 0x5067));
-    for (at, entry) in tables.into_iter().chain(directory).chain(leaves) {
-        assert!(mmu.write_slice(HostPhys(at), &u64::to_le_bytes(entry)));
-    }
-    let regime = Regime {
+/// 4-level paging from 1000h on.
+fn long_mode() -> Regime {
+    Regime {
         mode: Mode::Level4,
         root: 0x1000,
         pdpte: [0; 4],
@@ -401,7 +392,21 @@ fn a_store_above_many_leaves_empties_the_bank() {
         maxphys: 40,
         ept: None,
         window: Window::Closed,
-    };
+    }
+}
+
+/// A page directory whose entries all name one table of 512 pages: a store above it takes all those translations
+/// back at once, not one by one.
+#[test]
+fn a_store_above_many_leaves_empties_the_bank() {
+    let mut mmu = Mmu::new(Ram::new(SIZE).unwrap(), Limits { banks: 1, shadow_pages: 16 });
+    let tables = [(0x1000, 0x2007u64), (0x2000, 0x3007)];
+    let directory = (0..512).map(|n| (0x3000 + 8 * n, 0x4067));
+    let leaves = (0..512).map(|n| (0x4000 + 8 * n, 0x5067));
+    for (at, entry) in tables.into_iter().chain(directory).chain(leaves) {
+        assert!(mmu.write_slice(HostPhys(at), &u64::to_le_bytes(entry)));
+    }
+    let regime = long_mode();
     let bank = mmu.activate(&regime).index;
     let read = access_of(AccessKind::Read, false, false);
     let las = || (0..20u64).flat_map(|d| (0..512u64).map(move |p| Linear(d << 21 | p << 12)));
@@ -415,4 +420,27 @@ fn a_store_above_many_leaves_empties_the_bank() {
     for la in las() {
         assert!(mmu.fill(&regime, bank, View::Supervisor, la, read).is_err());
     }
+}
+
+/// Pages that share a slot of the TLB change places; what drops an entry drops it where it has been displaced to.
+#[test]
+fn displaced_entries_come_back_and_are_dropped() {
+    let mut mmu = Mmu::new(Ram::new(SIZE).unwrap(), Limits { banks: 1, shadow_pages: 16 });
+    // Large pages at 0 and 4 MiB, both at 0.
+    let entries = [(0x1000, 0x2007u64), (0x2000, 0x3007), (0x3000, 0xe7), (0x3010, 0xe7)];
+    for (at, entry) in entries {
+        assert!(mmu.write_slice(HostPhys(at), &u64::to_le_bytes(entry)));
+    }
+    let regime = long_mode();
+    let bank = mmu.activate(&regime).index;
+    let write = access_of(AccessKind::Write, false, false);
+    let fill = |mmu: &mut Mmu, la| {
+        let found = mmu.fill(&regime, bank, View::Supervisor, Linear(la), write).is_ok();
+        (found, mmu.stats().fills)
+    };
+    let [low, high] = [0x5000, 0x40_5000];
+    let fills = [low, high, low, high, low].map(|la| fill(&mut mmu, la).1);
+    assert_eq!(fills, [1, 2, 2, 2, 2]);
+    assert!(mmu.write_slice(HostPhys(0x3010), &[0; 8]));
+    assert!(!fill(&mut mmu, high).0, "its entry was among the displaced ones");
 }
