@@ -1,8 +1,8 @@
 //! The board: which device answers at which address, and which line leads to which input.
 //!
 //! Reading order: `table` (the devices), `declare` (what a declaration means), `row`, `decode` (an
-//! access), `hand_over` (what firmware leaves), `timers` (deadlines), `lines` (interrupts), `pci` (configuration, bus mastering), `report`
-//! (accesses that came to nothing).
+//! access), `hand_over` (what firmware leaves), `timers` (deadlines), `lines` (interrupts), `pci`
+//! (configuration, bus mastering), `report` (accesses that came to nothing).
 //!
 //! After every access and at every deadline the board samples the devices' output levels and hands
 //! them to the interrupt controllers, so that their outputs are always up to date.
@@ -125,6 +125,8 @@ impl Board {
         for (port, value) in hand_over::WRITES {
             self.port_write(port, 1, value.into(), Icount(0));
         }
+        // No processor has waited for these accesses.
+        self.take_access_time();
     }
 
     /// The end of the run that the guest has asked for.
