@@ -48,9 +48,9 @@ fn check_summary(stderr: &str, says: &[&str]) {
     assert!(stderr.lines().last().unwrap().starts_with("state "), "{stderr}");
 }
 
-/// Sends signals to a run of `words`; how it ends.
+/// Sends signals to a run of `words`; how it ends. The tests themselves may run under nohup(1).
 fn signalled(words: &[String], signals: &[&str]) -> (Option<i32>, String) {
-    send(Command::new(STRATA).args(words), signals)
+    send(Command::new("env").args(["--default-signal=HUP", STRATA]).args(words), signals)
 }
 
 /// Sends signals to `command` once its guest has sent a byte; how it ends.
