@@ -27,12 +27,16 @@
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
+#[cfg(all(feature = "fuzz", not(test)))]
+extern crate std;
 
 pub mod acpi;
 pub mod boot;
 pub mod cmdline;
 pub mod emulate;
 pub mod ept;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 pub mod memory;
 pub mod phys;
 pub mod ranges;

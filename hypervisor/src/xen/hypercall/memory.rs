@@ -124,6 +124,9 @@ impl Call<'_> {
         if from == to {
             return Ok(());
         }
+        // What may take a table comes first: once the page stands in two places with one reference,
+        // nothing may fail.
+        self.host.set(dom, from, Some(map))?;
         self.xen.install(self.host, dom, to, Some(map))?;
         // The reference moves with the page, so the old place is cleared without a release.
         self.host.set(dom, from, None)
