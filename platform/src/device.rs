@@ -104,6 +104,14 @@ pub trait DmaMemory {
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<(), IoError>;
 }
 
+/// A device of the ISA bus that reaches memory by itself.
+pub trait Masters {
+    /// The device is about to move memory.
+    fn wants_memory(&self) -> bool;
+    /// Moves memory as the guest has asked.
+    fn transfer(&mut self, memory: &mut dyn DmaMemory);
+}
+
 /// All-ones in the low `size` bytes: what an access to nothing reads.
 #[must_use]
 pub fn all_ones(size: u8) -> u64 {

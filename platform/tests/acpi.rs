@@ -7,7 +7,7 @@ use platform::{acpi, board::OptionalDevice, memory_map::MemoryMap};
 
 const SIZE: u64 = 64 << 20;
 /// The optional devices that the tables tell of.
-const DEVICES: &[OptionalDevice] = &[OptionalDevice::Pvpanic];
+const DEVICES: &[OptionalDevice] = &[OptionalDevice::Pvpanic, OptionalDevice::FwCfg];
 
 fn installed(processors: u8) -> Memory {
     let mut memory = Memory::new(SIZE);
@@ -150,9 +150,10 @@ fn data_length(bytes: &[u8]) -> usize {
 fn dsdt_nests_properly() {
     let mut names = Vec::new();
     walk_aml(&find(2, b"DSDT")[36..], &mut names);
-    for name in
-        ["_SB_", "C000", "C001", "PCI0", "_PRT", "_CRS", "ISA_", "COM1", "COM2", "PEVT", "HPET"]
-    {
+    for name in [
+        "_SB_", "C000", "C001", "PCI0", "_PRT", "_CRS", "ISA_", "COM1", "COM2", "PEVT", "FWCF",
+        "HPET",
+    ] {
         assert!(names.iter().any(|found| found == name), "{name} in {names:?}");
     }
     assert!(!names.iter().any(|name| name == "C002"));

@@ -1,7 +1,7 @@
 //! The definition block: the devices that ACPI cannot find out otherwise.
 
 use crate::{
-    board::{COM, OptionalDevice, PANIC_PORT, PM_BASE},
+    board::{COM, FW_CFG_PORT, OptionalDevice, PANIC_PORT, PM_BASE},
     devices::{acpi_pm::S5_SLEEP_TYPE, pci},
     memory_map::{ECAM_BASE, ECAM_SIZE, HPET_BASE},
 };
@@ -96,6 +96,7 @@ fn isa_device(device: OptionalDevice) -> Option<Aml> {
         OptionalDevice::DebugExit { .. }
         | OptionalDevice::Edu { .. }
         | OptionalDevice::TestDevice => None,
+        OptionalDevice::FwCfg => Some(fw_cfg()),
         OptionalDevice::Pvpanic => Some(pvpanic()),
     }
 }
@@ -108,6 +109,16 @@ fn pvpanic() -> Aml {
         name("_STA", &integer(0x0f)),
     ];
     device("PEVT", &terms)
+}
+
+/// The name by which Linux's driver looks for the ports; present, and not shown to users.
+fn fw_cfg() -> Aml {
+    let terms = [
+        name("_HID", &string("QEMU0002")),
+        name("_CRS", &resources(&[io(FW_CFG_PORT, 12)])),
+        name("_STA", &integer(0x0b)),
+    ];
+    device("FWCF", &terms)
 }
 
 /// What no device driver may take: the configuration space and the fixed hardware's ports.

@@ -7,14 +7,14 @@
 //!     line irq => |device, now| level;            an ISA interrupt line of a soldered device
 //!     lines |device| levels;                      ISA lines of an optional device, a bit each
 //!     function bdf;                               a place on PCI bus 0
-//!     is timed, ends, controller, slow;           further capabilities
+//!     is timed, ends, masters, controller, slow;  further capabilities
 //! }
 //! ```
 //!
 //! Parts stand in this order, and each may be left out. Nothing checks that a range is free.
 //!
 //! `timed`: the device is [`crate::device::Timed`] and gets a slot of the deadlines. `ends`: it is
-//! [`crate::device::Ends`]. `controller`: an access may change how lines are taken.
+//! [`crate::device::Ends`]. `masters`: an optional device is [`crate::device::Masters`]. `controller`: an access may change how lines are taken.
 //! `configuration`: an access may change a PCI function's configuration space. `machine`: it may
 //! change what the machine looks at itself, as that of a device that `ends` does. `slow`: it takes the
 //! time of an access to the ISA bus. A device with a
@@ -25,6 +25,7 @@
 macro_rules! when {
     (timed in [timed $($rest:ident)*] $value:expr) => { Some($value) };
     (ends in [ends $($rest:ident)*] $value:expr) => { Some($value) };
+    (masters in [masters $($rest:ident)*] $value:expr) => { Some($value) };
     (controller in [controller $($rest:ident)*] $value:expr) => { Some($value) };
     (configuration in [configuration $($rest:ident)*] $value:expr) => { Some($value) };
     (machine in [machine $($rest:ident)*] $value:expr) => { Some($value) };
@@ -164,7 +165,9 @@ macro_rules! devices {
                     Effect::Timed(Id::$oname)
                 } else if matches!(when_any!(true; $($olevels)? $($obdf)?), Some(true)) {
                     Effect::Lines
-                } else if matches!(when!(ends in [$($($oword)*)?] true), Some(true)) {
+                } else if matches!(when!(ends in [$($($oword)*)?] true), Some(true))
+                    || matches!(when!(masters in [$($($oword)*)?] true), Some(true))
+                {
                     Effect::Machine
                 } else {
                     Effect::Nothing
@@ -226,6 +229,17 @@ macro_rules! devices {
                 timed.into_iter().flatten()
             }
 
+            /// The optional devices that reach memory by themselves.
+            pub(super) fn masters(&mut self) -> impl Iterator<Item = &mut dyn Masters> {
+                let masters: [Option<&mut dyn Masters>; _] = [$(
+                    when!(
+                        masters in [$($($oword)*)?]
+                        self.optional.$oname.as_mut().map(|device| device as &mut dyn Masters)
+                    ).flatten(),
+                )*];
+                masters.into_iter().flatten()
+            }
+
             /// The device as a PCI function, if it is one.
             pub(super) fn function(&mut self, id: Id) -> Option<&mut dyn PciFunction> {
                 match id {
@@ -261,6 +275,12 @@ macro_rules! devices {
                 $(
                     if when_any!(
                         self.optional.$oname.as_ref().is_some_and(PciFunction::wants_bus); $($obdf)?
+                    ) == Some(true) {
+                        return true;
+                    }
+                    if when!(
+                        masters in [$($($oword)*)?]
+                        self.optional.$oname.as_ref().is_some_and(Masters::wants_memory)
                     ) == Some(true) {
                         return true;
                     }

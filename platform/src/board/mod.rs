@@ -23,14 +23,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     device::Ending,
-    devices::{pci::host_bridge::Smram, rtc, uart::Uart},
+    devices::{fw_cfg, pci::host_bridge::Smram, rtc, uart::Uart},
     time::{Icount, Rate},
 };
 
 use report::Refused;
 pub use report::{Space, Unclaimed};
 use row::Row;
-pub use table::{COM, OptionalDevice, PANIC_PORT, PM_BASE, SCI_IRQ};
+pub use table::{COM, FW_CFG_PORT, OptionalDevice, PANIC_PORT, PM_BASE, SCI_IRQ};
 use table::{Devices, HOST_BRIDGE, SLOTS};
 
 /// What the board is built from.
@@ -44,6 +44,10 @@ pub struct BoardConfig {
     pub low_memory: u64,
     /// Bytes of memory above 4 GiB.
     pub high_memory: u64,
+    /// Bytes of memory, as `fw_cfg` tells.
+    pub ram: u64,
+    /// The files of `fw_cfg`.
+    pub files: Vec<fw_cfg::File>,
     /// Processors, as CMOS byte 5Fh tells firmware.
     pub processors: u8,
     /// The optional devices; of each kind the first counts.
@@ -57,6 +61,8 @@ impl Default for BoardConfig {
             start: rtc::DEFAULT_START,
             low_memory: 128 << 20,
             high_memory: 0,
+            ram: 128 << 20,
+            files: Vec::new(),
             processors: 1,
             devices: Vec::new(),
         }
@@ -187,6 +193,15 @@ impl Board {
         self.advance(now);
         if let Some(port) = self.serial_port(index) {
             port.push_input(bytes, now);
+        }
+        self.settle();
+    }
+
+    /// A break arrives at serial port `index` (0 or 1) at `now`.
+    pub fn push_serial_break(&mut self, index: usize, now: Icount) {
+        self.advance(now);
+        if let Some(port) = self.serial_port(index) {
+            port.push_break(now);
         }
         self.settle();
     }

@@ -82,7 +82,7 @@ impl Board {
         self.devices.want_bus()
     }
 
-    /// Lends memory to the functions that want it, one after the other.
+    /// Lends memory to the functions and devices that want it, one after the other.
     pub fn lend_memory(&mut self, memory: &mut dyn DmaMemory) {
         let pci = mem::take(&mut self.devices.pci);
         let mut fsb = mem::take(&mut self.devices.fsb);
@@ -97,6 +97,8 @@ impl Board {
         }
         self.devices.pci = pci;
         self.devices.fsb = fsb;
+        let masters = self.devices.masters();
+        masters.filter(|device| device.wants_memory()).for_each(|device| device.transfer(memory));
         self.settle();
     }
 

@@ -9,10 +9,11 @@ use super::{
     timers::Effect,
 };
 use crate::{
-    device::{Device, Ending, Ends, Timed},
+    device::{Device, Ending, Ends, Masters, Timed},
     devices::{
         acpi_pm::AcpiPm,
         fsb::Fsb,
+        fw_cfg::{self, FwCfg},
         hpet::Hpet,
         i8042::I8042,
         ioapic::IoApic,
@@ -41,6 +42,8 @@ use crate::{
 pub const PM_BASE: u16 = 0xb000;
 /// Port of `pvpanic`.
 pub const PANIC_PORT: u16 = 0x505;
+/// First port of the firmware configuration.
+pub const FW_CFG_PORT: u16 = 0x510;
 /// The system control interrupt's line.
 pub const SCI_IRQ: u8 = 9;
 /// Ports and interrupt lines of COM1 and COM2.
@@ -160,6 +163,12 @@ optional {
     } = Edu::new(config.rate, msix) => {
         function bdf(3, 0);
         is timed;
+    }
+    /// QEMU's `fw_cfg`.
+    fw_cfg: FwCfg = FwCfg::new(config.ram, config.processors, &config.files) => {
+        port (FW_CFG_PORT, 2, 2, 0);
+        port (FW_CFG_PORT + 4, 8, 4, fw_cfg::DMA);
+        is masters;
     }
     /// QEMU's `pvpanic`.
     pvpanic: Pvpanic = Pvpanic::default() => {

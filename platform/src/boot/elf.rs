@@ -34,6 +34,17 @@ pub(super) fn recognise(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x7fELF")
 }
 
+/// Looks whether all that an ELF file's headers tell of is there: it may be one that has been cut short.
+pub(super) fn whole(file: &BootFile<'_>) -> Result<(), BootError> {
+    if recognise(file.bytes) {
+        let told = Elf::read(file)?.segments.into_iter();
+        for segment in told.filter(|segment| matches!(segment.kind, PT_LOAD | PT_NOTE)) {
+            file.slice(segment.offset, segment.file_size, "ELF segment")?;
+        }
+    }
+    Ok(())
+}
+
 impl<'a> Elf<'a> {
     /// Reads the headers of an x86 executable.
     pub(super) fn read(file: &'a BootFile<'a>) -> Result<Self, BootError> {

@@ -50,7 +50,10 @@ pub fn recognise(kernel: &[u8]) -> Option<Format> {
 pub fn load(request: &BootRequest<'_>, memory: &mut dyn GuestMemory) -> Result<Entry, BootError> {
     request.check()?;
     let mut offered = FORMATS.into_iter().filter(|&format| offers(request.kernel.bytes, format));
-    let first = offered.next().ok_or_else(|| error::unrecognised(&request.kernel))?;
+    let first = offered.next().ok_or_else(|| {
+        let truncated = elf::whole(&request.kernel).err();
+        truncated.unwrap_or_else(|| error::unrecognised(&request.kernel))
+    })?;
     let can = |&format: &Format| load_as(format, request, &mut Nowhere(request.map)).is_ok();
     let chosen = if can(&first) { first } else { offered.find(can).unwrap_or(first) };
     load_as(chosen, request, memory)

@@ -2,6 +2,7 @@
 
 pub mod acpi_pm;
 pub mod fsb;
+pub mod fw_cfg;
 pub mod hpet;
 pub mod i8042;
 pub mod ioapic;

@@ -97,6 +97,19 @@ impl Uart {
         self.fill(self.scale.ticks(now));
     }
 
+    /// Receives a break: a null character, if there is room, and the bit in LSR at once, as with QEMU.
+    pub fn push_break(&mut self, now: Icount) {
+        if self.mcr & MCR_LOOPBACK != 0 {
+            return;
+        }
+        let tick = self.scale.ticks(now);
+        self.lsr |= LSR_BREAK;
+        if self.fifo.len() < self.capacity() {
+            self.fifo.push_back(0);
+            self.restart_timeout(tick);
+        }
+    }
+
     /// How many bytes wait for room in the receive FIFO.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -3,6 +3,8 @@
 pub use crate::board::OptionalDevice;
 use crate::board::{Board, BoardConfig};
 use crate::boot::{BootError, BootFile, BootModule, MemoryError};
+pub use crate::devices::fw_cfg::File as FwCfgFile;
+use crate::devices::rtc;
 use crate::memory_map::MemoryMap;
 use cpu::CodeCache;
 pub use cpu::state::trace::Items as TraceItems;
@@ -50,6 +52,10 @@ pub struct Config {
     pub vmx_unlocked: bool,
     /// The optional devices; of each kind the first counts.
     pub devices: Vec<OptionalDevice>,
+    /// The files of `fw_cfg`, if it is one of the devices.
+    pub fw_cfg: Vec<FwCfgFile>,
+    /// What the clock shows at power-on: seconds since 1970, UTC.
+    pub clock: u64,
     /// What is written down for [`super::Machine::take_trace`].
     pub trace: TraceItems,
     /// How decoded code is cut and kept.
@@ -65,6 +71,8 @@ impl Default for Config {
             cpu_model: "default".into(),
             vmx_unlocked: false,
             devices: Vec::new(),
+            fw_cfg: Vec::new(),
+            clock: rtc::DEFAULT_START,
             trace: TraceItems::default(),
             code: CodeOptions::default(),
         }
@@ -79,6 +87,9 @@ impl Config {
             high_memory: map.high,
             processors: self.vcpus as u8,
             devices: self.devices.clone(),
+            ram: self.ram,
+            files: self.fw_cfg.clone(),
+            start: self.clock,
             ..BoardConfig::default()
         })
     }

@@ -3,7 +3,6 @@
 use super::config::{Boot, Config, Error};
 use crate::acpi;
 use crate::boot::{self, BootRequest, GuestMemory, MemoryError};
-use crate::devices::rtc;
 use crate::firmware::{self, Processors};
 use crate::memory_map::MemoryMap;
 use cpu::state::{Segment, TableRegister};
@@ -34,7 +33,7 @@ pub(super) fn load(
     let rsdp = acpi::install(&map, count, &config.devices, &mut memory)?;
     let [signature, features, version] = cpu.identity();
     let processors = Processors { count, signature, features, apic_version: version as u8 };
-    firmware::install(&map, &processors, rtc::DEFAULT_START, &mut memory)?;
+    firmware::install(&map, &processors, config.clock, &mut memory)?;
     let request = BootRequest {
         kernel: boot.kernel,
         modules: boot.modules,

@@ -18,6 +18,11 @@ pub enum Input {
         /// What arrives, in this order.
         bytes: Vec<u8>,
     },
+    /// The other side of a serial port sends a break.
+    Break {
+        /// Number of the port (0: COM1).
+        port: usize,
+    },
     /// The power button is pressed.
     PowerButton,
 }
@@ -27,6 +32,7 @@ impl Input {
     fn reach(&self, board: &mut Board, now: Icount) {
         match self {
             Self::Serial { port, bytes } => board.push_serial_input(*port, bytes, now),
+            Self::Break { port } => board.push_serial_break(*port, now),
             Self::PowerButton => board.press_power_button(now),
         }
     }

@@ -18,9 +18,9 @@ mod state;
 
 use crate::board::Board;
 use crate::memory_map::MemoryMap;
-use crate::time::Icount;
+pub use crate::time::Icount;
 use bus::Chipset;
-pub use config::{Boot, CodeOptions, Config, Error, OptionalDevice, TraceItems};
+pub use config::{Boot, CodeOptions, Config, Error, FwCfgFile, OptionalDevice, TraceItems};
 use cpu::Cpu;
 use cpu::model::Model;
 use cpu::state::vmx::stats::{Level, Stats};
@@ -195,6 +195,14 @@ impl Machine {
         hash.memory(&self.map, mmu);
         hash.finish()
     }
+}
+
+/// Looks whether there is such a processor.
+///
+/// # Errors
+/// A sentence for the user.
+pub fn check_cpu(model: &str) -> Result<(), String> {
+    Model::parse(model).map(drop)
 }
 
 /// What `-cpu help` prints: models and features.

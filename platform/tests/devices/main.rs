@@ -3,6 +3,7 @@
 mod board;
 mod edu;
 mod functions;
+mod fw_cfg;
 mod hpet;
 mod ioapic;
 mod misc;
@@ -44,6 +45,8 @@ pub(crate) enum Step {
     Deadline(Option<u64>),
     /// Serial port 0 receives these bytes.
     Serial(&'static [u8]),
+    /// Serial port 0 receives a break.
+    SerialBreak,
     /// Serial port 0 has sent exactly these bytes.
     Sent(&'static [u8]),
 }
@@ -97,6 +100,7 @@ fn apply(board: &mut Board, now: &mut Icount, step: &Step) -> Option<String> {
         Store(address, size, value) => board.mmio_write(address, size, value, *now),
         Eoi(vector) => board.eoi(vector),
         Serial(bytes) => board.push_serial_input(0, bytes, *now),
+        SerialBreak => board.push_serial_break(0, *now),
         In(port, size, expect) => return differs(board.port_read(port, size, *now), expect),
         Load(address, size, expect) => {
             return differs(board.mmio_read(address, size, *now), expect);

@@ -44,6 +44,16 @@ fn receives() {
 }
 
 #[test]
+fn receives_a_break() {
+    rows(&[&[SerialBreak, inb(LSR, 0x71), inb(LSR, 0x61), inb(DATA, 0), inb(LSR, 0x60)]]);
+    let told =
+        [OUT2, out(IER, 5), SerialBreak, Intr(true), inb(IIR, 6), inb(LSR, 0x71), inb(IIR, 4)];
+    rows(&[&told, &[inb(DATA, 0), inb(IIR, 1)]]);
+    rows(&[&[Serial(b"x"), SerialBreak, inb(LSR, 0x71), inb(DATA, b'x'), inb(LSR, 0x60)]]);
+    rows(&[&[out(MCR, 0x10), SerialBreak, inb(LSR, 0x60)]]);
+}
+
+#[test]
 fn receiver_interrupt() {
     let ready = [OUT2, out(IER, 1), Intr(false), Serial(b"x"), Intr(true), inb(IIR, 4)];
     // The 8259 keeps the edge.

@@ -71,12 +71,8 @@ impl Guest {
     fn boot(&self) -> Result<Machine> {
         let config = Config {
             ram: self.memory.saturating_mul(1 << 20),
-            vcpus: 1,
             cpu_model: self.cpu.clone(),
-            vmx_unlocked: false,
-            devices: Vec::new(),
-            trace: Default::default(),
-            code: Default::default(),
+            ..Config::default()
         };
         let read = |path: &PathBuf| fs::read(path).with_context(|| path.display().to_string());
         let (kernel, initrd) = (read(&self.kernel)?, read(&self.initrd)?);
