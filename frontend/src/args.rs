@@ -1,18 +1,21 @@
 //! The command line. `strata run` takes QEMU's names, which have one dash: they are turned into
 //! clap's form first. What clap has to say comes out as one line.
 
+use crate::console::chardev::{self, Named, Serial};
+use crate::pace::Pacing;
+use crate::qemu::{self, Meaning};
 use crate::status::Failure;
-use crate::values::{self, Serial};
+use crate::values::{self, FwCfg};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use platform::machine::{CodeOptions, OptionalDevice};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// A PC in software, with a hypervisor on board: without a verb, the hypervisor and its embedded
 /// guests run on the emulated machine.
 #[derive(Debug, Parser)]
-#[command(name = "strata", version, after_help = AFTER)]
+#[command(name = "strata", version, propagate_version = true, after_help = AFTER)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) verb: Option<Verb>,
@@ -29,19 +32,23 @@ emulator failed; 124 a limit was reached; 130 Ctrl-C; odd: the guest wrote (stat
 #[derive(Debug, Default, Clone, clap::Args)]
 pub(crate) struct Limits {
     /// End after N instructions
-    #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", global = true, value_parser = values::limit)]
     pub(crate) limit_instructions: Option<u64>,
     /// End after S seconds of the host's clock
-    #[arg(long, value_name = "S", global = true, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "S", global = true, value_parser = values::limit)]
     pub(crate) limit_seconds: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Run a bare machine, with QEMU's names for the flags
+    /// Run a bare machine, with QEMU's names for the flags (also without the verb)
     Run(Run),
     /// Run the hypervisor with the domains described
     Host(Host),
+    /// Take QEMU's whole command line, and behave as QEMU: its messages, its exit statuses, no summary
+    Qemu,
+    /// Make a link to this program by QEMU's name in a folder: called by it, the program is strata qemu
+    Link(Link),
     /// Write a bootable image of the hypervisor and its embedded guests (for other machines)
     Image(Image),
 }
@@ -61,20 +68,32 @@ pub(crate) struct Run {
     #[arg(long = "m", value_name = "SIZE", default_value = "128", value_parser = values::memory)]
     pub(crate) memory: u64,
     /// Number of processors
-    #[arg(long, value_name = "N", default_value = "1", value_parser = values::processors)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = values::smp)]
     pub(crate) smp: u32,
     /// Processor model and features: MODEL,+feature,-feature; help lists them
     #[arg(long, value_name = "MODEL", default_value = "default")]
     pub(crate) cpu: String,
-    /// COM1, and COM2 when repeated: stdio, file:NAME or null [default: stdio]
-    #[arg(long, value_name = "WHERE", value_parser = values::serial)]
-    pub(crate) serial: Vec<Serial>,
+    #[command(flatten)]
+    pub(crate) serials: Serials,
     /// There is no display yet
-    #[arg(long, value_name = "KIND", default_value = "none", value_parser = ["none"])]
-    pub(crate) display: String,
+    #[arg(long, value_name = "KIND", value_parser = ["none"])]
+    pub(crate) display: Option<String>,
+    /// No serial port but those that -serial is for
+    #[arg(long)]
+    pub(crate) nodefaults: bool,
+    /// As -display none -serial mon:stdio, which are the defaults
+    #[arg(long)]
+    pub(crate) nographic: bool,
+    /// The clock's date: base=utc or base=YYYY-MM-DDTHH:MM:SS [default: a date that never changes]
+    #[arg(long, value_name = "OPTIONS", value_parser = values::rtc)]
+    pub(crate) rtc: Option<u64>,
     /// End instead of starting again when the guest resets the machine
     #[arg(long)]
     pub(crate) no_reboot: bool,
+    /// A file for the guest in QEMU's fw_cfg device: name=NAME,file=FILE or name=NAME,string=TEXT; may be
+    /// repeated
+    #[arg(long = "fw_cfg", value_name = "OPTIONS", value_parser = values::fw_cfg)]
+    pub(crate) fw_cfg: Vec<FwCfg>,
     /// Leave IA32_FEATURE_CONTROL as after reset, for programs that test it, instead of VMX on and locked
     #[arg(long)]
     pub(crate) vmx_unlocked: bool,
@@ -88,6 +107,42 @@ pub(crate) struct Run {
     pub(crate) accel: Option<CodeOptions>,
     #[command(flatten)]
     pub(crate) trace: Trace,
+    #[arg(skip)]
+    pub(crate) told: Told,
+}
+
+/// What the command line says besides its options.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Told {
+    /// It is QEMU's.
+    pub(crate) as_qemu: bool,
+    /// What has no effect.
+    pub(crate) notes: Vec<String>,
+    /// What the user should know.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Where the serial ports lead, and how fast the guest's clock goes.
+#[derive(Debug, Default, Clone, clap::Args)]
+pub(crate) struct Serials {
+    /// COM1, and COM2 when repeated: stdio, mon:stdio, file:NAME, pipe:NAME, pty, null, none,
+    /// unix:PATH,server=on,wait=off, tcp:HOST:PORT,server=on,wait=off or chardev:ID [default: mon:stdio]
+    #[arg(long = "serial", value_name = "WHERE", value_parser = chardev::serial)]
+    pub(crate) ports: Vec<Serial>,
+    /// A device for -serial chardev:ID: stdio, file, pipe, pty, null or socket, with id=ID and path=, host=,
+    /// port=, server=, wait=, append=, mux=, signal=
+    #[arg(long = "chardev", value_name = "OPTIONS", value_parser = chardev::chardev)]
+    pub(crate) named: Vec<Named>,
+    /// shift=0,sleep=on holds the guest's clock back to the host's, sleep=off lets it run free
+    /// [default: held back if a person types at a terminal]
+    #[arg(long, value_name = "OPTIONS", value_parser = values::icount)]
+    pub(crate) icount: Option<Pacing>,
+    /// Type what the file says, at counts of instructions or where the guest has printed a text
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input: Option<PathBuf>,
+    /// Write down what is typed, in the form that --input takes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) input_log: Option<PathBuf>,
 }
 
 /// What to write down while running.
@@ -117,7 +172,12 @@ pub(crate) struct Host {
     /// End when the last domU has ended, whatever dom0 does
     #[arg(long)]
     pub(crate) until_domus_end: bool,
-    /// The machine's memory [default: what the domains need]
+    #[command(flatten)]
+    pub(crate) serials: Serials,
+    /// Processor model and features, as -cpu of strata run
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) cpu: Option<String>,
+    /// The machine's memory, or -m SIZE [default: what the domains need]
     #[arg(long, value_name = "SIZE", value_parser = values::memory)]
     pub(crate) memory: Option<u64>,
     /// Cuts and keeps decoded code otherwise: interpreter,block=N,cache=N,fuse=on|off (instructions in a
@@ -129,59 +189,136 @@ pub(crate) struct Host {
 }
 
 #[derive(Debug, clap::Args)]
+pub(crate) struct Link {
+    /// The folder for the link
+    #[arg(value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
 pub(crate) struct Image {
     /// The image to write
     #[arg(value_name = "OUT.iso")]
     pub(crate) out: PathBuf,
 }
 
-/// QEMU's names, and whether a value follows.
-const QEMU: [(&str, bool); 14] = [
-    ("kernel", true),
-    ("initrd", true),
-    ("append", true),
-    ("m", true),
-    ("smp", true),
-    ("cpu", true),
-    ("serial", true),
-    ("display", true),
-    ("no-reboot", false),
-    ("vmx-unlocked", false),
-    ("device", true),
-    ("accel", true),
-    ("d", true),
-    ("D", true),
+/// QEMU's names that `strata host` takes too, and the names of its own options.
+const HOST: [(&str, &str); 8] = [
+    ("serial", "serial"),
+    ("chardev", "chardev"),
+    ("icount", "icount"),
+    ("accel", "accel"),
+    ("d", "d"),
+    ("D", "D"),
+    ("m", "memory"),
+    ("cpu", "cpu"),
 ];
 
-/// Turns `-name value` into `--name=value` for QEMU's names, after the verb.
-fn normalise(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut args = args.into_iter();
-    let mut out: Vec<OsString> = args.by_ref().take(2).collect();
-    while let Some(arg) = args.next() {
-        let name = arg.to_str().and_then(|a| a.strip_prefix('-'));
-        let name = name.map(|n| n.strip_prefix('-').unwrap_or(n));
-        match name.and_then(|n| QEMU.iter().find(|(known, _)| *known == n)) {
-            None => out.push(arg),
-            Some((name, value)) => {
-                let mut long = OsString::from(format!("--{name}"));
-                if let Some(next) = value.then(|| args.next()).flatten() {
-                    long.push("=");
-                    long.push(next);
-                }
-                out.push(long);
-            }
+/// What `strata host` has instead of others of QEMU's flags.
+fn instead(name: &str) -> &'static str {
+    match name {
+        "smp" => "the hypervisor runs on one processor; vcpus= of a domain is how many it has",
+        "kernel" | "initrd" | "append" => {
+            "they are a domain's: kernel=, initrd= and append= of --dom0 and --domu"
         }
+        _ => "no option of strata host; strata host --help lists them",
     }
-    out
 }
 
-/// Reads the command line. `Err` is a failure, or the text that was asked for (help, version).
-pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Asked> {
-    let args = normalise(args);
-    if args.iter().any(|word| word == "--cpu=help") {
-        return Err(Asked::Text(platform::machine::cpu_help()));
+/// Turns QEMU's names among the options of `strata host` into clap's form.
+fn host_words(args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>, Failure> {
+    let mut args = args.into_iter();
+    let mut out = Vec::new();
+    while let Some(arg) = args.next() {
+        let name = arg.to_str().and_then(|a| a.strip_prefix('-'));
+        let name = name.map(|n| n.strip_prefix('-').unwrap_or(n)).unwrap_or_default();
+        match HOST.iter().find(|(known, _)| *known == name) {
+            Some((_, own)) => {
+                let mut long = OsString::from(format!("--{own}="));
+                long.push(
+                    args.next().ok_or_else(|| {
+                        Failure::usage(format!("-{name}"), "requires an argument")
+                    })?,
+                );
+                out.push(long);
+            }
+            None if qemu::is_flag(&arg) && name != "s" => {
+                return Err(Failure::usage(arg.to_string_lossy(), instead(name)));
+            }
+            None => out.push(arg),
+        }
     }
-    Args::try_parse_from(args).map_err(|error| match error.kind() {
+    Ok(out)
+}
+
+/// What the words are for.
+enum Kind {
+    /// `strata run`, or its options alone.
+    Run,
+    /// QEMU's command line.
+    Qemu,
+    Host,
+    Other,
+}
+
+/// Tells what the words after the program's name are for, and how many of them say so.
+fn kind(program: &OsStr, words: &[OsString]) -> (Kind, usize) {
+    match words.first().and_then(|word| word.to_str()) {
+        _ if qemu::called(program) => (Kind::Qemu, 0),
+        Some("qemu") => (Kind::Qemu, 1),
+        Some("run") => (Kind::Run, 1),
+        Some("host") => (Kind::Host, 1),
+        Some(word) if qemu::is_flag(OsStr::new(word)) => (Kind::Run, 0),
+        _ => (Kind::Other, 0),
+    }
+}
+
+/// Whether the command is to be QEMU.
+pub(crate) fn as_qemu(argv: &[OsString]) -> bool {
+    argv.split_first().is_some_and(|(program, words)| matches!(kind(program, words).0, Kind::Qemu))
+}
+
+/// Reads the command line, which begins with the program's name. `Err` is a failure, or the text that was
+/// asked for (help, version).
+pub(crate) fn parse(argv: &[OsString]) -> Result<Args, Asked> {
+    let Some((program, words)) = argv.split_first() else { return clap(Vec::new()) };
+    let (kind, skip) = kind(program, words);
+    let words = words[skip..].to_vec();
+    match kind {
+        Kind::Run => run(words, false),
+        Kind::Qemu => run(words, true),
+        Kind::Host => {
+            let words = host_words(words).map_err(Asked::Failure)?;
+            clap([vec!["host".into()], words].concat())
+        }
+        Kind::Other => clap(words),
+    }
+}
+
+/// Reads the options of `strata run`, or of QEMU.
+fn run(words: Vec<OsString>, as_qemu: bool) -> Result<Args, Asked> {
+    let words = qemu::translate(words, as_qemu).map_err(Asked::Failure)?;
+    if let Some(text) = words.text {
+        return Err(Asked::Text(text));
+    }
+    let asked = |names: &[&str]| words.words.iter().any(|w| names.iter().any(|n| w == n));
+    if as_qemu && asked(&["--help"]) {
+        return Err(Asked::Text(qemu::help::help()));
+    }
+    if as_qemu && asked(&["--version"]) {
+        return Err(Asked::Text(qemu::help::version()));
+    }
+    let mut args = clap([vec!["run".into()], words.words].concat())?;
+    if let Some(Verb::Run(run)) = &mut args.verb {
+        run.told = Told { as_qemu, notes: words.notes, warnings: words.warnings };
+    }
+    Ok(args)
+}
+
+/// Lets clap read what follows the program's name.
+fn clap(words: Vec<OsString>) -> Result<Args, Asked> {
+    let words = std::iter::once("strata".into()).chain(words);
+    Args::try_parse_from(words).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             Asked::Text(qemu_names(&error.to_string()))
         }
@@ -230,7 +367,9 @@ fn qemu_names(text: &str) -> String {
     let one = |word: &str| {
         let bare = word.trim_start_matches('\'').strip_prefix("--")?;
         let end = bare.find(|c: char| !c.is_alphanumeric() && c != '-').unwrap_or(bare.len());
-        let known = QEMU.iter().any(|(name, _)| *name == &bare[..end]);
+        let known = qemu::FLAGS
+            .iter()
+            .any(|flag| flag.meaning == Meaning::Known && flag.name == &bare[..end]);
         known.then(|| word.replacen("--", "-", 1))
     };
     let words = text.split(' ').map(|word| one(word).unwrap_or_else(|| word.to_owned()));
@@ -246,7 +385,7 @@ mod tests {
     }
 
     fn run(text: &str) -> Run {
-        match parse(argv(text)).unwrap().verb {
+        match parse(&argv(text)).unwrap().verb {
             Some(Verb::Run(run)) => run,
             other => panic!("{other:?}"),
         }
@@ -254,7 +393,7 @@ mod tests {
 
     #[track_caller]
     fn check_error(text: &str, expect: &str) {
-        match parse(argv(text)) {
+        match parse(&argv(text)) {
             Err(Asked::Failure(failure)) => assert_eq!(failure.text, expect),
             other => panic!("{other:?}"),
         }
@@ -272,7 +411,10 @@ mod tests {
                        -d int,vmexit -D T --limit-seconds 3");
         assert_eq!((run.memory, run.smp, run.no_reboot), (512 << 20, 2, true));
         assert_eq!((run.append.as_str(), run.kernel), ("-x=1", "K".into()));
-        assert_eq!(run.serial, [Serial::Stdio, Serial::File("F".into())]);
+        assert_eq!(
+            run.serials.ports,
+            [chardev::serial("stdio").unwrap(), chardev::serial("file:F").unwrap()]
+        );
         let exit = OptionalDevice::DebugExit { base: 0xF4, length: 2 };
         assert_eq!(run.device, [exit, OptionalDevice::TestDevice]);
         assert_eq!(
@@ -284,7 +426,7 @@ mod tests {
     #[test]
     fn cpu_models() {
         assert_eq!(run("run -kernel K -cpu v3,-avx2").cpu, "v3,-avx2");
-        match parse(argv("run -cpu help")) {
+        match parse(&argv("run -cpu help")) {
             Err(Asked::Text(text)) => assert!(text.contains("min32") && text.contains("avx2")),
             other => panic!("{other:?}"),
         }
@@ -292,10 +434,10 @@ mod tests {
 
     #[test]
     fn host_and_main_job() {
-        let args = parse(argv("--limit-instructions 5")).unwrap();
+        let args = parse(&argv("--limit-instructions 5")).unwrap();
         assert!(args.verb.is_none());
         assert_eq!(args.limits.limit_instructions, Some(5));
-        let args = parse(argv("host --domu name=a --domu name=b --until-domus-end")).unwrap();
+        let args = parse(&argv("host --domu name=a --domu name=b --until-domus-end")).unwrap();
         let Some(Verb::Host(host)) = args.verb else { panic!() };
         assert_eq!((host.domu.len(), host.until_domus_end), (2, true));
     }
@@ -313,22 +455,19 @@ mod tests {
             "invalid value 'sdl' for '-display <KIND>' [possible values: none]",
         );
         check_error(
-            "run -kernel K -d cpu",
-            "invalid value 'cpu' for '-d <ITEMS>' [possible values: int, exec, in_asm, vmexit]",
+            "run -kernel K -d walk",
+            "invalid value 'walk' for '-d <ITEMS>' [possible values: int, exec, in_asm, vmexit]",
         );
-        check_error(
-            "run -kernel",
-            "a value is required for '-kernel <FILE>' but none was supplied",
-        );
+        check_error("run -kernel", "-kernel: requires an argument");
         check_error(
             "walk",
-            "unrecognized subcommand 'walk'; accepted are run, host, image, \
+            "unrecognized subcommand 'walk'; accepted are run, host, qemu, link, image, \
              --limit-instructions, --limit-seconds",
         );
         check_error(
-            "host --vga",
-            "unexpected argument '--vga' found; accepted are --dom0, --domu, --config, \
-             --until-domus-end, --memory, -accel, -d, -D, --limit-instructions, --limit-seconds",
+            "host --nosuch",
+            "unexpected argument '--nosuch' found; accepted are --dom0, --domu, --config, \
+             --until-domus-end, -serial, -chardev, -icount, --input, --input-log, --cpu, --memory, -accel, -d, -D, --limit-instructions, --limit-seconds",
         );
         check_error(
             "host --config F --dom0 kernel=K",
@@ -336,7 +475,7 @@ mod tests {
         );
         check_error(
             "--limit-seconds 0",
-            "invalid value '0' for '--limit-seconds <S>': 0 is not in 1..18446744073709551615",
+            "invalid value '0' for '--limit-seconds <S>': accepted is a whole number above 0",
         );
     }
 }

@@ -3,8 +3,10 @@
 
 use crate::status::{Failure, one_line};
 use crate::values;
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ const OPTIONS: &str = "name=, kernel=, initrd=, memory=, vcpus=, weight=, cap= a
 /// One domain. Without a kernel it is the embedded guest of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Domain {
+    /// Where it is described, for messages.
+    pub(crate) place: String,
     pub(crate) name: String,
     pub(crate) kernel: Option<PathBuf>,
     pub(crate) initrd: Option<PathBuf>,
@@ -37,6 +41,7 @@ impl Domain {
     /// The embedded guest under `name`.
     pub(crate) fn embedded(name: &str) -> Self {
         Self {
+            place: name.into(),
             name: name.into(),
             kernel: None,
             initrd: None,
@@ -78,7 +83,8 @@ impl Domain {
         Ok(())
     }
 
-    fn check(self, flag: &str) -> Result<Self, Failure> {
+    fn check(mut self, flag: &str) -> Result<Self, Failure> {
+        self.place = format!("{flag} (name={})", self.name);
         if self.initrd.is_some() && self.kernel.is_none() {
             return Err(Failure::usage(
                 flag,
@@ -145,12 +151,38 @@ fn unique(what: &str, domains: Vec<Domain>) -> Result<Vec<Domain>, Failure> {
 struct File {
     dom0: Option<Options>,
     #[serde(default)]
-    domu: Vec<Options>,
+    domu: Domus,
+}
+
+/// The tables of the domUs.
+#[derive(Default)]
+struct Domus(Vec<Options>);
+
+impl<'de> Deserialize<'de> for Domus {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Tables;
+        impl<'de> Visitor<'de> for Tables {
+            type Value = Domus;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("tables [[domu]], with two brackets")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut tables: A) -> Result<Domus, A::Error> {
+                let mut all = Vec::new();
+                while let Some(table) = tables.next_element()? {
+                    all.push(table);
+                }
+                Ok(Domus(all))
+            }
+        }
+        from.deserialize_any(Tables)
+    }
 }
 
 /// The same options as on the command line; numbers may be numbers.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table such as [dom0]")]
 struct Options {
     name: Option<String>,
     kernel: Option<String>,
@@ -162,22 +194,39 @@ struct Options {
     append: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number {
-    Number(u64),
-    Text(String),
+/// A number, or a text: a number with a unit.
+struct Number(String);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl Visitor<'_> for Text {
+            type Value = Number;
+
+            fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+                to.write_str("a whole number, or a text such as \"512M\"")
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Number, E> {
+                Ok(Number(number.to_string()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Number, E> {
+                Ok(Number(number.to_string()))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Number, E> {
+                Ok(Number(text.to_owned()))
+            }
+        }
+        from.deserialize_any(Text)
+    }
 }
 
 impl Options {
     fn domain(self, place: &str, default: &str) -> Result<Domain, Failure> {
         let Self { name, kernel, initrd, memory, vcpus, weight, cap, append } = self;
-        let number = |n: Option<Number>| {
-            n.map(|n| match n {
-                Number::Number(n) => n.to_string(),
-                Number::Text(text) => text,
-            })
-        };
+        let number = |n: Option<Number>| n.map(|Number(text)| text);
         let options = [
             ("name", name),
             ("kernel", kernel),
@@ -198,10 +247,18 @@ impl Options {
     }
 }
 
+/// Bytes that a file with domains may have.
+const MOST: u64 = 1 << 20;
+
 /// Reads the domains from a TOML file; its file names count from the file's own folder.
 pub(crate) fn read(path: &Path) -> Result<Vec<Domain>, Failure> {
     let shown = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|e| Failure::usage(&shown, e))?;
+    let wrong = |why: String| Failure::usage(&shown, why);
+    let meta = fs::metadata(path).map_err(|e| wrong(e.to_string()))?;
+    if !meta.is_file() || meta.len() > MOST {
+        return Err(wrong(format!("accepted is a regular file of at most {} MiB", MOST >> 20)));
+    }
+    let text = fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
     let mut domains = from_toml(&shown, &text)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     for domain in &mut domains {
@@ -223,7 +280,7 @@ fn from_toml(shown: &str, text: &str) -> Result<Vec<Domain>, Failure> {
     })?;
     let mut domains =
         vec![file.dom0.unwrap_or_default().domain(&format!("{shown}: [dom0]"), "dom0")?];
-    for (n, options) in file.domu.into_iter().enumerate() {
+    for (n, options) in file.domu.0.into_iter().enumerate() {
         let place = format!("{shown}: [[domu]] {}", n + 1);
         domains.push(options.domain(&place, &format!("domu{}", n + 1))?);
     }
@@ -273,7 +330,7 @@ mod tests {
         check("kernel", &[], "--dom0: 'kernel' is not of the form key=value");
         check("initrd=i", &[], "--dom0: initrd= without kernel=: the embedded guest has none");
         check("kernel=", &[], "--dom0: kernel=: accepted is the name of a file");
-        check("memory=1M,memory=2M", &[], "--dom0: memory= is given twice");
+        check("memory=4M,memory=8M", &[], "--dom0: memory= is given twice");
         let accepted = "accepted is a number above 0 with an optional K, M, G or T";
         check("", &["memory=lots"], &format!("--domu: memory=lots: {accepted}"));
         check("", &["vcpus=0"], "--domu: vcpus=0: accepted is 1 to 32");
@@ -304,6 +361,26 @@ mod tests {
             ),
         );
         check_toml("[[domu]]\nvcpus = 99", "f.toml: [[domu]] 1: vcpus = 99: accepted is 1 to 32");
+        let number = "accepted is a number above 0 with an optional K, M, G or T";
+        check_toml("[dom0]\nmemory = -1", &format!("f.toml: [dom0]: memory = -1: {number}"));
+        let check = |text: &str, expect: &str| {
+            let found = show(from_toml("f.toml", text));
+            assert!(found.starts_with(expect), "{found}");
+        };
+        let whole = "expected a whole number, or a text such as \"512M\"; accepted are";
+        check(
+            "[dom0]\nmemory = 1.5",
+            &format!("f.toml:2: invalid type: floating point `1.5`, {whole}"),
+        );
+        check("[dom0]\nmemory = true", &format!("f.toml:2: invalid type: boolean `true`, {whole}"));
+        check(
+            "dom0 = 'x'",
+            "f.toml:1: invalid type: string \"x\", expected a table such as [dom0]; ",
+        );
+        check(
+            "[domu]",
+            "f.toml:1: invalid type: map, expected tables [[domu]], with two brackets; ",
+        );
         let found = show(from_toml("f.toml", "[dom0\n"));
         assert!(found.starts_with("f.toml:1: ") && found.ends_with(&accepted), "{found}");
     }

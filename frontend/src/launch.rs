@@ -1,13 +1,19 @@
 //! From what was asked to everything a machine needs to start, read and checked.
 
-use crate::args::{Host, Run, Trace};
+use crate::args::{self, Host, Run, Trace};
+use crate::console::Serials;
+use crate::console::chardev::{Chardev, Serial};
 use crate::domain::{self, Domain};
 use crate::embedded::{DOM0, DOMU, HYPERVISOR};
 use crate::files::{self, Blob};
+use crate::output;
+use crate::pace::Pacing;
+use crate::qemu;
 use crate::status::Failure;
-use crate::values::{self, Serial};
+use crate::values::{self, Content};
 use platform::boot::{self, Format};
-use platform::machine::{CodeOptions, OptionalDevice};
+use platform::machine::{CodeOptions, FwCfgFile, OptionalDevice};
+use std::path::PathBuf;
 
 /// Memory for the hypervisor itself.
 const HYPERVISOR_MEMORY: u64 = 32 << 20;
@@ -30,7 +36,17 @@ pub(crate) struct Launch {
     pub(crate) no_reboot: bool,
     /// IA32_FEATURE_CONTROL stays as after reset.
     pub(crate) vmx_unlocked: bool,
-    pub(crate) serials: Vec<Serial>,
+    pub(crate) serials: Serials,
+    pub(crate) pacing: Pacing,
+    /// What is typed, and where what was typed is written down.
+    pub(crate) input: Option<PathBuf>,
+    pub(crate) input_log: Option<PathBuf>,
+    /// What the clock shows at the start, in seconds since 1970, if it is not the date that never changes.
+    pub(crate) clock: Option<u64>,
+    /// The files of `fw_cfg`.
+    pub(crate) fw_cfg: Vec<FwCfgFile>,
+    /// The command is QEMU.
+    pub(crate) as_qemu: bool,
     pub(crate) trace: Trace,
     pub(crate) code: CodeOptions,
     /// The domains on the machine, in the hypervisor's order; none on a bare machine.
@@ -40,7 +56,10 @@ pub(crate) struct Launch {
 /// The main job: the embedded dom0 and two embedded domUs.
 pub(crate) fn main_job() -> Result<Launch, Failure> {
     let domains = ["dom0", "a", "b"].map(Domain::embedded).to_vec();
-    on_hypervisor(domains, &Host::default())
+    // Nobody need type to it, and it leaves a terminal and a script's standard input alone.
+    let ports = vec![Serial::To { device: Chardev::Stdout, mux: false }];
+    let serials = args::Serials { ports, ..args::Serials::default() };
+    on_hypervisor(domains, &Host { serials, ..Host::default() })
 }
 
 /// `strata host`.
@@ -73,7 +92,7 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
     Ok(Launch {
         memory,
         vcpus: 1,
-        cpu: "default".into(),
+        cpu: host.cpu.clone().unwrap_or_else(|| "default".into()),
         kernel: Blob {
             name: "strata-hypervisor".into(),
             bytes: HYPERVISOR.to_vec(),
@@ -83,7 +102,13 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         devices: Vec::new(),
         no_reboot: true,
         vmx_unlocked: false,
-        serials: vec![Serial::Stdio],
+        serials: Serials { switch: true, ..serials(host.serials.clone()) },
+        pacing: host.serials.icount.unwrap_or_default(),
+        input: host.serials.input.clone(),
+        input_log: host.serials.input_log.clone(),
+        clock: None,
+        fw_cfg: Vec::new(),
+        as_qemu: false,
         trace: host.trace.clone(),
         code: host.accel.unwrap_or_default(),
         domains: domains.into_iter().map(|d| d.name).collect(),
@@ -92,23 +117,26 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
 
 /// A domain's kernel and initramfs as the hypervisor's modules.
 fn domain_modules(domain: &Domain, embedded: &[u8]) -> Result<Vec<Blob>, Failure> {
-    let Domain { name, kernel, initrd, memory, vcpus, weight, cap, append } = domain;
+    let Domain { place, name, kernel, initrd, memory, vcpus, weight, cap, append } = domain;
+    let of_domain = |failure: Failure| Failure::input(format_args!("{place}: {}", failure.text));
     let cmdline = format!(
         "kernel name={name} memory={}M vcpus={vcpus} weight={weight} cap={cap} -- {append}",
         memory >> 20
     );
     let Some(path) = kernel else {
         let name = format!("the embedded guest of {name}");
+        files::check_pvh(&name, embedded, *memory).map_err(of_domain)?;
         return Ok(vec![Blob { name, bytes: embedded.to_vec(), cmdline }]);
     };
     let shown = path.display().to_string();
-    let bytes = files::unpacked(&shown, files::read("kernel", path)?, *memory)?;
-    files::check_pvh(&shown, &bytes, *memory)?;
+    let packed = files::read("kernel", path).map_err(of_domain)?;
+    let bytes = files::unpacked(&shown, packed, *memory).map_err(of_domain)?;
+    files::check_pvh(&shown, &bytes, *memory).map_err(of_domain)?;
     let mut modules = vec![Blob { name: shown, bytes, cmdline }];
     if let Some(path) = initrd {
-        let bytes = files::read("initrd", path)?;
+        let bytes = files::read("initrd", path).map_err(of_domain)?;
         let shown = path.display().to_string();
-        files::check_initramfs(&shown, &bytes)?;
+        files::check_initramfs(&shown, &bytes).map_err(of_domain)?;
         modules.push(Blob { name: shown, bytes, cmdline: "initrd".into() });
     }
     Ok(modules)
@@ -116,29 +144,93 @@ fn domain_modules(domain: &Domain, embedded: &[u8]) -> Result<Vec<Blob>, Failure
 
 /// `strata run`.
 pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
-    let bytes = files::read("-kernel", &run.kernel)?;
+    tell(&run);
+    let bytes = files::read("-kernel", &run.kernel).map_err(|failure| match run.told.as_qemu {
+        true => Failure::input(format_args!("could not open kernel: {}", failure.text)),
+        false => failure,
+    })?;
     let name = run.kernel.display().to_string();
     let modules = match &run.initrd {
         Some(initrd) => modules(&initrd.to_string_lossy(), &bytes)?,
         None => Vec::new(),
     };
-    let kernel = Blob { name, bytes, cmdline: run.append };
+    let kernel = Blob { name, bytes, cmdline: run.append.clone() };
     files::check_boot(&kernel, &modules, run.memory)?;
-    let no_serial = run.serial.is_empty();
+    let (serials, devices, fw_cfg) = (bare_serials(&run), devices(&run), fw_cfg(&run)?);
     Ok(Launch {
         memory: run.memory,
         vcpus: run.smp,
         cpu: run.cpu,
         kernel,
         modules,
-        devices: run.device,
+        fw_cfg,
+        devices,
+        as_qemu: run.told.as_qemu,
         no_reboot: run.no_reboot,
         vmx_unlocked: run.vmx_unlocked,
-        serials: if no_serial { vec![Serial::Stdio] } else { run.serial },
+        pacing: run.serials.icount.unwrap_or_default(),
+        input: run.serials.input,
+        input_log: run.serials.input_log,
+        clock: run.rtc.or_else(|| run.told.as_qemu.then(values::now)),
+        serials,
         trace: run.trace,
         code: run.accel.unwrap_or_default(),
         domains: Vec::new(),
     })
+}
+
+/// The serial ports of a machine.
+fn serials(asked: args::Serials) -> Serials {
+    Serials::new(asked.ports, asked.named)
+}
+
+/// The serial ports of a bare machine. Without a word about them the first is on the terminal, unless nothing is to
+/// be there, or QEMU would show it in a window.
+fn bare_serials(run: &Run) -> Serials {
+    let nowhere = run.nodefaults || run.told.as_qemu && run.display.is_some() && !run.nographic;
+    let mut asked = run.serials.clone();
+    if asked.ports.is_empty() && nowhere {
+        asked.ports.push(Serial::To { device: Chardev::Null, mux: false });
+    }
+    serials(asked)
+}
+
+/// The devices of a bare machine; QEMU's has `fw_cfg` always.
+fn devices(run: &Run) -> Vec<OptionalDevice> {
+    let fw_cfg = run.told.as_qemu || !run.fw_cfg.is_empty();
+    let mut devices = run.device.clone();
+    devices.extend(fw_cfg.then_some(OptionalDevice::FwCfg));
+    devices
+}
+
+/// The files of `-fw_cfg`.
+fn fw_cfg(run: &Run) -> Result<Vec<FwCfgFile>, Failure> {
+    let most = FwCfgFile::MOST;
+    if run.fw_cfg.len() > most {
+        return Err(Failure::usage("-fw_cfg", format!("accepted are at most {most} files")));
+    }
+    let file = |file: &values::FwCfg| {
+        let bytes = match &file.content {
+            Content::File(path) => files::read("-fw_cfg", path)?,
+            Content::Text(text) => text.as_bytes().to_vec(),
+        };
+        Ok(FwCfgFile { name: file.name.clone(), bytes })
+    };
+    run.fw_cfg.iter().map(file).collect()
+}
+
+/// Says what the user should know of the command line, and where something is traced what of it has no effect.
+fn tell(run: &Run) {
+    let name = if run.told.as_qemu { qemu::NAME } else { "strata" };
+    let notes = run.told.notes.iter().filter(|_| !run.trace.items.is_empty());
+    if run.trace.file.is_some() && run.trace.items.is_empty() {
+        output::say(&format!("{name}: -D: warning: without -d nothing is traced\n"));
+    }
+    run.told
+        .warnings
+        .iter()
+        .chain(notes)
+        .for_each(|text| output::say(&format!("{name}: {text}\n")));
 }
 
 /// The files of `-initrd`: one for Linux and other PVH kernels, a list of `FILE CMDLINE`
@@ -204,9 +296,12 @@ mod tests {
     #[test]
     fn wrong_hosts() {
         let host = |dom0: &str| Host { dom0: Some(dom0.into()), ..Host::default() };
-        check_host(&host("kernel=/no/such"), "kernel /no/such: No such file");
+        check_host(&host("kernel=/no/such"), "--dom0 (name=dom0): kernel /no/such: No such file");
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
-        check_host(&host(&format!("kernel={manifest}")), &format!("{manifest}: not a kernel for"));
+        check_host(
+            &host(&format!("kernel={manifest}")),
+            &format!("--dom0 (name=dom0): {manifest}: not a kernel for"),
+        );
         let config = Some("/no/such.toml".into());
         check_host(&Host { config, ..Host::default() }, "/no/such.toml: No such file");
         let memory = Some(1 << 20);

@@ -1,8 +1,9 @@
 //! The `strata` command: command line, files, terminal and clock around the machine.
 //!
-//! Reading order: `args` (what can be asked), `values` and `domain` (how values are written),
-//! `launch`, `files` and `embedded` (what is booted), `session`, `console`, `output`, `stop` and `runner` (a
-//! run), `status` and `summary` (how it ends), `image`.
+//! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are
+//! written),
+//! `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `pace`, `stop` and
+//! `runner` (a run), `status` and `summary` (how it ends), `image`, `link`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
 //! and files exist here and nowhere below. Nothing is printed by a macro that panics where the stream is full or
@@ -20,8 +21,12 @@ mod domain;
 mod embedded;
 mod files;
 mod image;
+mod input;
 mod launch;
+mod link;
 mod output;
+mod pace;
+mod qemu;
 mod runner;
 mod session;
 mod status;
@@ -35,16 +40,19 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let ended = match args::parse(std::env::args_os()) {
+    let argv: Vec<_> = std::env::args_os().collect();
+    let as_qemu = args::as_qemu(&argv);
+    let ended = match args::parse(&argv) {
         Ok(args) => obey(args),
         Err(Asked::Failure(failure)) => Err(failure),
         Err(Asked::Text(text)) => print(text.trim_end()),
     };
     let status = ended.unwrap_or_else(|failure| {
-        output::say(&format!("strata: {}\n", failure.text));
+        let name = if as_qemu { qemu::NAME } else { "strata" };
+        output::say(&format!("{name}: {}\n", failure.text));
         failure.status
     });
-    ExitCode::from(status.code())
+    ExitCode::from(if as_qemu { qemu::code(status) } else { status.code() })
 }
 
 /// Prints the text that was asked for.
@@ -60,6 +68,8 @@ fn obey(args: Args) -> Result<Status, Failure> {
         None => launch::main_job()?,
         Some(Verb::Host(host)) => launch::host(&host)?,
         Some(Verb::Run(run)) => launch::bare(run)?,
+        Some(Verb::Qemu) => unreachable!("its words are those of run"),
+        Some(Verb::Link(link)) => return link::make(&link.folder).map(|()| Status::Success),
         Some(Verb::Image(image)) => return image::write(&image.out).map(|()| Status::Success),
     };
     session::run(&launch, &args.limits)

@@ -2,12 +2,14 @@
 //! has asked for the end, which ends a slice too. How a run is sliced does not change what the machine does.
 
 use crate::args::Limits;
-use crate::console::Consoles;
+use crate::console::{Consoles, Key};
+use crate::pace::Pace;
 use crate::status::{Failure, Status};
 use crate::stop::Stop as Asked;
+use std::time::Duration;
 
 /// Instructions between two looks at the host: some tens of milliseconds, mostly.
-const SLICE: u64 = 4_000_000;
+pub(crate) const SLICE: u64 = 4_000_000;
 /// Serial ports of the machine.
 const PORTS: usize = 2;
 /// Bytes of input that a port may hold until the guest takes them.
@@ -36,8 +38,11 @@ pub(crate) trait Runnable {
     fn retired(&self) -> u64;
     /// Takes what serial port `port` has sent.
     fn sent(&mut self, port: usize) -> Vec<u8>;
-    /// Gives bytes to serial port `port`, which takes them at the next instant.
-    fn receive(&mut self, port: usize, bytes: Vec<u8>);
+    /// What the machine's clock shows: nanoseconds since it was started.
+    fn time(&self) -> u64;
+    /// Gives what was typed to serial port `port`, which takes it when the clock shows `at`, or at the next
+    /// instant.
+    fn receive(&mut self, port: usize, typed: Key, at: u64);
     /// How many bytes serial port `port` has been given that the guest has left there.
     fn held(&self, port: usize) -> usize;
 }
@@ -46,6 +51,8 @@ pub(crate) trait Runnable {
 pub(crate) struct Ending<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) no_reboot: bool,
+    /// Where nothing can ever happen any more, the run goes on until somebody asks for its end.
+    pub(crate) halts: bool,
     /// What somebody outside asks for.
     pub(crate) asked: &'a Asked,
 }
@@ -54,6 +61,7 @@ pub(crate) struct Ending<'a> {
 pub(crate) fn run_to_end(
     machine: &mut dyn Runnable,
     consoles: &mut Consoles,
+    pace: &mut Pace,
     ending: &Ending<'_>,
 ) -> Result<Status, Failure> {
     let limit = ending.limits.limit_instructions.unwrap_or(u64::MAX);
@@ -69,48 +77,52 @@ pub(crate) fn run_to_end(
         for port in 0..PORTS {
             consoles.write(port, machine.sent(port), ending.asked)?;
         }
-        if let Some(status) = after(stop, machine, consoles, ending.no_reboot)? {
-            return Ok(status);
+        match stop {
+            Stop::Budget => {}
+            Stop::End(status) => return Ok(status),
+            Stop::Reset if ending.no_reboot => return Ok(Status::Success),
+            Stop::Reset => {
+                machine.restart()?;
+                pace.restart();
+            }
+            Stop::Idle => {
+                if !ending.halts && !may_wake(machine, consoles) {
+                    return Ok(Status::Halted);
+                }
+                consoles.wait(Duration::MAX);
+            }
         }
-        if consoles.input().is_some_and(|port| machine.held(port) < HELD)
-            && let Some((port, bytes)) = consoles.typed()
-        {
-            machine.receive(port, bytes);
+        // The clock of a machine that waits for nothing but input has stood still.
+        let at = if stop == Stop::Idle { pace.now().unwrap_or(0) } else { 0 };
+        take_input(machine, consoles, at);
+        if let Some(ahead) = pace.ahead(machine.time()) {
+            consoles.wait(ahead);
         }
     }
 }
 
-/// What follows from a slice's end: a status ends the run.
-fn after(
-    stop: Stop,
-    machine: &mut dyn Runnable,
-    consoles: &mut Consoles,
-    no_reboot: bool,
-) -> Result<Option<Status>, Failure> {
-    match stop {
-        Stop::Budget => Ok(None),
-        Stop::End(status) => Ok(Some(status)),
-        Stop::Reset if no_reboot => Ok(Some(Status::Success)),
-        Stop::Reset => machine.restart().map(|()| None),
-        // More of what the guest does not take will not wake it.
-        Stop::Idle if consoles.input().is_some_and(|port| machine.held(port) >= HELD) => {
-            Ok(Some(Status::Halted))
+/// Whether input may come that the guest takes: more of what it leaves unread will not wake the guest.
+fn may_wake(machine: &dyn Runnable, consoles: &Consoles) -> bool {
+    consoles.inputs().any(|port| machine.held(port) < HELD)
+}
+
+/// Hands on what was typed.
+fn take_input(machine: &mut dyn Runnable, consoles: &mut Consoles, at: u64) {
+    for port in 0..PORTS {
+        if machine.held(port) < HELD
+            && let Some(typed) = consoles.typed(port)
+        {
+            machine.receive(port, typed, at);
         }
-        Stop::Idle => match consoles.wait() {
-            None => Ok(Some(Status::Halted)),
-            Some(None) => Ok(None),
-            Some(Some((port, bytes))) => {
-                machine.receive(port, bytes);
-                Ok(None)
-            }
-        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::Serial;
+    use crate::console::Serials;
+    use crate::console::chardev::{Chardev, Serial};
+    use crate::pace::Pacing;
 
     /// A machine that ends its slices by a script and counts.
     #[derive(Default)]
@@ -146,11 +158,23 @@ mod tests {
             Vec::new()
         }
 
-        fn receive(&mut self, _: usize, _: Vec<u8>) {}
+        fn time(&self) -> u64 {
+            self.retired
+        }
+
+        fn receive(&mut self, _: usize, _: Key, _: u64) {}
 
         fn held(&self, _: usize) -> usize {
             0
         }
+    }
+
+    fn run(machine: &mut Script, limits: &Limits, no_reboot: bool, asked: &Asked) -> Status {
+        let ending = Ending { limits, no_reboot, halts: false, asked };
+        let nowhere = Serial::To { device: Chardev::Null, mux: false };
+        let mut consoles = Consoles::open(&Serials::new(vec![nowhere], vec![]), asked).unwrap();
+        let mut pace = Pace::new(Pacing::Off, false);
+        run_to_end(machine, &mut consoles, &mut pace, &ending).unwrap()
     }
 
     /// Runs the script and tells `status retired restarts`.
@@ -158,9 +182,7 @@ mod tests {
     fn check(stops: &[(u64, Stop)], limit: Option<u64>, no_reboot: bool, expect: &str) {
         let mut machine = Script { stops: stops.to_vec(), ..Script::default() };
         let limits = Limits { limit_instructions: limit, limit_seconds: None };
-        let ending = Ending { limits: &limits, no_reboot, asked: &Asked::default() };
-        let mut consoles = Consoles::open(&[Serial::Null]).unwrap();
-        let status = run_to_end(&mut machine, &mut consoles, &ending).unwrap();
+        let status = run(&mut machine, &limits, no_reboot, &Asked::default());
         assert_eq!(format!("{status:?} {} {}", machine.retired, machine.restarts), expect);
     }
 
@@ -185,10 +207,8 @@ mod tests {
     #[test]
     fn interrupted() {
         let (limits, asked) = (Limits::default(), Asked::default());
-        asked.ask(Status::Interrupted);
-        let ending = Ending { limits: &limits, no_reboot: false, asked: &asked };
-        let mut consoles = Consoles::open(&[]).unwrap();
-        let status = run_to_end(&mut Script::default(), &mut consoles, &ending).unwrap();
-        assert_eq!(status, Status::Interrupted);
+        asked.ask(Status::Interrupted(2));
+        let status = run(&mut Script::default(), &limits, false, &asked);
+        assert_eq!(status, Status::Interrupted(2));
     }
 }

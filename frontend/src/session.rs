@@ -2,40 +2,52 @@
 //! that drives `platform::machine`.
 
 use crate::args::{Limits, Trace};
-use crate::console::Consoles;
+use crate::console::{Consoles, Key};
+use crate::input::{Event, Log, Script};
 use crate::launch::Launch;
 use crate::output::{self, Output};
+use crate::pace::Pace;
+use crate::qemu;
 use crate::runner::{self, Ending, Runnable, Stop};
 use crate::status::{Failure, Status};
 use crate::stop::Stop as Asked;
 use crate::summary::{Level, Summary};
 use platform::boot::BootModule;
-use platform::machine::{Boot, Config, Input, Machine, MachineStop, TraceItems};
+use platform::machine::{Boot, Config, Icount, Input, Machine, MachineStop, TraceItems};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::stderr;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Starts the machine, runs it to its end and prints the summary.
 pub(crate) fn run(launch: &Launch, limits: &Limits) -> Result<Status, Failure> {
     let asked = Asked::default();
     let mut session = Session::start(launch, &asked)?;
-    let mut consoles = Consoles::open(&launch.serials)?;
+    let mut consoles = Consoles::open(&launch.serials, &asked)?;
+    let mut pace = Pace::new(launch.pacing, consoles.person());
     asked.on_signals()?;
     if let Some(seconds) = limits.limit_seconds {
         asked.after(seconds)?;
     }
-    let ending = Ending { limits, no_reboot: launch.no_reboot, asked: &asked };
-    let ended = runner::run_to_end(&mut session, &mut consoles, &ending);
+    let ending =
+        Ending { limits, no_reboot: launch.no_reboot, halts: launch.as_qemu, asked: &asked };
+    let ended = runner::run_to_end(&mut session, &mut consoles, &mut pace, &ending);
     let (sent, traced) = (consoles.finish(&asked), session.finish());
+    drop(consoles);
+    session.end_asked();
     let (status, report) = match ended.and_then(|status| sent.and(traced).map(|()| status)) {
         Ok(status) => (status, session.report.take()),
         Err(failure) => (failure.status, Some(failure.text)),
     };
+    let name = if launch.as_qemu { qemu::NAME } else { "strata" };
     if let Some(report) = report {
-        output::say(&format!("strata: {report}\n"));
+        output::say(&format!("{name}: {report}\n"));
     }
-    output::say(&session.summary().text(status));
+    match launch.as_qemu {
+        true => output::say(&qemu::last_words(status).unwrap_or_default()),
+        false => output::say(&session.summary().text(status)),
+    }
     Ok(status)
 }
 
@@ -45,6 +57,12 @@ struct Session<'a> {
     machine: Machine,
     /// Instructions retired before the last reset.
     before: u64,
+    /// What the clock showed then.
+    reset_at: u64,
+    /// What is still to be typed.
+    script: Script,
+    /// Where what was typed is written down.
+    log: Option<Log>,
     levels: Vec<Level>,
     /// What [`Machine::levels`] said when it was last asked.
     counted: Vec<u64>,
@@ -57,10 +75,75 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn start(launch: &'a Launch, asked: &'a Asked) -> Result<Self, Failure> {
-        check_memory(launch.memory)?;
+        check_memory(launch)?;
         let trace = open_trace(&launch.trace)?;
+        let script = launch.input.as_deref().map(Script::read).transpose()?.unwrap_or_default();
+        let log = launch.input_log.as_deref().map(Log::create).transpose()?;
         let (machine, levels, counted) = (boot(launch, asked)?, Vec::new(), Vec::new());
-        Ok(Self { launch, machine, before: 0, levels, counted, report: None, trace, asked })
+        let (before, reset_at, report) = (0, 0, None);
+        Ok(Self {
+            launch,
+            machine,
+            before,
+            reset_at,
+            script,
+            log,
+            levels,
+            counted,
+            report,
+            trace,
+            asked,
+        })
+    }
+
+    /// Gives the machine an input, and writes it down.
+    fn give(&mut self, at: u64, input: Input) {
+        let at = self.machine.input(Icount(at), input.clone()).0;
+        self.write_down(at, &Event::Input(input));
+    }
+
+    fn write_down(&mut self, at: u64, event: &Event) {
+        let written = self.log.as_mut().map(|log| log.write(self.reset_at + at, event));
+        if let Some(Err(failure)) = written {
+            self.log = None;
+            self.report = Some(failure.text);
+            self.asked.ask(failure.status);
+        }
+    }
+
+    /// For how long to run until there is something to type, at most for `each`. `None`: the run is to end.
+    fn until_typing(&mut self, mut each: u64) -> Option<u64> {
+        // Slices end where those of every other run do: there it is looked what the guest has printed.
+        let now = self.machine.now().0;
+        let slice = slice(self.launch);
+        each = each.min(slice - now % slice);
+        while let Some(at) = self.script.next() {
+            let left = at.saturating_sub(self.reset_at + now);
+            match (self.script.ends_next(), left) {
+                (true, 0) => return None,
+                (false, 0 | 1) => self.type_next(),
+                (true, left) => return Some(each.min(left)),
+                (false, left) => return Some(each.min(left - 1)),
+            }
+        }
+        Some(each)
+    }
+
+    /// Gives the machine the next counted entry.
+    fn type_next(&mut self) {
+        let at = self.script.next().unwrap_or(0).saturating_sub(self.reset_at);
+        if let Some(Event::Input(input)) = self.script.take() {
+            self.give(at, input);
+        }
+    }
+
+    /// Writes down where a run ends that somebody has asked to end: at a time of the machine's.
+    fn end_asked(&mut self) {
+        if self.log.is_some() && self.asked.asked().is_some() {
+            self.asked.flag().store(false, Ordering::Release);
+            _ = self.machine.run(1);
+            self.write_down(self.machine.now().0, &Event::End);
+        }
     }
 
     /// Waits until the trace is written.
@@ -184,12 +267,19 @@ const BESIDES: u64 = 384 << 20;
 const TABLES: u64 = 128;
 
 /// Refuses a machine for which the host has not the memory, before it could fail in the middle of the run.
-fn check_memory(guest: u64) -> Result<(), Failure> {
+fn check_memory(launch: &Launch) -> Result<(), Failure> {
+    let guest = launch.memory;
     let bytes = guest.saturating_add(guest / TABLES).saturating_add(BESIDES);
     let granted =
         usize::try_from(bytes).is_ok_and(|n| Vec::<u8>::new().try_reserve_exact(n).is_ok());
     let why = || format!("{} MiB are needed, which the host does not grant", bytes >> 20);
-    granted.then_some(()).ok_or_else(|| Failure::usage("memory", why()))
+    let what = if launch.domains.is_empty() { "-m" } else { "--memory, or memory= of the domains" };
+    granted.then_some(()).ok_or_else(|| Failure::usage(format!("{what}: {}M", guest >> 20), why()))
+}
+
+/// Instructions of each processor between two looks at the host.
+fn slice(launch: &Launch) -> u64 {
+    runner::SLICE / u64::from(launch.vcpus)
 }
 
 /// A machine with its kernel loaded.
@@ -200,6 +290,8 @@ fn boot(launch: &Launch, asked: &Asked) -> Result<Machine, Failure> {
         cpu_model: launch.cpu.clone(),
         vmx_unlocked: launch.vmx_unlocked,
         devices: launch.devices.clone(),
+        fw_cfg: launch.fw_cfg.clone(),
+        clock: launch.clock.unwrap_or(Config::default().clock),
         trace: trace_items(&launch.trace),
         code: launch.code,
     };
@@ -217,6 +309,7 @@ impl Runnable for Session<'_> {
     fn run(&mut self, instructions: u64) -> Stop {
         let started = Instant::now();
         let each = (instructions / u64::from(self.launch.vcpus)).max(1);
+        let Some(each) = self.until_typing(each) else { return Stop::End(Status::Quit) };
         let stop = self.machine.run(each);
         self.count(started.elapsed().as_secs_f64());
         let trace = self.machine.take_trace().into_bytes();
@@ -232,7 +325,16 @@ impl Runnable for Session<'_> {
             MachineStop::Reset => Stop::Reset,
             MachineStop::DebugExit(status) => Stop::End(Status::DebugExit(status >> 1)),
             MachineStop::GuestPanicked => Stop::End(Status::GuestPanicked),
+            // The time of an idle machine passes up to an input that it knows of.
+            MachineStop::Idle if self.script.next().is_some() => {
+                if self.script.ends_next() {
+                    return Stop::End(Status::Quit);
+                }
+                self.type_next();
+                Stop::Budget
+            }
             MachineStop::Idle => Stop::Idle,
+            MachineStop::TripleFault(_) if self.launch.as_qemu => Stop::Reset,
             MachineStop::TripleFault(report) => {
                 self.report = Some(report);
                 Stop::End(Status::TripleFault)
@@ -242,6 +344,7 @@ impl Runnable for Session<'_> {
 
     fn restart(&mut self) -> Result<(), Failure> {
         self.before = self.retired();
+        self.reset_at += self.machine.now().0;
         self.machine = boot(self.launch, self.asked)?;
         self.counted.clear();
         Ok(())
@@ -252,11 +355,24 @@ impl Runnable for Session<'_> {
     }
 
     fn sent(&mut self, port: usize) -> Vec<u8> {
-        self.machine.serial_output(port)
+        let sent = self.machine.serial_output(port);
+        let typed = self.script.printed(port, &sent);
+        let slice_end = self.machine.now().0.next_multiple_of(slice(self.launch));
+        typed.into_iter().for_each(|input| self.give(slice_end + 1, input));
+        sent
     }
 
-    fn receive(&mut self, port: usize, bytes: Vec<u8>) {
-        self.machine.input(self.machine.now(), Input::Serial { port, bytes });
+    fn time(&self) -> u64 {
+        self.machine.now().0
+    }
+
+    fn receive(&mut self, port: usize, typed: Key, at: u64) {
+        let input = match typed {
+            Key::Bytes(bytes) => Input::Serial { port, bytes },
+            Key::Break => Input::Break { port },
+            Key::Quit | Key::Help | Key::Monitor | Key::Commit => return,
+        };
+        self.give(at, input);
     }
 
     fn held(&self, port: usize) -> usize {

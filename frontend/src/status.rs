@@ -21,8 +21,10 @@ pub(crate) enum Status {
     Emulator,
     /// `--limit-instructions` or `--limit-seconds` was reached.
     Limit,
-    /// Ctrl-C, SIGTERM, SIGHUP, or nobody reads standard output any more.
-    Interrupted,
+    /// Ctrl-C or another signal, whose number it is; 0: nobody reads standard output any more.
+    Interrupted(i32),
+    /// Ctrl-A x.
+    Quit,
     /// The guest wrote this value to `isa-debug-exit`.
     DebugExit(u32),
 }
@@ -38,7 +40,7 @@ impl Status {
             Self::TripleFault => 120,
             Self::Emulator => 122,
             Self::Limit => 124,
-            Self::Interrupted => 130,
+            Self::Interrupted(_) | Self::Quit => 130,
             Self::DebugExit(value) => (value << 1) as u8 | 1,
         }
     }
@@ -66,7 +68,7 @@ impl Failure {
     pub(crate) fn output(what: &str, error: &Error) -> Self {
         match error.kind() {
             ErrorKind::BrokenPipe => {
-                Self { status: Status::Interrupted, text: format!("{what}: its reader is gone") }
+                Self { status: Status::Interrupted(0), text: format!("{what}: its reader is gone") }
             }
             _ => Self::emulator(format_args!("{what}: {error}")),
         }
@@ -96,10 +98,10 @@ mod tests {
             assert_eq!(Status::DebugExit(value).code() & 1, 1, "{value}");
         }
         use Status::{
-            Emulator, GuestPanicked, Halted, Interrupted, Limit, Success, TripleFault, Usage,
+            Emulator, GuestPanicked, Halted, Interrupted, Limit, Quit, Success, TripleFault, Usage,
         };
-        let all =
-            [Success, Usage, GuestPanicked, Halted, TripleFault, Emulator, Limit, Interrupted];
+        let ended = [Success, GuestPanicked, Halted, TripleFault, Limit, Interrupted(2), Quit];
+        let all = [&ended[..], &[Usage, Emulator]].concat();
         assert!(all.iter().all(|s| s.code() & 1 == 0));
         assert_eq!(Status::DebugExit(0x10).code(), 0x21);
     }

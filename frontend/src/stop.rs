@@ -1,8 +1,10 @@
 //! What ends a run from outside: signals, and the limit of seconds.
 
+use crate::console::terminal;
 use crate::status::{Failure, Status};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -33,20 +35,32 @@ impl Stop {
         &self.asked
     }
 
-    /// Asks when SIGINT (Ctrl-C), SIGTERM or SIGHUP comes. If the run has been asked to end already, the
-    /// process ends at once, whatever it waits for.
+    /// Asks when SIGINT (Ctrl-C), SIGQUIT, SIGTERM or SIGHUP comes. If the run has been asked to end already, the
+    /// process ends at once, whatever it waits for. Where the process is stopped, the terminal is as it was.
     pub(crate) fn on_signals(&self) -> Result<(), Failure> {
         let stop = self.clone();
         let hangup = (!hangup_is_ignored()).then_some(SIGHUP);
-        let mut signals =
-            Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup)).map_err(Failure::emulator)?;
-        spawn("signals", move || {
-            for _ in signals.forever() {
-                if !stop.ask(Status::Interrupted) {
-                    std::process::exit(Status::Interrupted.code().into());
-                }
+        let ends = [SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT].into_iter().chain(hangup);
+        let mut signals = Signals::new(ends).map_err(Failure::emulator)?;
+        spawn("signals", move || signals.forever().for_each(|signal| stop.obey(signal)))
+    }
+
+    fn obey(&self, signal: i32) {
+        match signal {
+            SIGTSTP => {
+                terminal::restore();
+                _ = emulate_default_handler(SIGTSTP);
             }
-        })
+            SIGCONT => {
+                terminal::lost();
+                terminal::again();
+            }
+            _ if !self.ask(Status::Interrupted(signal)) => {
+                terminal::restore();
+                std::process::exit(Status::Interrupted(signal).code().into());
+            }
+            _ => {}
+        }
     }
 
     /// Asks after `seconds` of the host's clock.
@@ -88,7 +102,7 @@ mod tests {
         let stop = Stop::default();
         assert_eq!((stop.asked(), stop.flag().load(Ordering::Relaxed)), (None, false));
         assert!(stop.ask(Status::Limit));
-        assert!(!stop.ask(Status::Interrupted));
+        assert!(!stop.ask(Status::Quit));
         assert_eq!(
             (stop.asked(), stop.flag().load(Ordering::Relaxed)),
             (Some(Status::Limit), true)

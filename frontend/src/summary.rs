@@ -56,7 +56,8 @@ fn ending(status: Status) -> String {
         Status::TripleFault => "triple fault".into(),
         Status::Emulator => "the emulator failed".into(),
         Status::Limit => "a limit was reached".into(),
-        Status::Interrupted => "interrupted".into(),
+        Status::Interrupted(_) => "interrupted".into(),
+        Status::Quit => "ended by Ctrl-A x".into(),
         Status::DebugExit(value) => format!("the guest wrote {value:#x} to isa-debug-exit"),
     }
 }

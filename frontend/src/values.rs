@@ -1,10 +1,12 @@
 //! The values of flags: sizes, counts, consoles, and QEMU's `key=value,key=value` options.
 
-use platform::machine::{CodeOptions, OptionalDevice};
+use crate::pace::Pacing;
+use platform::machine::{CodeOptions, FwCfgFile, OptionalDevice};
 use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// An error's text: what is accepted.
-type Parsed<T> = Result<T, String>;
+pub(crate) type Parsed<T> = Result<T, String>;
 
 /// A size in bytes, whose number without a suffix counts in `unit`s. `size=` may stand before the number.
 fn size(text: &str, unit: u32) -> Parsed<u64> {
@@ -18,17 +20,39 @@ fn size(text: &str, unit: u32) -> Parsed<u64> {
         Some('T') => (&number[..number.len() - 1], 40),
         _ => (number, unit),
     };
-    let count: u64 = digits.parse().map_err(|_| accepted())?;
-    count.checked_mul(1 << shift).filter(|bytes| *bytes > 0).ok_or_else(accepted)
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let count: u64 = whole.parse().map_err(|_| accepted())?;
+    let bytes = count.checked_mul(1 << shift).zip(fraction(part, 1 << shift));
+    bytes.and_then(|(all, part)| all.checked_add(part)).filter(|n| *n > 0).ok_or_else(accepted)
 }
 
-/// The machine's memory: MiB without a suffix; whole MiB, from 1 MiB to 1 TiB.
+/// The digits behind a point, as a part of `unit`, rounded down.
+fn fraction(digits: &str, unit: u64) -> Option<u64> {
+    if digits.is_empty() {
+        return Some(0);
+    }
+    let scale = 10u128.checked_pow(digits.len().try_into().ok().filter(|n| *n <= 20)?)?;
+    let part: u64 = digits.parse().ok()?;
+    u64::try_from(u128::from(part) * u128::from(unit) / scale).ok()
+}
+
+/// Memory of a machine or domain: MiB without a suffix; whole MiB, from 4 MiB to 1 TiB.
 pub(crate) fn memory(text: &str) -> Parsed<u64> {
-    let bytes = size(text, 20)?;
-    if !bytes.is_multiple_of(1 << 20) || bytes > 1 << 40 {
-        return Err("accepted are whole MiB, from 1M to 1T".into());
+    // Memory that could be added is none.
+    let parts = list(text);
+    let plugged = |part: &&String| !part.starts_with("slots=") && !part.starts_with("maxmem=");
+    let text = parts.iter().filter(plugged).cloned().collect::<Vec<_>>().join(",");
+    let bytes = size(&text, 20)?;
+    if !bytes.is_multiple_of(1 << 20) || !(4 << 20..=1 << 40).contains(&bytes) {
+        return Err("accepted are whole MiB, from 4M to 1T".into());
     }
     Ok(bytes)
+}
+
+/// A count above 0: of instructions, or of seconds.
+pub(crate) fn limit(text: &str) -> Parsed<u64> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "accepted is a whole number above 0".into())
 }
 
 /// The number of virtual processors: `2`, or `cpus=2`.
@@ -40,46 +64,171 @@ pub(crate) fn processors(text: &str) -> Parsed<u32> {
     }
 }
 
-/// Where a serial port's output goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Serial {
-    /// The terminal, input included.
-    Stdio,
-    /// A file, created anew.
-    File(PathBuf),
-    /// Output is thrown away.
-    Null,
-}
-
-/// `stdio`, `file:F` or `null`.
-pub(crate) fn serial(text: &str) -> Parsed<Serial> {
-    match text {
-        "stdio" | "mon:stdio" => Ok(Serial::Stdio),
-        "null" | "none" => Ok(Serial::Null),
-        _ => match text.strip_prefix("file:") {
-            Some(name) if !name.is_empty() => Ok(Serial::File(name.into())),
-            _ => Err("accepted are stdio, file:NAME and null".into()),
-        },
+/// What `-smp` says: `2`, `cpus=2`, or a topology whose product it is.
+pub(crate) fn smp(text: &str) -> Parsed<u32> {
+    let accepted = || "the number of SMP CPUs accepted is 1 to 32".to_owned();
+    let whole = match text.split_once(',').map_or(text, |(first, _)| first).contains('=') {
+        true => text.to_owned(),
+        false => format!("cpus={text}"),
+    };
+    let (mut cpus, mut product) = (None, 1u32);
+    for (key, value) in key_values(&whole)? {
+        let count: u32 = value.parse().ok().filter(|n| *n > 0).ok_or_else(accepted)?;
+        match key.as_str() {
+            "cpus" => cpus = Some(count),
+            "sockets" | "dies" | "clusters" | "modules" | "drawers" | "books" | "cores"
+            | "threads" => {
+                product = product.checked_mul(count).ok_or_else(accepted)?;
+            }
+            "maxcpus" => {}
+            _ => {
+                return Err(
+                    "accepted are cpus=, sockets=, dies=, cores=, threads= and maxcpus=".into()
+                );
+            }
+        }
     }
+    Some(cpus.unwrap_or(product)).filter(|n| *n <= 32).ok_or_else(accepted)
 }
 
-/// The optional devices by QEMU's names, with QEMU's defaults.
-const DEVICES: [(&str, OptionalDevice); 4] = [
-    ("edu", OptionalDevice::Edu { msix: false }),
-    ("isa-debug-exit", OptionalDevice::DebugExit { base: 0x501, length: 2 }),
-    ("pc-testdev", OptionalDevice::TestDevice),
-    ("pvpanic", OptionalDevice::Pvpanic),
+/// A file for the guest, by `-fw_cfg`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FwCfg {
+    pub(crate) name: String,
+    pub(crate) content: Content,
+}
+
+/// Where a file's content comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Content {
+    File(PathBuf),
+    Text(String),
+}
+
+/// `name=NAME,file=FILE`, `name=NAME,string=TEXT`, or the name alone first.
+pub(crate) fn fw_cfg(text: &str) -> Parsed<FwCfg> {
+    let accepted = || {
+        format!(
+            "accepted is name=NAME of at most {} letters, with file=FILE or string=TEXT",
+            FwCfgFile::MOST_NAME
+        )
+    };
+    let first = text.split_once(',').map_or(text, |(first, _)| first);
+    let whole = if first.contains('=') { text.to_owned() } else { format!("name={text}") };
+    let (mut name, mut content) = (String::new(), None);
+    for (key, value) in key_values(&whole)? {
+        match key.as_str() {
+            "name" => name = value,
+            "file" => content = Some(Content::File(value.into())),
+            "string" => content = Some(Content::Text(value)),
+            _ => return Err(accepted()),
+        }
+    }
+    let fits = (1..=FwCfgFile::MOST_NAME).contains(&name.len()) && !name.contains('\0');
+    content.filter(|_| fits).map(|content| FwCfg { name, content }).ok_or_else(accepted)
+}
+
+/// What `-icount` takes.
+const ICOUNT: &str = "accepted is shift=0 (an instruction is a nanosecond) with sleep=on|off";
+
+/// `shift=0,sleep=on|off`: whether the guest's clock is held back.
+pub(crate) fn icount(text: &str) -> Parsed<Pacing> {
+    let mut pacing = Pacing::On;
+    let whole = if text.contains('=') { text.to_owned() } else { format!("shift={text}") };
+    for (key, value) in key_values(&whole)? {
+        pacing = match (key.as_str(), value.as_str()) {
+            ("shift", "0" | "auto") | ("align", "off") => pacing,
+            ("sleep", "on") => Pacing::On,
+            ("sleep", "off") => Pacing::Off,
+            _ => return Err(ICOUNT.into()),
+        };
+    }
+    Ok(pacing)
+}
+
+/// What `-rtc` takes.
+const RTC: &str = "accepted is base=utc or base=YYYY-MM-DDTHH:MM:SS";
+
+/// `base=`: the date at the start, in seconds since 1970.
+pub(crate) fn rtc(text: &str) -> Parsed<u64> {
+    let mut start = now();
+    for (key, value) in key_values(text)? {
+        match (key.as_str(), value.as_str()) {
+            ("base", "utc") | ("clock", "host" | "rt" | "vm") | ("driftfix", "none" | "slew") => {}
+            ("base", date) => start = seconds(date).ok_or(RTC)?,
+            _ => return Err(RTC.into()),
+        }
+    }
+    Ok(start)
+}
+
+/// The host's date.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// `YYYY-MM-DDTHH:MM:SS`, or the date alone, in seconds since 1970; the years are those that the clock can show.
+fn seconds(text: &str) -> Option<u64> {
+    let (date, time) = text.split_once('T').unwrap_or((text, "00:00:00"));
+    let numbers = |text: &str, by: char| -> Option<[u64; 3]> {
+        let numbers: Option<Vec<u64>> = text.split(by).map(|n| n.parse().ok()).collect();
+        numbers?.try_into().ok()
+    };
+    let ([year, month, day], [hour, minute, second]) = (numbers(date, '-')?, numbers(time, ':')?);
+    let leap =
+        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let february = if leap(year) { 29 } else { 28 };
+    let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let fits = (1970..2100).contains(&year)
+        && (1..=12).contains(&month)
+        && (1..=months[(month as usize).clamp(1, 12) - 1]).contains(&day)
+        && hour < 24
+        && minute < 60
+        && second < 60;
+    let years: u64 = (1970..year.min(2100)).map(|year| if leap(year) { 366 } else { 365 }).sum();
+    fits.then(|| {
+        let days = years + months[..month as usize - 1].iter().sum::<u64>() + day - 1;
+        (days * 24 + hour) * 3600 + minute * 60 + second
+    })
+}
+
+/// A device for `-device`.
+pub(crate) struct Device {
+    /// QEMU's name.
+    pub(crate) name: &'static str,
+    /// With QEMU's defaults.
+    device: OptionalDevice,
+    pub(crate) bus: &'static str,
+    pub(crate) what: &'static str,
+}
+
+const fn row(
+    name: &'static str,
+    device: OptionalDevice,
+    bus: &'static str,
+    what: &'static str,
+) -> Device {
+    Device { name, device, bus, what }
+}
+
+/// The devices for `-device`.
+#[rustfmt::skip]
+pub(crate) const DEVICES: [Device; 4] = [
+    row("edu", OptionalDevice::Edu { msix: false }, "PCI", "a function to learn by"),
+    row("isa-debug-exit", OptionalDevice::DebugExit { base: 0x501, length: 2 }, "ISA", "a port that ends the run"),
+    row("pc-testdev", OptionalDevice::TestDevice, "ISA", "interrupt lines, a latch and memory, for test programs"),
+    row("pvpanic", OptionalDevice::Pvpanic, "ISA", "a port by which the guest tells that it has panicked"),
 ];
 
 /// A device's name and its options.
 pub(crate) fn device(text: &str) -> Parsed<OptionalDevice> {
     let accepted = || {
-        let names = DEVICES.map(|(name, device)| name.to_owned() + device_options(device));
+        let names = DEVICES.map(|row| row.name.to_owned() + device_options(row.device));
         format!("accepted are {}", names.join(", "))
     };
     let (name, rest) = text.split_once(',').unwrap_or((text, ""));
-    let known = DEVICES.iter().find(|(known, _)| *known == name);
-    let (_, mut device) = *known.ok_or_else(accepted)?;
+    let known = DEVICES.iter().find(|row| row.name == name);
+    let mut device = known.ok_or_else(accepted)?.device;
     for (key, value) in key_values(rest)? {
         match (&mut device, key.as_str(), number(&value)) {
             (OptionalDevice::Edu { msix }, "msix", _) if ["on", "off"].contains(&&*value) => {
@@ -198,13 +347,17 @@ mod tests {
         check(memory("512"), "536870912");
         check(memory("512M"), "536870912");
         check(memory("size=1g"), "1073741824");
-        check(memory("2048K"), "2097152");
+        check(memory("4096K"), "4194304");
+        check(memory("1.5G"), "1610612736");
+        check(memory("size=512M,slots=2,maxmem=1G"), "536870912");
+        check(memory("4.5"), "accepted are whole MiB, from 4M to 1T");
+        check(memory("3"), "accepted are whole MiB, from 4M to 1T");
         let number = "accepted is a number above 0 with an optional K, M, G or T";
-        for text in ["", "M", "0", "-1", "1.5G", "12Q", "99999999999999T", "é"] {
+        for text in ["", "M", "0", "-1", "1.5.G", "1.x", "12Q", "1,2", "99999999999999T", "é"] {
             check(memory(text), number);
         }
-        check(memory("1K"), "accepted are whole MiB, from 1M to 1T");
-        check(memory("2T"), "accepted are whole MiB, from 1M to 1T");
+        check(memory("1K"), "accepted are whole MiB, from 4M to 1T");
+        check(memory("2T"), "accepted are whole MiB, from 4M to 1T");
     }
 
     #[test]
@@ -217,13 +370,53 @@ mod tests {
     }
 
     #[test]
-    fn serials() {
-        check(serial("stdio"), "Stdio");
-        check(serial("null"), "Null");
-        check(serial("file:a:b"), "File(\"a:b\")");
-        for text in ["", "file:", "tcp::4444"] {
-            check(serial(text), "accepted are stdio, file:NAME and null");
+    fn topologies() {
+        check(smp("4"), "4");
+        check(smp("2,cores=2,maxcpus=4"), "2");
+        check(smp("sockets=2,cores=4,threads=2"), "16");
+        for text in
+            ["0", "33", "", "two", "sockets=99", "cpus=4294967296", "cores=65536,threads=65537"]
+        {
+            check(smp(text), "the number of SMP CPUs accepted is 1 to 32");
         }
+        check(smp("2,cpu=1"), "accepted are cpus=, sockets=, dies=, cores=, threads= and maxcpus=");
+    }
+
+    #[test]
+    fn files_for_the_guest() {
+        check(fw_cfg("name=opt/a,string=b,,c"), r#"FwCfg { name: "opt/a", content: Text("b,c") }"#);
+        check(fw_cfg("opt/a,file=F"), r#"FwCfg { name: "opt/a", content: File("F") }"#);
+        let accepted = "accepted is name=NAME of at most 55 letters, with file=FILE or string=TEXT";
+        let long = format!("{},string=", "n".repeat(56));
+        for text in ["name=a", "string=b", "name=a,gen_id=b", long.as_str()] {
+            check(fw_cfg(text), accepted);
+        }
+    }
+
+    #[test]
+    fn clocks() {
+        check(icount("0"), "On");
+        check(icount("shift=auto,sleep=off"), "Off");
+        check(icount("shift=0,sleep=on,align=off"), "On");
+        for text in ["7", "shift=3", "sleep=maybe", "shift=0,rr=record"] {
+            check(icount(text), ICOUNT);
+        }
+        check(rtc("base=1970-01-02"), "86400");
+        check(rtc("base=2000-02-29T23:59:59,clock=vm"), "951868799");
+        check(rtc("base=2026-11-30T12:00:00"), "1796040000");
+        for text in [
+            "base=localtime",
+            "base=2001-02-29",
+            "base=2026-00-01",
+            "base=1969-12-31",
+            "base=2026-13-01",
+            "base=2026-01-01T24:00:00",
+            "base=2026-1",
+            "drift=1",
+        ] {
+            check(rtc(text), RTC);
+        }
+        assert!(rtc("base=utc").unwrap() > 1_790_000_000);
     }
 
     #[test]

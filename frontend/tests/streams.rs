@@ -203,6 +203,33 @@ fn memory_that_cannot_be_had() {
         let out = shell(&line, &words);
         let text = String::from_utf8(out.stderr).unwrap();
         assert_eq!(out.status.code(), Some(2), "{kib}: {text}");
-        assert!(text.starts_with("strata: memory: ") && text.lines().count() == 1, "{kib}: {text}");
+        assert!(
+            text.starts_with("strata: -m: 128M: ") && text.lines().count() == 1,
+            "{kib}: {text}"
+        );
     }
+}
+
+/// The main job and a traced run, all that they say before a reader that goes away: no panic.
+#[test]
+fn readers_that_go_away() {
+    let mut traced = run("traced", SPIN);
+    traced.extend(["-d", "exec"].map(str::to_owned));
+    let limited = ["--limit-instructions".to_owned(), "9000000".to_owned()];
+    let line = "{ \"$0\" \"$@\" 2>&1; echo \"status $?\" >&3; } 3>&2 | head -n 1 >/dev/null";
+    for (words, accepted) in [(&limited[..], [124, 130]), (&traced, [130, 122])] {
+        let text = String::from_utf8(shell(line, words).stderr).unwrap();
+        let status = text.strip_prefix("status ").and_then(|s| s.trim().parse::<i32>().ok());
+        assert!(status.is_some_and(|status| accepted.contains(&status)), "{words:?}: {text}");
+    }
+    check("exec \"$0\" \"$@\" 2>/dev/full", &limited, 124);
+    check("exec \"$0\" \"$@\" >/dev/full 2>/dev/null", &limited, 122);
+    check("exec \"$0\" run -kernel /no/such 2>/dev/full", &[], 2);
+}
+
+/// The main job reads nothing: a script's loop over its own input comes to its end.
+#[test]
+fn the_main_job_leaves_standard_input_alone() {
+    let line = "printf 'a\\nb\\nc\\n' | while read -r l; do \"$0\" --limit-instructions 1000 2>/dev/null; echo $l; done";
+    assert_eq!(shell(line, &[]).stdout, b"a\nb\nc\n");
 }
