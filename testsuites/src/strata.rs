@@ -65,7 +65,7 @@ pub fn build(args: &[&str], folder: &str) -> Result<PathBuf> {
 }
 
 /// The folder that this program was built in, without the profile.
-pub(crate) fn target() -> Result<PathBuf> {
+pub fn target() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folders = program.ancestors().skip(1);
     // A test lies in target/PROFILE/deps, a program in target/PROFILE.

@@ -1,6 +1,7 @@
 #!/bin/busybox sh
 # The first process of the Linux guest. Words it reads from the kernel's command line:
 #   work=none   stop after userspace
+#   shell       a shell on the console instead of the work; it ends, the machine is off
 #   hold        do not power off: sleep, for use as a long-lived domain
 /bin/busybox --install -s /bin
 mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev; mount -t tmpfs t /tmp
@@ -11,6 +12,12 @@ mark userspace
 echo "hypervisor: $(cat /sys/hypervisor/type 2>/dev/null || echo none)"
 for m in /modules/*.ko; do [ -f "$m" ] && insmod "$m"; done
 [ -f /modules/1-xenfs.ko ] && mount -t xenfs x /xen && echo "xenfs: $(cat /xen/capabilities)"
+if grep -q ' shell' /proc/cmdline; then
+  cd /; export HOME=/ TERM=linux PS1='/ # '
+  tty=/dev/$(sed 's/.*console=\([a-zA-Z0-9]*\).*/\1/' /proc/cmdline)
+  setsid -c sh <"$tty" >"$tty" 2>&1
+  poweroff -f
+fi
 grep -q work=none /proc/cmdline && end
 # work
 dd if=/dev/zero bs=1M count=8 2>/dev/null | sha256sum

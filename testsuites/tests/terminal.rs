@@ -1,0 +1,178 @@
+//! A person at the terminal, whom tmux plays: a shell in Debian's Linux, with completion, arrows, vi and
+//! Ctrl-C; the guest's clock, an idle guest, and the terminal afterwards. And what was typed, given back.
+
+#![expect(clippy::disallowed_types, reason = "a person lives by the host's clock")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use testsuites::outcome::{self, Needed};
+use testsuites::{guests, strata};
+
+/// How long to wait for something to show, on a busy host.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A tmux server of the test's own.
+struct Tmux(PathBuf);
+
+impl Tmux {
+    fn command(&self, words: &[&str]) -> String {
+        let mut tmux = Command::new("tmux");
+        let out = tmux.arg("-S").arg(&self.0).args(words).output().needed("tmux");
+        String::from_utf8(out.stdout).needed("tmux's text")
+    }
+
+    /// Starts `line` on a terminal of 80 by 24.
+    fn start(folder: &Path, line: &str) -> Self {
+        let tmux = Self(folder.join("tmux"));
+        tmux.command(&["-f", "/dev/null", "new-session", "-d", "-x", "80", "-y", "24", line]);
+        tmux
+    }
+
+    fn screen(&self) -> String {
+        self.command(&["capture-pane", "-p"])
+    }
+
+    /// Types keys, which have tmux's names.
+    fn keys(&self, keys: &[&str]) {
+        self.command(&[&["send-keys"], keys].concat());
+    }
+
+    /// Types a line.
+    fn line(&self, text: &str) {
+        self.command(&["send-keys", "-l", text]);
+        self.keys(&["Enter"]);
+    }
+
+    /// Waits until the screen is as wanted.
+    #[track_caller]
+    fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) {
+        let started = Instant::now();
+        while !wanted(&self.screen()) {
+            let screen = self.screen();
+            assert!(started.elapsed() < PATIENCE, "no {what} on the screen:\n{screen}");
+            sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits for a line that reads `text`.
+    #[track_caller]
+    fn until_line(&self, text: &str) {
+        self.until(text, |screen| screen.lines().any(|line| line.trim_end() == text));
+    }
+
+    /// Clears the screen, and waits for the prompt.
+    #[track_caller]
+    fn clear(&self) {
+        self.keys(&["C-l"]);
+        self.until("prompt alone", |screen| screen.trim() == "/ #");
+    }
+}
+
+impl Drop for Tmux {
+    fn drop(&mut self) {
+        self.command(&["kill-server"]);
+    }
+}
+
+/// Clock ticks of processor time that the process has used. proc(5): `utime` and `stime`.
+fn ticks(pid: &str) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).needed("the process");
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
+    [12, 13].map(|n| fields[n].parse::<u64>().needed("a number")).iter().sum()
+}
+
+/// A shell's line with which the guest runs, and the folder for what it leaves.
+fn session(folder: &Path) -> String {
+    let guest = guests::linux().needed("the Linux guest");
+    let run = format!(
+        "{} run -m 256 -kernel {} -initrd {} -append 'console=ttyS0 quiet loglevel=1 shell'",
+        strata::command().needed("strata").display(),
+        guest.vmlinuz().display(),
+        guest.initrd().display()
+    );
+    fs::write(folder.join("run"), &run).needed("a file");
+    format!(
+        "cd {}; stty -a >before; {run} --input-log typed 2>said & echo $! >pid; fg; stty -a >after; echo over; sleep 9",
+        folder.display()
+    )
+}
+
+#[test]
+fn a_person_at_a_shell() {
+    if Command::new("tmux").arg("-V").output().is_err() {
+        return outcome::skip("tmux", "it is not installed");
+    }
+    let folder = strata::target().needed("the target folder").join("terminal");
+    _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).needed("a folder");
+    let line = session(&folder).replace('\'', "'\\''");
+    let tmux = Tmux::start(&folder, &format!("bash -c 'set -m; {line}'"));
+    tmux.until("prompt", |screen| screen.contains("/ #"));
+
+    // Completion, and the line before.
+    tmux.clear();
+    tmux.keys(&["-l", "cat /proc/cmdl"]);
+    tmux.keys(&["Tab"]);
+    tmux.until("completion", |screen| screen.contains("cat /proc/cmdline"));
+    tmux.keys(&["Enter"]);
+    tmux.until("output", |screen| screen.matches("console=ttyS0").count() == 1);
+    tmux.keys(&["Up", "Enter"]);
+    tmux.until("output again", |screen| screen.matches("console=ttyS0").count() == 2);
+
+    // An editor of the whole screen.
+    tmux.clear();
+    tmux.line("vi /tmp/f");
+    tmux.until("editor", |screen| screen.contains("/tmp/f"));
+    tmux.keys(&["i", "h", "x", "BSpace", "i", "Escape"]);
+    tmux.line(":wq");
+    tmux.until("prompt after vi", |screen| screen.lines().any(|line| line.trim() == "/ #"));
+    tmux.clear();
+    tmux.line("cat /tmp/f; echo =$((6 * 7))");
+    tmux.until_line("hi");
+    tmux.until_line("=42");
+
+    // Ctrl-C is the guest's.
+    tmux.clear();
+    tmux.line("sleep 5000");
+    tmux.until("sleep", |screen| screen.contains("sleep 5000"));
+    tmux.keys(&["C-c"]);
+    tmux.line("echo back=$((1 + 1))");
+    tmux.until_line("back=2");
+
+    // The guest's clock goes as the host's: what takes five seconds there takes no less here.
+    tmux.clear();
+    let started = Instant::now();
+    tmux.line("a=$(date +%s); sleep 5; echo took=$(($(date +%s) - a))");
+    tmux.until("time", |screen| screen.contains("took=5") || screen.contains("took=6"));
+    assert!(started.elapsed() >= Duration::from_secs(5), "{:?}", started.elapsed());
+
+    // Idle, it uses less than a twentieth of a processor: of 100 ticks a second.
+    let pid = fs::read_to_string(folder.join("pid")).needed("the process's number");
+    let pid = pid.trim();
+    let (before, since) = (ticks(pid), Instant::now());
+    sleep(Duration::from_secs(4));
+    let (used, time) = (ticks(pid) - before, since.elapsed());
+    assert!((used as f64) < 5.0 * time.as_secs_f64(), "{used} ticks in {time:?}");
+
+    tmux.keys(&["C-a", "x"]);
+    tmux.until("end", |screen| screen.contains("over"));
+    let read = |name: &str| fs::read_to_string(folder.join(name)).needed(name);
+    assert_eq!(read("before"), read("after"), "the terminal is not as it was");
+    given_back(&folder, read("said").lines().last().unwrap_or_default());
+}
+
+/// What was typed leads to the same state, three times.
+fn given_back(folder: &Path, state: &str) {
+    assert!(state.starts_with("state "), "{state}");
+    let run = fs::read_to_string(folder.join("run")).needed("the run's words");
+    for _ in 0..3 {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{run} --input typed </dev/null >/dev/null")]);
+        let out = shell.current_dir(folder).output().needed("a shell");
+        let said = String::from_utf8_lossy(&out.stderr);
+        assert_eq!(said.lines().last(), Some(state), "{said}");
+    }
+}
