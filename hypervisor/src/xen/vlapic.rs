@@ -237,7 +237,13 @@ impl Vlapic {
         let new = self.esr_pending & bit == 0;
         self.esr_pending |= bit;
         let lvt = self.lvt[6];
-        if new && lvt & LVT_MASKED == 0 && lvt & 0xFF >= 16 {
+        if !new || lvt & LVT_MASKED != 0 {
+            return;
+        }
+        // The interrupt that tells of errors may be one itself.
+        if lvt & 0xFF < 16 {
+            self.esr_pending |= ESR_RECEIVE_ILLEGAL;
+        } else {
             self.irr.set(lvt as u8);
         }
     }

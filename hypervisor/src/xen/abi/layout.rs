@@ -159,6 +159,15 @@ layouts! {
     }
     /// `evtchn_reset`.
     EvtchnReset: 2 / 2 { dom: u16 = 0 / u16 = 0 }
+    /// `evtchn_init_control`.
+    EvtchnInitControl: 24 / 24 {
+        control_gfn: u64 = 0 / u64 = 0, offset: u32 = 8 / u32 = 8, vcpu: u32 = 12 / u32 = 12,
+        link_bits: u8 = 16 / u8 = 16,
+    }
+    /// `evtchn_expand_array`.
+    EvtchnExpandArray: 8 / 8 { array_gfn: u64 = 0 / u64 = 0 }
+    /// `evtchn_set_priority`.
+    EvtchnSetPriority: 8 / 8 { port: u32 = 0 / u32 = 0, priority: u32 = 4 / u32 = 4 }
 
     /// `gnttab_map_grant_ref`.
     GnttabMap: 32 / 32 {

@@ -3,12 +3,16 @@
 use super::super::abi::Errno;
 use super::super::abi::layout::{
     EvtchnAllocUnbound, EvtchnBindInterdomain, EvtchnBindIpi, EvtchnBindVcpu, EvtchnBindVirq,
-    EvtchnPort, EvtchnReset, EvtchnStatus,
+    EvtchnExpandArray, EvtchnInitControl, EvtchnPort, EvtchnReset, EvtchnSetPriority, EvtchnStatus,
 };
 use super::super::abi::nr::{domid, evtchn as op, virq};
 use super::super::domain::{Channel, PortState};
 use super::super::host_services::DomId;
 use super::{Args, Call, Step};
+
+const PAGE_SIZE: u32 = 4096;
+/// Bytes of `evtchn_fifo_control_block`: a word of ready bits, one reserved, sixteen heads.
+const FIFO_CONTROL_BLOCK: u32 = 72;
 
 /// Virtual interrupts that belong to a domain as a whole, not to each of its vCPUs.
 fn is_global(virq: u32) -> bool {
@@ -45,11 +49,36 @@ impl Call<'_> {
                 }
                 Ok(())
             }
-            // The FIFO ABI is not offered (Linux falls back to two levels), physical interrupts
-            // are not routed by event channels (hvm_pirqs is off).
+            op::INIT_CONTROL => self.init_control(arg),
+            op::EXPAND_ARRAY => self.expand_array(arg),
+            op::SET_PRIORITY => self.set_priority(arg),
+            // Physical interrupts are not routed by event channels (hvm_pirqs is off).
             _ => Err(Errno::NoSys),
         };
         done.map(|()| Step::Done(0))
+    }
+
+    /// The FIFO ABI is not offered: Linux falls back to two levels. What no ABI takes is refused before.
+    fn init_control(&mut self, arg: u64) -> Result<(), Errno> {
+        let EvtchnInitControl { offset, vcpu, .. } = self.load(arg)?;
+        self.xen.vcpu(self.c.dom, vcpu)?;
+        if offset > PAGE_SIZE - FIFO_CONTROL_BLOCK || !offset.is_multiple_of(8) {
+            return Err(Errno::Inval);
+        }
+        Err(Errno::NoSys)
+    }
+
+    /// There is no array without a control block.
+    fn expand_array(&mut self, arg: u64) -> Result<(), Errno> {
+        let EvtchnExpandArray { .. } = self.load(arg)?;
+        Err(Errno::OpNotSupp)
+    }
+
+    /// Two levels have no priorities.
+    fn set_priority(&mut self, arg: u64) -> Result<(), Errno> {
+        let EvtchnSetPriority { port, .. } = self.load(arg)?;
+        self.xen.domain(self.c.dom)?.channel(port)?;
+        Err(Errno::NoSys)
     }
 
     fn open(&mut self, dom: DomId, state: PortState, vcpu: u32) -> Result<u32, Errno> {

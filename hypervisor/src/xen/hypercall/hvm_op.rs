@@ -10,6 +10,13 @@ fn for_tools(index: usize) -> bool {
     !matches!(index, op::PARAM_CALLBACK_IRQ | 12 | 14 | 15 | 37)
 }
 
+/// The page and the port of xenstore's and of the console's ring, which a domain has if the tools say so.
+fn of_a_ring(index: usize) -> bool {
+    let store = [op::PARAM_STORE_PFN, op::PARAM_STORE_EVTCHN];
+    let console = [op::PARAM_CONSOLE_PFN, op::PARAM_CONSOLE_EVTCHN];
+    store.contains(&index) || console.contains(&index)
+}
+
 impl Call<'_> {
     pub(super) fn hvm_op(&mut self, [cmd, arg, ..]: Args) -> OpResult {
         match cmd {
@@ -18,7 +25,12 @@ impl Call<'_> {
                 let mut param: HvmParam = self.load(arg)?;
                 let dom = self.target(param.domid)?;
                 let params = &self.xen.domain(dom)?.params;
-                param.value = *params.get(param.index as usize).ok_or(Errno::Inval)?;
+                let index = param.index as usize;
+                param.value = *params.get(index).ok_or(Errno::Inval)?;
+                // 0 would be taken for a frame, and written to.
+                if param.value == 0 && of_a_ring(index) {
+                    return Err(Errno::NoEnt);
+                }
                 self.store(arg, &param)?;
             }
             op::SET_EVTCHN_UPCALL_VECTOR => self.set_upcall_vector(arg)?,

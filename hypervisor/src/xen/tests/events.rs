@@ -77,6 +77,13 @@ fn refused(cmd: u64, words: [u32; 3], expected: Errno) {
     assert_eq!(result, expected.result());
 }
 
+#[track_caller]
+fn refused_control(offset: u32, vcpu: u32, expected: Errno) {
+    let arg = EvtchnInitControl { control_gfn: 9, offset, vcpu, link_bits: 0 };
+    let (result, _) = World::new().op(1, nr::EVENT_CHANNEL_OP, op::INIT_CONTROL, arg);
+    assert_eq!(result, expected.result());
+}
+
 #[test]
 fn refusals() {
     refused(op::SEND, [0; 3], Errno::Inval);
@@ -97,7 +104,16 @@ fn refusals() {
     // Another domain's ports, without privilege.
     refused(op::ALLOC_UNBOUND, [2, 0, 0], Errno::Perm);
     refused(op::RESET, [0, 0, 0], Errno::Perm);
-    refused(op::INIT_CONTROL, [0; 3], Errno::NoSys);
+    // The FIFO ABI: a vCPU that is not there, a block that leaves its page or is not aligned, and then that
+    // there is none.
+    refused_control(0, 2, Errno::NoEnt);
+    refused_control(4096 - 64, 0, Errno::Inval);
+    refused_control(4, 0, Errno::Inval);
+    refused_control(u32::MAX, 0, Errno::Inval);
+    refused_control(4096 - 72, 1, Errno::NoSys);
+    refused(op::EXPAND_ARRAY, [9, 0, 0], Errno::OpNotSupp);
+    refused(op::SET_PRIORITY, [4096, 0, 0], Errno::Inval);
+    refused(op::SET_PRIORITY, [1, 0, 0], Errno::NoSys);
     refused(op::BIND_PIRQ, [0; 3], Errno::NoSys);
     refused(99, [0; 3], Errno::NoSys);
 }

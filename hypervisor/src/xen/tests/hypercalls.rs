@@ -260,9 +260,15 @@ fn hvm_params() {
     let callback = 2 << 56 | 0xF3;
     assert_eq!(param(&mut world, 1, 0, 0, callback).0, 0);
     assert_eq!(param(&mut world, 1, 1, 0, 0), (0, callback));
-    assert_eq!(param(&mut world, 1, 1, 2, 77), (0, 0), "STORE_EVTCHN reads 0");
+    for index in [1, 2, 17, 18] {
+        let (result, _) = param(&mut world, 1, 1, index, 77);
+        assert_eq!(result, Errno::NoEnt.result(), "no ring, parameter {index}");
+    }
+    assert_eq!(param(&mut world, 1, 1, 3, 77), (0, 0));
     assert_eq!(param(&mut world, 1, 0, 2, 5).0, Errno::Perm.result());
-    assert_eq!(param(&mut world, 0, 0, 2, 5).0, 0);
+    let of_domu = HvmParam { domid: 1, index: 2, value: 5 };
+    assert_eq!(world.op(0, nr::HVM_OP, 0, of_domu).0, 0);
+    assert_eq!(param(&mut world, 1, 1, 2, 0), (0, 5));
     assert_eq!(param(&mut world, 1, 1, 39, 0).0, Errno::Inval.result());
     assert_eq!(param(&mut world, 1, 0, u32::MAX, 0).0, Errno::Inval.result());
 }

@@ -107,6 +107,23 @@ fn priorities() {
     assert_eq!(read(&mut world, 0, reg::ESR), Msr::Value(1 << 6));
 }
 
+/// An illegal vector that is sent, with the interrupt of errors masked, legal and illegal itself.
+#[test]
+fn errors() {
+    for (lvt, esr, interrupt) in [
+        (1 << 16 | 5, 1 << 5, None),
+        (0x61, 1 << 5, Some(Event::Interrupt(0x61))),
+        (5, 1 << 5 | 1 << 6, None),
+    ] {
+        let mut world = x2apic_world();
+        apic(&mut world, 0, reg::LVT_ERROR, lvt);
+        apic(&mut world, 0, reg::ICR, 2 << 32 | 5);
+        apic(&mut world, 0, reg::ESR, 0);
+        assert_eq!(read(&mut world, 0, reg::ESR), Msr::Value(esr), "{lvt:#x}");
+        assert_eq!(pending(&world, 0), interrupt, "{lvt:#x}");
+    }
+}
+
 /// vCPU 0 sends `icr`; which vCPUs have an interrupt then.
 #[track_caller]
 fn ipi(icr: u64, expected: [bool; 2]) {
