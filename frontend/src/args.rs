@@ -25,7 +25,7 @@ pub(crate) struct Args {
 
 const AFTER: &str = "\
 Exit status: 0 the guest powered off (or reset, under -no-reboot); 2 bad input, nothing started;
-116 the guest panicked (pvpanic); 118 all processors halt for ever; 120 triple fault; 122 the
+116 the guest panicked (pvpanic), or a domain did; 118 all processors halt for ever; 120 triple fault; 122 the
 emulator failed; 124 a limit was reached; 130 Ctrl-C; odd: the guest wrote (status - 1) / 2 to isa-debug-exit.";
 
 /// What ends a run from outside.

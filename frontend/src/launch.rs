@@ -99,7 +99,8 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
             cmdline: cmdline.into(),
         },
         modules,
-        devices: Vec::new(),
+        // By which the hypervisor tells of a domain's crash.
+        devices: vec![OptionalDevice::Pvpanic],
         no_reboot: true,
         vmx_unlocked: false,
         serials: Serials { switch: true, ..serials(host.serials.clone()) },

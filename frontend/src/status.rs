@@ -11,7 +11,7 @@ pub(crate) enum Status {
     Success,
     /// Bad input: nothing was started.
     Usage,
-    /// The guest told `pvpanic` that it has panicked.
+    /// The guest told `pvpanic` that it has panicked, or the hypervisor that a domain has.
     GuestPanicked,
     /// Nothing can ever happen any more: every processor halts and no event is due.
     Halted,

@@ -4,6 +4,7 @@
 //! A leaf's ignored bits 57:52 hold what kind of page it is, for the hypervisor's own use.
 
 use crate::phys::Physical;
+use alloc::vec::Vec;
 
 /// The right to read.
 pub const READ: u64 = 1;
@@ -48,6 +49,14 @@ pub struct Cut {
     pub end: u64,
     /// The address of the table that it led to, which is the caller's now.
     pub table: Option<u64>,
+}
+
+/// The entry that [`Ept::replace`] has changed, and the tables that it has made.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Replaced {
+    at: u64,
+    entry: u64,
+    tables: Vec<u64>,
 }
 
 /// The tables of one domain.
@@ -115,6 +124,45 @@ impl Ept {
             self.set(memory, new_table, (gfn, 0), 0)?;
         }
         Ok(())
+    }
+
+    /// As [`Self::map`], until [`Self::restore`]; what has been changed is told in any case.
+    pub fn replace(
+        self,
+        memory: &mut impl Physical,
+        new_table: NewTable,
+        gfn: u64,
+        leaf: Leaf,
+    ) -> Result<Replaced, Replaced> {
+        let (at, entry) = self.deepest(memory, gfn);
+        let mut tables = Vec::new();
+        let counted = &mut || {
+            let table = new_table()?;
+            tables.push(table);
+            Some(table)
+        };
+        let mapped = self.map(memory, counted, gfn, leaf);
+        let replaced = Replaced { at, entry, tables };
+        if mapped.is_ok() { Ok(replaced) } else { Err(replaced) }
+    }
+
+    /// Takes [`Self::replace`] back; the tables that it made are the caller's.
+    pub fn restore(memory: &mut impl Physical, replaced: Replaced) -> Vec<u64> {
+        memory.write_u64(replaced.at, replaced.entry);
+        replaced.tables
+    }
+
+    /// The address and the content of the last entry on the way to `gfn`.
+    fn deepest(self, memory: &impl Physical, gfn: u64) -> (u64, u64) {
+        let (mut table, mut level) = (self.root, 3);
+        loop {
+            let at = slot(table, gfn, level);
+            let entry = memory.read_u64(at);
+            if level == 0 || entry & ALL == 0 || entry & LARGE != 0 {
+                return (at, entry);
+            }
+            (table, level) = (entry & ADDRESS, level - 1);
+        }
     }
 
     /// Sets the entry for `gfn` in its table of `level`.
@@ -364,6 +412,51 @@ mod tests {
         f.check(1, None);
         f.check(0x4005, None);
         f.check(1 << 27, None);
+    }
+
+    /// Frame `gfn` leads elsewhere for a while, by `tables` more tables.
+    #[track_caller]
+    fn check_replaced(gfn: u64, tables: usize) {
+        let mut f = Fixture::new();
+        f.map(0x12345, leaf(0x777));
+        f.map_large(0x1000, leaf(0x8000));
+        let before = f.ept.lookup(&f.memory, gfn);
+        let next = &mut f.next;
+        let new_table = &mut || take(next);
+        let replaced = f.ept.replace(&mut f.memory, new_table, gfn, leaf(9)).expect("memory");
+        f.check(gfn, Some(leaf(9)));
+        assert_eq!(Ept::restore(&mut f.memory, replaced).len(), tables, "{gfn:#x}");
+        f.check(gfn, before);
+        f.check(0x12345, Some(leaf(0x777)));
+        f.check(0x11FF, Some(leaf(0x81FF)));
+    }
+
+    #[test]
+    fn a_replaced_frame_comes_back() {
+        check_replaced(0x12345, 0);
+        check_replaced(0x12346, 0);
+        check_replaced(0x1001, 1);
+        check_replaced(0x3000, 1);
+        check_replaced(1 << 20, 2);
+        check_replaced(1 << 30, 3);
+    }
+
+    #[test]
+    fn a_replacement_without_memory_comes_back() {
+        let mut f = Fixture::new();
+        let mut left = 2;
+        let (next, gfn) = (&mut f.next, 1 << 30);
+        let new_table = &mut || {
+            left -= 1;
+            if left < 0 { None } else { take(next) }
+        };
+        let replaced =
+            f.ept.replace(&mut f.memory, new_table, gfn, leaf(9)).expect_err("no memory");
+        assert_eq!(Ept::restore(&mut f.memory, replaced).len(), 2);
+        f.check(gfn, None);
+        let mut tables = 0;
+        f.ept.tables(&f.memory, &mut |_| tables += 1);
+        assert_eq!(tables, 1, "the root alone");
     }
 
     #[test]

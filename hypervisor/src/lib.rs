@@ -33,7 +33,6 @@ extern crate std;
 pub mod acpi;
 pub mod boot;
 pub mod cmdline;
-pub mod emulate;
 pub mod ept;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;

@@ -1,12 +1,13 @@
 //! The machine's memory as the ABI logic needs it: frames with owners, one EPT per domain.
 
-use crate::ept::{self, Ept, Leaf, NoMemory};
+use crate::ept::{self, Ept, Leaf, NoMemory, Replaced};
 use crate::phys::Physical;
 use crate::xen::abi::Errno;
 use crate::xen::frames::{FrameKind, FrameTable};
 use crate::xen::grant_table::MAX_FRAMES;
 use crate::xen::host_services::{DomId, HostServices, Mapping, P2mKind};
 use alloc::collections::BTreeMap;
+use alloc::vec;
 use alloc::vec::Vec;
 
 /// Frames of a 2-MiB page.
@@ -31,6 +32,27 @@ pub struct Memory<P> {
 struct Map {
     ept: Ept,
     tables_left: u64,
+}
+
+/// A frame of the hypervisor's own to which a frame of a domain leads for the time of an instruction.
+#[derive(Debug)]
+pub struct StandIn {
+    /// The domain's frame.
+    pub gfn: u64,
+    /// Address of the hypervisor's.
+    pub frame: u64,
+    replaced: Replaced,
+}
+
+/// The words of a page that differ after an instruction, and the one at offset `written`, even if it holds what it
+/// held: offsets and values.
+pub fn written_words(before: &[u8], after: &[u8], written: Option<usize>) -> Vec<(usize, u32)> {
+    let ((before, _), (after, _)) = (before.as_chunks::<4>(), after.as_chunks::<4>());
+    let differs = |&(word, (old, new)): &(usize, (&[u8; 4], &[u8; 4]))| {
+        old != new || written.is_some_and(|at| at / 4 == word)
+    };
+    let words = before.iter().zip(after).enumerate().filter(differs);
+    words.map(|(word, (_, new))| (word * 4, u32::from_le_bytes(*new))).collect()
 }
 
 /// Tables for what every domain has, and for scattered mappings.
@@ -170,6 +192,39 @@ impl<P: Physical> Memory<P> {
         map.ept.map_large(physical, &mut || map.table(frames), gfn, leaf_of(mapping))
     }
 
+    /// Has frame `gfn` of `dom` lead to a frame of its own that holds what `gfn` led to, or ones, and can be read
+    /// and written. None if there is no memory.
+    pub fn stand_in(&mut self, dom: DomId, gfn: u64) -> Option<StandIn> {
+        let ept = self.maps.get(&dom).filter(|_| gfn < ept::GFN_END)?.ept;
+        let old = ept.lookup(&self.physical, gfn);
+        let frame = self.own_frame()?;
+        let mut page = vec![0xFF; 4096];
+        if let Some(leaf) = old {
+            self.physical.read(leaf.mfn << 12, &mut page);
+        }
+        self.physical.write(frame, &page);
+        let flags = ept::READ | ept::WRITE | ept::WRITE_BACK;
+        let leaf = Leaf { mfn: frame >> 12, flags, kind: 0 };
+        let (physical, frames) = (&mut self.physical, &mut self.frames);
+        self.stale = true;
+        match ept.replace(physical, &mut || table(frames), gfn, leaf) {
+            Ok(replaced) => Some(StandIn { gfn, frame, replaced }),
+            Err(replaced) => {
+                self.take_back(StandIn { gfn, frame, replaced });
+                None
+            }
+        }
+    }
+
+    /// Ends [`Self::stand_in`].
+    pub fn take_back(&mut self, stand_in: StandIn) {
+        for table in Ept::restore(&mut self.physical, stand_in.replaced) {
+            self.give_back(table);
+        }
+        self.give_back(stand_in.frame);
+        self.stale = true;
+    }
+
     /// Frees the tables of a domain, not what they map.
     pub fn remove_domain(&mut self, dom: DomId) {
         if let Some(map) = self.maps.remove(&dom) {
@@ -292,6 +347,47 @@ mod tests {
         let found = memory.lookup(DOM, gfn);
         assert_eq!(found.map(|m| m.kind), kind);
         assert_eq!(found.and_then(|m| memory.owner(m.mfn)), owner);
+    }
+
+    /// A frame that leads nowhere, and one that may only be read: both can be written for a while, and nothing
+    /// of it is left.
+    #[test]
+    fn a_page_stands_in() {
+        let mut m = memory(2048);
+        let mfn = m.alloc(DOM).expect("memory");
+        m.write(mfn, 8, b"text");
+        m.set(DOM, 5, Some(Mapping { mfn, kind: P2mKind::RamRo })).expect("memory");
+        let free = m.free_pages();
+        for (gfn, holds) in [(5, *b"text"), (0x1234_5678, [0xFF; 4])] {
+            let before = m.lookup(DOM, gfn);
+            let page = m.stand_in(DOM, gfn).expect("memory");
+            let now = m.lookup(DOM, gfn).expect("mapped");
+            assert_eq!((now.kind, now.mfn << 12), (P2mKind::Ram, page.frame));
+            let mut bytes = [0; 4];
+            m.physical.read(page.frame + 8, &mut bytes);
+            assert_eq!(bytes, holds);
+            m.physical.write(page.frame + 8, b"else");
+            m.take_back(page);
+            assert_eq!((m.lookup(DOM, gfn), m.free_pages()), (before, free));
+            assert!(core::mem::take(&mut m.stale));
+        }
+        let mut bytes = [0; 4];
+        m.read(mfn, 8, &mut bytes);
+        assert_eq!(bytes, *b"text");
+        assert!(m.stand_in(DOM, ept::GFN_END).is_none());
+        assert!(m.stand_in(DomId(9), 0).is_none());
+        assert_eq!(m.free_pages(), free);
+    }
+
+    #[test]
+    fn what_was_written_is_seen() {
+        let before: Vec<u8> = (0..16).collect();
+        let mut after = before.clone();
+        assert_eq!(written_words(&before, &after, None), []);
+        assert_eq!(written_words(&before, &after, Some(6)), [(4, 0x0706_0504)]);
+        after[15] = 0xAA;
+        assert_eq!(written_words(&before, &after, None), [(12, 0xAA0E_0D0C)]);
+        assert_eq!(written_words(&before, &after, Some(0))[0], (0, 0x0302_0100));
     }
 
     #[test]

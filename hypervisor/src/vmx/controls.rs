@@ -21,6 +21,9 @@ pub const PIN: Wanted = Wanted {
 /// Opens the interrupt window: the guest exits as soon as it can take an interrupt.
 pub const INTERRUPT_WINDOW: u32 = 1 << 2;
 
+/// The guest exits after one instruction.
+pub const MONITOR_TRAP_FLAG: u32 = 1 << 27;
+
 /// Primary processor-based controls. SDM vol. 3, "Processor-Based VM-Execution Controls".
 pub const PROC: Wanted = Wanted {
     group: "primary processor-based",

@@ -201,6 +201,7 @@ impl Host {
     fn ended(&mut self, dom: DomId, reason: ShutdownReason) {
         let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
         say!("domain {} ({name}) ended: {reason:?}", dom.0);
+        self.crashed |= matches!(reason, ShutdownReason::Crash | ShutdownReason::Watchdog);
         let mut domus = self.xen.domains.values().filter(|d| !d.privileged);
         if self.until_domus_end && domus.all(|d| !d.alive()) {
             self.end("the last domU has ended");
@@ -244,7 +245,7 @@ impl Host {
         runtime::cpu::outw(port, value as u16);
     }
 
-    /// Prints the statistics and powers the machine off.
+    /// Prints the statistics, tells of a crash, and powers the machine off.
     pub(crate) fn end(&mut self, why: &str) -> ! {
         let left: Vec<DomId> = self.xen.domains.keys().copied().collect();
         for dom in left {
@@ -257,6 +258,9 @@ impl Host {
         }
         say!("{why}");
         crate::report::all(self);
+        if self.crashed {
+            power::panicked();
+        }
         power::off(self.platform.power_off)
     }
 }

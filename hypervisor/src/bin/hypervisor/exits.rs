@@ -34,13 +34,9 @@ const RCX: u8 = 1;
 const RDX: u8 = 2;
 const RBX: u8 = 3;
 
-/// Skips the instruction that exited.
+/// Skips the instruction that exited; shadows of STI and MOV SS end, a single step is due.
 pub(crate) fn advance() {
-    advance_by(vmx_ops::read(field::EXIT_INSTRUCTION_LENGTH));
-}
-
-/// Skips `length` bytes; shadows of STI and MOV SS end, a single step is due.
-pub(crate) fn advance_by(length: u64) {
+    let length = vmx_ops::read(field::EXIT_INSTRUCTION_LENGTH);
     let old = vmx_ops::read(field::GUEST_RIP);
     let mut rip = old.wrapping_add(length);
     // Outside 64-bit mode the instruction pointer wraps at 32 bits.
@@ -106,6 +102,10 @@ impl Host {
             exit::RDMSR => self.rdmsr(index),
             exit::WRMSR => self.wrmsr(index),
             exit::EPT_VIOLATION => self.ept_violation(index),
+            exit::MONITOR_TRAP => {
+                self.stepped(index);
+                Ok(())
+            }
             // Caches are coherent and memory is the hypervisor's: nothing is to be written back.
             exit::INVD | exit::WBINVD | exit::PAUSE => {
                 advance();
@@ -166,7 +166,7 @@ impl Host {
         self.slots[index].injecting = true;
     }
 
-    /// #DB and #AC go on to the guest; an NMI is the machine's and has no meaning here.
+    /// Exceptions go on to the guest; an NMI is the machine's and has no meaning here.
     fn exception(&mut self, index: usize) -> Outcome {
         let event = Interruption(vmx_ops::read(field::EXIT_INTERRUPTION_INFO) as u32);
         match (event.kind(), event.vector()) {
@@ -177,6 +177,11 @@ impl Host {
                 control_registers::set_dr6(control_registers::dr6() & !0xF | causes);
                 vmx_ops::write(field::GUEST_DR7, vmx_ops::read(field::GUEST_DR7) & !(1 << 13));
                 repair_pending_step();
+                self.reinject(index, event, field::EXIT_INTERRUPTION_ERROR);
+            }
+            // One that would have gone to the guest, but for an access that is being emulated.
+            (_, 14) => {
+                control_registers::set_cr2(vmx_ops::read(field::EXIT_QUALIFICATION));
                 self.reinject(index, event, field::EXIT_INTERRUPTION_ERROR);
             }
             (_, 18) => return Err(String::from("machine check")),

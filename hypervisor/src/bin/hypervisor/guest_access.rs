@@ -1,15 +1,11 @@
-//! Exits that need a look at the instruction or at several registers: control registers and
-//! device memory.
+//! Exits that need a look at several registers: control registers and device memory.
 
-use crate::exits::{Outcome, advance, advance_by, paging};
+use crate::exits::{Outcome, advance};
 use crate::host::Host;
 use crate::vmx_ops;
 use alloc::format;
-use hypervisor::emulate::{self, Kind, Mode, Move};
 use hypervisor::vmx::controls::{IA32E_GUEST, VPID};
 use hypervisor::vmx::{cr0, field};
-use hypervisor::xen::guest_memory::read_gpa;
-use runtime::cpu::rdtsc;
 
 const GP: u8 = 13;
 const CR0_PE: u64 = 1;
@@ -94,71 +90,11 @@ impl Host {
         if qualification & 1 << 7 != 0 && qualification & 1 << 8 == 0 {
             return refused("page table in missing memory");
         }
-        let mut bytes = [0; 15];
-        let count = self.instruction(index, &mut bytes);
-        match emulate::decode(&bytes[..count], mode()) {
-            Some(access) => {
-                self.access(index, gpa, access);
-                advance_by(access.length.into());
-                Ok(())
-            }
-            None => refused(&format!("unsupported instruction {:02x?}", &bytes[..count])),
-        }
-    }
-
-    /// Reads the bytes at the guest's RIP; how many there are.
-    fn instruction(&self, index: usize, bytes: &mut [u8; 15]) -> usize {
-        let dom = self.slots[index].dom;
-        let paging = paging();
-        let start =
-            vmx_ops::read(field::GUEST_RIP).wrapping_add(vmx_ops::read(field::GUEST_CS_BASE));
-        for (i, byte) in bytes.iter_mut().enumerate() {
-            let linear = start.wrapping_add(i as u64);
-            let read = paging
-                .translate(&self.memory, dom, linear, false)
-                .and_then(|gpa| read_gpa(&self.memory, dom, gpa, core::slice::from_mut(byte)));
-            if read.is_err() {
-                return i;
-            }
-        }
-        bytes.len()
-    }
-
-    fn access(&mut self, index: usize, gpa: u64, access: Move) {
-        let slot = &mut self.slots[index];
-        let (dom, id) = slot.key();
-        let mask = u64::MAX >> (64 - 8 * u32::from(access.size));
-        let now = rdtsc();
-        self.timers_changed = true;
-        let store = match access.kind {
-            Kind::Load { to, width, signed } => {
-                let size = usize::from(access.size);
-                let value = self.xen.mmio_read(dom, id, gpa, size, now).unwrap_or(mask);
-                let old = slot.vcpu.gpr(to.register);
-                let new = emulate::loaded(old, value, access.size, width, signed, to.high);
-                return slot.vcpu.set_gpr(to.register, new);
-            }
-            Kind::Store(from) => emulate::stored(slot.vcpu.gpr(from.register), from.high),
-            Kind::StoreImmediate(value) => value,
-        };
-        // What nothing claims is dropped, as on a bus without a device.
-        let _ = self.xen.mmio_write(&mut self.memory, (dom, id), gpa, store & mask, now);
+        self.stand_in(index, gpa, qualification & 2 != 0)
     }
 }
 
 /// CR0 in the guest's view.
 fn guest_cr0() -> u64 {
     cr0::seen(vmx_ops::read(field::GUEST_CR0), vmx_ops::read(field::CR0_SHADOW))
-}
-
-/// The code segment's default sizes.
-fn mode() -> Mode {
-    let access = vmx_ops::read(field::GUEST_CS_ACCESS);
-    if vmx_ops::read(field::GUEST_EFER) & EFER_LMA != 0 && access & 1 << 13 != 0 {
-        Mode::Bits64
-    } else if access & 1 << 14 != 0 {
-        Mode::Bits32
-    } else {
-        Mode::Bits16
-    }
 }

@@ -7,6 +7,7 @@ use crate::apic::{self, Apic};
 use crate::console::{self, say};
 use crate::direct_map::Direct;
 use crate::ioapic::IoApic;
+use crate::stand_in;
 use crate::traps;
 use crate::vmx_ops::{self, Controls};
 use crate::vmx_vcpu::{DomainFrames, VmxVcpu};
@@ -54,6 +55,12 @@ impl Slot {
     pub(crate) fn key(&self) -> (DomId, u32) {
         (self.dom, self.id)
     }
+
+    /// Sets `bit` of the primary controls that come and go, and no other of them.
+    pub(crate) fn set_control(&mut self, controls: &Controls, bit: u32) {
+        self.window = bit == INTERRUPT_WINDOW;
+        vmx_ops::write(field::PROC_CONTROLS, u64::from(controls.proc | bit));
+    }
 }
 
 /// The memory and the name of a domain, below the ABI.
@@ -77,9 +84,13 @@ pub(crate) struct Host {
     pub(crate) slots: Vec<Slot>,
     /// The machine is powered off when the last domU has ended.
     pub(crate) until_domus_end: bool,
+    /// A domain has crashed.
+    pub(crate) crashed: bool,
     /// The slot whose state the processor holds.
     pub(crate) current: Option<usize>,
     pub(crate) last_vpid: u16,
+    /// The pages that stand in for those that the current instruction may not reach.
+    pub(crate) stand_ins: Vec<stand_in::Page>,
     /// The next deadline of the current domain, and whether it must be asked for again.
     next_timer: Option<u64>,
     pub(crate) timers_changed: bool,
@@ -110,8 +121,10 @@ impl Host {
             resources: BTreeMap::new(),
             slots: Vec::new(),
             until_domus_end: false,
+            crashed: false,
             current: None,
             last_vpid: 0,
+            stand_ins: Vec::new(),
             next_timer: None,
             timers_changed: true,
             lost_deadline: false,
@@ -216,8 +229,15 @@ impl Host {
         let deadline = self.deadline(key.0, now);
         self.set_timer(Some(deadline));
         self.inject(index);
-        if self.memory.stale {
-            self.memory.stale = false;
+        self.enter_guest(index);
+        // Nobody else sees the pages that stand in, and no event comes between.
+        while !self.stand_ins.is_empty() {
+            self.enter_guest(index);
+        }
+    }
+
+    fn enter_guest(&mut self, index: usize) {
+        if core::mem::take(&mut self.memory.stale) {
             vmx_ops::invalidate_ept();
         }
         if self.slots[index].vcpu.enter() {
@@ -259,9 +279,7 @@ impl Host {
             window = !ready || another;
         }
         if window != slot.window {
-            slot.window = window;
-            let bit = if window { INTERRUPT_WINDOW } else { 0 };
-            vmx_ops::write(field::PROC_CONTROLS, u64::from(self.controls.proc | bit));
+            slot.set_control(&self.controls, if window { INTERRUPT_WINDOW } else { 0 });
         }
     }
 
@@ -272,6 +290,10 @@ impl Host {
         let slot = &mut self.slots[index];
         if let Some(count) = slot.vcpu.exits.get_mut(usize::from(reason)) {
             *count += 1;
+        }
+        let steps = matches!(reason, exit::EPT_VIOLATION | exit::MONITOR_TRAP);
+        if !self.stand_ins.is_empty() && !steps {
+            self.give_up_step(index);
         }
         let result = if full >> 31 != 0 {
             Err(format!(
@@ -321,6 +343,7 @@ impl Host {
 
     /// Ends a domain that cannot go on.
     fn kill(&mut self, index: usize, reason: &str) {
+        self.give_up_step(index);
         let (dom, id) = self.slots[index].key();
         say!("domain {} ({}) killed: vCPU {id}: {reason}", dom.0, self.resources[&dom].name);
         self.xen.shutdown(dom, hypervisor::xen::ShutdownReason::Crash);

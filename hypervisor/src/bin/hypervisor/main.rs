@@ -17,6 +17,7 @@ mod ioapic;
 mod power;
 mod report;
 mod rtc;
+mod stand_in;
 mod string_io;
 mod traps;
 mod vmx_ops;

@@ -23,7 +23,7 @@ const CR4_GUEST: u64 = 0x7FF | 1 << 11 | 1 << 16 | 1 << 17 | 1 << 20 | 1 << 21;
 
 /// #DB and #AC exit so that a guest cannot keep the processor in an endless delivery; #MC
 /// because it is the machine's.
-const EXCEPTIONS: u64 = 1 << 1 | 1 << 17 | 1 << 18;
+pub(crate) const EXCEPTIONS: u64 = 1 << 1 | 1 << 17 | 1 << 18;
 
 const IA32_PAT: u32 = 0x277;
 const IA32_EFER: u32 = 0xC000_0080;

@@ -3,6 +3,7 @@
 #![no_std]
 #![no_main]
 
+mod device_memory;
 mod greed;
 mod violation;
 

@@ -3,7 +3,7 @@
 
 #![expect(unsafe_code, reason = "violations are assembly")]
 
-use crate::greed;
+use crate::{device_memory, greed};
 use core::arch::{asm, global_asm};
 use core::fmt::Write;
 use guests::hypercalls;
@@ -18,6 +18,7 @@ pub(crate) fn commit(name: &str) {
         "real-mode" => real_mode(),
         "read-msr" => read_msr(),
         "read-nothing" => read_nothing(),
+        "use-devices" => device_memory::use_devices(),
         "exhaust-tables" => exhaust_tables(),
         "privileged-calls" => privileged_calls(),
         "power-off" => power_off(),
