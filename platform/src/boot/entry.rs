@@ -121,6 +121,30 @@ impl Entry {
         }
     }
 
+    /// Real mode at offset 0 of `cs`, interrupts off, vectors at 0; the other segments are `segment`.
+    pub(super) fn real(segment: u16, cs: u16, sp: u16) -> Self {
+        let real = |selector: u16, access| Segment {
+            selector,
+            base: u64::from(selector) << 4,
+            limit: 0xffff,
+            access,
+        };
+        let data = real(segment, 0x93);
+        Self {
+            mode: Mode::Real,
+            rsp: sp.into(),
+            cr0: CR0_ET,
+            cs: real(cs, 0x9b),
+            ds: data,
+            es: data,
+            fs: data,
+            gs: data,
+            ss: data,
+            idtr: Table { base: 0, limit: 0x3ff },
+            ..Self::flat32(0)
+        }
+    }
+
     /// The entry of a multiboot kernel, with the version's `magic`.
     pub(super) fn multiboot(eip: u32, magic: u64) -> Self {
         Self { rax: magic, rbx: INFO_BASE, rsp: STACK_TOP, ..Self::flat32(eip) }

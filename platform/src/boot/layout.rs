@@ -5,6 +5,8 @@ use crate::memory_map::{EBDA_BASE, EXTENDED_BASE};
 
 use super::{BootError, BootFile, BootRequest, GuestMemory, request::with_nul};
 
+/// Where the real-mode part of a Linux image goes: a segment of 64 KiB with its heap and stack.
+pub(super) const SETUP_BASE: u64 = 0x1_0000;
 /// First address that a kernel loaded below 640 KiB may not touch.
 pub(super) const LOADER_BASE: u64 = 0x8_0000;
 /// The descriptor table that the entry state's selectors refer to.
@@ -19,6 +21,7 @@ pub(super) const MODLIST_BASE: u64 = 0x8_3000;
 pub(super) const CMDLINE_BASE: u64 = 0x9_0000;
 /// Longest text of all command lines together.
 pub(super) const CMDLINE_LIMIT: usize = 0xf000;
+const LARGE_PAGE: u64 = 0x20_0000;
 /// Modules that the list has room for.
 const MODULE_LIMIT: usize = 128;
 /// The stack of a multiboot kernel, which by the specification has none: GRUB's, for those that use one.
@@ -115,14 +118,15 @@ impl BootRequest<'_> {
         Ok(placed)
     }
 
-    /// Copies the modules to page boundaries, one after the other, from `kernel_end` on.
+    /// Copies the modules to page boundaries, one after the other, from the first 2 MiB boundary after `kernel_end`
+    /// on: kernels map themselves by pages of 2 MiB, and take what follows in the last for their own.
     pub(super) fn place_low(
         &self,
         kernel_end: u64,
         memory: &mut dyn GuestMemory,
     ) -> Result<Vec<Placed>, BootError> {
         self.check_modules()?;
-        let mut top = kernel_end.max(EXTENDED_BASE);
+        let mut top = kernel_end.max(EXTENDED_BASE).next_multiple_of(LARGE_PAGE);
         let mut placed = Vec::new();
         for module in self.modules {
             let (start, size) = (top.next_multiple_of(0x1000), module.file.bytes.len() as u64);

@@ -1,5 +1,6 @@
 //! Linux bzImage by the 32-bit boot protocol: the protected-mode part is loaded at 1 MiB and entered
-//! at its start with the boot parameters ("zero page") in ESI, as a boot loader without a BIOS does.
+//! at its start with the boot parameters ("zero page") in ESI, as a boot loader without a BIOS does. An image whose
+//! header has no 32-bit entry (`code32_start` is 0, as in iPXE) is entered in real mode.
 //!
 //! Linux, Documentation/arch/x86/boot.rst and zero-page.rst.
 
@@ -7,7 +8,7 @@ use crate::memory_map::{EXTENDED_BASE, MemoryMap};
 
 use super::{
     BootError, BootFile, BootRequest, Entry, GuestMemory,
-    layout::{CMDLINE_BASE, INFO_BASE},
+    layout::{CMDLINE_BASE, INFO_BASE, SETUP_BASE},
     request::{BootModule, with_nul},
 };
 
@@ -23,6 +24,7 @@ const CODE32_START: u64 = 0x214;
 const LOADFLAGS: u64 = 0x211;
 const RAMDISK_IMAGE: usize = 0x218;
 const RAMDISK_SIZE: usize = 0x21c;
+const HEAP_END_PTR: usize = 0x224;
 const CMD_LINE_PTR: usize = 0x228;
 const INITRD_ADDR_MAX: u64 = 0x22c;
 const RELOCATABLE: u64 = 0x234;
@@ -38,6 +40,12 @@ const E820_TABLE: usize = 0x2d0;
 const PARAMS_SIZE: usize = 0x1000;
 
 const LOADED_HIGH: u8 = 1;
+const CAN_USE_HEAP: u8 = 1 << 7;
+/// Most bytes of a real-mode part; its heap and its stack follow up to the top.
+const SETUP_LIMIT: u64 = 0x8000;
+const STACK_TOP: u16 = 0xe000;
+/// The entry, in paragraphs from the start of the real-mode part.
+const SETUP_ENTRY: u16 = 0x20;
 /// "Undefined boot loader".
 const LOADER_TYPE: u8 = 0xff;
 const HDRS: u32 = u32::from_le_bytes(*b"HdrS");
@@ -102,14 +110,37 @@ pub(super) fn load(
     put64(&mut params, ACPI_RSDP_ADDR, request.rsdp_address());
     put_e820(&mut params, &request.map);
     put_sizes(&mut params, &request.map);
+    let start = u64::from(kernel.u32(CODE32_START, "setup header")?);
+    if start == 0 && header.version >= WITH_CMD_LINE_PTR {
+        return load_setup(kernel, header.setup_end, &mut params, memory);
+    }
     memory.write(INFO_BASE, &params)?;
     // Elsewhere than in the code it would be a hook of the loader's, which there is not.
-    let start = u64::from(kernel.u32(CODE32_START, "setup header")?);
     let inside = (EXTENDED_BASE..EXTENDED_BASE + size).contains(&start);
     let entry = if inside { start } else { EXTENDED_BASE };
     let entry = Entry { rsi: INFO_BASE, ..Entry::flat32(entry as u32) };
     entry.write_gdt(memory)?;
     Ok(entry)
+}
+
+/// Loads and enters the real-mode part of a kernel without a 32-bit entry; its header is that of `params`.
+fn load_setup(
+    kernel: &BootFile<'_>,
+    size: u64,
+    params: &mut [u8],
+    memory: &mut dyn GuestMemory,
+) -> Result<Entry, BootError> {
+    if size > SETUP_LIMIT {
+        let (found, accepted) = (size / 512 - 1, "at most 63, for a kernel without a 32-bit entry");
+        return Err(kernel.bad_field("setup_sects", SETUP_SECTS, found, accepted));
+    }
+    params[LOADFLAGS as usize] |= CAN_USE_HEAP;
+    put16(params, HEAP_END_PTR, STACK_TOP - 0x200);
+    let header = SETUP_SECTS as usize..MAGIC as usize + usize::from(params[JUMP_LENGTH as usize]);
+    memory.write(SETUP_BASE, kernel.slice(0, size, "real-mode kernel")?)?;
+    memory.write(SETUP_BASE + header.start as u64, &params[header])?;
+    let segment = (SETUP_BASE >> 4) as u16;
+    Ok(Entry::real(segment, segment + SETUP_ENTRY, STACK_TOP))
 }
 
 impl Header {

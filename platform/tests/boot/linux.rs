@@ -78,11 +78,37 @@ fn the_last_paragraph_may_be_short() {
 
 #[test]
 fn entered_where_the_header_says() {
-    for (start, entry) in [(0x10_0010, 0x10_0010), (0x10_0020, 0x10_0000), (0, 0x10_0000)] {
+    for (start, entry) in [(0x10_0010, 0x10_0010), (0x10_0020, 0x10_0000), (1, 0x10_0000)] {
         let mut image = bzimage();
         put32(&mut image, 0x214, start);
         assert_eq!(load(&image, &[], "").unwrap().0.rip, entry, "code32_start {start:#x}");
     }
+}
+
+#[test]
+fn without_a_32_bit_entry_it_is_entered_in_real_mode() {
+    let mut image = bzimage();
+    put32(&mut image, 0x214, 0);
+    put(&mut image, 0x30, b"code");
+    let (entry, memory) = load(&image, &[(b"initrd", "")], "quiet").unwrap();
+    assert_eq!((entry.mode, entry.rip, entry.rsp), (boot::Mode::Real, 0, 0xe000));
+    assert_eq!((entry.cr0, entry.idtr.base, entry.idtr.limit), (0x10, 0, 0x3ff));
+    assert_eq!((entry.cs.selector, entry.cs.base, entry.cs.limit), (0x1020, 0x1_0200, 0xffff));
+    for segment in [entry.ds, entry.es, entry.fs, entry.gs, entry.ss] {
+        assert_eq!((segment.selector, segment.base, segment.access), (0x1000, 0x1_0000, 0x93));
+    }
+    let setup = 0x1_0000;
+    assert_eq!(memory.read(setup + 0x30, 4), *b"code");
+    assert_eq!(memory.read(setup + 0x200, 6), image[0x200..0x206]);
+    assert_eq!(memory.read(setup + 0x210, 2), [0xff, 0x81], "a loader; loaded high, with a heap");
+    assert_eq!(memory.u32(setup + 0x224) as u16, 0xde00);
+    assert_eq!(memory.u32(setup + 0x218), FREE_END as u32 - 0x1000);
+    assert_eq!(memory.text(memory.u32(setup + 0x228).into()), "quiet");
+    assert_eq!(memory.read(0x10_0000, CODE.len()), CODE);
+    image[0x1f1] = 64;
+    image.resize(65 * 512, 0);
+    image.extend(CODE);
+    assert!(load(&image, &[], "").is_err(), "too long for its segment");
 }
 
 /// A kernel of an old protocol: fields that it has not hold what would be wrong.

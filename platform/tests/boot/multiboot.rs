@@ -43,7 +43,7 @@ fn multiboot_1_information() {
         let [start, end, text] =
             [0, 4, 8].map(|at| memory.u32(u64::from(info(24)) + 16 * index + at));
         // Page boundaries above the kernel's memory.
-        assert_eq!(u64::from(start), 0x20_3000 + 0x1000 * index);
+        assert_eq!(u64::from(start), 0x40_0000 + 0x1000 * index);
         assert_eq!(memory.read(start.into(), (end - start) as usize), bytes);
         assert_eq!(memory.text(text.into()), cmdline);
     }
@@ -64,7 +64,7 @@ fn multiboot_1_address_fields() {
     let (entry, memory) = load(&kernel, &MODULES, "").unwrap();
     assert_eq!((entry.rip, memory.read(0x30_0000, 0x34)), (0x30_0004, kernel[..0x34].to_vec()));
     assert_eq!(memory.read(0x30_0034, 12), [0; 12]);
-    assert_eq!(memory.read(0x30_8000, 5), b"first");
+    assert_eq!(memory.read(0x40_0000, 5), b"first");
     // No ends: all of the file. And from the header on, into low memory.
     let kernel = flat([0x4000, 0x4000, 0, 0, 0x4020], b"tail");
     let (entry, memory) = load(&kernel, &[], "").unwrap();
@@ -118,8 +118,8 @@ fn multiboot_2_information() {
         [&start.to_le_bytes()[..], &end.to_le_bytes(), text].concat()
     };
     // As GRUB, without the module's name.
-    assert_eq!(content(2), module(0x20_3000, 0x20_3005, b"one two\0"));
-    assert_eq!(content(3), module(0x20_4000, 0x20_4006, b"\0"));
+    assert_eq!(content(2), module(0x40_0000, 0x40_0005, b"one two\0"));
+    assert_eq!(content(3), module(0x40_1000, 0x40_1006, b"\0"));
     let upper = (FREE_END as u32 >> 10) - 1024;
     assert_eq!(content(4), [639u32.to_le_bytes(), upper.to_le_bytes()].concat());
     let entry_of = |&(base, size, kind): &(u64, u64, u32)| {
@@ -195,13 +195,13 @@ fn the_image_may_end_past_the_file() {
     let kernel = flat([0x30_0010, 0x30_0000, 0x30_2000, 0, 0x30_0004], b"tail");
     let (_, memory) = load(&kernel, &MODULES, "").unwrap();
     assert_eq!(memory.read(0x30_0000, kernel.len()), kernel);
-    assert_eq!(memory.read(0x30_2000, 5), b"first", "modules are clear of what the image takes");
+    assert_eq!(memory.read(0x40_0000, 5), b"first", "modules are clear of what the image takes");
     let header =
         multiboot2(&[Tag(2, 0, &[0x30_0010, 0x30_0000, 0x30_1800, 0]), Tag(3, 0, &[0x30_0020])]);
     let kernel = [&[0x90; 16][..], &header].concat();
     let (_, memory) = load(&kernel, &MODULES, "").unwrap();
     assert_eq!(memory.read(0x30_0000, kernel.len()), kernel);
-    assert_eq!(memory.read(0x30_2000, 5), b"first");
+    assert_eq!(memory.read(0x40_0000, 5), b"first");
 }
 
 #[test]
