@@ -1,12 +1,12 @@
-//! `mkguest linux OUT`, `mkguest userland OUT`: builds a Linux guest of the tests and copies its files
-//! to OUT; for the second also what its checks print on this host.
+//! `mkguest linux OUT`, `mkguest userland OUT`, `mkguest xen OUT`, `mkguest kvm OUT`: builds a guest of the
+//! tests and copies its files to OUT; for the second also what its checks print on this host.
 
 #![expect(clippy::print_stdout, reason = "a command")]
 
 use anyhow::{Context, Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use testsuites::guests::userland::{self, Set};
-use testsuites::guests::{self, Linux};
+use testsuites::guests::{self, Linux, kvm, xen};
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -14,15 +14,29 @@ fn main() -> Result<()> {
     match words[..] {
         ["linux", out] => linux(Path::new(out)),
         ["userland", out] => userland(Path::new(out)),
-        _ => bail!("usage: mkguest linux|userland OUT"),
+        ["xen", out] => {
+            let guest = xen::xen()?;
+            let files = [guest.xen(), guest.kernel(), guest.initrd()];
+            copy(Path::new(out), &["xen", "dom0-vmlinux", "dom0.cpio"], &files)
+        }
+        ["kvm", out] => {
+            let guest = kvm::kvm()?;
+            copy(Path::new(out), &["vmlinuz", "kvm.cpio"], &[guest.vmlinuz(), guest.initrd()])
+        }
+        _ => bail!("usage: mkguest linux|userland|xen|kvm OUT"),
     }
 }
 
 fn linux(out: &Path) -> Result<()> {
     let guest = guests::linux()?;
+    copy(out, &Linux::FILES, &Linux::FILES.map(|name| guest.dir().join(name)))
+}
+
+/// Copies `files` to the folder `out` under `names`.
+fn copy(out: &Path, names: &[&str], files: &[PathBuf]) -> Result<()> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
-    for name in Linux::FILES {
-        std::fs::copy(guest.dir().join(name), out.join(name))?;
+    for (name, file) in names.iter().zip(files) {
+        std::fs::copy(file, out.join(name))?;
         println!("{}", out.join(name).display());
     }
     Ok(())

@@ -4,12 +4,15 @@
 //! initramfs whose `/init` runs a fixed mix of work and powers off. Marker lines on its console:
 //! `MARK name uptime-seconds`. [`Linux::work`] says what the work must print. [`linux32`] is the same
 //! with Debian's 32-bit kernel. [`userland`] gives the programs of Debian that the 64-bit kernel runs
-//! to compare them with the host.
+//! to compare them with the host; [`xen`] Xen with its tools, [`kvm`] KVM with QEMU.
 
 pub mod cpio;
 pub mod kernel;
+pub mod kvm;
 mod packages;
+mod root;
 pub mod userland;
+pub mod xen;
 
 use anyhow::{Context, Result, bail};
 use packages::Package;
@@ -232,13 +235,13 @@ fn build(tmp: &Path) -> Result<()> {
     fs::copy(&program, out.join("busybox"))?;
     let program = fs::read(program)?;
     fs::write(out.join("initrd.gz"), initrd(&program, &[])?)?;
-    fs::write(out.join("dom0-initrd.gz"), initrd(&program, &modules(&f)?)?)?;
+    fs::write(out.join("dom0-initrd.gz"), initrd(&program, &modules(&f, &DOM0_MODULES)?)?)?;
     fs::write(out.join("packages.txt"), list(&[cloud, full, busybox])?)?;
     Ok(())
 }
 
-/// The modules of [`DOM0_MODULES`] out of the unpacked kernel package, as (name, bytes).
-fn modules(root: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+/// The modules `names` out of the unpacked kernel package `root`, as (name, bytes).
+fn modules(root: &Path, names: &[&str]) -> Result<Vec<(String, Vec<u8>)>> {
     let lib = [root.join("lib/modules"), root.join("usr/lib/modules")];
     let lib = lib.iter().find(|p| p.is_dir()).context("no lib/modules in the kernel package")?;
     let load = |(n, name): (usize, &&str)| {
@@ -248,7 +251,7 @@ fn modules(root: &Path) -> Result<Vec<(String, Vec<u8>)>> {
             if path.extension().is_some_and(|e| e == "xz") { kernel::unxz(&bytes)? } else { bytes };
         Ok((format!("{n}-{name}"), plain))
     };
-    DOM0_MODULES.iter().enumerate().map(load).collect()
+    names.iter().enumerate().map(load).collect()
 }
 
 /// A gzipped newc archive with `/init`, busybox and `modules` under `/modules`.

@@ -5,13 +5,14 @@
 //! follows from what the processor computes: digests, arithmetic, x87 and vector code that
 //! libraries choose by CPUID.
 
-use super::{BUILDING, Linux, cached, cpio, linux, list, packages};
+use super::root::{self, inside};
+use super::{BUILDING, Linux, cached, linux, list};
 use anyhow::{Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::PoisonError;
 
 /// Counts up when the builder makes something else of the same packages and scripts.
@@ -108,18 +109,6 @@ impl Userland {
     }
 }
 
-/// A command with `root` as its root folder and an empty environment; the program and its words
-/// are to be added.
-fn inside(root: &Path) -> Result<Command> {
-    let words: &[&str] = match fs::metadata("/proc/self")?.uid() {
-        0 => &["chroot"],
-        _ => &["unshare", "--map-root-user", "--root"],
-    };
-    let mut command = Command::new("/usr/bin/env");
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").args(words).arg(root);
-    Ok(command)
-}
-
 /// The userland guest, built at the first call on this machine.
 ///
 /// # Errors
@@ -146,12 +135,8 @@ fn stamp() -> String {
 fn build(tmp: &Path, linux: &Linux) -> Result<()> {
     let out = tmp.join("out");
     let root = out.join("root");
-    for folder in ["bin", "checks", "dev", "proc", "sys", "tmp"] {
-        fs::create_dir_all(root.join(folder))?;
-    }
-    let fetch = |name: &str| packages::fetch(name, &super::cache().join("packages"));
-    let fetched = PACKAGES.split(' ').map(fetch).collect::<Result<Vec<_>>>()?;
-    fetched.iter().try_for_each(|package| packages::unpack(package, &root))?;
+    root::folders(&root, &["bin", "checks", "dev", "proc", "sys", "tmp"])?;
+    let fetched = root::unpack(PACKAGES, &root)?;
     for folder in UNUSED.iter().map(|name| root.join(name)).filter(|folder| folder.is_dir()) {
         fs::remove_dir_all(folder)?;
     }
@@ -162,12 +147,9 @@ fn build(tmp: &Path, linux: &Linux) -> Result<()> {
     for (name, text) in CHECKS {
         fs::write(root.join("checks").join(name), text)?;
     }
-    fs::write(root.join("init"), include_str!("userland/init.sh"))?;
-    fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
+    root::script(&root, "init", include_str!("userland/init.sh"))?;
     compile_python(&root)?;
-    let mut archive = cpio::Newc::default();
-    add(&mut archive, &root, "")?;
-    fs::write(out.join("initrd"), archive.finish())?;
+    fs::write(out.join("initrd"), root::archive(&root)?)?;
     fs::write(out.join("packages.txt"), list(&fetched)?)?;
     Ok(())
 }
@@ -183,25 +165,6 @@ fn compile_python(root: &Path) -> Result<()> {
     let out = inside(root)?.args(words).args(mode).output()?;
     if !out.status.success() {
         bail!("Python's modules do not compile: {}", String::from_utf8_lossy(&out.stderr));
-    }
-    Ok(())
-}
-
-/// Adds what is in `folder`, sorted by name, under `name` (which ends in a slash, or is empty).
-fn add(archive: &mut cpio::Newc, folder: &Path, name: &str) -> Result<()> {
-    let mut entries = fs::read_dir(folder)?.collect::<std::io::Result<Vec<_>>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let (path, kind) = (entry.path(), entry.file_type()?);
-        let name = format!("{name}{}", entry.file_name().to_string_lossy());
-        if kind.is_symlink() {
-            archive.link(&name, &fs::read_link(&path)?.to_string_lossy());
-        } else if kind.is_dir() {
-            archive.folder(&name);
-            add(archive, &path, &format!("{name}/"))?;
-        } else {
-            archive.file(&name, entry.metadata()?.mode() & 0o777, &fs::read(&path)?)?;
-        }
     }
     Ok(())
 }

@@ -1,0 +1,169 @@
+//! Debian's Xen, with Debian's Linux as dom0, Xen's tools and QEMU as the device model, and as domU.
+//!
+//! dom0's first process (`xen/dom0.sh`) says which domUs it creates. The domU is the guest of
+//! [`linux`]: with `work=none` it says that it has come to userspace, and powers off.
+
+use super::{BUILDING, Linux, cached, linux, list, root};
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::PoisonError;
+
+/// Counts up when the builder makes something else of the same packages and script.
+const RECIPE: u32 = 1;
+
+const INIT: &str = include_str!("xen/dom0.sh");
+
+/// Xen, its tools, the device model with its ROMs, and the libraries that these need.
+const PACKAGES: &str = "\
+    libbz2-1.0 libc6 libdw1 libelf1 libfdt1 libffi8 libgcc-s1 libglib2.0-0 \
+    libgstreamer-plugins-base1.0-0 libgstreamer1.0-0 libjpeg62-turbo liblz4-1 liblzma5 libopus0 \
+    liborc-0.4-0 libpcre2-8-0 libpixman-1-0 libsasl2-2 libspice-server1 libssl3 libstdc++6 \
+    libudev1 libunwind8 libusb-1.0-0 libuuid1 libxencall1 libxendevicemodel1 libxenevtchn1 \
+    libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenmisc4.17 libxenstore4 libxentoolcore1 \
+    libxentoollog1 libyajl2 libzstd1 qemu-system-data qemu-system-xen seabios \
+    xen-hypervisor-4.17-amd64 xen-utils-4.17 zlib1g";
+
+const PROGRAMS: [&str; 6] = [
+    "usr/lib/xen-4.17/bin/xen-init-dom0",
+    "usr/lib/xen-4.17/bin/xenconsoled",
+    "usr/lib/xen-4.17/bin/xenstored",
+    "usr/lib/xen-4.17/bin/xl",
+    "usr/lib/xen-4.17/bin/libxl-save-helper",
+    "usr/libexec/xen-qemu-system-i386",
+];
+
+/// What `xl` and the device model load into an HVM domU, and what they read themselves.
+const FILES: [&str; 6] = [
+    "usr/lib/xen-4.17/boot/hvmloader",
+    "usr/share/qemu/keymaps/en-us",
+    "usr/share/qemu/kvmvapic.bin",
+    "usr/share/qemu/linuxboot.bin",
+    "usr/share/qemu/linuxboot_dma.bin",
+    "usr/share/seabios/bios-256k.bin",
+];
+
+const FOLDERS: [&str; 14] = [
+    "bin",
+    "dev",
+    "domu",
+    "etc/xen",
+    "lib64",
+    "modules",
+    "proc",
+    "run",
+    "sys",
+    "tmp",
+    "usr/bin",
+    "var/lib/xen",
+    "var/lib/xenstored",
+    "var/log/xen",
+];
+
+/// The modules that dom0 loads, in the order of loading.
+const MODULES: [&str; 5] =
+    ["xen-evtchn.ko", "xen-gntdev.ko", "xen-gntalloc.ko", "xen-privcmd.ko", "xenfs.ko"];
+
+/// The menu of the CD.
+const MENU: &str = "\
+set timeout=0
+serial --unit=0 --speed=115200
+terminal_output serial
+linux /boot/vmlinuz console=hvc0 work=none
+initrd /boot/initrd
+boot
+";
+
+/// The largest Xen that is taken; Debian's is a fifth as large.
+const XEN_LIMIT: u64 = 16 << 20;
+
+/// The built guest: the files of one folder, and dom0's kernel from [`Linux`].
+#[derive(Debug, Clone)]
+pub struct Xen {
+    linux: Linux,
+    dir: PathBuf,
+}
+
+impl Xen {
+    /// The path of Xen: an ELF file with a multiboot header.
+    pub fn xen(&self) -> PathBuf {
+        self.dir.join("xen")
+    }
+
+    /// The path of dom0's kernel: an ELF file.
+    pub fn kernel(&self) -> PathBuf {
+        self.linux.dom0_vmlinux()
+    }
+
+    /// The path of dom0's initramfs, not packed.
+    pub fn initrd(&self) -> PathBuf {
+        self.dir.join("dom0.cpio")
+    }
+}
+
+/// The Xen guest, built at the first call on this machine.
+///
+/// # Errors
+/// When Debian's packages cannot be had, or are not what the builder expects, or `grub-mkrescue` is
+/// not there.
+pub fn xen() -> Result<Xen> {
+    let linux = linux()?;
+    let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = cached(&stamp(), |tmp| build(tmp, &linux))?;
+    Ok(Xen { linux, dir })
+}
+
+/// As for the Linux guest: the folder's name says what was built.
+fn stamp() -> String {
+    let mut hash = Sha256::new();
+    hash.update(RECIPE.to_le_bytes());
+    hash.update([INIT, PACKAGES, MENU].concat());
+    hash.update([PROGRAMS, FILES].concat().concat());
+    let sum = hash.finalize();
+    format!("xen-{}", sum[..6].iter().map(|b| format!("{b:02x}")).collect::<String>())
+}
+
+/// Builds everything in `tmp/out`.
+fn build(tmp: &Path, linux: &Linux) -> Result<()> {
+    let [out, pool, root] = ["out", "pool", "root"].map(|name| tmp.join(name));
+    fs::create_dir_all(&out)?;
+    let mut fetched = root::unpack(PACKAGES, &pool)?;
+    let packed = fs::read(pool.join("boot/xen-4.17-amd64.gz")).context("no Xen")?;
+    let mut xen = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..]).take(XEN_LIMIT).read_to_end(&mut xen)?;
+    fs::write(out.join("xen"), xen)?;
+
+    root::folders(&root, &FOLDERS)?;
+    root::programs(&pool, &root, &PROGRAMS)?;
+    root::copy(&pool, &root, &FILES)?;
+    root::install(&linux.dir().join("busybox"), &root, "bin/busybox")?;
+    root::script(&root, "init", INIT)?;
+    fs::write(root.join("etc/xen/xl.conf"), "autoballoon=\"off\"\nrun_hotplug_scripts=0\n")?;
+    fetched.push(root::modules("linux-image-amd64", &tmp.join("kernel"), &root, &MODULES)?);
+    root::install(&linux.vmlinuz(), &root, "domu/vmlinuz")?;
+    root::install(&linux.initrd(), &root, "domu/initrd")?;
+    cd(&tmp.join("cd"), &root)?;
+    fs::write(out.join("dom0.cpio"), root::archive(&root)?)?;
+    fs::write(out.join("packages.txt"), list(&fetched)?)?;
+    Ok(())
+}
+
+/// Makes `domu/cd.iso` in `root`: the domU's kernel behind GRUB, for a BIOS, by way of `tree`.
+fn cd(tree: &Path, root: &Path) -> Result<()> {
+    root::folders(tree, &["boot/grub"])?;
+    fs::write(tree.join("boot/grub/grub.cfg"), MENU)?;
+    for name in ["vmlinuz", "initrd"] {
+        fs::copy(root.join("domu").join(name), tree.join("boot").join(name))?;
+    }
+    let modules = "--install-modules=biosdisk iso9660 linux serial terminal normal boot";
+    let mut make = Command::new("grub-mkrescue");
+    make.arg("-o").arg(root.join("domu/cd.iso")).args(["--compress=no", modules]).arg(tree);
+    // What is on the CD has the time of the recipe.
+    let made = make.env("SOURCE_DATE_EPOCH", "1700000000").output().context("grub-mkrescue")?;
+    let said = String::from_utf8_lossy(&made.stderr);
+    ensure!(made.status.success(), "grub-mkrescue: {said}");
+    Ok(())
+}

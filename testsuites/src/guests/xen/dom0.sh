@@ -1,0 +1,62 @@
+#!/bin/busybox sh
+# The first process of Linux as Xen's dom0. It starts Xen's tools, creates the domUs that the word
+# domus=pv,pvh,hvm,cd on the kernel's command line names, one after another, each until it has ended, and
+# powers off. Lines of a domU's console begin with its name in parentheses.
+/bin/busybox --install -s /bin
+export PATH=/bin:/usr/bin:/usr/lib/xen-4.17/bin
+mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev; mount -t tmpfs t /run
+exec </dev/console >/dev/console 2>&1
+mark() { echo "MARK $1 $(cut -d' ' -f1 /proc/uptime)"; }
+mark userspace
+mkdir -p /dev/pts; mount -t devpts p /dev/pts
+ln -s /run /var/run
+mkdir /run/xen /run/xenstored /run/lock
+for m in /modules/*.ko; do insmod "$m"; done
+mount -t xenfs x /proc/xen
+echo "xenfs: $(cat /proc/xen/capabilities)"
+xenstored --pid-file /run/xenstored.pid
+xen-init-dom0
+xenconsoled --log=guest --log-dir=/var/log/xen --pid-file=/run/xenconsoled.pid
+xl info | grep -E '^(xen_version|virt_caps|xen_caps) '
+mark tools
+
+# configuration NAME: what differs between the kinds of domains.
+configuration() {
+    echo "name='$1'
+memory=192
+on_poweroff='destroy'
+on_reboot='destroy'
+on_crash='destroy'"
+    case $1 in
+        pv | pvh) echo "type='$1'" ;;
+        *) echo "type='hvm'
+serial='file:/var/log/xen/serial-$1.log'
+vga='none'
+nographic=1
+usb=0
+vnc=0" ;;
+    esac
+    case $1 in
+        cd) echo "boot='d'
+disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/cd.iso']" ;;
+        *) echo "kernel='/domu/vmlinuz'
+ramdisk='/domu/initrd'
+cmdline='console=hvc0 work=none'" ;;
+    esac
+}
+
+for name in $(sed -n 's/.*\bdomus=\([^ ]*\).*/\1/p' /proc/cmdline | tr ',' ' '); do
+    log=/var/log/xen/guest-$name.log
+    : >"$log"
+    configuration "$name" >"/run/$name.cfg"
+    mark "create-$name"
+    tail -n +1 -f "$log" | while read -r line; do echo "($name) $line"; done &
+    # In the foreground: until the domain's end.
+    xl create -F "/run/$name.cfg" >"/run/$name.txt" 2>&1 || cat "/run/$name.txt" /var/log/xen/*-"$name".log
+    sleep 2
+    kill $!
+    mark "ended-$name"
+done
+xl list
+mark done
+poweroff -f

@@ -1,0 +1,59 @@
+//! Debian's Xen on the machine, entered by multiboot and going back to real mode for the firmware's services:
+//! Linux as dom0 creates domUs of each kind, which come to userspace and power off; then dom0 powers off.
+
+use testsuites::guests::xen;
+use testsuites::outcome::Needed;
+use testsuites::strata::{self, Ended};
+
+/// Far above what the runs take: a hanging guest ends with a status of its own.
+const LIMIT: &str = "120000000000";
+
+/// The domUs `kinds`, parted by commas.
+fn run(kinds: &str) -> Ended {
+    let guest = xen::xen().needed("the Xen guest");
+    let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    let (xen, kernel, initrd) = (text(guest.xen()), text(guest.kernel()), text(guest.initrd()));
+    let domus = kinds.replace(',', ",,");
+    let modules = format!("{kernel} console=hvc0 domus={domus},{initrd}");
+    let words = ["run", "-m", "1024", "-kernel", &xen, "-initrd", &modules];
+    let more = ["-append", "console=com1 com1=115200,8n1 dom0_mem=512M,max:512M"];
+    let rest =
+        ["-serial", "stdio", "-display", "none", "-no-reboot", "--limit-instructions", LIMIT];
+    strata::run(&[&words[..], &more[..], &rest[..]].concat()).needed("strata")
+}
+
+/// The run ended well, and so did each of its domUs.
+#[track_caller]
+fn check(run: &Ended, kinds: &str) {
+    assert_eq!(run.status, Some(0), "{}{}", run.stdout, run.stderr);
+    let dom0 = run.console("");
+    let has = |line: &str| dom0.iter().any(|found| found == line);
+    for line in ["MARK userspace", "xenfs: control_d", "MARK tools", "MARK done"] {
+        assert!(has(line), "no '{line}': {}", run.stdout);
+    }
+    for kind in kinds.split(',') {
+        let domu = run.console(&format!("({kind}) "));
+        let at = domu.iter().position(|line| line == "MARK userspace");
+        let shown = at.map_or(&[][..], |at| &domu[at..]);
+        let expected = ["MARK userspace", "hypervisor: xen", "MARK done"];
+        assert_eq!(shown.get(..3), Some(&expected.map(String::from)[..]), "{}", run.stdout);
+        assert!(has(&format!("MARK ended-{kind}")), "{kind}: {}", run.stdout);
+    }
+}
+
+/// What every landing looks at: the kinds that cost least, twice.
+#[test]
+fn paravirtualised_domus() {
+    let [first, second] = [run("pv,pvh"), run("pv,pvh")];
+    check(&first, "pv,pvh");
+    assert_eq!(first.state().unwrap(), second.state().unwrap());
+}
+
+/// Every kind, twice.
+#[test]
+#[ignore = "takes minutes: hardware domUs load their kernels by programmed I/O"]
+fn every_kind_of_domu() {
+    let [first, second] = [run("pv,pvh,hvm,cd"), run("pv,pvh,hvm,cd")];
+    check(&first, "pv,pvh,hvm,cd");
+    assert_eq!(first.state().unwrap(), second.state().unwrap());
+}
