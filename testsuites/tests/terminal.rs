@@ -127,6 +127,8 @@ fn a_person_at_a_shell() {
     tmux.line("vi /tmp/f");
     tmux.until("editor", |screen| screen.contains("/tmp/f"));
     tmux.keys(&["i", "h", "x", "BSpace", "i", "Escape"]);
+    // What follows Escape at once would be a part of its sequence.
+    tmux.until("command mode", |screen| screen.lines().any(|line| line.starts_with("- /tmp/f")));
     tmux.line(":wq");
     tmux.until("prompt after vi", |screen| screen.lines().any(|line| line.trim() == "/ #"));
     tmux.clear();
