@@ -467,7 +467,7 @@ mod tests {
         check_error(
             "host --nosuch",
             "unexpected argument '--nosuch' found; accepted are --dom0, --domu, --config, \
-             --until-domus-end, -serial, -chardev, -icount, --input, --input-log, --cpu, --memory, -accel, -d, -D, --limit-instructions, --limit-seconds",
+             --until-domus-end, -serial, -chardev, -icount, --input, --input-log, -cpu, --memory, -accel, -d, -D, --limit-instructions, --limit-seconds",
         );
         check_error(
             "host --config F --dom0 kernel=K",
