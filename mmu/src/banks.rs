@@ -5,6 +5,7 @@ use crate::kinds::PageKind;
 use crate::mmu::Mmu;
 use crate::regime::{Eptp, Regime, Tag, View};
 use crate::tlb::{Count, TlbBank, TlbEntry};
+use bitvec::vec::BitVec;
 
 /// Generations fit in 26 bits: the interpreter packs them with the code mode into 28.
 const GENERATION_MAX: u64 = (1 << 26) - 1;
@@ -183,8 +184,13 @@ impl Mmu {
 
     /// INVEPT: drops guest-physical mappings of one EPT root, or all, and what was built on them.
     pub fn flush_ept(&mut self, ept: Option<Eptp>) {
-        let root = ept.map(Eptp::root);
+        self.flush_ept_root(ept.map(Eptp::root));
+    }
+
+    /// As [`Mmu::flush_ept`], by the address of the root.
+    pub(crate) fn flush_ept_root(&mut self, root: Option<u64>) {
         self.ept_cache.flush(root);
+        self.forget_ept_entries(root);
         self.shadow.kill_roles(root);
         for b in 0..self.banks.len() {
             let of = self.banks[b].regime.and_then(|r| r.ept);
@@ -199,11 +205,23 @@ impl Mmu {
     pub fn flush_all(&mut self) {
         self.ept_cache.flush(None);
         self.shadow.clear();
+        self.forget_ept_entries(None);
         self.kinds.clear(PageKind::Table);
         for b in 0..self.banks.len() {
             self.flush_bank(b);
             self.assign_role(b);
         }
+    }
+
+    /// The pages of the map (see [`crate::Ram::page`]) that may have been stored to since the last call, which
+    /// are clean from now on. All TLBs are emptied, so that stores are seen again.
+    pub fn take_dirty(&mut self) -> Vec<usize> {
+        (0..self.banks.len()).for_each(|b| self.flush_bank(b));
+        let none = BitVec::repeat(false, self.ram.frames());
+        let dirty = core::mem::replace(&mut self.ram.stored, none);
+        let dirty = dirty | &self.writers.dirty;
+        self.writers.dirty.fill(false);
+        dirty.iter_ones().collect()
     }
 
     pub(crate) fn flush_bank(&mut self, b: usize) {

@@ -179,8 +179,8 @@ impl Mmu {
         index
     }
 
-    /// Tells of a store to a frame of kind [`PageKind::Table`], before or after it is made: drops
-    /// exactly what was built from those bytes.
+    /// Tells of a store to a frame of kind [`PageKind::Table`] or [`PageKind::Ept`], before or after it is made:
+    /// drops what was built from those bytes.
     pub fn note_store(&mut self, p: HostPhys, len: usize) {
         if p.offset() as usize + len <= 4096 {
             return self.note_store_in(p, len);
@@ -193,6 +193,12 @@ impl Mmu {
     /// As `note_store`, inside a frame.
     fn note_store_in(&mut self, p: HostPhys, len: usize) {
         let Some(frame) = self.ram.frame(p) else { return };
+        self.ept_entries_stored(frame, p.offset() as usize, len);
+        self.shadow_stored(frame, p, len);
+    }
+
+    /// Bytes of a frame have been stored: drops the shadow entries made from them.
+    fn shadow_stored(&mut self, frame: usize, p: HostPhys, len: usize) {
         let mut next = self.shadow.first(frame as u32);
         while let Some(page) = next {
             next = self.shadow.pages[page as usize].next;
@@ -222,6 +228,7 @@ impl Mmu {
     pub(crate) fn marked_entry(&mut self, at: HostPhys, bytes: u64) {
         let Some(frame) = self.ram.frame(at) else { return };
         self.code_stored(frame, at);
+        self.ept_entries_stored(frame, at.offset() as usize, bytes as usize);
         let mut next = self.shadow.first(frame as u32);
         while let Some(page) = next {
             let p = &self.shadow.pages[page as usize];
@@ -237,7 +244,7 @@ impl Mmu {
         let Some(frame) = self.ram.frame(at) else { return };
         self.code_stored(frame, at);
         if self.kinds.get(frame, PageKind::Table) {
-            self.note_store(at, 8);
+            self.shadow_stored(frame, at, 8);
         }
     }
 

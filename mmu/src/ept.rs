@@ -92,7 +92,7 @@ struct Slot {
     mapping: Mapping,
 }
 
-/// Guest-physical mappings, direct-mapped. Kept until INVEPT.
+/// Guest-physical mappings, direct-mapped. Kept until INVEPT, or a store to an entry that they were made from.
 pub(crate) struct Cache(Vec<Slot>);
 
 /// An EPTP that no VM entry accepts: marks an empty slot.
@@ -197,6 +197,7 @@ impl Mmu {
             m.rights &= if dirty { RWX } else { RWX & !W };
         }
         self.ept_cache.put(eptp, gpa, m);
+        self.use_ept_entries(eptp.root(), path.at[..path.len].iter().map(|&(at, _)| at));
         Ok(m)
     }
 

@@ -1,4 +1,4 @@
-//! What frames are used for: three bitmaps, and how often the TLBs make a frame writable.
+//! What frames are used for: four bitmaps, and how often the TLBs make a frame writable.
 
 use bitvec::vec::BitVec;
 
@@ -11,6 +11,8 @@ pub enum PageKind {
     Table = 1,
     /// Every access goes to the slow path: the APIC-access page, watched pages.
     SlowPath = 2,
+    /// EPT entries from which mappings are cached: never matches for writes.
+    Ept = 3,
 }
 
 /// All kinds of one frame.
@@ -18,13 +20,13 @@ pub enum PageKind {
 pub struct PageKinds {
     /// [`PageKind::Code`].
     pub code: bool,
-    /// [`PageKind::Table`].
+    /// [`PageKind::Table`] or [`PageKind::Ept`].
     pub table: bool,
     /// [`PageKind::SlowPath`].
     pub slow_path: bool,
 }
 
-/// The three bitmaps, interleaved: bit `4 * frame + kind`, so that one load answers for a frame.
+/// The bitmaps, interleaved: bit `4 * frame + kind`, so that one load answers for a frame.
 pub(crate) struct KindMap(BitVec<u64>);
 
 const PER_FRAME: usize = 4;
@@ -48,7 +50,7 @@ impl KindMap {
     #[inline]
     pub(crate) fn all(&self, frame: usize) -> PageKinds {
         let word = self.word(frame);
-        PageKinds { code: word & 1 != 0, table: word & 2 != 0, slow_path: word & 4 != 0 }
+        PageKinds { code: word & 1 != 0, table: word & 0b1010 != 0, slow_path: word & 4 != 0 }
     }
 
     /// Returns what it was.
@@ -65,32 +67,38 @@ impl KindMap {
 /// For each frame, how many TLB entries make it writable, and the page of the last one. So the
 /// entries of a frame that becomes code or a paging structure are found without a search:
 /// mostly there is one, and it is where it was last put.
-pub(crate) struct Writers(Vec<[u64; 2]>);
+pub(crate) struct Writers {
+    /// By frame: the count, and the page.
+    entries: Vec<[u64; 2]>,
+    /// Frames made writable since they were last all clean.
+    pub(crate) dirty: BitVec<u64>,
+}
 
 impl Writers {
     pub(crate) fn new(frames: usize) -> Writers {
-        Writers(vec![[0; 2]; frames])
+        Writers { entries: vec![[0; 2]; frames], dirty: BitVec::repeat(false, frames) }
     }
 
     #[inline]
     pub(crate) fn gained(&mut self, frame: usize, page: u64) {
-        let [count, last] = &mut self.0[frame];
+        let [count, last] = &mut self.entries[frame];
         *count += 1;
         *last = page;
+        self.dirty.set(frame, true);
     }
 
     #[inline]
     pub(crate) fn lost(&mut self, frame: usize) {
-        self.0[frame][0] -= 1;
+        self.entries[frame][0] -= 1;
     }
 
     #[inline]
     pub(crate) fn count(&self, frame: usize) -> u64 {
-        self.0[frame][0]
+        self.entries[frame][0]
     }
 
     /// The page at which the frame was last made writable.
     pub(crate) fn last(&self, frame: usize) -> u64 {
-        self.0[frame][1]
+        self.entries[frame][1]
     }
 }

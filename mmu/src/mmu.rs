@@ -3,6 +3,7 @@
 use crate::addr::{GuestPhys, HostPhys, Linear};
 use crate::coherence::{root_index, root_shift};
 use crate::ept::{self, Mapping, Purpose};
+use crate::ept_entries::EptEntries;
 use crate::kinds::{KindMap, PageKind, PageKinds, Writers};
 use crate::paging::Rights;
 use crate::ram::{Ram, pieces};
@@ -93,6 +94,7 @@ pub struct Mmu {
     /// Pages, so that there are never many.
     pub(crate) code_stores: BTreeSet<HostPhys>,
     pub(crate) ept_cache: ept::Cache,
+    pub(crate) ept_entries: EptEntries,
     pub(crate) stats: Stats,
 }
 
@@ -112,6 +114,7 @@ impl Mmu {
             changed: false,
             code_stores: BTreeSet::new(),
             ept_cache: ept::Cache::new(),
+            ept_entries: EptEntries::default(),
             stats: Stats::default(),
             ram,
         };
@@ -196,6 +199,9 @@ impl Mmu {
         la: u64,
         a: Access,
     ) -> Result<Translation, Fault> {
+        if self.ept_entries.is_full() {
+            self.flush_ept(None);
+        }
         let Some(b) = b.filter(|_| r.mode != Mode::Off) else {
             return self.lookup_unshadowed(r, b, la, a);
         };
@@ -349,17 +355,20 @@ impl Mmu {
     }
 
     /// Sets or clears a kind of a frame; setting one drops what the TLBs may no longer hold.
-    /// [`PageKind::Table`] is the MMU's own to set.
+    /// [`PageKind::Table`] and [`PageKind::Ept`] are the MMU's own to set.
     pub fn set_kind(&mut self, p: HostPhys, k: PageKind, on: bool) {
         // Code in a frame stays known while the frame is hidden.
-        let frame = if k == PageKind::Table { self.ram.frame(p) } else { self.ram.place(p) };
+        let structure = matches!(k, PageKind::Table | PageKind::Ept);
+        let frame = if structure { self.ram.frame(p) } else { self.ram.place(p) };
         let Some(frame) = frame else { return };
         if self.kinds.set(frame, k, on) == on || !on {
             return;
         }
         match k {
             PageKind::SlowPath => self.drop_frame(p.page().0),
-            PageKind::Code | PageKind::Table => self.protect_frame(frame, p.page().0),
+            PageKind::Code | PageKind::Table | PageKind::Ept => {
+                self.protect_frame(frame, p.page().0);
+            }
         }
     }
 }

@@ -2,8 +2,10 @@
 #![expect(unsafe_code, reason = "reads and writes the map through raw pointers")]
 
 use crate::addr::HostPhys;
+use bitvec::vec::BitVec;
 use core::ptr;
-use memmap2::{MmapMut, MmapRaw};
+use memmap2::{MmapMut, MmapOptions, MmapRaw};
+use std::fs::File;
 
 /// RAM below this address; what is larger continues at 4 GiB.
 pub const LOW_MAX: u64 = 0xb000_0000;
@@ -33,9 +35,17 @@ pub enum RamError {
     /// Not a multiple of 4 KiB, or out of range.
     #[error("memory size {0} is not a multiple of 4096 from 1 MiB to 4 TiB")]
     Size(u64),
+    /// The file ends too early.
+    #[error("the file has {0} bytes, not {1}")]
+    Short(u64, u64),
     /// The host refused the map.
     #[error("cannot map {0} bytes of memory: {1}")]
     Map(u64, std::io::Error),
+}
+
+fn check_size(size: u64) -> Result<(), RamError> {
+    let valid = size.is_multiple_of(4096) && (1 << 20..=SIZE_MAX).contains(&size);
+    valid.then_some(()).ok_or(RamError::Size(size))
 }
 
 /// The memory of the machine: `[0, size)` without the VGA window, the part over [`LOW_MAX`] at 4 GiB.
@@ -43,6 +53,8 @@ pub struct Ram {
     map: MmapRaw,
     size: u64,
     low: u64,
+    /// Frames stored to since they were last all clean, other than through TLB entries.
+    pub(crate) stored: BitVec<u64>,
     /// That of the regime last made current.
     pub(crate) window: Window,
 }
@@ -50,15 +62,67 @@ pub struct Ram {
 impl Ram {
     /// `size` bytes of zeros; a multiple of 4096, at least 1 MiB.
     pub fn new(size: u64) -> Result<Ram, RamError> {
-        if !size.is_multiple_of(4096) || !(1 << 20..=SIZE_MAX).contains(&size) {
-            return Err(RamError::Size(size));
-        }
+        check_size(size)?;
         let map = MmapMut::map_anon(size as usize).map_err(|e| RamError::Map(size, e))?;
-        let map = MmapRaw::from(map);
+        let ram = Ram::of(map, size);
         // Large host pages only make it faster; a host without them is as good.
         #[cfg(target_os = "linux")]
-        let _ = map.advise(memmap2::Advice::HugePage);
-        Ok(Ram { map, size, low: size.min(LOW_MAX), window: Window::Closed })
+        let _ = ram.map.advise(memmap2::Advice::HugePage);
+        Ok(ram)
+    }
+
+    /// The `size` bytes of `file` from `offset` on, frame after frame in map order, mapped privately: what is stored
+    /// does not reach the file. The file must stay as it is for as long as the map lives. Errors: as [`Ram::new`],
+    /// and a file that is shorter.
+    pub fn map(file: &File, offset: u64, size: u64) -> Result<Ram, RamError> {
+        check_size(size)?;
+        let end = offset.saturating_add(size);
+        match file.metadata() {
+            Ok(data) if data.len() >= end => {}
+            Ok(data) => return Err(RamError::Short(data.len(), end)),
+            Err(e) => return Err(RamError::Map(size, e)),
+        }
+        // SAFETY: the map is private, and the caller leaves the file as it is.
+        let map = unsafe { MmapOptions::new().offset(offset).len(size as usize).map_copy(file) };
+        Ok(Ram::of(map.map_err(|e| RamError::Map(size, e))?, size))
+    }
+
+    fn of(map: MmapMut, size: u64) -> Ram {
+        let stored = BitVec::repeat(false, (size >> 12) as usize);
+        let low = size.min(LOW_MAX);
+        Ram { map: MmapRaw::from(map), size, low, stored, window: Window::Closed }
+    }
+
+    /// Pages of 4 KiB in the map: all of RAM, and system-management RAM in the place of the VGA window.
+    #[must_use]
+    pub fn pages(&self) -> usize {
+        self.frames()
+    }
+
+    /// Page `n` of the map, whoever may see it now.
+    ///
+    /// # Panics
+    /// If there is no such page.
+    #[must_use]
+    pub fn page(&self, n: usize) -> &[u8; 4096] {
+        // SAFETY: the frame is in the map, and nobody stores to it while `self` is borrowed.
+        unsafe { &*self.frame_ptr(n).cast() }
+    }
+
+    /// Nothing counts as stored so far, see [`crate::Mmu::take_dirty`].
+    pub fn all_clean(&mut self) {
+        self.stored.fill(false);
+    }
+
+    /// Page `n` of the map, to be stored to. Bare bytes, as [`Ram::write`].
+    ///
+    /// # Panics
+    /// If there is no such page.
+    #[must_use]
+    pub fn page_mut(&mut self, n: usize) -> &mut [u8; 4096] {
+        self.stored.set(n, true);
+        // SAFETY: the frame is in the map, and nobody else has it while `self` is borrowed.
+        unsafe { &mut *self.frame_ptr(n).cast() }
     }
 
     /// Bytes in all, the VGA window included.
@@ -128,6 +192,14 @@ impl Ram {
         self.frame(p).map(|f| self.frame_ptr(f))
     }
 
+    /// As [`Ram::page_ptr`], for a store.
+    #[inline]
+    fn page_to_store(&mut self, p: HostPhys) -> Option<*mut u8> {
+        let frame = self.frame(p)?;
+        self.stored.set(frame, true);
+        Some(self.frame_ptr(frame))
+    }
+
     /// The host address of a frame of this RAM.
     #[inline]
     pub(crate) fn frame_ptr(&self, frame: usize) -> *mut u8 {
@@ -153,7 +225,7 @@ impl Ram {
     #[inline]
     pub(crate) fn set_entry(&mut self, p: HostPhys, bytes: u64, value: u64) {
         debug_assert!(p.0.is_multiple_of(bytes));
-        let Some(page) = self.page_ptr(p) else { return };
+        let Some(page) = self.page_to_store(p) else { return };
         // SAFETY: as in `entry`.
         unsafe {
             let at = page.add(p.offset() as usize);
@@ -228,6 +300,7 @@ impl Ram {
     pub fn clear_smram(&mut self) {
         let frame = (HOLE.start >> 12) as usize;
         let len = (HOLE.end - HOLE.start) as usize;
+        self.stored[frame..frame + (len >> 12)].fill(true);
         // SAFETY: as in `smram_page`.
         unsafe { ptr::write_bytes(self.frame_ptr(frame), 0, len) };
     }
@@ -237,7 +310,7 @@ impl Ram {
     #[must_use]
     pub fn write(&mut self, p: HostPhys, buf: &[u8]) -> bool {
         if p.offset() as usize + buf.len() <= 4096 {
-            let Some(page) = self.page_ptr(p) else { return false };
+            let Some(page) = self.page_to_store(p) else { return false };
             // SAFETY: as below.
             unsafe {
                 ptr::copy_nonoverlapping(buf.as_ptr(), page.add(p.offset() as usize), buf.len());
@@ -248,7 +321,7 @@ impl Ram {
             return false;
         }
         for (at, part) in pieces(p, buf.len()) {
-            let Some(page) = self.page_ptr(at) else { return false };
+            let Some(page) = self.page_to_store(at) else { return false };
             let from = &buf[part];
             // SAFETY: a piece lies in one frame, and `buf` is not part of the map.
             unsafe {
@@ -272,7 +345,9 @@ impl Ram {
         if !self.in_frame(from, len) || !self.in_frame(to, len) {
             return false;
         }
-        let (Some(a), Some(b)) = (self.page_ptr(from), self.page_ptr(to)) else { return false };
+        let (Some(a), Some(b)) = (self.page_ptr(from), self.page_to_store(to)) else {
+            return false;
+        };
         // SAFETY: both pieces lie in their frames.
         unsafe { ptr::copy(a.add(from.offset() as usize), b.add(to.offset() as usize), len) };
         true
@@ -285,7 +360,7 @@ impl Ram {
         if !self.in_frame(p, size * count) {
             return false;
         }
-        let Some(page) = self.page_ptr(p) else { return false };
+        let Some(page) = self.page_to_store(p) else { return false };
         // SAFETY: all elements lie in the frame, and nobody else refers to it now.
         unsafe {
             let at = page.add(p.offset() as usize);

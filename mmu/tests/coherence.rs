@@ -32,7 +32,7 @@ enum Op {
     Zero {
         page: u64,
     },
-    /// A change of EPT entry `index` at `level`, with INVEPT.
+    /// A change of EPT entry `index` at `level`, without INVEPT.
     Ept {
         level: u64,
         index: usize,
@@ -243,7 +243,6 @@ impl Pair {
                 let kind = if large != 0 || level == 3 { entry.bits & 0x60 } else { 0 };
                 let bits = entry.bits & 0x107 | large | kind & 0x40;
                 self.ept_entry(level, INDEXES[index], bits, entry.page >> 12 & 15);
-                self.mmu.flush_ept(if index == 0 { None } else { Some(Eptp(EPT_ROOT | 0x1e)) });
             }
             Op::Access { regime, la, access, how } => self.access(regime, la, access, how),
             Op::Code { page, on } => self.mmu.set_kind(HostPhys(page << 12), PageKind::Code, on),
