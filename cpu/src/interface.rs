@@ -5,7 +5,8 @@ use crate::Cpu;
 use crate::bus::Message;
 use crate::model::Model;
 use crate::state::trace::Items;
-use crate::state::{Apic, Segment, Smram, TableRegister};
+use crate::state::vmx::stats::Level;
+use crate::state::{Apic, Segment, Smram, Stats, TableRegister};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -86,6 +87,14 @@ impl Cpu {
     /// Counts `time` that has passed without an instruction, for the user.
     pub fn count_idle(&mut self, time: u64) {
         self.stats.vmx.idle(time);
+    }
+
+    /// Starts the counters for the user at `now`, when `retired` instructions have been retired before.
+    pub fn count_from(&mut self, now: u64, retired: u64) {
+        self.stats = Stats { retired, ..Stats::default() };
+        self.stats.vmx.idle(now);
+        let level = if self.state.vmx.guest { self.state.vmx.level() } else { Level::Root };
+        self.stats.vmx.pass(level, now);
     }
 
     /// Has the run end at the next look while `flag` is set, and every run at once: [`crate::Stop::Paused`].

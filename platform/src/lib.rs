@@ -1,7 +1,7 @@
 //! The machine around the processor: devices, board, time, ACPI tables, boot loaders.
 //!
 //! Reading order: [`time`], [`device`], [`output`], [`devices`], [`board`], [`memory_map`], [`acpi`], [`boot`],
-//! [`machine`]; `examples/boot.rs` uses it all.
+//! [`machine`], [`snapshot`], [`recording`]; `examples/boot.rs` uses it all.
 //!
 //! Invariants: a device knows no address, bus, clock, thread or other device; its outputs are levels
 //! that the board samples after every access and at every deadline. Time is the count of retired
@@ -18,4 +18,6 @@ pub mod firmware;
 pub mod machine;
 pub mod memory_map;
 pub mod output;
+pub mod recording;
+pub mod snapshot;
 pub mod time;

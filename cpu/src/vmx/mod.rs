@@ -39,7 +39,7 @@ impl Vmx {
     }
 
     /// Who runs in VMX non-root operation, for the counts.
-    fn level(&self) -> Level {
+    pub(crate) fn level(&self) -> Level {
         match self.eptp() {
             Some(e) => Level::Ept(e.0),
             None => Level::Vmcs(self.vmcs.address),

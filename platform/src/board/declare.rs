@@ -87,7 +87,7 @@ macro_rules! devices {
         }
 
         /// A device that a machine may have.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum OptionalDevice { $(
             $(#[$doc])*
             $otype $({ $( $(#[$fdoc])* $field: $ftype),* })?,
@@ -116,6 +116,14 @@ macro_rules! devices {
                 let mut present = Vec::new();
                 $( present.extend($oname.map(Present::$otype)); )*
                 present
+            }
+        }
+
+        impl Optional {
+            /// Which of the devices are there.
+            pub(super) fn kinds(&self) -> Vec<Id> {
+                let kinds = [$( self.$oname.as_ref().map(|_| Id::$oname), )*];
+                kinds.into_iter().flatten().collect()
             }
         }
 

@@ -135,6 +135,12 @@ impl Board {
         self.take_access_time();
     }
 
+    /// Whether the board has the speed and the rows of `other`, and the same devices.
+    pub(crate) fn is_wired_as(&self, other: &Board) -> bool {
+        let same_rows = self.rate == other.rate && self.optional_rows == other.optional_rows;
+        same_rows && self.devices.optional.kinds() == other.devices.optional.kinds()
+    }
+
     /// The end of the run that the guest has asked for.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {

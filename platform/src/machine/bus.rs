@@ -34,6 +34,11 @@ impl Chipset {
         Chipset { board, messages: Vec::new(), known: Seen::default(), alone }
     }
 
+    /// A board as it was saved, with messages on their way.
+    pub(super) fn restored(board: Board, messages: Vec<Message>, processors: u32) -> Chipset {
+        Chipset { messages, ..Chipset::new(board, processors) }
+    }
+
     /// A processor begins to run.
     pub(super) fn begin(&mut self) {
         self.known = self.seen();

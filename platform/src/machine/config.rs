@@ -8,6 +8,7 @@ use crate::devices::rtc;
 use crate::memory_map::MemoryMap;
 use cpu::CodeCache;
 pub use cpu::state::trace::Items as TraceItems;
+use serde::{Deserialize, Serialize};
 
 /// How decoded code is cut and kept: a matter of speed only, no guest can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ impl Default for CodeOptions {
 }
 
 /// What a machine is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// Bytes of memory.
     pub ram: u64,
@@ -56,9 +57,11 @@ pub struct Config {
     pub fw_cfg: Vec<FwCfgFile>,
     /// What the clock shows at power-on: seconds since 1970, UTC.
     pub clock: u64,
-    /// What is written down for [`super::Machine::take_trace`].
+    /// What is written down for [`super::Machine::take_trace`]; no part of a saved machine.
+    #[serde(skip)]
     pub trace: TraceItems,
-    /// How decoded code is cut and kept.
+    /// How decoded code is cut and kept; no part of a saved machine.
+    #[serde(skip)]
     pub code: CodeOptions,
 }
 
@@ -120,6 +123,9 @@ pub enum Error {
     /// The image cannot be booted.
     #[error(transparent)]
     Boot(#[from] BootError),
+    /// What is to be restored is no machine that could have been saved.
+    #[error("the saved state contradicts itself")]
+    Saved,
     /// The tables do not fit into memory.
     #[error(transparent)]
     Memory(#[from] MemoryError),

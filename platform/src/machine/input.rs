@@ -40,7 +40,7 @@ impl Input {
 
 /// Inputs that the machine has not yet taken, by stamp; those of one stamp in the order in which they
 /// were given.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct InputQueue(BTreeMap<Icount, Vec<Input>>);
 
 impl InputQueue {

@@ -3,7 +3,7 @@
 //! Reading order: `config` (what a machine is made of), `entry` (how a kernel is entered), `schedule`
 //! (how the processors take turns, and what the machine's time is), `input` (how the outside world gets
 //! in), `bus` (the board as a processor sees it), `dma` (memory as the board sees it), `report` (how a
-//! run ends), `state` (the hash of everything).
+//! run ends), `pages` and `state` (the hash of everything), `save` (a machine as data).
 //!
 //! Invariant: nothing else in this crate names the `cpu` crate.
 
@@ -12,7 +12,9 @@ mod config;
 mod dma;
 mod entry;
 mod input;
+pub mod pages;
 mod report;
+mod save;
 mod schedule;
 mod state;
 
@@ -26,8 +28,11 @@ use cpu::model::Model;
 use cpu::state::vmx::stats::{Level, Stats};
 pub use input::Input;
 use input::InputQueue;
-use mmu::{HostPhys, Limits, Mmu, Ram};
+pub use mmu::Ram;
+use mmu::{HostPhys, Limits, Mmu};
+use pages::Pages;
 pub use report::MachineStop;
+pub use save::Saved;
 pub use schedule::QUANTUM;
 use schedule::{Schedule, Shared};
 use state::StateHash;
@@ -40,6 +45,17 @@ pub struct Machine {
     map: MemoryMap,
     shared: Shared,
     schedule: Schedule,
+    pages: Pages,
+}
+
+/// The processors' model.
+fn model_of(config: &Config) -> Result<Model, Error> {
+    if config.vcpus == 0 || config.vcpus > 255 {
+        return Err(Error::Vcpus(config.vcpus));
+    }
+    let mut model = Model::parse(&config.cpu_model).map_err(Error::CpuModel)?;
+    model.processors = config.vcpus;
+    Ok(model)
 }
 
 impl Machine {
@@ -48,25 +64,23 @@ impl Machine {
 
     /// A machine at power-on, with empty memory.
     pub fn new(config: &Config) -> Result<Machine, Error> {
-        if config.vcpus == 0 || config.vcpus > 255 {
-            return Err(Error::Vcpus(config.vcpus));
-        }
-        let mut model = Model::parse(&config.cpu_model).map_err(Error::CpuModel)?;
-        model.processors = config.vcpus;
+        let model = model_of(config)?;
         let map = MemoryMap::new(config.ram);
         let cpus = (0..config.vcpus).map(|id| {
             let mut cpu = Cpu::power_up(model.clone(), id);
             cpu.set_trace(config.trace);
             cpu
         });
+        let ram = Ram::new(map.low + map.high)?;
+        let pages = Pages::zero(ram.pages());
         let shared = Shared {
-            mmu: Mmu::new(Ram::new(map.low + map.high)?, Limits::default()),
+            mmu: Mmu::new(ram, Limits::default()),
             code: config.code.cache(),
             chipset: Chipset::new(config.board(&map), config.vcpus),
             inputs: InputQueue::default(),
             pause: Arc::default(),
         };
-        Ok(Machine { config: config.clone(), map, shared, schedule: Schedule::new(cpus) })
+        Ok(Machine { config: config.clone(), map, shared, schedule: Schedule::new(cpus), pages })
     }
 
     /// Loads an image, leaves the machine as firmware would, and sets the first processor to the entry.
@@ -183,16 +197,17 @@ impl Machine {
 
     /// The hash of the whole state: processors, board, memory. Inputs to come are not part of it, nor
     /// output, nor how the run was sliced.
-    pub fn state_hash(&self) -> [u8; 32] {
-        let Shared { mmu, chipset, .. } = &self.shared;
+    pub fn state_hash(&mut self) -> [u8; 32] {
+        let now = self.now();
+        let Shared { mmu, chipset, .. } = &mut self.shared;
         let mut hash = StateHash::default();
         self.schedule.processors.iter().for_each(|p| hash.processor(p));
         hash.cut(self.schedule.cut);
         // Devices that nothing has looked at lately follow first: how a run was sliced is no state.
         let mut board = chipset.board.clone();
-        board.advance(self.now());
+        board.advance(now);
         hash.board(&board, chipset.messages());
-        hash.memory(&self.map, mmu);
+        hash.memory(self.pages.held(mmu));
         hash.finish()
     }
 }

@@ -25,7 +25,7 @@ use cpu::bus::Message;
 use cpu::state::trace::Trace;
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::Mmu;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -52,9 +52,9 @@ pub(super) struct Shared {
 }
 
 /// A turn in which a processor leads.
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Lead {
-    who: usize,
+    pub(super) who: usize,
     /// Up to what time of its own.
     until: u64,
 }
@@ -64,7 +64,7 @@ pub(super) struct Schedule {
     pub(super) processors: Vec<Processor>,
     /// The lead that a pause has cut.
     pub(super) cut: Option<Lead>,
-    trace: String,
+    pub(super) trace: String,
 }
 
 impl Schedule {

@@ -1,10 +1,9 @@
 //! The state of a whole machine in one hash.
 
+use super::pages::PageHash;
 use super::schedule::{Lead, Processor};
 use crate::board::Board;
-use crate::memory_map::MemoryMap;
 use cpu::bus::Message;
-use mmu::{HostPhys, Mmu};
 use serde::Serialize;
 
 /// Bytes that are hashed at once: many, because the hash function then does several blocks at a time.
@@ -38,17 +37,11 @@ impl StateHash {
         self.feed(&messages);
     }
 
-    /// Feeds the pages that are not all zero: of memory with their address, of system-management RAM
-    /// with their number.
-    pub(super) fn memory(&mut self, map: &MemoryMap, mmu: &Mmu) {
-        let mut page = [0; 4096];
-        for frame in (0..map.low).chain(1 << 32..(1 << 32) + map.high).step_by(4096) {
-            if mmu.read_slice(HostPhys(frame), &mut page) {
-                self.page(&frame.to_le_bytes(), &page);
-            }
-        }
-        for n in 0..32 {
-            self.page(&[n as u8], &mmu.ram.smram_page(n));
+    /// Feeds the pages of memory that are not all zero: their numbers and hashes.
+    pub(super) fn memory(&mut self, pages: impl Iterator<Item = (usize, PageHash)>) {
+        for (n, hash) in pages {
+            self.bytes(&(n as u64).to_le_bytes());
+            self.bytes(&hash);
         }
     }
 
@@ -56,13 +49,6 @@ impl StateHash {
     pub(super) fn finish(mut self) -> [u8; 32] {
         self.hash_batch();
         self.hasher.finalize().into()
-    }
-
-    fn page(&mut self, name: &[u8], page: &[u8; 4096]) {
-        if *page != [0; 4096] {
-            self.bytes(name);
-            self.bytes(page);
-        }
     }
 
     fn bytes(&mut self, bytes: &[u8]) {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 
 pub(crate) mod guest;
+pub(crate) mod turns;
 
 use std::collections::BTreeMap;
 

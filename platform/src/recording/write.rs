@@ -1,0 +1,50 @@
+//! Writing a recording.
+
+use super::{Frame, HEADER, MAGIC, VERSION, check_value};
+use crate::snapshot::PROGRAM;
+use std::fs::File;
+use std::io::{self, Write};
+
+/// Adds frames to a file.
+#[derive(Debug)]
+pub struct Writer {
+    file: File,
+    /// Bytes written.
+    length: u64,
+}
+
+impl Writer {
+    /// Begins a recording in the empty file `file`.
+    pub fn new(mut file: File) -> io::Result<Writer> {
+        let mut header = [0; HEADER as usize];
+        header[..8].copy_from_slice(&MAGIC);
+        header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        header[64..64 + PROGRAM.len()].copy_from_slice(PROGRAM.as_bytes());
+        file.write_all(&header)?;
+        Ok(Writer { file, length: HEADER })
+    }
+
+    /// Adds a frame. After an error the file still holds all frames before: what there is of this one is removed.
+    pub fn add(&mut self, frame: &Frame) -> io::Result<()> {
+        let content = postcard::to_allocvec(frame).map_err(io::Error::other)?;
+        let length = (content.len() as u32).to_le_bytes();
+        let bytes = [&length[..], &check_value(&content), &content].concat();
+        if let Err(error) = self.file.write_all(&bytes) {
+            self.file.set_len(self.length)?;
+            return Err(error);
+        }
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Has the host put on the disk what was added.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+}

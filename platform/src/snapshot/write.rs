@@ -1,0 +1,38 @@
+//! Writing a snapshot.
+
+use super::{Id, MAGIC, METADATA, Metadata, PAGE, PROGRAM, Parent, VERSION, id_of, memory_offset};
+use crate::machine::Machine;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Writes `machine`, between two runs, to the empty file `to`: in full, or as an increment to `parent`, which is its
+/// last snapshot or what it was restored from. The pages that change from now on are those of the next increment.
+pub fn write(machine: &mut Machine, parent: Option<Parent>, to: &File) -> io::Result<Id> {
+    let changed = machine.changed_pages();
+    let pages = if parent.is_some() { changed } else { machine.held_pages() };
+    let pages: Vec<_> = pages.into_iter().map(|(n, hash)| (n as u32, hash)).collect();
+    let metadata = Metadata { parent, saved: machine.save(), pages };
+    let bytes = postcard::to_allocvec(&metadata).map_err(io::Error::other)?;
+    let bytes = compress_to_vec(&*bytes, CompressionLevel::Fastest);
+    let id = id_of(&bytes);
+    let memory = memory_offset(bytes.len() as u64);
+    to.set_len(memory.saturating_add(machine.page_count() as u64 * PAGE))?;
+    to.write_all_at(&header(bytes.len() as u64, &id), 0)?;
+    to.write_all_at(&bytes, METADATA)?;
+    for (n, _) in metadata.pages {
+        to.write_all_at(machine.page(n as usize), memory + u64::from(n) * PAGE)?;
+    }
+    Ok(id)
+}
+
+fn header(length: u64, id: &Id) -> [u8; METADATA as usize] {
+    let mut header = [0; METADATA as usize];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    header[16..24].copy_from_slice(&length.to_le_bytes());
+    header[24..56].copy_from_slice(id);
+    header[64..64 + PROGRAM.len()].copy_from_slice(PROGRAM.as_bytes());
+    header
+}
