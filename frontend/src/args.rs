@@ -2,6 +2,7 @@
 //! clap's form first. What clap has to say comes out as one line.
 
 use crate::console::chardev::{self, Named, Serial};
+use crate::kept::{Record, Replay, Restore, Snapshot, SnapshotAt};
 use crate::pace::Pacing;
 use crate::qemu::{self, Meaning};
 use crate::status::Failure;
@@ -24,8 +25,8 @@ pub(crate) struct Args {
 }
 
 const AFTER: &str = "\
-Exit status: 0 the guest powered off (or reset, under -no-reboot); 2 bad input, nothing started;
-116 the guest panicked (pvpanic), or a domain did; 118 all processors halt for ever; 120 triple fault; 122 the
+Exit status: 0 the guest powered off (or reset, under -no-reboot); 2 bad input, nothing started; 4 two
+snapshots differ; 116 the guest panicked (pvpanic), or a domain did; 118 all processors halt for ever; 120 triple fault; 122 the
 emulator failed; 124 a limit was reached; 130 Ctrl-C; odd: the guest wrote (status - 1) / 2 to isa-debug-exit.";
 
 /// What ends a run from outside.
@@ -51,6 +52,14 @@ pub(crate) enum Verb {
     Link(Link),
     /// Write a bootable image of the hypervisor and its embedded guests (for other machines)
     Image(Image),
+    /// Go on from a snapshot
+    Restore(Restore),
+    /// Look at snapshots
+    Snapshot(Snapshot),
+    /// Run, and write down all that is needed to run it again
+    Record(Record),
+    /// Run a recording again, and compare it with what was recorded
+    Replay(Replay),
 }
 
 #[derive(Debug, clap::Args)]
@@ -105,6 +114,8 @@ pub(crate) struct Run {
     /// block, operations in the cache); never changes what a guest sees
     #[arg(long, value_name = "OPTIONS", value_parser = values::accel)]
     pub(crate) accel: Option<CodeOptions>,
+    #[command(flatten)]
+    pub(crate) keep: SnapshotAt,
     #[command(flatten)]
     pub(crate) trace: Trace,
     #[arg(skip)]
@@ -185,6 +196,8 @@ pub(crate) struct Host {
     #[arg(long, value_name = "OPTIONS", value_parser = values::accel)]
     pub(crate) accel: Option<CodeOptions>,
     #[command(flatten)]
+    pub(crate) keep: SnapshotAt,
+    #[command(flatten)]
     pub(crate) trace: Trace,
 }
 
@@ -257,7 +270,8 @@ enum Kind {
     Run,
     /// QEMU's command line.
     Qemu,
-    Host,
+    /// `strata host`, or another verb that takes some of QEMU's names.
+    Host(&'static str),
     Other,
 }
 
@@ -267,7 +281,8 @@ fn kind(program: &OsStr, words: &[OsString]) -> (Kind, usize) {
         _ if qemu::called(program) => (Kind::Qemu, 0),
         Some("qemu") => (Kind::Qemu, 1),
         Some("run") => (Kind::Run, 1),
-        Some("host") => (Kind::Host, 1),
+        Some("host") => (Kind::Host("host"), 1),
+        Some("restore") => (Kind::Host("restore"), 1),
         Some(word) if qemu::is_flag(OsStr::new(word)) => (Kind::Run, 0),
         _ => (Kind::Other, 0),
     }
@@ -287,9 +302,9 @@ pub(crate) fn parse(argv: &[OsString]) -> Result<Args, Asked> {
     match kind {
         Kind::Run => run(words, false),
         Kind::Qemu => run(words, true),
-        Kind::Host => {
+        Kind::Host(verb) => {
             let words = host_words(words).map_err(Asked::Failure)?;
-            clap([vec!["host".into()], words].concat())
+            clap([vec![verb.into()], words].concat())
         }
         Kind::Other => clap(words),
     }
@@ -462,12 +477,12 @@ mod tests {
         check_error(
             "walk",
             "unrecognized subcommand 'walk'; accepted are run, host, qemu, link, image, \
-             --limit-instructions, --limit-seconds",
+             restore, snapshot, record, replay, --limit-instructions, --limit-seconds",
         );
         check_error(
             "host --nosuch",
             "unexpected argument '--nosuch' found; accepted are --dom0, --domu, --config, \
-             --until-domus-end, -serial, -chardev, -icount, --input, --input-log, -cpu, --memory, -accel, -d, -D, --limit-instructions, --limit-seconds",
+             --until-domus-end, -serial, -chardev, -icount, --input, --input-log, -cpu, --memory, -accel, --snapshot, --snapshot-at, -d, -D, --limit-instructions, --limit-seconds",
         );
         check_error(
             "host --config F --dom0 kernel=K",

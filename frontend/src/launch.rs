@@ -6,13 +6,14 @@ use crate::console::chardev::{Chardev, Serial};
 use crate::domain::{self, Domain};
 use crate::embedded::{DOM0, DOMU, HYPERVISOR};
 use crate::files::{self, Blob};
+use crate::kept::{Restore, SnapshotAt};
 use crate::output;
 use crate::pace::Pacing;
 use crate::qemu;
 use crate::status::Failure;
 use crate::values::{self, Content};
 use platform::boot::{self, Format};
-use platform::machine::{CodeOptions, FwCfgFile, OptionalDevice};
+use platform::machine::{CodeOptions, Config, FwCfgFile, OptionalDevice};
 use std::path::PathBuf;
 
 /// Memory for the hypervisor itself.
@@ -49,6 +50,7 @@ pub(crate) struct Launch {
     pub(crate) as_qemu: bool,
     pub(crate) trace: Trace,
     pub(crate) code: CodeOptions,
+    pub(crate) keep: SnapshotAt,
     /// The domains on the machine, in the hypervisor's order; none on a bare machine.
     pub(crate) domains: Vec<String>,
 }
@@ -112,6 +114,7 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         as_qemu: false,
         trace: host.trace.clone(),
         code: host.accel.unwrap_or_default(),
+        keep: host.keep.clone(),
         domains: domains.into_iter().map(|d| d.name).collect(),
     })
 }
@@ -176,8 +179,35 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
         serials,
         trace: run.trace,
         code: run.accel.unwrap_or_default(),
+        keep: run.keep,
         domains: Vec::new(),
     })
+}
+
+/// `strata restore`: nothing is booted, and a reset ends the run.
+pub(crate) fn restored(config: &Config, restore: &Restore) -> Launch {
+    let Restore { file: _, serials: asked, accel, trace, keep } = restore;
+    Launch {
+        memory: config.ram,
+        vcpus: config.vcpus,
+        cpu: config.cpu_model.clone(),
+        kernel: Blob { name: String::new(), bytes: Vec::new(), cmdline: String::new() },
+        modules: Vec::new(),
+        devices: config.devices.clone(),
+        no_reboot: true,
+        vmx_unlocked: config.vmx_unlocked,
+        pacing: asked.icount.unwrap_or_default(),
+        input: asked.input.clone(),
+        input_log: asked.input_log.clone(),
+        clock: Some(config.clock),
+        fw_cfg: config.fw_cfg.clone(),
+        as_qemu: false,
+        serials: serials(asked.clone()),
+        trace: trace.clone(),
+        code: accel.unwrap_or_default(),
+        keep: keep.clone(),
+        domains: Vec::new(),
+    }
 }
 
 /// The serial ports of a machine.

@@ -1,9 +1,8 @@
 //! The `strata` command: command line, files, terminal and clock around the machine.
 //!
-//! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are
-//! written),
-//! `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `pace`, `stop` and
-//! `runner` (a run), `status` and `summary` (how it ends), `image`, `link`.
+//! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are written), `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `pace`, `stop` and
+//! `runner` (a run), `status` and `summary` (how it ends), `kept`, `keep`, `snapshot`, `record`, `replay`, `difference`
+//! and `time_travel` (runs that are kept), `image`, `link`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
 //! and files exist here and nowhere below. Nothing is printed by a macro that panics where the stream is full or
@@ -17,24 +16,32 @@
 
 mod args;
 mod console;
+mod difference;
 mod domain;
 mod embedded;
 mod files;
 mod image;
 mod input;
+mod keep;
+mod kept;
 mod launch;
 mod link;
 mod output;
 mod pace;
 mod qemu;
+mod record;
+mod replay;
 mod runner;
 mod session;
+mod snapshot;
 mod status;
 mod stop;
 mod summary;
+mod time_travel;
 mod values;
 
 use args::{Args, Asked, Verb};
+use keep::Keep;
 use status::{Failure, Status};
 use std::io::Write;
 use std::process::ExitCode;
@@ -71,6 +78,11 @@ fn obey(args: Args) -> Result<Status, Failure> {
         Some(Verb::Qemu) => unreachable!("its words are those of run"),
         Some(Verb::Link(link)) => return link::make(&link.folder).map(|()| Status::Success),
         Some(Verb::Image(image)) => return image::write(&image.out).map(|()| Status::Success),
+        Some(Verb::Restore(restore)) => return time_travel::restore(&restore, &args.limits),
+        Some(Verb::Snapshot(snapshot)) => return time_travel::snapshot(&snapshot),
+        Some(Verb::Record(record)) => return time_travel::record(record),
+        Some(Verb::Replay(replay)) => return time_travel::replay(&replay),
     };
-    session::run(&launch, &args.limits)
+    let keep = Keep::new(&launch.keep, None);
+    session::run(&launch, &args.limits, keep)
 }

@@ -4,6 +4,7 @@
 use crate::args::{Limits, Trace};
 use crate::console::{Consoles, Key};
 use crate::input::{Event, Log, Script};
+use crate::keep::Keep;
 use crate::launch::Launch;
 use crate::output::{self, Output};
 use crate::pace::Pace;
@@ -21,21 +22,38 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Starts the machine, runs it to its end and prints the summary.
-pub(crate) fn run(launch: &Launch, limits: &Limits) -> Result<Status, Failure> {
+pub(crate) fn run(launch: &Launch, limits: &Limits, keep: Keep) -> Result<Status, Failure> {
+    check_memory(launch)?;
     let asked = Asked::default();
-    let mut session = Session::start(launch, &asked)?;
-    let mut consoles = Consoles::open(&launch.serials, &asked)?;
+    finish(Session::new(launch, boot(launch, &asked)?, keep, &asked)?, limits)
+}
+
+/// Goes on with a machine that was restored, for which `launch` boots nothing.
+pub(crate) fn go_on(
+    mut machine: Machine,
+    launch: &Launch,
+    limits: &Limits,
+) -> Result<Status, Failure> {
+    let asked = Asked::default();
+    machine.pause_by(asked.flag());
+    let keep = Keep::new(&launch.keep, None);
+    finish(Session::new(launch, machine, keep, &asked)?, limits)
+}
+
+/// Runs a session to its end and prints the summary.
+fn finish(mut session: Session<'_>, limits: &Limits) -> Result<Status, Failure> {
+    let (launch, asked) = (session.launch, session.asked);
+    let mut consoles = Consoles::open(&launch.serials, asked)?;
     let mut pace = Pace::new(launch.pacing, consoles.person());
     asked.on_signals()?;
     if let Some(seconds) = limits.limit_seconds {
         asked.after(seconds)?;
     }
-    let ending =
-        Ending { limits, no_reboot: launch.no_reboot, halts: launch.as_qemu, asked: &asked };
+    let ending = Ending { limits, no_reboot: launch.no_reboot, halts: launch.as_qemu, asked };
     let ended = runner::run_to_end(&mut session, &mut consoles, &mut pace, &ending);
-    let (sent, traced) = (consoles.finish(&asked), session.finish());
+    let ended = ended.and_then(|status| session.end(status, &mut consoles).map(|()| status));
+    let (sent, traced) = (consoles.finish(asked), session.finish());
     drop(consoles);
-    session.end_asked();
     let (status, report) = match ended.and_then(|status| sent.and(traced).map(|()| status)) {
         Ok(status) => (status, session.report.take()),
         Err(failure) => (failure.status, Some(failure.text)),
@@ -70,36 +88,52 @@ struct Session<'a> {
     report: Option<String>,
     /// Where the trace goes.
     trace: Output,
+    keep: Keep,
+    /// The guest has ended the last slice, not the host.
+    ended: bool,
+    /// The last slice has ended in the middle of a turn.
+    paused: bool,
+    /// What could not be kept.
+    failure: Option<Failure>,
     asked: &'a Asked,
 }
 
 impl<'a> Session<'a> {
-    fn start(launch: &'a Launch, asked: &'a Asked) -> Result<Self, Failure> {
-        check_memory(launch)?;
+    fn new(
+        launch: &'a Launch,
+        mut machine: Machine,
+        mut keep: Keep,
+        asked: &'a Asked,
+    ) -> Result<Self, Failure> {
         let trace = open_trace(&launch.trace)?;
         let script = launch.input.as_deref().map(Script::read).transpose()?.unwrap_or_default();
         let log = launch.input_log.as_deref().map(Log::create).transpose()?;
-        let (machine, levels, counted) = (boot(launch, asked)?, Vec::new(), Vec::new());
-        let (before, reset_at, report) = (0, 0, None);
+        keep.begin(&mut machine)?;
         Ok(Self {
             launch,
             machine,
-            before,
-            reset_at,
+            before: 0,
+            reset_at: 0,
             script,
             log,
-            levels,
-            counted,
-            report,
+            levels: Vec::new(),
+            counted: Vec::new(),
+            report: None,
             trace,
+            keep,
+            ended: false,
+            paused: false,
+            failure: None,
             asked,
         })
     }
 
     /// Gives the machine an input, and writes it down.
     fn give(&mut self, at: u64, input: Input) {
-        let at = self.machine.input(Icount(at), input.clone()).0;
-        self.write_down(at, &Event::Input(input));
+        let at = self.machine.input(Icount(at), input.clone());
+        let kept = self.keep.input(at, input.clone());
+        self.note(kept);
+        self.write_down(at.0, &Event::Input(input));
     }
 
     fn write_down(&mut self, at: u64, event: &Event) {
@@ -137,12 +171,40 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Writes down where a run ends that somebody has asked to end: at a time of the machine's.
-    fn end_asked(&mut self) {
-        if self.log.is_some() && self.asked.asked().is_some() {
-            self.asked.flag().store(false, Ordering::Release);
-            _ = self.machine.run(1);
+    /// The run is to end with `status`. What is kept of it ends at a time of the machine's own, to which a run that
+    /// somebody has asked to end goes on first.
+    fn end(&mut self, status: Status, consoles: &mut Consoles) -> Result<(), Failure> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        if self.log.is_some() || self.keep.wants_time() {
+            self.go_on_to_a_time();
+            consoles.write(0, self.sent(0), self.asked)?;
+        }
+        if self.asked.asked().is_some() {
             self.write_down(self.machine.now().0, &Event::End);
+        }
+        self.keep.end(&mut self.machine, status, self.ended)
+    }
+
+    /// Goes on with a turn that was cut.
+    fn go_on_to_a_time(&mut self) {
+        self.asked.flag().store(false, Ordering::Release);
+        while self.paused {
+            let stop = self.machine.run(1);
+            self.paused = stop == MachineStop::Paused;
+            self.ended = !self.paused && stop != MachineStop::Budget;
+            let trace = self.machine.take_trace().into_bytes();
+            if self.trace.write(trace, self.asked).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Notes what could not be kept: the run ends with it.
+    fn note(&mut self, kept: Result<(), Failure>) {
+        if let Err(failure) = kept {
+            self.failure.get_or_insert(failure);
         }
     }
 
@@ -151,7 +213,8 @@ impl<'a> Session<'a> {
         self.trace.finish(self.asked).map_err(|_| Failure::emulator(NO_TRACE))
     }
 
-    fn summary(&self) -> Summary {
+    fn summary(&mut self) -> Summary {
+        let state = self.machine.state_hash();
         let machine = &self.machine;
         let unclaimed = machine.board().unclaimed().iter().map(|u| {
             let way = if u.write { "write" } else { "read" };
@@ -177,7 +240,7 @@ impl<'a> Session<'a> {
             ),
             unclaimed: unclaimed.collect(),
             refused_accesses: refused.collect(),
-            state: machine.state_hash(),
+            state,
         }
     }
 
@@ -250,7 +313,7 @@ fn open_trace(trace: &Trace) -> Result<Output, Failure> {
 }
 
 /// What `-d` asks for.
-fn trace_items(trace: &Trace) -> TraceItems {
+pub(crate) fn trace_items(trace: &Trace) -> TraceItems {
     let asked = |name: &str| trace.items.iter().any(|item| item == name);
     TraceItems {
         int: asked("int"),
@@ -264,10 +327,10 @@ fn trace_items(trace: &Trace) -> TraceItems {
 /// docs/usage.md, "What a run holds".
 const BESIDES: u64 = 384 << 20;
 /// For each byte of the guest's memory one in so many goes with it: what pages are used for.
-const TABLES: u64 = 128;
+const TABLES: u64 = 64;
 
 /// Refuses a machine for which the host has not the memory, before it could fail in the middle of the run.
-fn check_memory(launch: &Launch) -> Result<(), Failure> {
+pub(crate) fn check_memory(launch: &Launch) -> Result<(), Failure> {
     let guest = launch.memory;
     let bytes = guest.saturating_add(guest / TABLES).saturating_add(BESIDES);
     let granted =
@@ -310,7 +373,13 @@ impl Runnable for Session<'_> {
         let started = Instant::now();
         let each = (instructions / u64::from(self.launch.vcpus)).max(1);
         let Some(each) = self.until_typing(each) else { return Stop::End(Status::Quit) };
-        let stop = self.machine.run(each);
+        let stop = self.machine.run(each.min(self.keep.ahead(self.machine.now())));
+        self.paused = stop == MachineStop::Paused;
+        self.ended = !self.paused && stop != MachineStop::Budget;
+        if stop == MachineStop::Budget {
+            let kept = self.keep.look(&mut self.machine);
+            self.note(kept);
+        }
         self.count(started.elapsed().as_secs_f64());
         let trace = self.machine.take_trace().into_bytes();
         if self.trace.write(trace, self.asked).is_err() {
@@ -319,6 +388,9 @@ impl Runnable for Session<'_> {
         }
         // Nobody has asked for what the guest writes to the debug port.
         drop(self.machine.debug_output());
+        if let Some(failure) = &self.failure {
+            return Stop::End(failure.status);
+        }
         match stop {
             MachineStop::Budget | MachineStop::Paused => Stop::Budget,
             MachineStop::PowerOff => Stop::End(Status::Success),
@@ -347,7 +419,7 @@ impl Runnable for Session<'_> {
         self.reset_at += self.machine.now().0;
         self.machine = boot(self.launch, self.asked)?;
         self.counted.clear();
-        Ok(())
+        self.keep.begin(&mut self.machine)
     }
 
     fn retired(&self) -> u64 {
@@ -356,6 +428,7 @@ impl Runnable for Session<'_> {
 
     fn sent(&mut self, port: usize) -> Vec<u8> {
         let sent = self.machine.serial_output(port);
+        self.keep.sent(port, &sent);
         let typed = self.script.printed(port, &sent);
         let slice_end = self.machine.now().0.next_multiple_of(slice(self.launch));
         typed.into_iter().for_each(|input| self.give(slice_end + 1, input));

@@ -25,6 +25,8 @@ pub(crate) enum Status {
     Interrupted(i32),
     /// Ctrl-A x.
     Quit,
+    /// Two states that were compared differ.
+    Differs,
     /// The guest wrote this value to `isa-debug-exit`.
     DebugExit(u32),
 }
@@ -35,6 +37,7 @@ impl Status {
         match self {
             Self::Success => 0,
             Self::Usage => 2,
+            Self::Differs => 4,
             Self::GuestPanicked => 116,
             Self::Halted => 118,
             Self::TripleFault => 120,
@@ -98,10 +101,11 @@ mod tests {
             assert_eq!(Status::DebugExit(value).code() & 1, 1, "{value}");
         }
         use Status::{
-            Emulator, GuestPanicked, Halted, Interrupted, Limit, Quit, Success, TripleFault, Usage,
+            Differs, Emulator, GuestPanicked, Halted, Interrupted, Limit, Quit, Success,
+            TripleFault, Usage,
         };
         let ended = [Success, GuestPanicked, Halted, TripleFault, Limit, Interrupted(2), Quit];
-        let all = [&ended[..], &[Usage, Emulator]].concat();
+        let all = [&ended[..], &[Usage, Differs, Emulator]].concat();
         assert!(all.iter().all(|s| s.code() & 1 == 0));
         assert_eq!(Status::DebugExit(0x10).code(), 0x21);
     }

@@ -51,6 +51,7 @@ fn ending(status: Status) -> String {
     match status {
         Status::Success => "the guest ended the run".into(),
         Status::Usage => "bad input".into(),
+        Status::Differs => "the states differ".into(),
         Status::GuestPanicked => "the guest panicked".into(),
         Status::Halted => "all processors halt and nothing can wake them".into(),
         Status::TripleFault => "triple fault".into(),

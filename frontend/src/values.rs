@@ -64,6 +64,24 @@ pub(crate) fn processors(text: &str) -> Parsed<u32> {
     }
 }
 
+/// A moment of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// The machine's time, in instructions.
+    Icount(u64),
+    /// COM1 has sent this text, which is not empty.
+    Text(String),
+}
+
+/// A number, or a text.
+pub(crate) fn moment(text: &str) -> Parsed<Moment> {
+    match text.parse() {
+        Ok(at) => Ok(Moment::Icount(at)),
+        Err(_) if text.is_empty() => Err("accepted is a number of instructions, or a text".into()),
+        Err(_) => Ok(Moment::Text(text.into())),
+    }
+}
+
 /// What `-smp` says: `2`, `cpus=2`, or a topology whose product it is.
 pub(crate) fn smp(text: &str) -> Parsed<u32> {
     let accepted = || "the number of SMP CPUs accepted is 1 to 32".to_owned();

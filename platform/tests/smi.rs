@@ -77,7 +77,7 @@ fn relocation_lock_and_count() {
 /// What the handler's save area holds is part of the state's hash.
 #[test]
 fn smram_is_in_the_hash() {
-    let [a, b] = [1, 2].map(|v| {
+    let [mut a, mut b] = [1, 2].map(|v| {
         // mov ebx, v; an SMI; mov ebx, 0, and no trace of v in the program
         let smi = [set_up(), outb(0xb2, 0), store(CODE + 33, 0)].concat();
         let program = [&[0xbb, v, 0, 0, 0][..], &smi, &[0xbb, 0, 0, 0, 0], &outb(0xf4, 0)].concat();

@@ -65,6 +65,11 @@ pub(crate) fn translate(
             continue;
         };
         let (name, value) = split(name);
+        // QEMU's flag of this name, which takes no file, has one dash.
+        if !lenient && name.starts_with("snapshot") && arg.to_string_lossy().starts_with("--") {
+            words.words.push(arg);
+            continue;
+        }
         let Some(flag) = table::find(name) else {
             words.strange(&arg, name)?;
             continue;
@@ -201,7 +206,7 @@ pub(crate) fn code(status: Status) -> u8 {
         | Status::TripleFault
         | Status::Interrupted(_)
         | Status::Quit => 0,
-        Status::Limit | Status::DebugExit(_) => status.code(),
+        Status::Limit | Status::Differs | Status::DebugExit(_) => status.code(),
     }
 }
 

@@ -51,7 +51,7 @@ impl Guest {
         let limit = seconds().to_string();
         let late = self.start(&kernel, &["--limit-seconds", &limit]).wait().needed("strata");
         assert_eq!(late.status, Some(124), "{}", late.stderr);
-        let most = MEMORY + MEMORY / 128 + BESIDES;
+        let most = MEMORY + MEMORY / 64 + BESIDES;
         assert!(late.memory <= most, "{} MiB resident", late.memory >> 20);
         assert!(late.cpu <= seconds() as f64 + GRACE, "{} s", late.cpu);
 

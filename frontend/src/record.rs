@@ -1,0 +1,116 @@
+//! Recording: every input with its stamp, state hashes and snapshots, in a directory.
+
+use crate::snapshot;
+use crate::status::{Failure, Status};
+use platform::machine::{Input, Machine};
+use platform::recording::{FILE, Frame, Writer};
+use platform::snapshot::Parent;
+use platform::time::Icount;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// How often something is written, in instructions of machine time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Every {
+    /// Between two state hashes.
+    pub(crate) hash: u64,
+    /// Between two snapshots.
+    pub(crate) snapshot: u64,
+}
+
+/// Writes a recording.
+pub(crate) struct Recorder {
+    directory: PathBuf,
+    log: Writer,
+    every: Every,
+    next_hash: u64,
+    next_snapshot: u64,
+    /// Snapshots so far.
+    count: u32,
+    last: Option<Parent>,
+}
+
+impl Recorder {
+    /// Begins a recording in the directory `directory`, which is made, and must not have one.
+    pub(crate) fn create(directory: &Path, every: Every) -> Result<Recorder, Failure> {
+        let shown = directory.display();
+        let wrong = |why: String| Failure::usage(format!("-o {shown}"), why);
+        fs::create_dir_all(directory).map_err(|e| wrong(e.to_string()))?;
+        let file = File::options().write(true).create_new(true).open(directory.join(FILE));
+        let log = file.and_then(Writer::new).map_err(|e| match e.kind() {
+            ErrorKind::AlreadyExists => {
+                wrong("there is a recording already; accepted is a directory without one".into())
+            }
+            _ => wrong(e.to_string()),
+        })?;
+        let directory = directory.to_owned();
+        Ok(Recorder { directory, log, every, next_hash: 0, next_snapshot: 0, count: 0, last: None })
+    }
+
+    /// A run begins: the machine is as after power-on, with what it boots in memory.
+    pub(crate) fn begin(&mut self, machine: &mut Machine) -> Result<(), Failure> {
+        self.last = None;
+        self.snapshot(machine, true)?;
+        self.next_hash = machine.now().0.saturating_add(self.every.hash);
+        Ok(())
+    }
+
+    /// The machine takes `input` at `at`.
+    pub(crate) fn input(&mut self, at: Icount, input: Input) -> Result<(), Failure> {
+        self.add(&Frame::Input { at, input })
+    }
+
+    /// When something is to be written next.
+    pub(crate) fn due(&self) -> u64 {
+        self.next_hash.min(self.next_snapshot)
+    }
+
+    /// The machine has come to a time of its own: writes what is due.
+    pub(crate) fn look(&mut self, machine: &mut Machine) -> Result<(), Failure> {
+        let now = machine.now();
+        if now.0 >= self.next_hash {
+            self.next_hash = now.0.saturating_add(self.every.hash);
+            self.add(&Frame::Hash { at: now, hash: machine.state_hash() })?;
+        }
+        if now.0 >= self.next_snapshot {
+            self.snapshot(machine, false)?;
+        }
+        Ok(())
+    }
+
+    /// The run has ended.
+    pub(crate) fn end(
+        &mut self,
+        machine: &mut Machine,
+        status: Status,
+        by_guest: bool,
+    ) -> Result<(), Failure> {
+        let (at, hash, status) = (machine.now(), machine.state_hash(), status.code());
+        self.add(&Frame::End { at, hash, by_guest, status })?;
+        self.log.sync().map_err(|error| self.failed(&error))
+    }
+
+    fn snapshot(&mut self, machine: &mut Machine, begins: bool) -> Result<(), Failure> {
+        let at = machine.now();
+        let file = format!("{:06}.snapshot", self.count);
+        let id = snapshot::write(machine, &self.directory.join(&file), self.last.take())?;
+        self.count += 1;
+        self.last = Some(Parent { file: file.clone(), id });
+        self.next_snapshot = at.0.saturating_add(self.every.snapshot);
+        self.add(&Frame::Snapshot { at, file, id, begins })?;
+        self.log.sync().map_err(|error| self.failed(&error))
+    }
+
+    fn add(&mut self, frame: &Frame) -> Result<(), Failure> {
+        self.log.add(frame).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &io::Error) -> Failure {
+        let path = self.directory.join(FILE);
+        Failure::emulator(format_args!(
+            "{}: {error}; what was recorded before can be replayed",
+            path.display()
+        ))
+    }
+}

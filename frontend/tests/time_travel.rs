@@ -1,0 +1,212 @@
+//! Snapshots and recordings by the command: what is restored or replayed is the same run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+const STRATA: &str = env!("CARGO_BIN_EXE_strata");
+
+/// An empty directory of this name.
+fn directory(name: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("time-travel-{name}"));
+    _ = fs::remove_dir_all(&path);
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Runs the command in `directory`, with `input` on its standard input.
+fn strata(directory: &Path, words: &str, input: &str) -> Output {
+    fs::write(directory.join("input"), input).unwrap();
+    let stdin = fs::File::open(directory.join("input")).unwrap();
+    let mut command = Command::new(STRATA);
+    command.current_dir(directory).args(words.split(' ')).stdin(Stdio::from(stdin));
+    command.output().unwrap()
+}
+
+/// As [`strata`], which must end with `status`: standard output and the state.
+#[track_caller]
+fn check(directory: &Path, words: &str, input: &str, status: i32) -> (Vec<u8>, String) {
+    let out = strata(directory, words, input);
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    assert_eq!(out.status.code(), Some(status), "{words}: {text}");
+    let state = text.lines().rfind(|line| line.starts_with("state "));
+    (out.stdout, state.unwrap_or_default().to_owned())
+}
+
+/// The one line that the command says as it ends with `status`.
+#[track_caller]
+fn says(directory: &Path, words: &str, status: i32, expect: &str) {
+    let out = strata(directory, words, "");
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert_eq!((out.status.code(), text.trim_end()), (Some(status), expect), "{words}");
+}
+
+/// A guest that sends back what it receives, counts as it waits, and ends the run after `q`.
+fn echo(directory: &Path) {
+    const BASE: u32 = 0x10_0000;
+    let code = [
+        0x66, 0xba, 0xfd, 0x03, // wait: mov dx, 3fdh
+        0xff, 0x05, 0, 0, 0x20, 0, // inc dword [200000h]
+        0xec, 0xa8, 0x01, // in al, dx; test al, 1
+        0x74, 0xf1, // jz wait
+        0x66, 0xba, 0xf8, 0x03, // mov dx, 3f8h
+        0xec, 0xee, // in al, dx; out dx, al
+        0x3c, b'q', // cmp al, 'q'
+        0x75, 0xe5, // jne wait
+        0xb0, 0x10, 0xe6, 0xf4, // mov al, 10h; out 0f4h, al
+    ];
+    let (magic, flags) = (0x1BAD_B002_u32, 1 << 16);
+    let checksum = 0u32.wrapping_sub(magic).wrapping_sub(flags);
+    let header = [magic, flags, checksum, BASE, BASE, 0, 0, BASE + 32];
+    let mut image: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+    image.extend(code);
+    fs::write(directory.join("echo"), image).unwrap();
+}
+
+const RUN: &str =
+    "run -m 16 -device isa-debug-exit,iobase=0xf4,iosize=4 -kernel echo --limit-instructions 90000";
+
+#[test]
+fn a_snapshot_goes_on() {
+    let dir = directory("snapshot");
+    echo(&dir);
+    for smp in ["1", "2"] {
+        let run = format!("{RUN} -smp {smp}");
+        let (_, plain) = check(&dir, &run, "", 124);
+        for at in [0, 1, 1234, 300_000] {
+            let words = format!("{run} --snapshot s --snapshot-at {at}");
+            assert_eq!(check(&dir, &words, "", 124).1, plain, "{at}");
+            let words = "restore s --limit-instructions 90000";
+            assert_eq!(check(&dir, words, "", 124).1, plain, "-smp {smp}, {at}");
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_when_a_text_has_come() {
+    let dir = directory("text");
+    echo(&dir);
+    let words = format!("{RUN} --snapshot s --snapshot-at ell");
+    let (sent, plain) = check(&dir, &words, "hello", 124);
+    assert_eq!(sent, b"hello");
+    let (sent, state) = check(&dir, "restore s --limit-instructions 90000", "", 124);
+    assert_eq!((&b"hello".ends_with(&sent), &state), (&true, &plain));
+    let words = format!("{RUN} --snapshot t --snapshot-at nothing");
+    says_last(&dir, &words, "strata: --snapshot t: it was not written, for the run has ended");
+    assert!(!dir.join("t").exists());
+}
+
+/// The command says a line that begins so.
+#[track_caller]
+fn says_last(directory: &Path, words: &str, expect: &str) {
+    let text = String::from_utf8(strata(directory, words, "").stderr).unwrap();
+    assert!(text.lines().any(|line| line.starts_with(expect)), "{words}: {text}");
+}
+
+#[test]
+fn snapshots_are_compared() {
+    let dir = directory("diff");
+    echo(&dir);
+    for (name, at) in [("a", 1000), ("b", 2000)] {
+        check(&dir, &format!("{RUN} --snapshot {name} --snapshot-at {at}"), "", 124);
+    }
+    assert_eq!(check(&dir, "snapshot diff a a", "", 0).0, b"no difference\n");
+    let text = String::from_utf8(check(&dir, "snapshot diff a b", "", 4).0).unwrap();
+    assert!(text.contains("processors[0].at: 0x3e8 -> 0x7d0"), "{text}");
+    assert!(text.contains("page 0x200: differs"), "{text}");
+    let text = String::from_utf8(check(&dir, "snapshot info b", "", 0).0).unwrap();
+    assert!(text.contains("machine time        2000\n"), "{text}");
+    assert!(text.contains("machine             -m 16 -smp 1 -cpu default\n"), "{text}");
+    assert_eq!(check(&dir, "snapshot verify b", "", 0).0, b"all of it is as it was written\n");
+}
+
+#[test]
+fn a_recording_is_replayed() {
+    let dir = directory("record");
+    echo(&dir);
+    for smp in ["1", "2"] {
+        let run = format!("{RUN} -smp {smp}");
+        let input = "what is typed\nand ended by q";
+        let every = "--hash-every 10000 --snapshot-every 25000";
+        let words = format!("record -o rec{smp} {every} -- {run}");
+        let (sent, state) = check(&dir, &words, input, 33);
+        assert_eq!(sent, input.as_bytes());
+        for accel in ["", " --accel interpreter,block=1,fuse=off,cache=200"] {
+            let replayed = check(&dir, &format!("replay rec{smp}{accel}"), "", 0);
+            assert_eq!(replayed, (sent.clone(), state.clone()), "-smp {smp}{accel}");
+        }
+        for jobs in [1, 2] {
+            let words = format!("replay rec{smp} --verify --jobs {jobs}");
+            let out = String::from_utf8(check(&dir, &words, "", 0).0).unwrap();
+            let parts = out.strip_suffix(" parts are as recorded\n").unwrap();
+            assert!(parts.parse::<u32>().unwrap() > 3, "{out}");
+        }
+        check(&dir, &format!("replay rec{smp} --to 30001"), "", 0);
+    }
+}
+
+/// After a reset another run begins in the recording.
+#[test]
+fn a_reset_is_recorded() {
+    let dir = directory("reset");
+    echo(&dir);
+    // mov al, 6; mov dx, 0cf9h; out dx, al: a reset at every start
+    let mut image = fs::read(dir.join("echo")).unwrap();
+    image.truncate(32);
+    image.extend([0xb0, 0x06, 0x66, 0xba, 0xf9, 0x0c, 0xee, 0xeb, 0xfe]);
+    fs::write(dir.join("echo"), image).unwrap();
+    let words = "record -o rec -- run -m 16 -kernel echo --limit-instructions 10";
+    let (_, state) = check(&dir, words, "", 124);
+    assert!(fs::read_dir(dir.join("rec")).unwrap().count() > 3);
+    assert_eq!(check(&dir, "replay rec", "", 0).1, state);
+    check(&dir, "replay rec --verify", "", 0);
+}
+
+/// What was recorded is changed: the replay says where and in what it differs.
+#[test]
+fn a_replay_that_differs_says_in_what() {
+    let dir = directory("differs");
+    echo(&dir);
+    let every = "--hash-every 10000 --snapshot-every 20000";
+    check(&dir, &format!("record -o rec {every} -- {RUN}"), "some text", 124);
+    check(&dir, "replay rec", "", 0);
+    // Another recording of the same length with other input, under the name of the first one's snapshots.
+    check(&dir, &format!("record -o other {every} -- {RUN}"), "other tex", 124);
+    fs::copy(dir.join("other/recording"), dir.join("rec/recording")).unwrap();
+    let text = String::from_utf8(strata(&dir, "replay rec", "").stderr).unwrap();
+    assert!(text.contains("this is not the snapshot that was recorded"), "{text}");
+}
+
+#[test]
+fn bad_files() {
+    let dir = directory("bad");
+    echo(&dir);
+    fs::write(dir.join("text"), "hello").unwrap();
+    says(&dir, "restore text", 2, "strata: text: byte 0: this is no snapshot");
+    says(&dir, "restore none", 2, "strata: none: No such file or directory (os error 2)");
+    says(&dir, "restore .", 2, "strata: .: not a regular file");
+    says(&dir, "replay none", 2, "strata: none/recording: No such file or directory (os error 2)");
+    fs::create_dir(dir.join("bad")).unwrap();
+    fs::write(dir.join("bad/recording"), "hello").unwrap();
+    says(&dir, "replay bad", 2, "strata: bad/recording: byte 0: this is no recording");
+    let taken = "strata: -o bad: there is a recording already; accepted is a directory without one";
+    says(&dir, &format!("record -o bad -- {RUN}"), 2, taken);
+    let words = "record -o new -- replay bad";
+    says(&dir, words, 2, "strata: record: accepted after -- are run, host and no verb");
+}
+
+/// A recording that is cut anywhere replays up to its last complete frame.
+#[test]
+fn a_cut_recording_is_replayed() {
+    let dir = directory("cut");
+    echo(&dir);
+    let every = "--hash-every 100000 --snapshot-every 300000";
+    check(&dir, &format!("record -o rec {every} -- {RUN}"), "typed before the end", 124);
+    let path = dir.join("rec/recording");
+    let bytes = fs::read(&path).unwrap();
+    let first = 128 + 12 + u32::from_le_bytes([0, 1, 2, 3].map(|n| bytes[128 + n])) as usize;
+    for length in (first..bytes.len()).step_by(61) {
+        fs::write(&path, &bytes[..length]).unwrap();
+        check(&dir, "replay rec", "", 0);
+    }
+}
