@@ -57,7 +57,7 @@ impl Map {
 
 type Uses = BTreeMap<(DomId, u32), ([u16; 2], DomId)>;
 
-/// What was counted.
+/// Counts of references and of uses.
 struct Counts {
     /// References by machine frame.
     refs: Vec<u32>,

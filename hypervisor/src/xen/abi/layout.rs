@@ -264,7 +264,7 @@ layouts! {
     /// `xen_domctl_max_mem`.
     MaxMem: 8 / 8 { max_memkb: u64 = 0 / u64 = 0 }
     /// `xen_domctl_scheduler_op` with the credit scheduler's part of its union.
-    DomctlScheduler: 12 / 12 {
+    DomctlScheduler: 24 / 24 {
         sched_id: u32 = 0 / u32 = 0, cmd: u32 = 4 / u32 = 4,
         weight: u16 = 8 / u16 = 8, cap: u16 = 10 / u16 = 10,
     }
@@ -297,7 +297,7 @@ layouts! {
         buffer: u64 = 8 / u64 = 8, count: u32 = 16 / u32 = 16,
     }
     /// `xen_sysctl_scheduler_op` with the credit scheduler's part of its union.
-    SysctlScheduler: 28 / 28 {
+    SysctlScheduler: 32 / 32 {
         cpupool_id: u32 = 0 / u32 = 0, sched_id: u32 = 4 / u32 = 4, cmd: u32 = 8 / u32 = 8,
         tslice_ms: u32 = 16 / u32 = 16, ratelimit_us: u32 = 20 / u32 = 20,
         vcpu_migr_delay_us: u32 = 24 / u32 = 24,

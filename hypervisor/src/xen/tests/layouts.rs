@@ -83,6 +83,15 @@ fn control_layouts() {
     row!(Long PhysInfo 112 . total_pages 40);
     row!(Long PhysInfo 112 . max_mfn 72);
     row!(Long ReadConsole 24 . count 16);
+    row!(Long MaxMem 8 . max_memkb 0);
+    row!(Long DomctlScheduler 24 . cmd 4);
+    row!(Long DomctlScheduler 24 . weight 8);
+    row!(Long DomctlScheduler 24 . cap 10);
+    row!(Long SysctlScheduler 32 . sched_id 4);
+    row!(Long SysctlScheduler 32 . cmd 8);
+    row!(Long SysctlScheduler 32 . tslice_ms 16);
+    row!(Long SysctlScheduler 32 . ratelimit_us 20);
+    row!(Long SysctlScheduler 32 . vcpu_migr_delay_us 24);
     row!(Long SetTime64 24 . mbz 12);
     row!(Long SetTime64 24 . system_time 16);
 }
