@@ -180,6 +180,9 @@ pub(crate) struct Host {
     /// A TOML file with a table dom0 and an array of tables domu, with the same options
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Another hypervisor than the embedded one: a multiboot image that takes the same modules
+    #[arg(long, value_name = "FILE")]
+    pub(crate) hypervisor: Option<PathBuf>,
     /// End when the last domU has ended, whatever dom0 does
     #[arg(long)]
     pub(crate) until_domus_end: bool,
@@ -482,7 +485,7 @@ mod tests {
         check_error(
             "host --nosuch",
             "unexpected argument '--nosuch' found; accepted are --dom0, --domu, --config, \
-             --until-domus-end, -serial, -chardev, -icount, --input, --input-log, -cpu, --memory, -accel, --snapshot, --snapshot-at, -d, -D, --limit-instructions, --limit-seconds",
+             --hypervisor, --until-domus-end, -serial, -chardev, -icount, --input, --input-log, -cpu, --memory, -accel, --snapshot, --snapshot-at, -d, -D, --limit-instructions, --limit-seconds",
         );
         check_error(
             "host --config F --dom0 kernel=K",

@@ -90,16 +90,13 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         }
         chosen => chosen.unwrap_or(needed),
     };
-    let cmdline = if host.until_domus_end { "until-domus-end" } else { "" };
+    let kernel = hypervisor(host)?;
+    files::check_boot(&kernel, &modules, memory)?;
     Ok(Launch {
         memory,
         vcpus: 1,
         cpu: host.cpu.clone().unwrap_or_else(|| "default".into()),
-        kernel: Blob {
-            name: "strata-hypervisor".into(),
-            bytes: HYPERVISOR.to_vec(),
-            cmdline: cmdline.into(),
-        },
+        kernel,
         modules,
         // By which the hypervisor tells of a domain's crash.
         devices: vec![OptionalDevice::Pvpanic],
@@ -117,6 +114,16 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         keep: host.keep.clone(),
         domains: domains.into_iter().map(|d| d.name).collect(),
     })
+}
+
+/// The hypervisor itself, the embedded one or the user's.
+fn hypervisor(host: &Host) -> Result<Blob, Failure> {
+    let cmdline = if host.until_domus_end { "until-domus-end" } else { "" }.into();
+    let (name, bytes) = match &host.hypervisor {
+        Some(path) => (path.display().to_string(), files::read("--hypervisor", path)?),
+        None => ("strata-hypervisor".into(), HYPERVISOR.to_vec()),
+    };
+    Ok(Blob { name, bytes, cmdline })
 }
 
 /// A domain's kernel and initramfs as the hypervisor's modules.
@@ -335,6 +342,9 @@ mod tests {
         );
         let config = Some("/no/such.toml".into());
         check_host(&Host { config, ..Host::default() }, "/no/such.toml: No such file");
+        let hypervisor = |name: &str| Host { hypervisor: Some(name.into()), ..Host::default() };
+        check_host(&hypervisor("/no/such"), "--hypervisor /no/such: No such file");
+        check_host(&hypervisor(manifest), &format!("{manifest}: "));
         let memory = Some(1 << 20);
         check_host(&Host { memory, ..Host::default() }, "--memory: 1M; accepted is at least 16");
     }
