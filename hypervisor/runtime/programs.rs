@@ -2,7 +2,7 @@
 //! which embeds them, and for tests of the same programs under another profile.
 
 #[path = "flags.rs"]
-mod flags;
+pub(crate) mod flags;
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,8 @@
-//! Runs the `strata` command as a user would, in release mode, and reads what it said.
+//! Runs the `strata` command as a user would, in release mode (or under the profile `checked`, if this program is
+//! built under that), and reads what it said.
+
+#[path = "../../hypervisor/runtime/programs.rs"]
+pub(crate) mod programs;
 
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -47,7 +51,7 @@ fn untimed(line: &str) -> String {
     }
 }
 
-/// The command, built in release mode if it is not up to date.
+/// The command, built if it is not up to date.
 pub fn command() -> Result<PathBuf> {
     build(&[], "")
 }
@@ -55,22 +59,39 @@ pub fn command() -> Result<PathBuf> {
 /// As [`command`], built with more of cargo's `args`, in a folder of its own below the target folder.
 pub fn build(args: &[&str], folder: &str) -> Result<PathBuf> {
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let target = target()?.join(folder);
+    let (profile, target) = (profile()?, target()?.join(folder));
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "-q", "--release", "-p", "frontend"]).args(args);
+    cargo.args(["build", "-q", "--profile", profile, "-p", "frontend"]).args(args);
     cargo.arg("--target-dir").arg(&target);
     cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     ensure!(cargo.status()?.success(), "strata does not build");
-    Ok(target.join("release/strata"))
+    Ok(target.join(profile).join("strata"))
+}
+
+/// The hypervisor alone, built with assertions and overflow checks; its ELF file.
+pub fn checked_hypervisor() -> Result<PathBuf> {
+    let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let cargo = env!("CARGO").as_ref();
+    let folder = programs::build(cargo, &root, &target()?.join("bare-checked"), "bare-checked");
+    Ok(folder.join("strata-hypervisor"))
+}
+
+/// The profile that the command is built under.
+fn profile() -> Result<&'static str> {
+    Ok(if own_folder()?.ends_with("checked") { "checked" } else { "release" })
 }
 
 /// The folder that this program was built in, without the profile.
 pub fn target() -> Result<PathBuf> {
+    Ok(own_folder()?.parent().context("a profile's folder lies in another")?.into())
+}
+
+/// The folder of this program's profile: a test lies in target/PROFILE/deps, a program in target/PROFILE.
+fn own_folder() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let folders = program.ancestors().skip(1);
-    // A test lies in target/PROFILE/deps, a program in target/PROFILE.
-    let mut outer = folders.skip_while(|folder| folder.ends_with("deps"));
-    Ok(outer.nth(1).context("programs and tests lie below target/PROFILE")?.into())
+    let mut folders = program.ancestors().skip(1).skip_while(|folder| folder.ends_with("deps"));
+    Ok(folders.next().context("programs and tests lie below target/PROFILE")?.into())
 }
 
 /// Runs `strata args` to its end, with nothing on its standard input.

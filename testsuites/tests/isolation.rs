@@ -1,53 +1,8 @@
-//! A domU that breaks the rules is ended alone, with a reason, or nothing comes of it: its neighbour
-//! and dom0 go on.
+//! Whatever a domU does, its neighbours keep their time, and dom0 goes on. What comes of each misdeed is in
+//! `hostile/domains.rs`.
 
 use testsuites::outcome::Needed;
 use testsuites::strata::{self, Ended};
-
-/// Runs a domU that commits `violation` beside one that does nothing wrong. `reason` is in the hypervisor's line
-/// about its end; `lives` says that the violation itself has no consequence. A crash shows in the exit status.
-#[track_caller]
-fn check(violation: &str, reason: &str, lives: bool) {
-    let violator = format!("name=a,append=violate={violation}");
-    let ended = strata::run(&[
-        "host",
-        "--dom0",
-        "append=watch",
-        "--domu",
-        &violator,
-        "--domu",
-        "name=b,append=violate=nothing",
-        "--limit-instructions",
-        "2000000000",
-    ])
-    .needed("strata");
-    let status = if reason.starts_with("killed") { 116 } else { 0 };
-    assert_eq!(ended.status, Some(status), "{}\n{}", ended.stdout, ended.stderr);
-    let hypervisor = ended.console("(hv) ");
-    let says = |name: &str, what: &str| {
-        hypervisor.iter().any(|line| line.contains(name) && line.contains(what))
-    };
-    assert!(says("(a)", reason), "{violation}: {hypervisor:#?}");
-    assert!(says("(b)", "ended: Poweroff"), "{violation}: {hypervisor:#?}");
-    assert_eq!(ended.console("(a) ").iter().any(|line| line == "still here"), lives, "{violation}");
-    assert!(ended.console("(b) ").iter().any(|line| line == "still here"), "{violation}");
-    assert!(ended.console("(dom0) ").iter().any(|line| line == "all domUs have ended"));
-}
-
-#[test]
-fn what_cannot_go_on_ends_with_a_reason() {
-    check("triple-fault", "killed: vCPU 0: triple fault", false);
-    check("read-msr", "killed: vCPU 0: triple fault", false);
-    check("jump-away", "killed: vCPU 0: instruction fetch at guest-physical 0x7fff0000", false);
-}
-
-#[test]
-fn what_harms_nobody_goes_on() {
-    check("real-mode", "ended: Poweroff", false);
-    check("read-nothing", "ended: Poweroff", true);
-    check("use-devices", "ended: Poweroff", true);
-    check("power-off", "ended: Poweroff", true);
-}
 
 /// The longest gap of domU b in microseconds, and its part of the processor in percent.
 fn measured(ended: &Ended) -> [u64; 2] {
@@ -85,11 +40,6 @@ fn a_poll_ends_with_its_processor() {
     check_time("down-poller", "vcpus=2");
 }
 
-#[test]
-fn a_domain_without_a_processor_has_ended() {
-    check("all-down", "ended: Poweroff", false);
-}
-
 /// A domU that offers an exchange and grants nothing: dom0 gives it up, and serves the other.
 #[test]
 fn dom0_outlives_bad_partners() {
@@ -110,7 +60,7 @@ fn dom0_outlives_bad_partners() {
 #[test]
 fn a_destruction_takes_turns() {
     let words =
-        ["host", "--dom0", "append=bury", "--domu", "name=a,memory=384M,append=violate=nothing"];
+        ["host", "--dom0", "append=bury", "--domu", "name=a,memory=1G,append=violate=nothing"];
     let domu = ["--domu", "name=b,append=violate=measure", "--limit-instructions", "2000000000"];
     let ended = strata::run(&[&words[..], &domu].concat()).needed("strata");
     assert_eq!(ended.status, Some(0), "{}\n{}", ended.stdout, ended.stderr);
@@ -133,12 +83,6 @@ fn domus_outlive_dom0() {
     assert!(line("the last domU has ended").is_some(), "{hypervisor:#?}");
 }
 
-#[test]
-fn what_is_not_allowed_is_refused() {
-    check("exhaust-tables", "ended: Poweroff", true);
-    check("privileged-calls", "ended: Poweroff", true);
-}
-
 /// Whatever a domain prints, by COM1 or by `console_io`, is on lines that begin with its name, and
 /// moves no cursor.
 #[test]
@@ -153,26 +97,4 @@ fn no_domain_prints_as_the_hypervisor() {
     }
     let moves = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     assert!(!ended.stdout.contains(moves), "{:?}", ended.stdout);
-}
-
-/// 64 domUs in pairs have the hypervisor hold as much as they can for them. All come to their end,
-/// and so does the one beside them.
-#[test]
-fn hoarders_harm_nobody() {
-    let domu = |number: u32| {
-        let peer = if number.is_multiple_of(2) { number - 1 } else { number + 1 };
-        format!("name=h{number},memory=16M,append=violate=hoard-{peer}")
-    };
-    let hoarders: Vec<String> = (1..=64).map(domu).collect();
-    let mut words = vec!["host", "--dom0", "append=watch", "--until-domus-end"];
-    let honest = "name=honest,memory=16M,append=violate=nothing";
-    words.extend(hoarders.iter().flat_map(|domu| ["--domu", domu]));
-    words.extend(["--domu", honest, "--limit-instructions", "40000000000"]);
-    let ended = strata::run(&words).needed("strata");
-    assert_eq!(ended.status, Some(0), "{}\n{}", ended.stdout, ended.stderr);
-    let ends = ended.console("(hv) ").into_iter().filter(|line| line.contains("ended: Poweroff"));
-    assert_eq!(ends.count(), 65, "{}", ended.stdout);
-    for name in (1..=64).map(|n| format!("(h{n}) ")).chain(["(honest) ".into()]) {
-        assert!(ended.console(&name).iter().any(|line| line == "still here"), "{name}");
-    }
 }

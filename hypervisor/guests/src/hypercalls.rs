@@ -103,6 +103,14 @@ pub fn add_to_physmap(space: u32, index: u64, address: u64) -> Result<()> {
     hypercall(MEMORY_OP, 7, self::address(&mut a), 0).map(drop)
 }
 
+/// Gives pages of ours back (`command` 1), or asks for new ones (6), one by one; the number of pages
+/// until the first that failed.
+pub fn reservation(command: u64, pages: &mut [u64]) -> Result<u64> {
+    let (list, count) = (pages.as_mut_ptr() as u64, pages.len() as u64);
+    let mut words = [list, count, 0, u64::from(SELF)];
+    hypercall(MEMORY_OP, command, address(&mut words), 0)
+}
+
 /// Any hypercall whose arguments name no memory.
 pub fn refused(number: u64, operation: u64) -> Result<u64> {
     hypercall(number, operation, 0, 0)

@@ -1,12 +1,10 @@
 //! Builds the guest of `benches/guest`, and an image of it for a machine with a BIOS.
 
+use crate::strata::programs::flags;
 use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-#[path = "../../../hypervisor/runtime/flags.rs"]
-mod flags;
 
 /// How the program is compiled besides [`flags`]; vectors only where a kernel asks for them.
 const FLAGS: [&str; 6] = [

@@ -7,7 +7,7 @@ use std::path::Path;
 use testsuites::outcome::Needed;
 
 /// Bytes that the command may hold besides the guest's memory: docs/usage.md, "What a run holds".
-const BESIDES: u64 = 384 << 20;
+pub(crate) const BESIDES: u64 = 384 << 20;
 /// Bytes of the guests' memory.
 const MEMORY: u64 = 64 << 20;
 /// Seconds of processor time from the moment at which the end is asked for, with start and summary.

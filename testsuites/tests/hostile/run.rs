@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use std::fs::{self, File};
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ pub(crate) struct Used {
     pub(crate) cpu: f64,
     /// The most bytes that were resident.
     pub(crate) memory: u64,
+    /// What it wrote to standard output, if that was kept.
+    pub(crate) stdout: String,
     /// What it wrote to standard error.
     pub(crate) stderr: String,
 }
@@ -27,18 +30,33 @@ pub(crate) fn seconds() -> u64 {
     asked.map_or(1, |asked| asked.parse().expect("STRATA_HOSTILE_SECONDS is a number"))
 }
 
-/// A running command, that the host ends if it takes much more than it may.
-pub(crate) struct Run(Child);
+/// `strata args` under limits of the host's.
+fn limited(args: &[String]) -> Result<Command> {
+    let strata = testsuites::strata::command()?;
+    let limits = format!("ulimit -t {}; ulimit -v 8000000; exec \"$0\" \"$@\"", seconds() + 120);
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(limits).arg(strata).args(args);
+    Ok(command)
+}
+
+/// A running command, that the host ends if it takes much more than it may, and the file that has its
+/// standard output, if that is kept.
+pub(crate) struct Run(Child, Option<PathBuf>);
 
 impl Run {
     /// Starts the command with `args`. Standard input is `input`, or nothing; standard output goes nowhere.
     pub(crate) fn start(args: &[String], input: Option<&str>) -> Result<Run> {
-        let strata = testsuites::strata::command()?;
-        let limits = format!("ulimit -t {}; ulimit -v 8000000; exec \"$0\" \"$@\"", seconds() + 30);
-        let mut command = Command::new("sh");
-        command.arg("-c").arg(limits).arg(strata).args(args);
+        let mut command = limited(args)?;
         command.stdin(File::open(input.unwrap_or("/dev/null"))?);
-        Ok(Run(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?))
+        Ok(Run(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?, None))
+    }
+
+    /// Starts the command with `args`, and keeps its standard output in the file `name`.
+    pub(crate) fn start_kept(args: &[String], name: &str) -> Result<Run> {
+        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("hostile-{name}.out"));
+        let mut command = limited(args)?;
+        command.stdin(Stdio::null()).stdout(File::create(&out)?).stderr(Stdio::piped());
+        Ok(Run(command.spawn()?, Some(out)))
     }
 
     /// Seconds of processor time so far. proc(5): fields 14 and 15 of `stat`, in hundredths.
@@ -74,11 +92,13 @@ impl Run {
             ensure!(pid == self.0.id() as i32, "wait4");
             usage.assume_init()
         };
+        let kept = self.1.map(fs::read).transpose()?.unwrap_or_default();
         let time = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
         Ok(Used {
             status: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
             cpu: time(usage.ru_utime) + time(usage.ru_stime),
             memory: usage.ru_maxrss as u64 * 1024,
+            stdout: String::from_utf8_lossy(&kept).into_owned(),
             stderr,
         })
     }

@@ -83,7 +83,6 @@ fn control_layouts() {
     row!(Long PhysInfo 112 . total_pages 40);
     row!(Long PhysInfo 112 . max_mfn 72);
     row!(Long ReadConsole 24 . count 16);
-    row!(Long MaxMem 8 . max_memkb 0);
     row!(Long DomctlScheduler 24 . cmd 4);
     row!(Long DomctlScheduler 24 . weight 8);
     row!(Long DomctlScheduler 24 . cap 10);

@@ -6,6 +6,7 @@ use crate::INFO;
 use core::arch::global_asm;
 use core::fmt::Write;
 use guests::hypercalls::{self, MEMORY_OP, MULTICALL, SELF};
+use guests::work;
 use runtime::serial::Com1;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -155,6 +156,19 @@ pub(crate) fn offer_nothing() {
     now();
     hypercalls::alloc_unbound(0).expect("a port");
     spin(LONG);
+}
+
+/// Computes twenty times the same, and prints how far it has come, and when.
+pub(crate) fn progress() {
+    let begin = now();
+    for portion in 1..=20 {
+        for _ in 0..4 {
+            core::hint::black_box(work::chain(b"progress"));
+        }
+        let passed = (INFO.time() - begin) / 1000;
+        // The serial line takes everything.
+        let _ = writeln!(Com1, "portion {portion} after {passed} us");
+    }
 }
 
 /// Runs, and prints how long others kept it from running.

@@ -29,8 +29,10 @@ pub(crate) fn commit(name: &str) {
         "multicalls" => greed::multicalls(),
         "offer-nothing" => greed::offer_nothing(),
         "measure" => greed::measure(),
+        "progress" => greed::progress(),
         "forge" => forge(),
         _ if name.starts_with("hoard-") => hoard(name[6..].parse().expect("a domain's number")),
+        _ if name.starts_with("outgrow-") => outgrow(name[8..].parse().expect("a domain's number")),
         _ => panic!("no such violation: {name}"),
     }
 }
@@ -199,6 +201,45 @@ fn hoard(peer: u16) {
     let text = core::str::from_utf8(&LINES).expect("text");
     assert!(hypercalls::console(text).is_ok());
     assert!(mapped > 1000 && ports > 1000, "{mapped} mappings, {ports} ports");
+}
+
+/// Grants 256 pages to `peer`, which does the same, gives them back once the peer has mapped them, and asks
+/// for others: the hypervisor gives no more than a domain has room for beside what it had.
+fn outgrow(peer: u16) {
+    /// The place of the grant table; where grants are mapped; where new pages go.
+    const TABLE: u64 = 8 << 20;
+    const MAPPED: u64 = 1 << 30;
+    const NEW: u64 = 2 << 18;
+    /// The first page granted.
+    const FIRST: u64 = 0x400;
+    const PAGES: usize = 256;
+    /// A domain may have 256 pages more than its memory; one was replaced by the grant table.
+    const ROOM: u64 = 256 + 1;
+    assert!(hypercalls::add_to_physmap(1, 0, TABLE).is_ok());
+    let entry = |index: u64| (TABLE + (8 + index) * 8) as *mut u64;
+    for index in 0..PAGES as u64 {
+        // SAFETY: the page of the grant table, which nothing else uses: GTF_permit_access.
+        unsafe { entry(index).write_volatile(1 | u64::from(peer) << 16 | (FIRST + index) << 32) };
+    }
+    for index in 0..PAGES as u64 {
+        let at = MAPPED + (index << 12);
+        while hypercalls::map_grant(peer, 8 + index as u32, at).is_err() {
+            core::hint::spin_loop();
+        }
+        // GTF_reading: the peer has mapped it.
+        // SAFETY: as above.
+        while unsafe { entry(index).read_volatile() } & 8 == 0 {
+            core::hint::spin_loop();
+        }
+    }
+    let mut pages = [0; PAGES];
+    let mut call = |command, first: u64| {
+        pages.iter_mut().zip(first..).for_each(|(page, number)| *page = number);
+        hypercalls::reservation(command, &mut pages).expect("a number of pages")
+    };
+    assert_eq!(call(1, FIRST), PAGES as u64, "pages given back");
+    let taken: u64 = (0..4).map(|i| call(6, NEW + i * PAGES as u64)).sum();
+    assert_eq!(taken, ROOM, "pages beside {PAGES} that the peer maps");
 }
 
 /// Writes where PCs have their power management registers.
