@@ -9,7 +9,7 @@
 //! | 24 to 55 | BLAKE3 hash of bytes 16 to 23 and the metadata: the [`Id`] of the snapshot |
 //! | 56 to 63 | zero |
 //! | 64 to 127 | the program that wrote the file, as text, filled up with zeros |
-//! | 128 on | metadata: [`Metadata`] in postcard's form, compressed by zstd |
+//! | 128 on | the metadata in postcard's form, compressed by zstd |
 //! | from the next multiple of 4096 on | memory, page after page; the file has holes for pages that it does not list |
 //!
 //! A full snapshot lists the pages that are not all zero. An incremental one has a parent, and lists the pages
