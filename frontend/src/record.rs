@@ -69,14 +69,12 @@ impl Recorder {
     /// The machine has come to a time of its own: writes what is due.
     pub(crate) fn look(&mut self, machine: &mut Machine) -> Result<(), Failure> {
         let now = machine.now();
-        if now.0 >= self.next_hash {
+        let kept = now.0 >= self.next_snapshot;
+        if kept || now.0 >= self.next_hash {
             self.next_hash = now.0.saturating_add(self.every.hash);
             self.add(&Frame::Hash { at: now, hash: machine.state_hash() })?;
         }
-        if now.0 >= self.next_snapshot {
-            self.snapshot(machine, false)?;
-        }
-        Ok(())
+        if kept { self.snapshot(machine, false) } else { Ok(()) }
     }
 
     /// The run has ended.

@@ -119,6 +119,10 @@ impl Replay {
         };
         let mut machine = self.restore(file, id, &Config::default())?;
         let mut player = Player { replay: self, audience: &mut Nobody, agreed: *at };
+        // The state of the snapshot is that to which the part before is compared.
+        if let Some(Frame::Hash { hash, .. }) = start.checked_sub(1).map(|n| &self.frames[n]) {
+            player.compare(&mut machine, start, hash)?;
+        }
         for n in start + 1..end {
             match &self.frames[n] {
                 Frame::Snapshot { begins: true, .. } => {
@@ -177,12 +181,8 @@ impl Player<'_> {
                 self.run_to(machine, *at)?;
                 self.compare(machine, n, hash)
             }
-            Frame::Snapshot { at, file, id, .. } => {
-                self.run_to(machine, *at)?;
-                let (path, chain) = self.replay.chain(file, id)?;
-                let hash = chain.restore(&path, &Config::default())?.state_hash();
-                self.compare(machine, n, &hash)
-            }
+            // The frame before has the hash of this state.
+            Frame::Snapshot { at, .. } => self.run_to(machine, *at),
             Frame::End { at, hash, by_guest, .. } => {
                 if *by_guest {
                     self.run_to_end(machine)?;
@@ -200,7 +200,9 @@ impl Player<'_> {
             let left = at.0 - machine.now().0;
             match self.slice(machine, left)? {
                 MachineStop::Budget | MachineStop::Paused => {}
-                stop => return Err(self.diverged(machine, &format!("the guest ends: {stop:?}"))),
+                stop => {
+                    return Err(self.diverged(machine.now(), &format!("the guest ends: {stop:?}")));
+                }
             }
         }
         Ok(())
@@ -228,8 +230,9 @@ impl Player<'_> {
             self.agreed = machine.now();
             return Ok(());
         }
+        let at = machine.now();
         let difference = self.difference(machine, n)?;
-        Err(self.diverged(machine, &difference))
+        Err(self.diverged(at, &difference))
     }
 
     /// In what the machine differs from the recorded one at the first snapshot from frame `n` on.
@@ -249,8 +252,8 @@ impl Player<'_> {
         Ok("no snapshot follows that would say in what".into())
     }
 
-    fn diverged(&self, machine: &Machine, what: &str) -> Failure {
-        let (from, to) = (self.agreed.0, machine.now().0);
+    fn diverged(&self, at: Icount, what: &str) -> Failure {
+        let (from, to) = (self.agreed.0, at.0);
         Failure::emulator(format_args!("the runs part between {from} and {to}: {what}"))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
 
 /// Path of the command under test.
 pub(crate) const STRATA: &str = env!("CARGO_BIN_EXE_strata");
@@ -19,7 +20,10 @@ pub(crate) fn image(name: &str, code: &[u8]) -> String {
     let header = [magic, flags, checksum, BASE, BASE, 0, 0, BASE + 32];
     let mut image: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
     image.extend(code);
+    // Tests that run at the same time share an image: each finds a whole one.
     let path = path(&format!("image-{name}"));
-    fs::write(&path, image).unwrap();
+    let whole = path.with_extension(format!("{:?}", thread::current().id()));
+    fs::write(&whole, image).unwrap();
+    fs::rename(&whole, &path).unwrap();
     path.to_str().unwrap().to_owned()
 }

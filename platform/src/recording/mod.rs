@@ -44,7 +44,7 @@ const FRAME_MAX: usize = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Frame {
     /// The machine is as in a snapshot. The first frame is one; where the snapshot is full another run begins, as
-    /// after a reset.
+    /// after a reset. Any other comes after the hash of its state.
     Snapshot {
         /// The time.
         at: Icount,
