@@ -20,7 +20,7 @@ pub(crate) struct SnapshotAt {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Restore {
-    /// The snapshot
+    /// The snapshot to go on from
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     #[command(flatten)]

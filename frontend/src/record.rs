@@ -22,7 +22,7 @@ pub(crate) struct Every {
 /// Writes a recording.
 pub(crate) struct Recorder {
     directory: PathBuf,
-    log: Writer,
+    log: Writer<File>,
     every: Every,
     next_hash: u64,
     next_snapshot: u64,

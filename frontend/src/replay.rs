@@ -144,7 +144,7 @@ fn begins(frame: &Frame) -> bool {
     matches!(frame, Frame::Snapshot { begins: true, .. })
 }
 
-/// Takes what a machine sends, and forgets it.
+/// An audience that forgets what a machine sends.
 struct Nobody;
 
 impl Audience for Nobody {

@@ -201,7 +201,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Notes what could not be kept: the run ends with it.
+    /// Notes what could not be kept: that ends the run.
     fn note(&mut self, kept: Result<(), Failure>) {
         if let Err(failure) = kept {
             self.failure.get_or_insert(failure);

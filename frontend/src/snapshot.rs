@@ -68,7 +68,7 @@ impl Chain {
         Ok(Chain(chain))
     }
 
-    /// The snapshots.
+    /// The snapshots, the full one first.
     pub(crate) fn snapshots(&self) -> &[Snapshot] {
         &self.0
     }

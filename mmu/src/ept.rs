@@ -2,6 +2,7 @@
 //! SDM vol. 3, "The Extended Page Table Mechanism (EPT)".
 
 use crate::addr::{GuestPhys, HostPhys};
+use crate::kinds::PageKind;
 use crate::mmu::Mmu;
 use crate::paging::bits;
 use crate::regime::{AccessKind, Eptp, Fault, Regime};
@@ -252,5 +253,33 @@ impl Mmu {
             dirty = leaf && new & D != 0;
         }
         dirty
+    }
+}
+
+impl Mmu {
+    /// A mapping of `root` is cached that was made from the entries at `path`.
+    fn use_ept_entries(&mut self, root: u64, path: impl Iterator<Item = HostPhys>) {
+        for at in path {
+            let Some(frame) = self.ram.frame(at) else { continue };
+            if self.ept_entries.add(frame, at.offset(), root) {
+                self.set_kind(at, PageKind::Ept, true);
+            }
+        }
+    }
+
+    /// Bytes of a frame have been stored: drops the mappings that were made from them.
+    pub(crate) fn ept_entries_stored(&mut self, frame: usize, offset: usize, len: usize) {
+        if self.kinds.get(frame, PageKind::Ept)
+            && let Some(root) = self.ept_entries.depends(frame, offset, len)
+        {
+            self.flush_ept_root(root);
+        }
+    }
+
+    /// Forgets the entries from which mappings of `root`, or any, were made.
+    pub(crate) fn forget_ept_entries(&mut self, root: Option<u64>) {
+        for frame in self.ept_entries.take(root) {
+            self.kinds.set(frame, PageKind::Ept, false);
+        }
     }
 }

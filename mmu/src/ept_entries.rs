@@ -4,9 +4,6 @@
 //! then follows from memory alone, and a state that is restored, with nothing cached, goes on as the one that
 //! was saved.
 
-use crate::addr::HostPhys;
-use crate::kinds::PageKind;
-use crate::mmu::Mmu;
 use std::collections::BTreeMap;
 
 /// Frames that are remembered at most.
@@ -33,7 +30,7 @@ impl EptEntries {
     }
 
     /// Adds the entry at `offset` of `frame`, reached from `root`. True if the frame is new.
-    fn add(&mut self, frame: usize, offset: u64, root: u64) -> bool {
+    pub(crate) fn add(&mut self, frame: usize, offset: u64, root: u64) -> bool {
         let (word, bit) = (offset as usize >> 9, 1 << (offset >> 3 & 63));
         let mut new = false;
         let in_use = self.0.entry(frame).or_insert_with(|| {
@@ -49,14 +46,14 @@ impl EptEntries {
 
     /// The root on which mappings depend that were made from bytes `[offset, offset + len)` of `frame`, which are at
     /// least one: `Some(None)` if they depend on several.
-    fn depends(&self, frame: usize, offset: usize, len: usize) -> Option<Option<u64>> {
+    pub(crate) fn depends(&self, frame: usize, offset: usize, len: usize) -> Option<Option<u64>> {
         let in_use = self.0.get(&frame)?;
         let mut entries = offset >> 3..=(offset + len - 1) >> 3;
         entries.any(|n| in_use.entries[n >> 6] >> (n & 63) & 1 != 0).then_some(in_use.root)
     }
 
     /// Forgets the frames of `root`, or all: their numbers.
-    fn take(&mut self, root: Option<u64>) -> Vec<usize> {
+    pub(crate) fn take(&mut self, root: Option<u64>) -> Vec<usize> {
         let of_root = |in_use: &InUse| root.is_none() || in_use.root == root;
         let gone = self.0.iter().filter(|(_, in_use)| of_root(in_use)).map(|(frame, _)| *frame);
         let gone: Vec<usize> = gone.collect();
@@ -64,34 +61,6 @@ impl EptEntries {
             self.0.remove(frame);
         }
         gone
-    }
-}
-
-impl Mmu {
-    /// A mapping of `root` is cached that was made from the entries at `path`.
-    pub(crate) fn use_ept_entries(&mut self, root: u64, path: impl Iterator<Item = HostPhys>) {
-        for at in path {
-            let Some(frame) = self.ram.frame(at) else { continue };
-            if self.ept_entries.add(frame, at.offset(), root) {
-                self.set_kind(at, PageKind::Ept, true);
-            }
-        }
-    }
-
-    /// Bytes of a frame have been stored: drops the mappings that were made from them.
-    pub(crate) fn ept_entries_stored(&mut self, frame: usize, offset: usize, len: usize) {
-        if self.kinds.get(frame, PageKind::Ept)
-            && let Some(root) = self.ept_entries.depends(frame, offset, len)
-        {
-            self.flush_ept_root(root);
-        }
-    }
-
-    /// Forgets the entries from which mappings of `root`, or any, were made.
-    pub(crate) fn forget_ept_entries(&mut self, root: Option<u64>) {
-        for frame in self.ept_entries.take(root) {
-            self.kinds.set(frame, PageKind::Ept, false);
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::addr::HostPhys;
 use bitvec::vec::BitVec;
 use core::ptr;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
-use std::fs::File;
+use std::os::fd::AsRawFd;
 
 /// RAM below this address; what is larger continues at 4 GiB.
 pub const LOW_MAX: u64 = 0xb000_0000;
@@ -35,9 +35,6 @@ pub enum RamError {
     /// Not a multiple of 4 KiB, or out of range.
     #[error("memory size {0} is not a multiple of 4096 from 1 MiB to 4 TiB")]
     Size(u64),
-    /// The file ends too early.
-    #[error("the file has {0} bytes, not {1}")]
-    Short(u64, u64),
     /// The host refused the map.
     #[error("cannot map {0} bytes of memory: {1}")]
     Map(u64, std::io::Error),
@@ -72,16 +69,10 @@ impl Ram {
     }
 
     /// The `size` bytes of `file` from `offset` on, frame after frame in map order, mapped privately: what is stored
-    /// does not reach the file. The file must stay as it is for as long as the map lives. Errors: as [`Ram::new`],
-    /// and a file that is shorter.
-    pub fn map(file: &File, offset: u64, size: u64) -> Result<Ram, RamError> {
+    /// does not reach the file. The file, which has so many bytes, must stay as it is for as long as the map lives.
+    /// Errors: as [`Ram::new`].
+    pub fn map(file: &impl AsRawFd, offset: u64, size: u64) -> Result<Ram, RamError> {
         check_size(size)?;
-        let end = offset.saturating_add(size);
-        match file.metadata() {
-            Ok(data) if data.len() >= end => {}
-            Ok(data) => return Err(RamError::Short(data.len(), end)),
-            Err(e) => return Err(RamError::Map(size, e)),
-        }
         // SAFETY: the map is private, and the caller leaves the file as it is.
         let map = unsafe { MmapOptions::new().offset(offset).len(size as usize).map_copy(file) };
         Ok(Ram::of(map.map_err(|e| RamError::Map(size, e))?, size))

@@ -28,7 +28,7 @@ pub use write::Writer;
 
 /// The name of the file with the frames.
 pub const FILE: &str = "recording";
-/// How it begins.
+/// The first bytes of that file.
 pub const MAGIC: [u8; 8] = *b"\x89STRATR\n";
 /// The version of the format that this program writes and reads.
 pub const VERSION: u32 = 1;
@@ -46,7 +46,7 @@ pub enum Frame {
     /// The machine is as in a snapshot. The first frame is one; where the snapshot is full another run begins, as
     /// after a reset. Any other comes after the hash of its state.
     Snapshot {
-        /// The time.
+        /// The machine time.
         at: Icount,
         /// Name of the file, in the directory.
         file: String,
@@ -57,21 +57,21 @@ pub enum Frame {
     },
     /// The machine takes an input.
     Input {
-        /// The stamp.
+        /// The time at which the machine takes the input.
         at: Icount,
-        /// What it takes.
+        /// What the outside world does.
         input: Input,
     },
     /// The state hash.
     Hash {
-        /// The time.
+        /// The machine time.
         at: Icount,
         /// [`crate::machine::Machine::state_hash`].
         hash: [u8; 32],
     },
     /// The run has ended.
     End {
-        /// The time.
+        /// The machine time.
         at: Icount,
         /// The state hash.
         hash: [u8; 32],
@@ -83,7 +83,7 @@ pub enum Frame {
 }
 
 impl Frame {
-    /// The time.
+    /// The machine time of the frame.
     #[must_use]
     pub fn at(&self) -> Icount {
         match self {

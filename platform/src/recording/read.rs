@@ -7,10 +7,10 @@ use std::io::{self, ErrorKind, Read};
 /// Why a file cannot be read as a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
-    /// The host cannot read it.
+    /// The host cannot read the file.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It begins otherwise.
+    /// The file begins otherwise than a recording.
     #[error("byte 0: this is no recording")]
     Magic,
     /// Another version of the format.

@@ -2,20 +2,21 @@
 
 use super::{Frame, HEADER, MAGIC, VERSION, check_value};
 use crate::snapshot::PROGRAM;
-use std::fs::File;
+use rustix::fs::{fdatasync, ftruncate};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 
 /// Adds frames to a file.
 #[derive(Debug)]
-pub struct Writer {
-    file: File,
+pub struct Writer<F> {
+    file: F,
     /// Bytes written.
     length: u64,
 }
 
-impl Writer {
+impl<F: Write + AsFd> Writer<F> {
     /// Begins a recording in the empty file `file`.
-    pub fn new(mut file: File) -> io::Result<Writer> {
+    pub fn new(mut file: F) -> io::Result<Writer<F>> {
         let mut header = [0; HEADER as usize];
         header[..8].copy_from_slice(&MAGIC);
         header[8..12].copy_from_slice(&VERSION.to_le_bytes());
@@ -30,7 +31,7 @@ impl Writer {
         let length = (content.len() as u32).to_le_bytes();
         let bytes = [&length[..], &check_value(&content), &content].concat();
         if let Err(error) = self.file.write_all(&bytes) {
-            self.file.set_len(self.length)?;
+            ftruncate(&self.file, self.length)?;
             return Err(error);
         }
         self.length += bytes.len() as u64;
@@ -39,7 +40,7 @@ impl Writer {
 
     /// Has the host put on the disk what was added.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        fdatasync(&self.file).map_err(io::Error::from)
     }
 
     /// Bytes so far.

@@ -30,10 +30,10 @@ pub use write::write;
 pub const MAGIC: [u8; 8] = *b"\x89STRATA\n";
 /// The version of the format that this program writes and reads.
 pub const VERSION: u32 = 1;
-/// The program, as the file names it.
+/// The program, by the name that it writes into files.
 pub const PROGRAM: &str = concat!("strata ", env!("CARGO_PKG_VERSION"));
 
-/// The identity of a snapshot: a hash of everything in it.
+/// The identity of a snapshot: a hash of all its content.
 pub type Id = [u8; 32];
 
 /// Where the metadata begins.
@@ -46,7 +46,7 @@ const PAGE: u64 = 4096;
 pub struct Parent {
     /// Name of its file, in the same directory.
     pub file: String,
-    /// Its identity.
+    /// Identity of the snapshot.
     pub id: Id,
 }
 

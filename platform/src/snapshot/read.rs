@@ -3,12 +3,12 @@
 use super::{Id, MAGIC, METADATA, Metadata, PAGE, Parent, VERSION, id_of, memory_offset};
 use crate::machine::pages::{self, PageHash};
 use crate::machine::{Config, Error, Machine, Ram, Saved};
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{SeekFrom, fstat, seek};
+use rustix::io::pread;
 use ruzstd::decoding::StreamingDecoder;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::OwnedFd;
 
 /// The most bytes of metadata, packed or unpacked: four times those of a machine with 4 TiB in use are not reached
 /// by far, and a file that says more is wrong.
@@ -17,10 +17,10 @@ const METADATA_MAX: u64 = 1 << 30;
 /// Why a file cannot be read as a snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// The host cannot read it.
+    /// The host cannot read the file.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// It begins otherwise.
+    /// The file begins otherwise than a snapshot.
     #[error("byte 0: this is no snapshot")]
     Magic,
     /// Another version of the format.
@@ -34,7 +34,7 @@ pub enum SnapshotError {
     /// A part is not what was written.
     #[error("byte {0}: {1}")]
     Damaged(u64, &'static str),
-    /// A machine cannot be made from it.
+    /// A machine cannot be made from the file.
     #[error(transparent)]
     Machine(#[from] Error),
     /// The parent is another snapshot than that of the time.
@@ -45,20 +45,21 @@ pub enum SnapshotError {
 /// A snapshot whose metadata has been read and found to be as written.
 #[derive(Debug)]
 pub struct Snapshot {
-    file: File,
+    file: OwnedFd,
     metadata: Metadata,
     id: Id,
-    /// Where memory begins.
+    /// Offset of the memory in the file.
     memory: u64,
 }
 
 impl Snapshot {
     /// Reads all but the pages from `file`.
-    pub fn read(file: File) -> Result<Snapshot, SnapshotError> {
-        let length = file.metadata()?.len();
+    pub fn read(file: impl Into<OwnedFd>) -> Result<Snapshot, SnapshotError> {
+        let file = file.into();
+        let length = fstat(&file).map_err(io::Error::from)?.st_size as u64;
         let mut header = [0; METADATA as usize];
         let have = length.min(METADATA) as usize;
-        file.read_exact_at(&mut header[..have], 0)?;
+        read_at(&file, &mut header[..have], 0)?;
         let known = MAGIC.len().min(have);
         if have == 0 || header[..known] != MAGIC[..known] {
             return Err(SnapshotError::Magic);
@@ -78,7 +79,7 @@ impl Snapshot {
         }
         needs(METADATA + metadata_length)?;
         let mut bytes = vec![0; metadata_length as usize];
-        file.read_exact_at(&mut bytes, METADATA)?;
+        read_at(&file, &mut bytes, METADATA)?;
         let id = id_of(&bytes);
         if id != header[24..56] {
             return Err(SnapshotError::Damaged(METADATA, "the metadata is not what was written"));
@@ -94,7 +95,7 @@ impl Snapshot {
         Ok(Snapshot { file, metadata, id, memory })
     }
 
-    /// The identity.
+    /// The identity, a hash of the metadata.
     #[must_use]
     pub fn id(&self) -> Id {
         self.id
@@ -120,7 +121,7 @@ impl Snapshot {
     /// Page `n`, which must be one of [`Snapshot::pages`].
     pub fn page(&self, n: usize) -> io::Result<[u8; 4096]> {
         let mut page = [0; 4096];
-        self.file.read_exact_at(&mut page, self.page_offset(n))?;
+        read_at(&self.file, &mut page, self.page_offset(n))?;
         Ok(page)
     }
 
@@ -184,6 +185,20 @@ pub fn restore(chain: &[Snapshot], host: &Config) -> Result<Machine, SnapshotErr
     ram.all_clean();
     let held: Vec<_> = pages.into_iter().map(|(n, (_, hash))| (n, hash)).collect();
     Ok(Machine::restore(last.saved().clone(), ram, &held, host)?)
+}
+
+/// Fills `buffer` from byte `at` on.
+fn read_at(file: &OwnedFd, buffer: &mut [u8], at: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match pread(file, &mut buffer[done..], at + done as u64) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => done += read,
+            Err(error) if error == rustix::io::Errno::INTR => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn unpack(bytes: &[u8]) -> Option<Metadata> {

@@ -2,14 +2,15 @@
 
 use super::{Id, MAGIC, METADATA, Metadata, PAGE, PROGRAM, Parent, VERSION, id_of, memory_offset};
 use crate::machine::Machine;
+use rustix::fs::ftruncate;
+use rustix::io::pwrite;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 
 /// Writes `machine`, between two runs, to the empty file `to`: in full, or as an increment to `parent`, which is its
 /// last snapshot or what it was restored from. The pages that change from now on are those of the next increment.
-pub fn write(machine: &mut Machine, parent: Option<Parent>, to: &File) -> io::Result<Id> {
+pub fn write(machine: &mut Machine, parent: Option<Parent>, to: &impl AsFd) -> io::Result<Id> {
     let changed = machine.changed_pages();
     let pages = if parent.is_some() { changed } else { machine.held_pages() };
     let pages: Vec<_> = pages.into_iter().map(|(n, hash)| (n as u32, hash)).collect();
@@ -18,13 +19,26 @@ pub fn write(machine: &mut Machine, parent: Option<Parent>, to: &File) -> io::Re
     let bytes = compress_to_vec(&*bytes, CompressionLevel::Fastest);
     let id = id_of(&bytes);
     let memory = memory_offset(bytes.len() as u64);
-    to.set_len(memory.saturating_add(machine.page_count() as u64 * PAGE))?;
-    to.write_all_at(&header(bytes.len() as u64, &id), 0)?;
-    to.write_all_at(&bytes, METADATA)?;
+    ftruncate(to, memory.saturating_add(machine.page_count() as u64 * PAGE))?;
+    write_at(to, &header(bytes.len() as u64, &id), 0)?;
+    write_at(to, &bytes, METADATA)?;
     for (n, _) in metadata.pages {
-        to.write_all_at(machine.page(n as usize), memory + u64::from(n) * PAGE)?;
+        write_at(to, machine.page(n as usize), memory + u64::from(n) * PAGE)?;
     }
     Ok(id)
+}
+
+/// Writes all of `bytes` from byte `at` on.
+fn write_at(to: &impl AsFd, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match pwrite(to, bytes, at) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => (bytes, at) = (&bytes[written..], at + written as u64),
+            Err(error) if error == rustix::io::Errno::INTR => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn header(length: u64, id: &Id) -> [u8; METADATA as usize] {
