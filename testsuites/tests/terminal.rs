@@ -125,10 +125,15 @@ fn a_person_at_a_shell() {
     // An editor of the whole screen.
     tmux.clear();
     tmux.line("vi /tmp/f");
-    tmux.until("editor", |screen| screen.contains("/tmp/f"));
-    tmux.keys(&["i", "h", "x", "BSpace", "i", "Escape"]);
-    // What follows Escape at once would be a part of its sequence.
-    tmux.until("command mode", |screen| screen.lines().any(|line| line.starts_with("- /tmp/f")));
+    let status = |screen: &str, mode: &str| {
+        screen.lines().any(|line| line.starts_with(&format!("{mode} /tmp/f")))
+    };
+    tmux.until("editor", |screen| status(screen, "-"));
+    tmux.keys(&["i", "h", "x", "BSpace", "i"]);
+    tmux.until("text", |screen| status(screen, "I") && screen.starts_with("hi\n"));
+    // What comes with Escape would be a part of its sequence.
+    tmux.keys(&["Escape"]);
+    tmux.until("command mode", |screen| status(screen, "-"));
     tmux.line(":wq");
     tmux.until("prompt after vi", |screen| screen.lines().any(|line| line.trim() == "/ #"));
     tmux.clear();
