@@ -2,7 +2,7 @@
 //!
 //! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are written), `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `pace`, `stop` and
 //! `runner` (a run), `status` and `summary` (how it ends), `kept`, `keep`, `snapshot`, `record`, `replay`, `difference`
-//! and `time_travel` (runs that are kept), `image`, `link`.
+//! and `time_travel` (runs that are kept), `memory`, `image`, `link`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
 //! and files exist here and nowhere below. Nothing is printed by a macro that panics where the stream is full or
@@ -26,6 +26,7 @@ mod keep;
 mod kept;
 mod launch;
 mod link;
+mod memory;
 mod output;
 mod pace;
 mod qemu;

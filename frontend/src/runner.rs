@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Instructions between two looks at the host: some tens of milliseconds, mostly.
 pub(crate) const SLICE: u64 = 4_000_000;
 /// Serial ports of the machine.
-const PORTS: usize = 2;
+pub(crate) const PORTS: usize = 2;
 /// Bytes of input that a port may hold until the guest takes them.
 const HELD: usize = 64 << 10;
 

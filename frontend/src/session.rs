@@ -6,6 +6,7 @@ use crate::console::{Consoles, Key};
 use crate::input::{Event, Log, Script};
 use crate::keep::Keep;
 use crate::launch::Launch;
+use crate::memory;
 use crate::output::{self, Output};
 use crate::pace::Pace;
 use crate::qemu;
@@ -179,7 +180,9 @@ impl<'a> Session<'a> {
         }
         if self.log.is_some() || self.keep.wants_time() {
             self.go_on_to_a_time();
-            consoles.write(0, self.sent(0), self.asked)?;
+            for port in 0..runner::PORTS {
+                consoles.write(port, self.sent(port), self.asked)?;
+            }
         }
         if self.asked.asked().is_some() {
             self.write_down(self.machine.now().0, &Event::End);
@@ -189,8 +192,9 @@ impl<'a> Session<'a> {
 
     /// Goes on with a turn that was cut.
     fn go_on_to_a_time(&mut self) {
-        self.asked.flag().store(false, Ordering::Release);
         while self.paused {
+            // Whoever asks for the end once more while it is under way sets the flag again.
+            self.asked.flag().store(false, Ordering::Release);
             let stop = self.machine.run(1);
             self.paused = stop == MachineStop::Paused;
             self.ended = !self.paused && stop != MachineStop::Budget;
@@ -323,21 +327,11 @@ pub(crate) fn trace_items(trace: &Trace) -> TraceItems {
     }
 }
 
-/// Bytes that the command may come to hold besides the guest's memory and what goes with that. See
-/// docs/usage.md, "What a run holds".
-const BESIDES: u64 = 384 << 20;
-/// For each byte of the guest's memory one in so many goes with it: what pages are used for.
-const TABLES: u64 = 64;
-
 /// Refuses a machine for which the host has not the memory, before it could fail in the middle of the run.
-pub(crate) fn check_memory(launch: &Launch) -> Result<(), Failure> {
+fn check_memory(launch: &Launch) -> Result<(), Failure> {
     let guest = launch.memory;
-    let bytes = guest.saturating_add(guest / TABLES).saturating_add(BESIDES);
-    let granted =
-        usize::try_from(bytes).is_ok_and(|n| Vec::<u8>::new().try_reserve_exact(n).is_ok());
-    let why = || format!("{} MiB are needed, which the host does not grant", bytes >> 20);
     let what = if launch.domains.is_empty() { "-m" } else { "--memory, or memory= of the domains" };
-    granted.then_some(()).ok_or_else(|| Failure::usage(format!("{what}: {}M", guest >> 20), why()))
+    memory::grant(guest).map_err(|why| Failure::usage(format!("{what}: {}M", guest >> 20), why))
 }
 
 /// Instructions of each processor between two looks at the host.

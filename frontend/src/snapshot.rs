@@ -1,5 +1,6 @@
 //! Snapshots as files: written whole or not at all, and read with those that they are increments to.
 
+use crate::memory;
 use crate::status::Failure;
 use platform::machine::{Config, Machine};
 use platform::snapshot::{self, Id, Parent, Snapshot};
@@ -85,6 +86,8 @@ impl Chain {
 
     /// The machine. `host` says what is written down and how code is kept.
     pub(crate) fn restore(&self, path: &Path, host: &Config) -> Result<Machine, Failure> {
+        let size = self.last().saved().memory();
+        memory::grant(size).map_err(|why| Failure::usage(path.display(), why))?;
         snapshot::restore(&self.0, host).map_err(|e| Failure::usage(path.display(), e))
     }
 }

@@ -29,7 +29,6 @@ pub(crate) fn restore(asked: &Restore, limits: &Limits) -> Result<Status, Failur
         ..Config::default()
     };
     let launch = launch::restored(chain.last().saved().config(), asked);
-    session::check_memory(&launch)?;
     let machine = chain.restore(&asked.file, &host)?;
     session::go_on(machine, &launch, limits)
 }

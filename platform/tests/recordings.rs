@@ -50,6 +50,17 @@ fn frames_come_back() {
     assert_eq!(Recording::read(&bytes[..]).unwrap(), Recording { frames: frames(), cut: 0 });
 }
 
+/// A file of input may have long entries: what is recorded can be read.
+#[test]
+fn a_long_input_comes_back() {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("long");
+    let mut writer = Writer::new(File::create(&path).unwrap()).unwrap();
+    let input = Input::Serial { port: 0, bytes: vec![b'x'; 2 << 20] };
+    let all = [frames()[0].clone(), Frame::Input { at: Icount(1), input }];
+    all.iter().for_each(|frame| writer.add(frame).unwrap());
+    assert_eq!(Recording::read(File::open(path).unwrap()).unwrap().frames, all);
+}
+
 /// Wherever the writer was killed, all complete frames are there.
 #[test]
 fn every_prefix_is_a_recording() {

@@ -38,7 +38,7 @@ const HEADER: u64 = 128;
 /// Bytes of a frame before its content.
 const PREFIX: usize = 12;
 /// The most bytes of a frame's content.
-const FRAME_MAX: usize = 1 << 20;
+const FRAME_MAX: usize = 128 << 20;
 
 /// Something that happened, at a time of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -82,8 +82,8 @@ impl<R: Read> Frames<R> {
             if length > FRAME_MAX {
                 return Err(RecordingError::Damaged(self.at));
             }
-            let mut content = vec![0; length];
-            let got = fill(&mut self.from, &mut content)?;
+            let mut content = Vec::new();
+            let got = (&mut self.from).take(length as u64).read_to_end(&mut content)?;
             if got < length {
                 return self.end(PREFIX + got);
             }

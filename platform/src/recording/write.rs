@@ -1,9 +1,9 @@
 //! Writing a recording.
 
-use super::{Frame, HEADER, MAGIC, VERSION, check_value};
+use super::{FRAME_MAX, Frame, HEADER, MAGIC, VERSION, check_value};
 use crate::snapshot::PROGRAM;
 use rustix::fs::{fdatasync, ftruncate};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 
 /// Adds frames to a file.
@@ -28,6 +28,9 @@ impl<F: Write + AsFd> Writer<F> {
     /// Adds a frame. After an error the file still holds all frames before: what there is of this one is removed.
     pub fn add(&mut self, frame: &Frame) -> io::Result<()> {
         let content = postcard::to_allocvec(frame).map_err(io::Error::other)?;
+        if content.len() > FRAME_MAX {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
         let length = (content.len() as u32).to_le_bytes();
         let bytes = [&length[..], &check_value(&content), &content].concat();
         if let Err(error) = self.file.write_all(&bytes) {

@@ -38,6 +38,8 @@ pub type Id = [u8; 32];
 
 /// Where the metadata begins.
 const METADATA: u64 = 128;
+/// The most bytes of metadata, packed or unpacked: what 200 GiB of memory in use take.
+const METADATA_MAX: u64 = 1 << 30;
 /// Bytes of a page.
 const PAGE: u64 = 4096;
 

@@ -1,6 +1,8 @@
 //! Reading a snapshot.
 
-use super::{Id, MAGIC, METADATA, Metadata, PAGE, Parent, VERSION, id_of, memory_offset};
+use super::{
+    Id, MAGIC, METADATA, METADATA_MAX, Metadata, PAGE, Parent, VERSION, id_of, memory_offset,
+};
 use crate::machine::pages::{self, PageHash};
 use crate::machine::{Config, Error, Machine, Ram, Saved};
 use rustix::fs::{SeekFrom, fstat, seek};
@@ -9,10 +11,6 @@ use ruzstd::decoding::StreamingDecoder;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::OwnedFd;
-
-/// The most bytes of metadata, packed or unpacked: four times those of a machine with 4 TiB in use are not reached
-/// by far, and a file that says more is wrong.
-const METADATA_MAX: u64 = 1 << 30;
 
 /// Why a file cannot be read as a snapshot.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,9 @@
 //! Writing a snapshot.
 
-use super::{Id, MAGIC, METADATA, Metadata, PAGE, PROGRAM, Parent, VERSION, id_of, memory_offset};
+use super::{
+    Id, MAGIC, METADATA, METADATA_MAX, Metadata, PAGE, PROGRAM, Parent, VERSION, id_of,
+    memory_offset,
+};
 use crate::machine::Machine;
 use rustix::fs::ftruncate;
 use rustix::io::pwrite;
@@ -16,6 +19,9 @@ pub fn write(machine: &mut Machine, parent: Option<Parent>, to: &impl AsFd) -> i
     let pages: Vec<_> = pages.into_iter().map(|(n, hash)| (n as u32, hash)).collect();
     let metadata = Metadata { parent, saved: machine.save(), pages };
     let bytes = postcard::to_allocvec(&metadata).map_err(io::Error::other)?;
+    if bytes.len() as u64 > METADATA_MAX {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
     let bytes = compress_to_vec(&*bytes, CompressionLevel::Fastest);
     let id = id_of(&bytes);
     let memory = memory_offset(bytes.len() as u64);
