@@ -141,11 +141,12 @@ fn a_person_at_a_shell() {
     tmux.until_line("hi");
     tmux.until_line("=42");
 
-    // Ctrl-C is the guest's.
+    // Ctrl-C is the guest's. Until the shell has left its line editor it would be a character to that.
     tmux.clear();
-    tmux.line("sleep 5000");
-    tmux.until("sleep", |screen| screen.contains("sleep 5000"));
+    tmux.line("echo begun; sleep 5000");
+    tmux.until_line("begun");
     tmux.keys(&["C-c"]);
+    tmux.until("prompt after Ctrl-C", |screen| screen.trim_end().ends_with("/ #"));
     tmux.line("echo back=$((1 + 1))");
     tmux.until_line("back=2");
 
