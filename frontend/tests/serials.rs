@@ -41,7 +41,9 @@ const QUARTER: &[u8] = &[0xB9, 0xA0, 0x25, 0x26, 0, 0xF3, 0x90, 0xE2, 0xFC, 0xB0
 
 /// `strata run` of a guest, with a device by which it ends the run.
 fn run(name: &str, code: &[u8]) -> Command {
-    let mut command = Command::new(STRATA);
+    // Under nohup SIGHUP is ignored, and would be here.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", STRATA]);
     command.args(["run", "-m", "16", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
     command.args(["-kernel", &image(name, code)]);
     command
