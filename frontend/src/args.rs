@@ -214,7 +214,7 @@ pub(crate) struct Link {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Image {
     /// The image to write
-    #[arg(value_name = "OUT.iso")]
+    #[arg(value_name = "OUT.iso", value_parser = values::new_file)]
     pub(crate) out: PathBuf,
 }
 

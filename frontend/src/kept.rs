@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[derive(Debug, Default, Clone, clap::Args)]
 pub(crate) struct SnapshotAt {
     /// Where a snapshot is written: at --snapshot-at, or when the run ends
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = values::new_file)]
     pub(crate) snapshot: Option<PathBuf>,
     /// When the snapshot is made: after N instructions of machine time, or once COM1 has sent a text
     #[arg(long, value_name = "N|TEXT", requires = "snapshot", value_parser = values::moment)]

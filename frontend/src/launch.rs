@@ -167,7 +167,7 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
     };
     let kernel = Blob { name, bytes, cmdline: run.append.clone() };
     files::check_boot(&kernel, &modules, run.memory)?;
-    let (serials, devices, fw_cfg) = (bare_serials(&run), devices(&run), fw_cfg(&run)?);
+    let (serials, devices, fw_cfg) = (bare_serials(&run), devices(&run)?, fw_cfg(&run)?);
     Ok(Launch {
         memory: run.memory,
         vcpus: run.smp,
@@ -234,11 +234,20 @@ fn bare_serials(run: &Run) -> Serials {
 }
 
 /// The devices of a bare machine; QEMU's has `fw_cfg` always.
-fn devices(run: &Run) -> Vec<OptionalDevice> {
+///
+/// # Errors
+/// Two devices of a kind that differ: the machine has one of each.
+fn devices(run: &Run) -> Result<Vec<OptionalDevice>, Failure> {
     let fw_cfg = run.told.as_qemu || !run.fw_cfg.is_empty();
     let mut devices = run.device.clone();
     devices.extend(fw_cfg.then_some(OptionalDevice::FwCfg));
-    devices
+    let kind = std::mem::discriminant::<OptionalDevice>;
+    let differ = |a: &OptionalDevice, b: &OptionalDevice| kind(a) == kind(b) && a != b;
+    let two = (1..devices.len()).any(|n| devices[..n].iter().any(|d| differ(d, &devices[n])));
+    match two {
+        true => Err(Failure::usage("-device", "two of a kind; accepted is one of each kind")),
+        false => Ok(devices),
+    }
 }
 
 /// The files of `-fw_cfg`.

@@ -48,6 +48,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    stop::files_may_be_full();
     let argv: Vec<_> = std::env::args_os().collect();
     let as_qemu = args::as_qemu(&argv);
     let ended = match args::parse(&argv) {

@@ -15,7 +15,7 @@ use crate::status::{Failure, Status};
 use crate::stop::Stop as Asked;
 use crate::summary::{Level, Summary};
 use platform::boot::BootModule;
-use platform::machine::{Boot, Config, Icount, Input, Machine, MachineStop, TraceItems};
+use platform::machine::{Boot, Config, Error, Icount, Input, Machine, MachineStop, TraceItems};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::stderr;
@@ -178,6 +178,9 @@ impl<'a> Session<'a> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
+        if status == Status::Halted {
+            self.report = Some(self.halts());
+        }
         if self.log.is_some() || self.keep.wants_time() {
             self.go_on_to_a_time();
             for port in 0..runner::PORTS {
@@ -188,6 +191,15 @@ impl<'a> Session<'a> {
             self.write_down(self.machine.now().0, &Event::End);
         }
         self.keep.end(&mut self.machine, status, self.ended)
+    }
+
+    /// Where the processors halt.
+    fn halts(&self) -> String {
+        let places = self.machine.processors().enumerate().map(|(n, cpu)| {
+            let rip = cpu.save().rip;
+            format!("processor {n} at {rip:#x}")
+        });
+        format!("what halts: {}", places.collect::<Vec<_>>().join(", "))
     }
 
     /// Goes on with a turn that was cut.
@@ -352,7 +364,10 @@ fn boot(launch: &Launch, asked: &Asked) -> Result<Machine, Failure> {
         trace: trace_items(&launch.trace),
         code: launch.code,
     };
-    let mut machine = Machine::new(&config).map_err(Failure::input)?;
+    let mut machine = Machine::new(&config).map_err(|error| match error {
+        Error::Devices(_) => Failure::usage("-device", error),
+        error => Failure::input(error),
+    })?;
     machine.pause_by(asked.flag());
     let modules: Vec<BootModule<'_>> =
         launch.modules.iter().map(|m| BootModule { file: m.file(), cmdline: &m.cmdline }).collect();

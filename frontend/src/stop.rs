@@ -2,7 +2,7 @@
 
 use crate::console::terminal;
 use crate::status::{Failure, Status};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGXCPU, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,12 +35,13 @@ impl Stop {
         &self.asked
     }
 
-    /// Asks when SIGINT (Ctrl-C), SIGQUIT, SIGTERM or SIGHUP comes. If the run has been asked to end already, the
+    /// Asks when SIGINT (Ctrl-C), SIGQUIT, SIGTERM, SIGHUP or SIGXCPU comes. If the run has been asked to end already, the
     /// process ends at once, whatever it waits for. Where the process is stopped, the terminal is as it was.
     pub(crate) fn on_signals(&self) -> Result<(), Failure> {
         let stop = self.clone();
         let hangup = (!hangup_is_ignored()).then_some(SIGHUP);
-        let ends = [SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGCONT].into_iter().chain(hangup);
+        let ends = [SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGTSTP, SIGCONT];
+        let ends = ends.into_iter().chain(hangup);
         let mut signals = Signals::new(ends).map_err(Failure::emulator)?;
         spawn("signals", move || signals.forever().for_each(|signal| stop.obey(signal)))
     }
@@ -72,6 +73,13 @@ impl Stop {
         };
         spawn("limit", wait)
     }
+}
+
+/// Has a write beyond the limit of a file's size (SIGXFSZ, `ulimit -f`) fail as one to a full disk does, instead of
+/// ending the process.
+pub(crate) fn files_may_be_full() {
+    // Without a handler the signal ends the process as before; with one, the flag itself is of no interest.
+    _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 /// Whether the process was started to outlive its terminal, by nohup(1). proc(5): the mask `SigIgn`.

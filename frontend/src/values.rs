@@ -49,6 +49,14 @@ pub(crate) fn memory(text: &str) -> Parsed<u64> {
     Ok(bytes)
 }
 
+/// The name of a file that is written whole, and then takes the place of one that may be there: no device, which would
+/// be lost thereby.
+pub(crate) fn new_file(text: &str) -> Parsed<PathBuf> {
+    let path = PathBuf::from(text);
+    let fits = path.file_name().is_some() && path.metadata().map_or(true, |meta| meta.is_file());
+    fits.then_some(path).ok_or_else(|| "accepted is a new file, or a regular one".into())
+}
+
 /// A count above 0: of instructions, or of seconds.
 pub(crate) fn limit(text: &str) -> Parsed<u64> {
     let number = text.parse().ok().filter(|number| *number > 0);

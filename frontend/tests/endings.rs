@@ -61,7 +61,8 @@ fn statuses() {
     check("exit", &out!(0xF4, 0x10), &device, 0x21, &["the guest wrote 0x10 to isa-debug-exit"]);
     let panic = [0x66, 0xBA, 0x05, 0x05, 0xB0, 1, 0xEE];
     check("panic", &panic, &["-device", "pvpanic"], 116, &["the guest panicked"]);
-    check("halt", &HALT, &[], 118, &["all processors halt"]);
+    let says = ["strata: what halts: processor 0 at 0x100022\n", "all processors halt"];
+    check("halt", &HALT, &[], 118, &says);
     check("reset", &out!(0x64, 0xFE), &["-no-reboot"], 0, &["the guest ended the run"]);
     check("spin", &SPIN, &["--limit-instructions", "1000"], 124, &["machine", " 1000 "]);
     check("seconds", &SPIN, &["--limit-seconds", "1"], 124, &["a limit was reached"]);

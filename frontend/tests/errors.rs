@@ -1,12 +1,20 @@
 //! Bad input: one line on standard error that names the flag or file, says what was found and
 //! what is accepted; exit status 2; nothing started.
 
+mod common;
+
+use common::{STRATA, image};
+use flate2::{Compression, write::GzEncoder};
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+/// `mov al, 10h; out F4h, al`.
+const EXIT: &[u8] = &[0xB0, 0x10, 0xE6, 0xF4];
+
 fn strata(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_strata")).args(words).output().unwrap()
+    Command::new(STRATA).args(words).output().unwrap()
 }
 
 /// A file of this test's own.
@@ -94,6 +102,11 @@ fn whole_words() {
 
 #[test]
 fn sizes_and_counts() {
+    for size in ["1", "2", "3M", "2T"] {
+        check(&["run", "-kernel", "K", "-m", size], &[size, "'-m <SIZE>'", "from 4M to 1T"]);
+    }
+    let kernel = image("errors", EXIT);
+    check(&["run", "-kernel", &kernel, "-m", "1T"], &["-m: 1048576M: ", "does not grant"]);
     check(&["run", "-kernel", "K", "-m", "1"], &["'1' for '-m <SIZE>'", "from 4M to 1T"]);
     check(&["host", "--domu", "memory=1"], &["--domu: memory=1", "from 4M to 1T"]);
     check(&["--limit-seconds", "abc"], &["--limit-seconds", "accepted is a whole number above 0"]);
@@ -102,6 +115,90 @@ fn sizes_and_counts() {
         &["-serial: one device for two ports"],
     );
     check(&["host", "--memory", "1T", "--domu", "memory=900G"], &["--memory", "does not grant"]);
+}
+
+/// Ports at which two devices would answer, and two devices of a kind.
+#[test]
+fn devices() {
+    let kernel = image("errors", EXIT);
+    let with = |devices: &[&str], says: &[&str]| {
+        let devices = devices.iter().flat_map(|device| ["-device", device]);
+        let words: Vec<&str> = ["run", "-kernel", &kernel].into_iter().chain(devices).collect();
+        check(&words, says);
+    };
+    let com1 = "ports 0x3f8 to 0x3ff of com1; accepted are";
+    with(&["isa-debug-exit,iobase=0x3f8"], &["-device: ports 0x3f8 to 0x3f9 of debug_exit", com1]);
+    with(&["isa-debug-exit,iobase=0x3f7,iosize=4"], &[com1]);
+    with(&["isa-debug-exit,iobase=0x64,iosize=1"], &["ports 0x64 to 0x64 of i8042"]);
+    with(&["pvpanic", "isa-debug-exit,iobase=0x504,iosize=4"], &["0x505 of pvpanic"]);
+    let two = "-device: two of a kind";
+    with(&["isa-debug-exit", "isa-debug-exit,iobase=0xf4"], &[two]);
+    with(&["edu", "edu,msix=on"], &[two]);
+}
+
+/// What would take the place of a device of the host.
+#[test]
+fn files_that_are_none() {
+    for place in ["/dev/full", "/", ".."] {
+        let accepted = "accepted is a new file, or a regular one";
+        check(&["run", "-kernel", "K", "--snapshot", place], &[place, "--snapshot", accepted]);
+        check(&["image", place], &[place, "OUT.iso", accepted]);
+    }
+}
+
+/// An initial RAM disk that unpacks to a GiB is looked through without being held.
+#[test]
+fn a_ram_disk_that_unpacks_to_much() {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    let zeros = "0".repeat(8);
+    let (six, four) = (zeros.repeat(6), zeros.repeat(4));
+    let header = format!("070701{six}{:08x}{four}00000004{zeros}big\0\0\0", 1 << 30);
+    packed.write_all(header.as_bytes()).unwrap();
+    let zeros = vec![0; 1 << 20];
+    (0..1 << 10).for_each(|_| packed.write_all(&zeros).unwrap());
+    let initrd = file("big.gz", &packed.finish().unwrap());
+    let kernel = file("linux", &pvh(b"Linux version 0"));
+    let line = "ulimit -v 900000; exec \"$0\" run -kernel \"$1\" -initrd \"$2\" -m 16";
+    let mut shell = Command::new("sh");
+    let out = shell.args(["-c", line, STRATA, &kernel, &initrd]).output();
+    let text = String::from_utf8(out.unwrap().stderr).unwrap();
+    assert!(text.contains("big.gz: not an initramfs: cpio: truncated at offset 0x"), "{text}");
+}
+
+/// An ELF file with a PVH note and `content`.
+fn pvh(content: &[u8]) -> Vec<u8> {
+    let mut elf = vec![0; 0x200];
+    elf[..7].copy_from_slice(b"\x7FELF\x02\x01\x01");
+    let rows = [
+        // Type, machine and version; the program headers: where, their size and number.
+        (16, 62 << 16 | 2),
+        (20, 1),
+        (24, 0x10_0000),
+        (32, 64),
+        (52, 56 << 16 | 64),
+        (56, 2),
+        // PT_LOAD of all to 1 MiB.
+        (64, 1),
+        (80, 0x10_0000),
+        (88, 0x10_0000),
+        (96, 0x200),
+        (104, 0x200),
+        // PT_NOTE: XEN_ELFNOTE_PHYS32_ENTRY.
+        (120, 4),
+        (128, 0x100),
+        (152, 20),
+        (160, 20),
+        (0x100, 4),
+        (0x104, 4),
+        (0x108, 18),
+        (0x110, 0x10_0000_u32),
+    ];
+    for (at, value) in rows {
+        elf[at..at + 4].copy_from_slice(&value.to_le_bytes());
+    }
+    elf[0x10C..0x110].copy_from_slice(b"Xen\0");
+    elf.extend(content);
+    elf
 }
 
 #[test]
@@ -138,7 +235,7 @@ fn a_truncated_kernel() {
 fn another_name() {
     let copy = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("strata-dev");
     _ = fs::remove_file(&copy);
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_strata"), &copy).unwrap();
+    std::os::unix::fs::symlink(STRATA, &copy).unwrap();
     let out = Command::new(copy).args(["host", "--nosuch"]).output().unwrap();
     let text = String::from_utf8(out.stderr).unwrap();
     assert!(text.contains("accepted are --dom0, --domu, --config"), "{text}");

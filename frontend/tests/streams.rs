@@ -88,7 +88,7 @@ fn wait_until_full(writer: &PipeWriter) {
 
 #[test]
 fn signals_end_with_the_summary() {
-    for signal in ["INT", "TERM", "HUP"] {
+    for signal in ["INT", "TERM", "HUP", "QUIT", "XCPU"] {
         // The guest sends one byte, and then spins.
         let (status, text) = signalled(&run(signal, &[&SEND[..7], SPIN].concat()), &[signal]);
         assert_eq!(status, Some(130), "{signal}: {text}");
@@ -191,7 +191,58 @@ fn a_trace_that_cannot_be_written_is_an_error() {
     check("exec \"$0\" \"$@\"", &words, 33);
     let mut words = run("serial-full", &[&SEND[..7], EXIT].concat());
     words.extend(["-serial", "file:/dev/full"].map(str::to_owned));
-    check("exec \"$0\" \"$@\"", &words, 122);
+    let out = shell("exec \"$0\" \"$@\"", &words);
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(122), "{text}");
+    check_summary(&text, &["-serial output: No space", "-- the emulator failed"]);
+}
+
+/// A run whose files may have no more than some KiB ends as where the disk is full.
+#[test]
+fn files_that_may_not_grow() {
+    let file = |name: &str| {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("limited-{name}"));
+        _ = fs::remove_file(&path);
+        path.to_str().unwrap().to_owned()
+    };
+    let rows = [
+        ("serial", SEND, vec!["-serial".into(), format!("file:{}", file("serial"))]),
+        ("trace", SPIN, vec!["-d".into(), "exec".into(), "-D".into(), file("trace")]),
+        ("snapshot", EXIT, vec!["--snapshot".into(), file("snapshot")]),
+    ];
+    for (name, code, more) in rows {
+        let words = [run(&format!("limited-{name}"), code), more].concat();
+        let out = shell("ulimit -f 8; exec \"$0\" \"$@\"", &words);
+        let text = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(122), "{name}: {text}");
+        check_summary(&text, &["-- the emulator failed (exit status 122)"]);
+    }
+}
+
+/// What is typed, where that can be written down nowhere: the run ends, and says why.
+#[test]
+fn a_log_that_cannot_be_written_is_an_error() {
+    let mut words = run("log", &[&SEND[..7], SPIN].concat());
+    words.extend(["--input-log", "/dev/full"].map(str::to_owned));
+    let out = shell("printf x | \"$0\" \"$@\"", &words);
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(122), "{text}");
+    check_summary(&text, &["--input-log: No space left on device", "-- the emulator failed"]);
+}
+
+/// A trace is whole up to the signal that ended the run.
+#[test]
+fn a_trace_has_its_tail() {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("tail.txt");
+    let words = ["-d", "exec", "-D", file.to_str().unwrap()].map(str::to_owned);
+    let guest = run("tail", &[&SEND[..7], SPIN].concat());
+    let (status, text) = signalled(&[&guest[..], &words].concat(), &["TERM"]);
+    assert_eq!(status, Some(130), "{text}");
+    let retired = text.lines().find_map(|line| line.strip_prefix("machine ")).unwrap();
+    let retired: usize = retired.split_whitespace().next().unwrap().parse().unwrap();
+    let trace = fs::read_to_string(file).unwrap();
+    assert!(retired > 3 && trace.ends_with('\n'));
+    assert_eq!(trace.lines().filter(|line| line.starts_with("exec ")).count(), retired);
 }
 
 #[test]
@@ -224,6 +275,7 @@ fn readers_that_go_away() {
     }
     check("exec \"$0\" \"$@\" 2>/dev/full", &limited, 124);
     check("exec \"$0\" \"$@\" >/dev/full 2>/dev/null", &limited, 122);
+    check("exec \"$0\" \"$@\" >/dev/full 2>/dev/full", &limited, 122);
     check("exec \"$0\" run -kernel /no/such 2>/dev/full", &[], 2);
 }
 

@@ -106,6 +106,15 @@ impl PartialEq for Traces {
 
 impl Eq for Traces {}
 
+impl BoardConfig {
+    /// Why a board cannot be made: two devices would answer at one address.
+    #[must_use]
+    pub fn clash(&self) -> Option<String> {
+        let clash = row::clash(&table::optional_rows(self));
+        clash.map(|(row, other)| format!("{row} are in the {other}"))
+    }
+}
+
 impl Board {
     /// The board at power-on.
     #[must_use]

@@ -40,10 +40,35 @@ impl Row {
         })
     }
 
+    /// The two rows have an address in common.
+    fn overlaps(&self, other: &Row) -> bool {
+        let apart = self.base + self.length <= other.base || other.base + other.length <= self.base;
+        self.space == other.space && !apart
+    }
+
     /// The device's offset at an address of the row.
     pub(super) fn offset(&self, address: u64) -> u64 {
         self.offset + (address - self.base)
     }
+}
+
+impl std::fmt::Display for Row {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (space, name) = match self.space {
+            Space::Port => ("ports", self.device.name()),
+            Space::Memory => ("memory", self.device.name()),
+        };
+        let last = self.base + self.length.saturating_sub(1);
+        write!(to, "{space} {:#x} to {last:#x} of {name}", self.base)
+    }
+}
+
+/// A row of an optional device, and one of another device with which it has an address in common.
+pub(super) fn clash(optional: &[Row]) -> Option<(Row, Row)> {
+    optional.iter().enumerate().find_map(|(n, row)| {
+        let others = PORTS.iter().chain(MEMORY).chain(&optional[..n]);
+        others.copied().find(|other| other.overlaps(row)).map(|other| (*row, other))
+    })
 }
 
 /// The ports, shorter rows first: where two overlap, the shorter one decodes.

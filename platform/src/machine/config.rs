@@ -85,7 +85,12 @@ impl Default for Config {
 impl Config {
     /// The board of a machine with memory by `map`.
     pub(super) fn board(&self, map: &MemoryMap) -> Board {
-        Board::new(&BoardConfig {
+        Board::new(&self.wiring(map))
+    }
+
+    /// What the board of a machine with memory by `map` is built from.
+    fn wiring(&self, map: &MemoryMap) -> BoardConfig {
+        BoardConfig {
             low_memory: map.acpi_base(),
             high_memory: map.high,
             processors: self.vcpus as u8,
@@ -94,7 +99,12 @@ impl Config {
             files: self.fw_cfg.clone(),
             start: self.clock,
             ..BoardConfig::default()
-        })
+        }
+    }
+
+    /// Refuses devices that would answer at one address.
+    pub(super) fn check_devices(&self, map: &MemoryMap) -> Result<(), Error> {
+        self.wiring(map).clash().map_or(Ok(()), |clash| Err(Error::Devices(clash)))
     }
 }
 
@@ -120,6 +130,9 @@ pub enum Error {
     /// There is no such CPU model or feature.
     #[error("{0}")]
     CpuModel(String),
+    /// Two devices would answer at one address.
+    #[error("{0}; accepted are addresses of a device's own")]
+    Devices(String),
     /// The image cannot be booted.
     #[error(transparent)]
     Boot(#[from] BootError),

@@ -66,6 +66,7 @@ impl Machine {
     pub fn new(config: &Config) -> Result<Machine, Error> {
         let model = model_of(config)?;
         let map = MemoryMap::new(config.ram);
+        config.check_devices(&map)?;
         let cpus = (0..config.vcpus).map(|id| {
             let mut cpu = Cpu::power_up(model.clone(), id);
             cpu.set_trace(config.trace);

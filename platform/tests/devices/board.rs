@@ -59,6 +59,25 @@ fn the_first_of_two_devices_of_a_kind_counts() {
 }
 
 #[test]
+fn devices_at_the_same_address() {
+    let clash = |devices: &[OptionalDevice]| {
+        BoardConfig { devices: devices.to_vec(), ..BoardConfig::default() }.clash()
+    };
+    let exit = |base, length| OptionalDevice::DebugExit { base, length };
+    let com1 = "ports 0x3f8 to 0x3ff of com1";
+    for (base, length) in [(0x3f8, 1), (0x3ff, 1), (0x3f7, 2), (0x3ff, 4)] {
+        let clash = clash(&[exit(base, length)]).unwrap();
+        assert!(clash.ends_with(com1), "{clash}");
+    }
+    for (base, length) in [(0x3f7, 1), (0x400, 4), (0xffff, 1), (0xf4, 4)] {
+        assert_eq!(clash(&[exit(base, length)]), None);
+    }
+    let expect = "ports 0x504 to 0x507 of debug_exit are in the ports 0x505 to 0x505 of pvpanic";
+    assert_eq!(clash(&[OptionalDevice::Pvpanic, exit(0x504, 4)]).as_deref(), Some(expect));
+    assert_eq!(clash(&[OptionalDevice::Pvpanic, OptionalDevice::TestDevice]), None);
+}
+
+#[test]
 fn wide_accesses_are_split() {
     // Data and interrupt enable registers of COM1; past the end of port space.
     check(&[Out(0x3f8, 2, 0x0541), Sent(b"A"), inb(0x3f9, 5), In(0xffff, 4, 0xffff_ffff)]);
