@@ -169,9 +169,12 @@ impl Cpu {
         let e = unsafe { &*entry(self.caches.tlb, la) };
         if e.permits(la, kind == AccessKind::Write) {
             let p = HostPhys(e.frame() | la & 0xfff);
+            if e.is_device() {
+                return Ok(p);
+            }
             let kinds = self.mmu().kinds(p);
             // Where nobody has to be told any more, stores shall hit again.
-            if e.is_device() || kinds.code || kinds.table {
+            if kinds.code || kinds.table {
                 return Ok(p);
             }
         }
@@ -442,25 +445,29 @@ impl Cpu {
 
     /// Loads from physical memory or a device; `buf` stays in one page.
     pub(crate) fn phys_load(&mut self, p: HostPhys, buf: &mut [u8]) -> Result<(), Trap> {
+        if !self.mmu().ram.holds_page(p) {
+            return self.device_load(p, buf);
+        }
         if self.mmu().kinds(p).slow_path {
             return self.special_load(p, buf);
         }
-        if self.mmu().read_slice(p, buf) {
-            return Ok(());
-        }
-        self.device_load(p, buf)
+        let read = self.mmu().read_slice(p, buf);
+        debug_assert!(read, "an access to RAM leaves its page");
+        Ok(())
     }
 
     /// Stores to physical memory or a device; `buf` stays in one page. Drops decoded code and shadow
     /// entries made from the bytes.
     pub(crate) fn phys_store(&mut self, p: HostPhys, buf: &[u8]) -> Result<(), Trap> {
+        if !self.mmu().ram.holds_page(p) {
+            return self.device_store(p, buf);
+        }
         let kinds = self.mmu().kinds(p);
         if kinds.slow_path {
             return self.special_store(p, buf);
         }
-        if !self.mmu().ram.write(p, buf) {
-            return self.device_store(p, buf);
-        }
+        let stored = self.mmu().ram.write(p, buf);
+        debug_assert!(stored, "an access to RAM leaves its page");
         self.stored_in(kinds, p, buf.len());
         Ok(())
     }
@@ -522,6 +529,11 @@ impl Cpu {
     }
 
     pub(crate) fn device_load(&mut self, p: HostPhys, buf: &mut [u8]) -> Result<(), Trap> {
+        if is_piece(p, buf.len()) {
+            let v = self.device_read(p, buf.len() as u8);
+            buf.copy_from_slice(&v.to_le_bytes()[..buf.len()]);
+            return Ok(());
+        }
         for (at, size) in pieces(p, buf.len()) {
             let v = self.device_read(HostPhys(p.0 + at as u64), size as u8);
             buf[at..at + size].copy_from_slice(&v.to_le_bytes()[..size]);
@@ -579,6 +591,11 @@ unsafe fn cached<'a>(
     let e = unsafe { &*entry(tlb, la) };
     let tag = if kind == AccessKind::Write { e.wtag } else { e.rtag };
     (la ^ tag <= PAGE - len as u64).then_some(e)
+}
+
+/// Whether `len` bytes at `p` are one of the pieces below.
+fn is_piece(p: HostPhys, len: usize) -> bool {
+    matches!(len, 1 | 2 | 4 | 8) && p.0 & (len as u64 - 1) == 0
 }
 
 /// Naturally aligned pieces of at most 8 bytes that make up `len` bytes at `p`.

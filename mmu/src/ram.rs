@@ -183,6 +183,13 @@ impl Ram {
         self.frame(p).map(|f| self.frame_ptr(f))
     }
 
+    /// Whether the page of `p` is RAM.
+    #[inline]
+    #[must_use]
+    pub fn holds_page(&self, p: HostPhys) -> bool {
+        self.frame(p).is_some()
+    }
+
     /// As [`Ram::page_ptr`], for a store.
     #[inline]
     fn page_to_store(&mut self, p: HostPhys) -> Option<*mut u8> {
