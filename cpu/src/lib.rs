@@ -21,6 +21,7 @@ mod debug;
 pub mod decode;
 mod delivery;
 pub mod descriptors;
+mod device_access;
 pub mod dispatch;
 mod events;
 pub mod feature;
