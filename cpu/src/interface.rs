@@ -4,7 +4,7 @@
 use crate::Cpu;
 use crate::bus::Message;
 use crate::model::Model;
-use crate::state::trace::Items;
+use crate::state::trace::{Items, Transition};
 use crate::state::vmx::stats::Level;
 use crate::state::{Apic, Segment, Smram, Stats, TableRegister};
 use std::sync::Arc;
@@ -107,6 +107,11 @@ impl Cpu {
     /// Sets what the processor writes down.
     pub fn set_trace(&mut self, items: Items) {
         self.trace.items = items;
+    }
+
+    /// Takes the transitions written down since the last call.
+    pub fn take_transitions(&mut self) -> Vec<Transition> {
+        std::mem::take(&mut self.trace.transitions)
     }
 
     /// Takes the lines written down since the last call.

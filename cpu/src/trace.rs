@@ -5,8 +5,9 @@
 use crate::Cpu;
 use crate::block::Key;
 use crate::limits::MAX_LEN;
+use crate::state::trace::{Transition, TransitionKind};
 use crate::state::vmx::Exit;
-use crate::state::{CodeMode, Event, seg};
+use crate::state::{CodeMode, Event, gpr, seg};
 use crate::vmx::reason;
 use iced_x86::{Decoder, DecoderOptions, FastFormatter, Instruction};
 use mmu::{HostPhys, Linear, Mmu};
@@ -70,8 +71,29 @@ impl Cpu {
         ));
     }
 
-    /// The guest exits.
+    /// The guest is entered; its first instruction is the one at `at`.
+    pub(crate) fn trace_entry(&mut self, at: u64) {
+        self.trace_transition(at, TransitionKind::Entry);
+    }
+
+    /// A transition between guest and host; when there are many, the run ends at the next look.
+    fn trace_transition(&mut self, at: u64, kind: TransitionKind) {
+        if !self.trace.items.transitions {
+            return;
+        }
+        let (level, rip) = (self.state.vmx.level(), self.state.rip);
+        self.trace.transitions.push(Transition { at, level, rip, kind });
+        if self.trace.is_full() {
+            self.env.until = 0;
+        }
+    }
+
+    /// The guest exits, or was not entered.
     pub(crate) fn trace_exit(&mut self, e: &Exit) {
+        let Exit { reason, qualification, physical, .. } = *e;
+        let [rax, rcx] = [gpr::RAX, gpr::RCX].map(|register| self.state.regs[register]);
+        let kind = TransitionKind::Exit { reason, qualification, physical, rax, rcx };
+        self.trace_transition(self.now(), kind);
         if self.trace.items.vmexit {
             let (now, rip) = (self.now(), self.state.rip);
             let (name, qualification) = (reason::name(e.reason & 0xffff), e.qualification);

@@ -2,10 +2,12 @@
 //! clap's form first. What clap has to say comes out as one line.
 
 use crate::console::chardev::{self, Named, Serial};
+use crate::events::{self, Chosen};
 use crate::kept::{Record, Replay, Restore, Snapshot, SnapshotAt};
 use crate::pace::Pacing;
 use crate::qemu::{self, Meaning};
 use crate::status::Failure;
+use crate::suite;
 use crate::values::{self, FwCfg};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -26,10 +28,10 @@ pub(crate) struct Args {
 
 const AFTER: &str = "\
 Exit status: 0 the guest powered off (or reset, under -no-reboot); 2 bad input, nothing started; 4 two
-snapshots differ; 116 the guest panicked (pvpanic), or a domain did; 118 all processors halt for ever; 120 triple fault; 122 the
+snapshots differ; 6 a test has failed; 116 the guest panicked (pvpanic), or a domain did; 118 all processors halt for ever; 120 triple fault; 122 the
 emulator failed; 124 a limit was reached; 130 Ctrl-C; odd: the guest wrote (status - 1) / 2 to isa-debug-exit.";
 
-/// What ends a run from outside.
+/// What ends a run from outside, and what is told of every run.
 #[derive(Debug, Default, Clone, clap::Args)]
 pub(crate) struct Limits {
     /// End after N instructions
@@ -38,6 +40,35 @@ pub(crate) struct Limits {
     /// End after S seconds of the host's clock
     #[arg(long, value_name = "S", global = true, value_parser = values::limit)]
     pub(crate) limit_seconds: Option<u64>,
+    /// Write down in JSON how the run ended and what it has counted
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) report: Option<PathBuf>,
+    /// Write down VM entries and exits: FILE.json for trace viewers, FILE.jsonl or FILE.txt, then domain=NAME,
+    /// reason=NUMBER, except=NUMBER, from=N, to=N, last=N behind commas
+    #[arg(long, value_name = "FILE,OPTIONS", global = true, value_parser = events::chosen)]
+    pub(crate) events: Option<Chosen>,
+}
+
+impl Limits {
+    /// These, and where they say nothing `others`.
+    pub(crate) fn or(self, others: Limits) -> Limits {
+        Limits {
+            limit_instructions: self.limit_instructions.or(others.limit_instructions),
+            limit_seconds: self.limit_seconds.or(others.limit_seconds),
+            report: self.report.or(others.report),
+            events: self.events.or(others.events),
+        }
+    }
+
+    /// Refuses what only a run could heed.
+    pub(crate) fn without_run(&self) -> Result<(), Failure> {
+        let asked = [(self.report.is_some(), "--report"), (self.events.is_some(), "--events")];
+        let first = asked.into_iter().find(|(asked, _)| *asked);
+        first.map_or(Ok(()), |(_, flag)| {
+            let why = "accepted with a run: the main job, run, host, qemu, restore and record";
+            Err(Failure::usage(flag, why))
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,6 +91,8 @@ pub(crate) enum Verb {
     Record(Record),
     /// Run a recording again, and compare it with what was recorded
     Replay(Replay),
+    /// Run many guests, and compare what comes of each with what is expected
+    Test(suite::Test),
 }
 
 #[derive(Debug, clap::Args)]
@@ -376,7 +409,8 @@ fn accepted(error: &clap::Error) -> String {
         }
         None => command.get_subcommands().map(|v| v.get_name().to_owned()).collect(),
     };
-    names.extend(["--limit-instructions", "--limit-seconds"].map(str::to_owned));
+    let all = ["--limit-instructions", "--limit-seconds", "--report", "--events"];
+    names.extend(all.map(str::to_owned));
     format!("; accepted are {}", qemu_names(&names.join(", ")))
 }
 
@@ -480,12 +514,14 @@ mod tests {
         check_error(
             "walk",
             "unrecognized subcommand 'walk'; accepted are run, host, qemu, link, image, \
-             restore, snapshot, record, replay, --limit-instructions, --limit-seconds",
+             restore, snapshot, record, replay, test, --limit-instructions, --limit-seconds, --report, \
+             --events",
         );
         check_error(
             "host --nosuch",
             "unexpected argument '--nosuch' found; accepted are --dom0, --domu, --config, \
-             --hypervisor, --until-domus-end, -serial, -chardev, -icount, --input, --input-log, -cpu, --memory, -accel, --snapshot, --snapshot-at, -d, -D, --limit-instructions, --limit-seconds",
+             --hypervisor, --until-domus-end, -serial, -chardev, -icount, --input, --input-log, -cpu, --memory, -accel, --snapshot, --snapshot-at, -d, -D, --limit-instructions, --limit-seconds, \
+             --report, --events",
         );
         check_error(
             "host --config F --dom0 kernel=K",

@@ -1,8 +1,8 @@
 //! The `strata` command: command line, files, terminal and clock around the machine.
 //!
 //! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are written), `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `pace`, `stop` and
-//! `runner` (a run), `status` and `summary` (how it ends), `kept`, `keep`, `snapshot`, `record`, `replay`, `difference`
-//! and `time_travel` (runs that are kept), `memory`, `image`, `link`.
+//! `runner` (a run), `counts`, `events`, `status`, `summary` and `report` (what is told of it), `kept`, `keep`, `snapshot`, `record`, `replay`, `difference`
+//! and `time_travel` (runs that are kept), `suite` (many runs), `memory`, `image`, `link`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
 //! and files exist here and nowhere below. Nothing is printed by a macro that panics where the stream is full or
@@ -16,9 +16,11 @@
 
 mod args;
 mod console;
+mod counts;
 mod difference;
 mod domain;
 mod embedded;
+mod events;
 mod files;
 mod image;
 mod input;
@@ -32,11 +34,13 @@ mod pace;
 mod qemu;
 mod record;
 mod replay;
+mod report;
 mod runner;
 mod session;
 mod snapshot;
 mod status;
 mod stop;
+mod suite;
 mod summary;
 mod time_travel;
 mod values;
@@ -73,6 +77,12 @@ fn print(text: &str) -> Result<Status, Failure> {
 
 /// Does what was asked.
 fn obey(args: Args) -> Result<Status, Failure> {
+    if matches!(
+        args.verb,
+        Some(Verb::Link(_) | Verb::Image(_) | Verb::Snapshot(_) | Verb::Replay(_) | Verb::Test(_))
+    ) {
+        args.limits.without_run()?;
+    }
     let launch = match args.verb {
         None => launch::main_job()?,
         Some(Verb::Host(host)) => launch::host(&host)?,
@@ -82,8 +92,9 @@ fn obey(args: Args) -> Result<Status, Failure> {
         Some(Verb::Image(image)) => return image::write(&image.out).map(|()| Status::Success),
         Some(Verb::Restore(restore)) => return time_travel::restore(&restore, &args.limits),
         Some(Verb::Snapshot(snapshot)) => return time_travel::snapshot(&snapshot),
-        Some(Verb::Record(record)) => return time_travel::record(record),
+        Some(Verb::Record(record)) => return time_travel::record(record, args.limits),
         Some(Verb::Replay(replay)) => return time_travel::replay(&replay),
+        Some(Verb::Test(test)) => return suite::run(&test, &args.limits),
     };
     let keep = Keep::new(&launch.keep, None);
     session::run(&launch, &args.limits, keep)

@@ -181,7 +181,7 @@ mod tests {
     #[track_caller]
     fn check(stops: &[(u64, Stop)], limit: Option<u64>, no_reboot: bool, expect: &str) {
         let mut machine = Script { stops: stops.to_vec(), ..Script::default() };
-        let limits = Limits { limit_instructions: limit, limit_seconds: None };
+        let limits = Limits { limit_instructions: limit, ..Limits::default() };
         let status = run(&mut machine, &limits, no_reboot, &Asked::default());
         assert_eq!(format!("{status:?} {} {}", machine.retired, machine.restarts), expect);
     }

@@ -3,6 +3,8 @@
 
 use crate::args::{Limits, Trace};
 use crate::console::{Consoles, Key};
+use crate::counts::{self, Counts};
+use crate::events::{Chosen, Events};
 use crate::input::{Event, Log, Script};
 use crate::keep::Keep;
 use crate::launch::Launch;
@@ -10,17 +12,19 @@ use crate::memory;
 use crate::output::{self, Output};
 use crate::pace::Pace;
 use crate::qemu;
+use crate::report::Report;
 use crate::runner::{self, Ending, Runnable, Stop};
 use crate::status::{Failure, Status};
 use crate::stop::Stop as Asked;
-use crate::summary::{Level, Summary};
+use crate::summary::Summary;
 use platform::boot::BootModule;
-use platform::machine::{Boot, Config, Error, Icount, Input, Machine, MachineStop, TraceItems};
+use platform::machine::{
+    Boot, Config, Error, Icount, Input, Machine, MachineStop, TraceItems, exit_reason,
+};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::stderr;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// Starts the machine, runs it to its end and prints the summary.
 pub(crate) fn run(launch: &Launch, limits: &Limits, keep: Keep) -> Result<Status, Failure> {
@@ -44,8 +48,10 @@ pub(crate) fn go_on(
 /// Runs a session to its end and prints the summary.
 fn finish(mut session: Session<'_>, limits: &Limits) -> Result<Status, Failure> {
     let (launch, asked) = (session.launch, session.asked);
+    let report = limits.report.as_deref().map(Report::create).transpose()?;
     let mut consoles = Consoles::open(&launch.serials, asked)?;
     let mut pace = Pace::new(launch.pacing, consoles.person());
+    session.events = limits.events.as_ref().map(|chosen| session.events(chosen)).transpose()?;
     asked.on_signals()?;
     if let Some(seconds) = limits.limit_seconds {
         asked.after(seconds)?;
@@ -55,17 +61,23 @@ fn finish(mut session: Session<'_>, limits: &Limits) -> Result<Status, Failure> 
     let ended = ended.and_then(|status| session.end(status, &mut consoles).map(|()| status));
     let (sent, traced) = (consoles.finish(asked), session.finish());
     drop(consoles);
-    let (status, report) = match ended.and_then(|status| sent.and(traced).map(|()| status)) {
+    let (mut status, message) = match ended.and_then(|status| sent.and(traced).map(|()| status)) {
         Ok(status) => (status, session.report.take()),
         Err(failure) => (failure.status, Some(failure.text)),
     };
     let name = if launch.as_qemu { qemu::NAME } else { "strata" };
-    if let Some(report) = report {
-        output::say(&format!("{name}: {report}\n"));
+    let say = |text: &str| output::say(&format!("{name}: {text}\n"));
+    message.iter().for_each(|text| say(text));
+    let summary = (report.is_some() || !launch.as_qemu).then(|| session.summary());
+    if let Some((report, summary)) = report.zip(summary.as_ref())
+        && let Err(failure) = report.write(summary, status, message.as_deref())
+    {
+        say(&failure.text);
+        status = failure.status;
     }
-    match launch.as_qemu {
-        true => output::say(&qemu::last_words(status).unwrap_or_default()),
-        false => output::say(&session.summary().text(status)),
+    match summary.filter(|_| !launch.as_qemu) {
+        None => output::say(&qemu::last_words(status).unwrap_or_default()),
+        Some(summary) => output::say(&summary.text(status)),
     }
     Ok(status)
 }
@@ -82,9 +94,9 @@ struct Session<'a> {
     script: Script,
     /// Where what was typed is written down.
     log: Option<Log>,
-    levels: Vec<Level>,
-    /// What [`Machine::levels`] said when it was last asked.
-    counted: Vec<u64>,
+    counts: Counts,
+    /// Where VM entries and exits go.
+    events: Option<Events>,
     /// What a triple fault was about.
     report: Option<String>,
     /// Where the trace goes.
@@ -117,8 +129,8 @@ impl<'a> Session<'a> {
             reset_at: 0,
             script,
             log,
-            levels: Vec::new(),
-            counted: Vec::new(),
+            counts: Counts::new(&launch.domains),
+            events: None,
             report: None,
             trace,
             keep,
@@ -210,8 +222,7 @@ impl<'a> Session<'a> {
             let stop = self.machine.run(1);
             self.paused = stop == MachineStop::Paused;
             self.ended = !self.paused && stop != MachineStop::Budget;
-            let trace = self.machine.take_trace().into_bytes();
-            if self.trace.write(trace, self.asked).is_err() {
+            if self.take_trace().is_err() {
                 return;
             }
         }
@@ -224,23 +235,46 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits until the trace is written.
+    /// Waits until trace and events are written.
     fn finish(&mut self) -> Result<(), Failure> {
-        self.trace.finish(self.asked).map_err(|_| Failure::emulator(NO_TRACE))
+        let traced = self.trace.finish(self.asked).map_err(|_| Failure::emulator(NO_TRACE));
+        let told = self.events.as_mut().map_or(Ok(()), |events| events.finish(self.asked));
+        traced.and(told)
+    }
+
+    /// A file for VM entries and exits.
+    fn events(&mut self, chosen: &Chosen) -> Result<Events, Failure> {
+        self.machine.write_transitions_down();
+        Events::create(chosen, !self.launch.domains.is_empty())
+    }
+
+    /// Writes down what was traced since the last call.
+    fn take_trace(&mut self) -> Result<(), Failure> {
+        if let Some(events) = &mut self.events {
+            let passed = self.machine.take_transitions();
+            events.write(passed, self.reset_at, &mut self.counts, self.asked)?;
+        }
+        let trace = self.machine.take_trace().into_bytes();
+        self.trace.write(trace, self.asked).map_err(|_| Failure::emulator(NO_TRACE))
     }
 
     fn summary(&mut self) -> Summary {
         let state = self.machine.state_hash();
         let machine = &self.machine;
+        let exits_by_level = self.counts.exits(machine);
         let unclaimed = machine.board().unclaimed().iter().map(|u| {
             let way = if u.write { "write" } else { "read" };
             format!("{:?} {:#x} {way}", u.space, u.address).to_lowercase()
         });
+        let accesses = machine.board().accesses();
         let refused = machine.board().refused();
         let refused = refused.map(|(device, why, count)| (format!("{device}: {why}"), count));
         Summary {
-            levels: self.levels.clone(),
-            exits: sums(machine.processors().flat_map(|p| p.stats.vmx.exits_by_name())),
+            levels: self.counts.levels().to_vec(),
+            exits: sums(exits_by_level.iter().map(|((_, reason), n)| (exit_reason(*reason), *n))),
+            exits_by_level,
+            accesses: accesses.map(|(name, r, w)| (name.to_owned(), r, w)).collect(),
+            time: self.reset_at + machine.now().0,
             refused: sums(
                 machine.processors().flat_map(|p| &p.stats.vmx.refused).map(|(k, n)| (k, *n)),
             ),
@@ -257,34 +291,6 @@ impl<'a> Session<'a> {
             unclaimed: unclaimed.collect(),
             refused_accesses: refused.collect(),
             state,
-        }
-    }
-
-    /// Counts a slice: its seconds are shared out by the instructions of each level.
-    fn count(&mut self, seconds: f64) {
-        let now = self.machine.levels();
-        let before = |n: usize| self.counted.get(n).copied().unwrap_or(0);
-        let ran: Vec<u64> =
-            now.iter().enumerate().map(|(n, all)| all.saturating_sub(before(n))).collect();
-        let all = ran.iter().sum::<u64>().max(1) as f64;
-        for (n, ran) in ran.into_iter().enumerate() {
-            if self.levels.len() == n {
-                self.levels.push(Level { name: self.level_name(n), ..Level::default() });
-            }
-            self.levels[n].instructions += ran;
-            self.levels[n].seconds += seconds * ran as f64 / all;
-        }
-        self.counted = now;
-    }
-
-    /// Guests are counted in the order in which they first run, which is the hypervisor's order.
-    fn level_name(&self, n: usize) -> String {
-        let domains = &self.launch.domains;
-        match n.checked_sub(1) {
-            None if domains.is_empty() => "machine".into(),
-            None => "hypervisor".into(),
-            Some(_) if n == Machine::LEVELS => "other guests".into(),
-            Some(guest) => domains.get(guest).cloned().unwrap_or_else(|| format!("guest {n}")),
         }
     }
 
@@ -336,6 +342,7 @@ pub(crate) fn trace_items(trace: &Trace) -> TraceItems {
         exec: asked("exec"),
         in_asm: asked("in_asm"),
         vmexit: asked("vmexit"),
+        transitions: false,
     }
 }
 
@@ -379,7 +386,7 @@ fn boot(launch: &Launch, asked: &Asked) -> Result<Machine, Failure> {
 
 impl Runnable for Session<'_> {
     fn run(&mut self, instructions: u64) -> Stop {
-        let started = Instant::now();
+        let started = counts::processor_seconds();
         let each = (instructions / u64::from(self.launch.vcpus)).max(1);
         let Some(each) = self.until_typing(each) else { return Stop::End(Status::Quit) };
         let stop = self.machine.run(each.min(self.keep.ahead(self.machine.now())));
@@ -389,12 +396,9 @@ impl Runnable for Session<'_> {
             let kept = self.keep.look(&mut self.machine);
             self.note(kept);
         }
-        self.count(started.elapsed().as_secs_f64());
-        let trace = self.machine.take_trace().into_bytes();
-        if self.trace.write(trace, self.asked).is_err() {
-            self.report = Some(NO_TRACE.into());
-            return Stop::End(Status::Emulator);
-        }
+        self.counts.slice(&self.machine, counts::processor_seconds() - started);
+        let traced = self.take_trace();
+        self.note(traced);
         // Nobody has asked for what the guest writes to the debug port.
         drop(self.machine.debug_output());
         if let Some(failure) = &self.failure {
@@ -426,8 +430,12 @@ impl Runnable for Session<'_> {
     fn restart(&mut self) -> Result<(), Failure> {
         self.before = self.retired();
         self.reset_at += self.machine.now().0;
+        self.counts.restart(&self.machine);
         self.machine = boot(self.launch, self.asked)?;
-        self.counted.clear();
+        if let Some(events) = &mut self.events {
+            self.machine.write_transitions_down();
+            events.restart();
+        }
         self.keep.begin(&mut self.machine)
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum Status {
     Quit,
     /// Two states that were compared differ.
     Differs,
+    /// A test has failed.
+    TestsFailed,
     /// The guest wrote this value to `isa-debug-exit`.
     DebugExit(u32),
 }
@@ -38,6 +40,7 @@ impl Status {
             Self::Success => 0,
             Self::Usage => 2,
             Self::Differs => 4,
+            Self::TestsFailed => 6,
             Self::GuestPanicked => 116,
             Self::Halted => 118,
             Self::TripleFault => 120,
@@ -102,10 +105,10 @@ mod tests {
         }
         use Status::{
             Differs, Emulator, GuestPanicked, Halted, Interrupted, Limit, Quit, Success,
-            TripleFault, Usage,
+            TestsFailed, TripleFault, Usage,
         };
         let ended = [Success, GuestPanicked, Halted, TripleFault, Limit, Interrupted(2), Quit];
-        let all = [&ended[..], &[Usage, Differs, Emulator]].concat();
+        let all = [&ended[..], &[Usage, Differs, TestsFailed, Emulator]].concat();
         assert!(all.iter().all(|s| s.code() & 1 == 0));
         assert_eq!(Status::DebugExit(0x10).code(), 0x21);
     }

@@ -1,6 +1,8 @@
 //! The closing summary on standard error. Its last line is the hash of the final machine state.
 
 use crate::status::{Status, one_line};
+use platform::machine::exit_reason;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// How many unclaimed registers are listed.
@@ -25,6 +27,12 @@ pub(crate) struct Summary {
     pub(crate) unclaimed: Vec<String>,
     /// Accesses that devices have refused, by device and reason.
     pub(crate) refused_accesses: Vec<(String, u64)>,
+    /// The same by the level's place and the reason's number.
+    pub(crate) exits_by_level: BTreeMap<(usize, u32), u64>,
+    /// How often each device was read and written.
+    pub(crate) accesses: Vec<(String, u64, u64)>,
+    /// What the machine's clock shows, in nanoseconds since the first start.
+    pub(crate) time: u64,
     /// The hash of the final machine state.
     pub(crate) state: [u8; 32],
 }
@@ -35,7 +43,7 @@ pub(crate) struct Level {
     pub(crate) name: String,
     /// Instructions retired.
     pub(crate) instructions: u64,
-    /// The host's seconds they took.
+    /// The host's seconds of processor time that they took, as the instructions of a slice share them.
     pub(crate) seconds: f64,
 }
 
@@ -47,11 +55,12 @@ impl Level {
 }
 
 /// How the run ended, in words.
-fn ending(status: Status) -> String {
+pub(crate) fn ending(status: Status) -> String {
     match status {
         Status::Success => "the guest ended the run".into(),
         Status::Usage => "bad input".into(),
         Status::Differs => "the states differ".into(),
+        Status::TestsFailed => "a test has failed".into(),
         Status::GuestPanicked => "the guest panicked".into(),
         Status::Halted => "all processors halt and nothing can wake them".into(),
         Status::TripleFault => "triple fault".into(),
@@ -64,6 +73,17 @@ fn ending(status: Status) -> String {
 }
 
 impl Summary {
+    /// The hash as text.
+    pub(crate) fn state_text(&self) -> String {
+        self.state.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Exits of the level at a place: number and name of the reason, and count.
+    pub(crate) fn exits_of(&self, place: usize) -> impl Iterator<Item = (u32, &'static str, u64)> {
+        let exits = self.exits_by_level.range((place, 0)..=(place, u32::MAX));
+        exits.map(|((_, reason), count)| (*reason, exit_reason(*reason), *count))
+    }
+
     /// The whole text.
     pub(crate) fn text(&self, status: Status) -> String {
         let mut text = String::new();
@@ -97,8 +117,7 @@ impl Summary {
             writeln!(out, "unclaimed device registers: {some}{more}")?;
         }
         counts(out, "accesses that devices refused", &self.refused_accesses)?;
-        let hex: String = self.state.iter().map(|byte| format!("{byte:02x}")).collect();
-        writeln!(out, "state {hex}")
+        writeln!(out, "state {}", self.state_text())
     }
 }
 
@@ -131,6 +150,7 @@ mod tests {
             unclaimed: vec!["port 0x2e".into(), "port 0x2f".into()],
             refused_accesses: counts(&[("pci: no response", 2)]),
             state: [0xA5; 32],
+            ..Summary::default()
         };
         let expect = "\
 -- the guest ended the run (exit status 0)

@@ -124,7 +124,7 @@ fn differences((first, mine): Side, (second, other): Side) -> String {
 }
 
 /// `strata record`.
-pub(crate) fn record(asked: Record) -> Result<Status, Failure> {
+pub(crate) fn record(asked: Record, limits: Limits) -> Result<Status, Failure> {
     let Record { out, hash_every, snapshot_every, words } = asked;
     let words: Vec<_> = std::iter::once(OsString::from("strata")).chain(words).collect();
     let inner = args::parse(&words).map_err(|error| match error {
@@ -141,7 +141,7 @@ pub(crate) fn record(asked: Record) -> Result<Status, Failure> {
     };
     let recorder = Recorder::create(&out, Every { hash: hash_every, snapshot: snapshot_every })?;
     let keep = Keep::new(&launch.keep, Some(recorder));
-    session::run(&launch, &inner.limits, keep)
+    session::run(&launch, &inner.limits.or(limits), keep)
 }
 
 /// `strata replay`.

@@ -131,6 +131,7 @@ impl Cpu {
         v[Field::ExitQualification] = qualification;
         self.state.vmx.dirty = group::ALL;
         self.stats.vmx.exit(reason);
+        self.trace_exit(&Exit { qualification, ..Exit::new(reason) });
         self.finish_exit(reason);
     }
 
@@ -177,6 +178,7 @@ impl Cpu {
         let level = self.state.vmx.level();
         self.stats.vmx.entries += 1;
         self.stats.vmx.pass(level, now);
+        self.trace_entry(now);
         self.state.vmx.timer = if self.state.vmx.pin(pin::PREEMPTION_TIMER) {
             self.timer_deadline(now)
         } else {

@@ -216,6 +216,7 @@ impl Cpu {
         if before.guest {
             let (level, now) = (self.state.vmx.level(), self.now());
             self.stats.vmx.pass(level, now);
+            self.trace_entry(now);
         }
     }
 

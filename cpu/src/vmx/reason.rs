@@ -1,7 +1,5 @@
 //! Basic exit reasons. SDM vol. 3, appendix "VMX Basic Exit Reasons".
 
-use crate::state::vmx::stats::Stats;
-
 macro_rules! reasons {
     ($($name:ident = $number:literal, $text:literal;)*) => {
         $(#[doc = $text]
@@ -72,12 +70,4 @@ reasons! {
     INVPCID = 58, "INVPCID";
     XSAVES = 63, "XSAVES";
     XRSTORS = 64, "XRSTORS";
-}
-
-impl Stats {
-    /// Names and counts of exits.
-    pub fn exits_by_name(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let counts = (0u32..).zip(self.exits).filter(|(_, n)| *n != 0);
-        counts.map(|(r, n)| (name(r), n))
-    }
 }

@@ -94,7 +94,7 @@ impl Words {
     /// A flag that is not QEMU's: Strata's own have two dashes.
     fn strange(&mut self, arg: &OsStr, name: &str) -> Result<(), Failure> {
         let word = arg.to_string_lossy();
-        let own = ["limit-instructions", "limit-seconds", "input", "input-log", "report"];
+        let own = ["limit-instructions", "limit-seconds", "input", "input-log", "report", "events"];
         match name {
             "h" | "help" => self.words.push("--help".into()),
             "V" | "version" => self.words.push("--version".into()),
@@ -206,7 +206,9 @@ pub(crate) fn code(status: Status) -> u8 {
         | Status::TripleFault
         | Status::Interrupted(_)
         | Status::Quit => 0,
-        Status::Limit | Status::Differs | Status::DebugExit(_) => status.code(),
+        Status::Limit | Status::Differs | Status::TestsFailed | Status::DebugExit(_) => {
+            status.code()
+        }
     }
 }
 

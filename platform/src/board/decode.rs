@@ -86,6 +86,7 @@ impl Board {
 
     fn read_register(&mut self, place: &Place, size: u8) -> u64 {
         let (id, effect, now) = (place.device, place.device.effect(), self.now);
+        self.note_access(id, false);
         self.reach(effect);
         let read = match place.bar {
             None => self.devices.registers(id).map(|d| d.read(place.offset, size, now)),
@@ -103,6 +104,7 @@ impl Board {
 
     fn write_register(&mut self, place: &Place, size: u8, value: u64) {
         let (id, effect, now) = (place.device, place.device.effect(), self.now);
+        self.note_access(id, true);
         self.reach(effect);
         let written = match place.bar {
             None => self.devices.registers(id).map(|d| d.write(place.offset, size, value, now)),

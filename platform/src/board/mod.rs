@@ -27,7 +27,7 @@ use crate::{
     time::{Icount, Rate},
 };
 
-use report::Refused;
+use report::{Accesses, Refused};
 pub use report::{Space, Unclaimed};
 use row::Row;
 pub use table::{COM, FW_CFG_PORT, OptionalDevice, PANIC_PORT, PM_BASE, SCI_IRQ};
@@ -85,6 +85,8 @@ pub struct Board {
     #[serde(skip)]
     refused: Refused,
     #[serde(skip)]
+    accesses: Accesses,
+    #[serde(skip)]
     traces: Traces,
 }
 
@@ -129,6 +131,7 @@ impl Board {
             devices: table::devices(config),
             unclaimed: BTreeSet::new(),
             refused: Refused::default(),
+            accesses: Accesses::default(),
             traces: Traces::default(),
         };
         board.settle();

@@ -35,13 +35,23 @@ pub struct Unclaimed {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Refused(BTreeMap<(Id, IoError), u64>);
 
-impl PartialEq for Refused {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
+/// How often each device was read and written. A count for the user likewise.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Accesses(Vec<(Id, [u64; 2])>);
+
+macro_rules! no_state {
+    ($($counts:ty)*) => {$(
+        impl PartialEq for $counts {
+            fn eq(&self, _: &Self) -> bool {
+                true
+            }
+        }
+
+        impl Eq for $counts {}
+    )*};
 }
 
-impl Eq for Refused {}
+no_state! { Refused Accesses }
 
 impl Board {
     /// The accesses that no device claimed, each once; at most the first 1024 places.
@@ -53,6 +63,22 @@ impl Board {
     /// The accesses that devices have refused: the device's name, the reason, how many.
     pub fn refused(&self) -> impl Iterator<Item = (&'static str, IoError, u64)> {
         self.refused.0.iter().map(|(&(device, why), &count)| (device.name(), why, count))
+    }
+
+    /// How often each device was read and written: its name, reads, writes.
+    pub fn accesses(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
+        let counts = self.accesses.0.iter().filter(|(_, [reads, writes])| reads + writes != 0);
+        counts.map(|(device, [reads, writes])| (device.name(), *reads, *writes))
+    }
+
+    pub(super) fn note_access(&mut self, device: Id, write: bool) {
+        let (counts, n) = (&mut self.accesses.0, device as usize);
+        if counts.len() <= n {
+            // What stands before a device that is known is filled in as it comes.
+            counts.resize(n + 1, (device, [0; 2]));
+        }
+        counts[n].0 = device;
+        counts[n].1[usize::from(write)] += 1;
     }
 
     pub(super) fn note_unclaimed(&mut self, space: Space, address: u64, write: bool) {

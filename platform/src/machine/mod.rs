@@ -25,7 +25,10 @@ use bus::Chipset;
 pub use config::{Boot, CodeOptions, Config, Error, FwCfgFile, OptionalDevice, TraceItems};
 use cpu::Cpu;
 use cpu::model::Model;
-use cpu::state::vmx::stats::{Level, Stats};
+pub use cpu::state::trace::{Transition, TransitionKind};
+pub use cpu::state::vmx::stats::Level;
+use cpu::state::vmx::stats::Stats;
+pub use cpu::vmx::reason::name as exit_reason;
 pub use input::Input;
 use input::InputQueue;
 pub use mmu::Ram;
@@ -36,6 +39,7 @@ pub use save::Saved;
 pub use schedule::QUANTUM;
 use schedule::{Schedule, Shared};
 use state::StateHash;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -105,9 +109,9 @@ impl Machine {
         self.processors().map(|cpu| cpu.stats.retired).sum()
     }
 
-    /// Retired instructions by level: VMX root operation (or no VMX), then each guest in the order
-    /// in which they first ran; after [`Machine::LEVELS`] of them the sum of all others.
-    pub fn levels(&self) -> Vec<u64> {
+    /// Retired instructions by level: VMX root operation (or no VMX), then each guest, by processor in the order
+    /// in which they first ran; beyond [`Machine::LEVELS`] of them the sum of all others.
+    pub fn levels(&self) -> Vec<(Level, u64)> {
         let mut levels = vec![(Level::Root, 0)];
         let mut others = 0;
         for p in &self.schedule.processors {
@@ -121,8 +125,17 @@ impl Machine {
                 }
             }
         }
-        let counts = levels.into_iter().map(|(_, count)| count);
-        counts.chain((others > 0).then_some(others)).collect()
+        levels.extend((others > 0).then_some((Level::Others, others)));
+        levels
+    }
+
+    /// VM exits by level and basic reason. Entries that failed are those of [`Level::Root`].
+    pub fn exits(&self) -> BTreeMap<(Level, u32), u64> {
+        let mut exits = BTreeMap::new();
+        for (level, reason, count) in self.processors().flat_map(|cpu| cpu.stats.vmx.exits()) {
+            *exits.entry((level, reason)).or_default() += count;
+        }
+        exits
     }
 
     /// Has runs end at once while `flag` is set: [`MachineStop::Paused`]. Another thread may set it; whatever
@@ -153,6 +166,19 @@ impl Machine {
     /// Takes the lines that were written down. While there are more than a MiB of them, runs end at once.
     pub fn take_trace(&mut self) -> String {
         self.schedule.take_trace()
+    }
+
+    /// Has VM entries and exits written down for [`Machine::take_transitions`] from now on.
+    pub fn write_transitions_down(&mut self) {
+        self.config.trace.transitions = true;
+        let trace = self.config.trace;
+        self.schedule.processors.iter_mut().for_each(|p| p.cpu.set_trace(trace));
+    }
+
+    /// Takes the VM entries and exits that were written down, with the processor of each, which are in order for each
+    /// processor. While there are many of them, runs end at once.
+    pub fn take_transitions(&mut self) -> Vec<(usize, Transition)> {
+        self.schedule.take_transitions()
     }
 
     /// How many bytes of input the guest has left serial port `port` (0: COM1) to hold.

@@ -90,7 +90,7 @@ impl Machine {
     pub fn save(&self) -> Saved {
         let Machine { config, map: _, shared, schedule, pages: _ } = self;
         let Shared { mmu: _, code: _, chipset, inputs, pause: _ } = shared;
-        let Schedule { processors, cut, trace: _ } = schedule;
+        let Schedule { processors, cut, trace: _, transitions: _ } = schedule;
         let processors = processors.iter().map(|p| {
             let Processor { cpu, at, idle } = p;
             SavedProcessor { state: cpu.save(), at: *at, idle: *idle, retired: cpu.stats.retired }
@@ -133,7 +133,7 @@ impl Machine {
             cpu.set_trace(config.trace);
             Processor { cpu, at, idle }
         });
-        let schedule = Schedule { processors: processors.collect(), cut, trace: String::new() };
+        let schedule = Schedule { cut, ..Schedule::of(processors.collect()) };
         let pages = Pages::holding(ram.pages(), held);
         let chipset = Chipset::restored(board, messages, config.vcpus);
         let mmu = Mmu::new(ram, Limits::default());

@@ -22,7 +22,7 @@ use super::input::InputQueue;
 use super::report::{self, MachineStop};
 use crate::time::Icount;
 use cpu::bus::Message;
-use cpu::state::trace::Trace;
+use cpu::state::trace::{Trace, Transition};
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::Mmu;
 use serde::{Deserialize, Serialize};
@@ -65,13 +65,19 @@ pub(super) struct Schedule {
     /// The lead that a pause has cut.
     pub(super) cut: Option<Lead>,
     pub(super) trace: String,
+    /// Transitions that the processors have written down, with the processor of each.
+    pub(super) transitions: Vec<(usize, Transition)>,
 }
 
 impl Schedule {
     /// The processors at power-up.
     pub(super) fn new(cpus: impl Iterator<Item = Box<Cpu>>) -> Schedule {
-        let processors = cpus.map(|cpu| Processor { cpu, at: 0, idle: false }).collect();
-        Schedule { processors, cut: None, trace: String::new() }
+        Schedule::of(cpus.map(|cpu| Processor { cpu, at: 0, idle: false }).collect())
+    }
+
+    /// These processors, at the begin of a turn.
+    pub(super) fn of(processors: Vec<Processor>) -> Schedule {
+        Schedule { processors, cut: None, trace: String::new(), transitions: Vec::new() }
     }
 
     /// The machine's time: that of the processor furthest behind.
@@ -82,6 +88,16 @@ impl Schedule {
     /// Takes the lines that the processors have written down, in the order of their turns.
     pub(super) fn take_trace(&mut self) -> String {
         std::mem::take(&mut self.trace)
+    }
+
+    /// Takes the transitions, in the order of the processors' turns.
+    pub(super) fn take_transitions(&mut self) -> Vec<(usize, Transition)> {
+        std::mem::take(&mut self.transitions)
+    }
+
+    /// Whether the host is to take what was written down before the run goes on.
+    fn has_much_to_take(&self) -> bool {
+        self.trace.len() >= Trace::MANY || self.transitions.len() >= Trace::MANY_TRANSITIONS
     }
 
     /// Lets the processors take turns until the machine's time is `end`, or to an end.
@@ -99,7 +115,7 @@ impl Schedule {
             if now >= end {
                 return MachineStop::Budget;
             }
-            if shared.pause.load(Ordering::Relaxed) || self.trace.len() >= Trace::MANY {
+            if shared.pause.load(Ordering::Relaxed) || self.has_much_to_take() {
                 return MachineStop::Paused;
             }
             let stop = match self.cut.take() {
@@ -183,6 +199,7 @@ impl Schedule {
             p.cpu.raise_smi();
         }
         self.trace.push_str(&p.cpu.take_trace());
+        self.transitions.extend(p.cpu.take_transitions().into_iter().map(|t| (who, t)));
         match stop {
             Stop::Budget | Stop::Io => None,
             Stop::Paused => Some(MachineStop::Paused),

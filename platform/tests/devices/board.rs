@@ -45,6 +45,8 @@ fn refused_accesses_read_all_ones_and_are_counted() {
         ("rtc", IoError::InvalidRegister, 1),
     ];
     assert_eq!(board.refused().collect::<Vec<_>>(), expect);
+    let expect = [("pci", 2, 1), ("pit", 2, 0), ("rtc", 1, 0)];
+    assert_eq!(board.accesses().collect::<Vec<_>>(), expect);
 }
 
 #[test]

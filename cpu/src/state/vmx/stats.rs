@@ -19,8 +19,8 @@ pub enum Level {
 /// Counts of events since the processor was made.
 #[derive(Clone, Debug)]
 pub struct Stats {
-    /// VM exits by basic reason.
-    pub(crate) exits: [u64; REASONS],
+    /// VM exits of each level by basic reason; entries that failed are the root's.
+    exits: Vec<[u64; REASONS]>,
     /// VM entries.
     pub entries: u64,
     /// Retired instructions by level, up to the last transition, in the order in which the levels
@@ -39,7 +39,7 @@ const REASONS: usize = 128;
 impl Default for Stats {
     fn default() -> Stats {
         Stats {
-            exits: [0; REASONS],
+            exits: vec![[0; REASONS]],
             entries: 0,
             retired: vec![(Level::Root, 0)],
             level: 0,
@@ -60,6 +60,7 @@ impl Stats {
         let named = if self.retired.len() < Stats::LEVELS { level } else { Level::Others };
         self.level = self.place(level).or_else(|| self.place(named)).unwrap_or_else(|| {
             self.retired.push((named, 0));
+            self.exits.push([0; REASONS]);
             self.retired.len() - 1
         });
     }
@@ -75,7 +76,16 @@ impl Stats {
 
     /// Counts an exit.
     pub(crate) fn exit(&mut self, reason: u32) {
-        self.exits[reason as usize % REASONS] += 1;
+        self.exits[self.level][reason as usize % REASONS] += 1;
+    }
+
+    /// Exits of each level by basic reason, those of which there were any.
+    pub fn exits(&self) -> impl Iterator<Item = (Level, u32, u64)> {
+        let levels = self.retired.iter().zip(&self.exits);
+        levels.flat_map(|((level, _), counts)| {
+            let counts = (0u32..).zip(counts).filter(|(_, count)| **count != 0);
+            counts.map(|(reason, count)| (*level, reason, *count))
+        })
     }
 
     /// Retired instructions by level, up to count `now`, in the order in which the levels first ran.
@@ -102,7 +112,12 @@ mod tests {
         assert_eq!(levels[..3], [(Level::Root, 1000), (Level::Ept(0), 2), (Level::Ept(1), 2)]);
         let named = Stats::LEVELS as u64 - 1;
         assert_eq!(levels[Stats::LEVELS..], [(Level::Others, 2 * (1000 - named))]);
+        stats.exit(48);
         stats.pass(Level::Ept(1), 3000);
+        stats.exit(10);
+        stats.exit(10 | 1 << 31);
+        let exits: Vec<_> = stats.exits().collect();
+        assert_eq!(exits, [(Level::Root, 48, 1), (Level::Ept(1), 10, 2)]);
         assert_eq!(stats.levels(3001)[2], (Level::Ept(1), 3));
     }
 }

@@ -1,0 +1,162 @@
+//! What a run tells other programs: the report, and VM entries and exits in each form.
+
+mod common;
+#[path = "common/schema.rs"]
+mod schema;
+
+use common::{STRATA, image, path};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::{Command, Stdio};
+
+/// `mov dx, 3F8h; mov al, 'A'; out dx, al; mov al, 10h; out F4h, al`.
+const EXIT: &[u8] = &[0x66, 0xBA, 0xF8, 0x03, 0xB0, b'A', 0xEE, 0xB0, 0x10, 0xE6, 0xF4];
+
+/// What is said of a run that ends with `status`.
+#[track_caller]
+fn run(words: &[&str], status: i32) -> String {
+    let out = Command::new(STRATA).args(words).stdin(Stdio::null()).output().unwrap();
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(status), "{words:?}: {text}");
+    text
+}
+
+fn name(name: &str) -> String {
+    path(&format!("report-{name}")).to_str().unwrap().to_owned()
+}
+
+fn json(file: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// The report in `file`, which is as the schema says.
+#[track_caller]
+fn report(file: &str) -> Value {
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.schema.json");
+    let (schema, report) = (json(schema), json(file));
+    schema::check(&schema, &schema, &report, "");
+    report
+}
+
+/// The sum of a list of counts.
+fn sum(counts: &Value) -> u64 {
+    counts.as_array().unwrap().iter().map(|count| count["count"].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn a_bare_machine() {
+    let (kernel, file) = (image("report", EXIT), name("bare.json"));
+    let exit = "isa-debug-exit,iobase=0xf4,iosize=4";
+    let said = run(&["run", "-kernel", &kernel, "-device", exit, "--report", &file], 33);
+    let report = report(&file);
+    assert_eq!(said.lines().last(), Some(&*format!("state {}", report["state"].as_str().unwrap())));
+    assert_eq!((&report["status"], &report["ended"]), (&33.into(), &"debug-exit".into()));
+    assert_eq!((&report["debug_exit"], &report["instructions"]), (&16.into(), &5.into()));
+    assert_eq!(
+        (&report["levels"][0]["name"], &report["exits"]),
+        (&"machine".into(), &Value::Array(vec![]))
+    );
+    let devices = report["devices"].as_array().unwrap();
+    let com1 = devices.iter().find(|device| device["name"] == "com1").unwrap();
+    assert_eq!((&com1["reads"], &com1["writes"]), (&0.into(), &1.into()));
+    let qemu = ["qemu", "-kernel", &kernel, "-device", exit, "-display", "none", "--report", &file];
+    assert_eq!(run(&qemu, 33), "");
+    self::report(&file);
+}
+
+#[test]
+fn ends_without_a_guests_word() {
+    let file = name("fault.json");
+    run(&["run", "-kernel", &image("report-fault", &[0x0F, 0x0B]), "--report", &file], 120);
+    let message = report(&file)["message"].as_str().unwrap().to_owned();
+    assert!(message.starts_with("triple fault at 0x"), "{message}");
+    let kernel = image("report-spin", &[0xEB, 0xFE]);
+    run(&["run", "-kernel", &kernel, "--limit-instructions", "1000", "--report", &file], 124);
+    let report = report(&file);
+    assert_eq!((&report["ended"], &report["instructions"]), (&"limit".into(), &1000.into()));
+}
+
+/// The main job, with a report and every form of events: each tells of the same exits.
+#[test]
+fn the_main_job() {
+    let [file, chrome, lines, text, last] =
+        ["main.json", "events.json", "events.jsonl", "events.txt", "last.jsonl"].map(name);
+    let said = run(&["--report", &file, "--events", &chrome], 0);
+    let of = |events: &str| run(&["--events", events], 0);
+    let others = [of(&lines), of(&text), of(&format!("{last},last=10,except=30"))];
+    let state = |said: &str| said.lines().last().unwrap().to_owned();
+    assert!(others.iter().all(|other| state(other) == state(&said)), "watching changes the state");
+
+    let report = report(&file);
+    let levels = report["levels"].as_array().unwrap();
+    let names: Vec<_> = levels.iter().map(|level| level["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["hypervisor", "dom0", "a", "b"]);
+    let exits: Vec<u64> = levels.iter().map(|level| sum(&level["exits"])).collect();
+    assert_eq!((exits[0], exits.iter().sum::<u64>()), (0, sum(&report["exits"])));
+
+    let written = fs::read_to_string(&lines).unwrap();
+    let events: Vec<Value> =
+        written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| events.iter().filter(|e| e["domain"] == name).count() as u64;
+    assert_eq!([of("dom0"), of("a"), of("b")], exits[1..]);
+    let calls: BTreeSet<_> = events.iter().filter_map(|e| e["hypercall"].as_str()).collect();
+    assert!(calls.contains("sched_op") && calls.contains("grant_table_op"), "{calls:?}");
+    assert!(events.iter().all(|e| e["entered"].as_u64() <= e["at"].as_u64()));
+    assert_eq!(fs::read_to_string(&text).unwrap().lines().count(), events.len());
+
+    let wanted: Vec<_> = written.lines().filter(|line| !line.contains("\"reason\":30")).collect();
+    let last = fs::read_to_string(&last).unwrap();
+    assert_eq!(last.lines().collect::<Vec<_>>(), wanted[wanted.len() - 10..]);
+    check_chrome(&json(&chrome), &exits[1..]);
+}
+
+/// A file for trace viewers: each event has what its kind needs; on each track no slice begins before the one before
+/// has ended; the guests' slices are their exits.
+#[track_caller]
+fn check_chrome(events: &Value, exits: &[u64]) {
+    let mut names = BTreeMap::new();
+    let mut slices: BTreeMap<(u64, u64), Vec<(f64, f64)>> = BTreeMap::new();
+    for event in events.as_array().unwrap() {
+        let ids = (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
+        match event["ph"].as_str().unwrap() {
+            "M" if event["name"] == "process_name" => {
+                names.insert(event["args"]["name"].as_str().unwrap().to_owned(), ids.0);
+            }
+            "M" => assert_eq!(event["name"], "thread_name"),
+            "X" => {
+                assert!(
+                    event["name"].is_string() && event["cat"] == "vmx" && event["args"].is_object()
+                );
+                let slice = (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap());
+                slices.entry(ids).or_default().push(slice);
+            }
+            other => panic!("{other}"),
+        }
+    }
+    for slices in slices.values() {
+        // Microseconds as binary fractions.
+        assert!(slices.windows(2).all(|two| two[0].0 + two[0].1 <= two[1].0 + 1e-3));
+        assert!(slices.iter().all(|(from, long)| *from >= 0.0 && *long >= 0.0));
+    }
+    let count = |name: &str| slices[&(names[name], 1)].len() as u64;
+    assert_eq!(["dom0", "a", "b"].map(count), exits);
+    assert_eq!(count("hypervisor"), exits.iter().sum::<u64>() - 1);
+}
+
+#[test]
+fn files_that_take_nothing() {
+    let kernel = image("report", EXIT);
+    let exit = "isa-debug-exit,iobase=0xf4,iosize=4";
+    let with = |more: &[&str], status: i32, says: &str| {
+        let words = [&["run", "-kernel", &kernel, "-device", exit], more].concat();
+        let said = run(&words, status);
+        assert!(said.contains(says), "{said}");
+    };
+    with(&["--report", "/no/such/report"], 2, "--report /no/such/report: No such file");
+    with(&["--events", "/no/such/e.json"], 2, "--events /no/such/e.json: No such file");
+    with(&["--events", "e.xml"], 2, "accepted is FILE.json, FILE.jsonl or FILE.txt");
+    with(&["--report", "/dev/full"], 122, "--report /dev/full: No space left on device");
+    let said = run(&["link", "/tmp", "--report", "r"], 2);
+    assert!(said.starts_with("strata: --report: accepted with a run"), "{said}");
+}
