@@ -6,6 +6,7 @@
 //! The fuzz target in `testsuites/fuzz` and the proptest in `tests/fuzz.rs` drive [`run`].
 
 pub mod board;
+pub mod files;
 mod input;
 mod memory;
 mod start;
@@ -86,6 +87,7 @@ impl Machine {
         }
         self.mmu.ram.clear_smram();
         start::copy(start, &mut self.cpu);
+        self.cpu.count_from(0, 0);
         self.board = Board::default();
         self.now = 0;
     }
@@ -96,6 +98,7 @@ impl Machine {
         let stop = loop {
             if pace == Pace::Single && self.now.is_multiple_of(RESTORE) {
                 self.spare.restore(self.cpu.save());
+                self.spare.count_from(self.now, 0);
                 std::mem::swap(&mut self.cpu, &mut self.spare);
             }
             let until = if pace == Pace::Single { budget.min(self.now + 1) } else { budget };
