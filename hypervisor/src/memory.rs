@@ -20,6 +20,10 @@ pub struct Memory<P> {
     /// Owners and reference counts.
     pub frames: FrameTable,
     maps: BTreeMap<DomId, Map>,
+    /// Free frames that belong to domains which may yet ask for them.
+    set_aside: BTreeMap<DomId, u64>,
+    /// The sum of those.
+    kept: u64,
     /// Set when a translation that a processor may have cached was changed or removed: it must
     /// drop them (INVEPT) before it runs a guest again.
     pub stale: bool,
@@ -31,7 +35,12 @@ pub struct Memory<P> {
 /// a limit it could fill the machine with tables.
 struct Map {
     ept: Ept,
-    tables_left: u64,
+    tables: u64,
+    most_tables: u64,
+    /// Dom0's tools have created the domain: it has what others leave.
+    created: bool,
+    /// Frames for what the freestanding part keeps of the domain.
+    spare: Vec<u64>,
 }
 
 /// A frame of the hypervisor's own to which a frame of a domain leads for the time of an instruction.
@@ -66,14 +75,21 @@ pub const SPECIAL_PAGES: u64 = 256;
 /// `shared_info`.
 pub fn most_frames(pages: u64, vcpus: u32) -> u64 {
     let tables = SPARE_TABLES + pages / LARGE + 1;
-    pages + SPECIAL_PAGES + tables + u64::from(MAX_FRAMES) + u64::from(vcpus) + 4
+    pages + SPECIAL_PAGES + tables + u64::from(MAX_FRAMES) + u64::from(vcpus) + 1 + BITMAPS
 }
+
+/// Frames of a domain's bitmaps: two of ports, one of MSRs.
+const BITMAPS: u64 = 3;
 
 impl Map {
     /// The address of a frame for one more table.
     fn table(&mut self, frames: &mut FrameTable) -> Option<u64> {
-        self.tables_left = self.tables_left.checked_sub(1)?;
-        table(frames)
+        if self.tables == self.most_tables {
+            return None;
+        }
+        let table = table(frames)?;
+        self.tables += 1;
+        Some(table)
     }
 }
 
@@ -109,7 +125,8 @@ fn table(frames: &mut FrameTable) -> Option<u64> {
 impl<P: Physical> Memory<P> {
     /// Memory whose frames are in `frames`; `clock` reads the time-stamp counter.
     pub fn new(physical: P, frames: FrameTable, clock: fn() -> u64) -> Self {
-        Self { physical, frames, maps: BTreeMap::new(), stale: false, clock }
+        let (maps, set_aside) = (BTreeMap::new(), BTreeMap::new());
+        Self { physical, frames, maps, set_aside, kept: 0, stale: false, clock }
     }
 
     /// A zeroed frame of the hypervisor's own; its address.
@@ -138,15 +155,42 @@ impl<P: Physical> Memory<P> {
         }
         let Self { physical, frames, .. } = self;
         let ept = Ept::new(physical, &mut || table(frames)).ok()?;
-        self.maps.insert(dom, Map { ept, tables_left: SPARE_TABLES });
+        let (tables, most_tables, spare) = (0, SPARE_TABLES, Vec::new());
+        let map = Map { ept, tables, most_tables, created: false, spare };
+        self.maps.insert(dom, map);
         Some(ept.pointer())
     }
 
-    /// Allows a domain the tables that map `pages` one by one.
+    /// Allows a domain the tables that map `pages` more, one by one.
     pub fn allow_tables(&mut self, dom: DomId, pages: u64) {
         if let Some(map) = self.maps.get_mut(&dom) {
-            map.tables_left += pages / LARGE;
+            map.most_tables += pages / LARGE;
         }
+    }
+
+    /// Sets `frames` free ones aside for `dom`: nobody that dom0's tools create gets them.
+    pub fn set_aside(&mut self, dom: DomId, frames: u64) {
+        let before = self.set_aside.insert(dom, frames).unwrap_or(0);
+        self.kept = self.kept.saturating_sub(before).saturating_add(frames);
+    }
+
+    /// A frame for what the freestanding part keeps of `dom`; its address.
+    pub fn spare_frame(&mut self, dom: DomId) -> Option<u64> {
+        match self.maps.get_mut(&dom).and_then(|map| map.spare.pop()) {
+            Some(frame) => Some(frame),
+            None => self.own_frame(),
+        }
+    }
+
+    /// The addresses of the frames that [`Self::spare_frame`] still has for `dom`.
+    pub fn spare_frames(&self, dom: DomId) -> &[u64] {
+        self.maps.get(&dom).map_or(&[], |map| &map.spare)
+    }
+
+    /// True if `dom` may have `count` frames of RAM: others keep what they were promised.
+    fn has_room(&self, dom: DomId, count: u64) -> bool {
+        let created = self.maps.get(&dom).is_some_and(|map| map.created);
+        !created || self.free_pages() >= count
     }
 
     fn fill(&mut self, dom: DomId, gfn: u64, count: u64) -> Result<(), NoMemory> {
@@ -227,7 +271,9 @@ impl<P: Physical> Memory<P> {
 
     /// Frees the tables of a domain, not what they map.
     pub fn remove_domain(&mut self, dom: DomId) {
+        self.kept -= self.set_aside.remove(&dom).unwrap_or(0);
         if let Some(map) = self.maps.remove(&dom) {
+            map.spare.iter().for_each(|&frame| self.give_back(frame));
             let (physical, frames) = (&self.physical, &mut self.frames);
             map.ept.tables(physical, &mut |table| {
                 frames.put(table >> 12);
@@ -247,6 +293,9 @@ impl<P: Physical> HostServices for Memory<P> {
     }
 
     fn alloc(&mut self, owner: DomId) -> Option<u64> {
+        if !self.has_room(owner, 1) {
+            return None;
+        }
         let mfn = self.frames.alloc(owner, FrameKind::Ram)?;
         self.physical.clear(mfn << 12, 4096);
         Some(mfn)
@@ -295,7 +344,34 @@ impl<P: Physical> HostServices for Memory<P> {
         .map_err(|NoMemory| Errno::NoMem)
     }
 
+    fn create(&mut self, dom: DomId, vcpus: u32) -> Result<(), Errno> {
+        let (held, spare) = (SPARE_TABLES + u64::from(MAX_FRAMES) + 1, BITMAPS + u64::from(vcpus));
+        if self.free_pages() < held + spare {
+            return Err(Errno::NoMem);
+        }
+        self.ept_pointer(dom).ok_or(Errno::NoMem)?;
+        let frames: Vec<u64> = (0..spare).map_while(|_| self.own_frame()).collect();
+        if let Some(map) = self.maps.get_mut(&dom) {
+            (map.created, map.spare) = (true, frames);
+        }
+        self.set_aside(dom, held);
+        Ok(())
+    }
+
+    fn remove(&mut self, dom: DomId) {
+        self.remove_domain(dom);
+    }
+
+    fn limit_tables(&mut self, dom: DomId, pages: u64) {
+        if let Some(map) = self.maps.get_mut(&dom) {
+            map.most_tables = map.most_tables.max(SPARE_TABLES + pages / LARGE);
+        }
+    }
+
     fn populate(&mut self, dom: DomId, gfn: u64, count: u64) -> Result<(), Errno> {
+        if !self.has_room(dom, count) {
+            return Err(Errno::NoMem);
+        }
         self.fill(dom, gfn, count).map_err(|NoMemory| Errno::NoMem)
     }
 
@@ -315,7 +391,7 @@ impl<P: Physical> HostServices for Memory<P> {
     }
 
     fn free_pages(&self) -> u64 {
-        self.frames.free_pages()
+        self.frames.free_pages().saturating_sub(self.kept)
     }
 
     fn total_pages(&self) -> u64 {

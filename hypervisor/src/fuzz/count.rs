@@ -108,6 +108,12 @@ pub(super) fn check(world: &mut World) {
         ports(world, domain);
         counts.add(domain, &map);
     }
+    for frame in world.kept.values().flatten() {
+        counts.refer(frame >> 12);
+    }
+    for dom in world.kept.keys() {
+        world.memory.spare_frames(*dom).iter().for_each(|frame| counts.refer(frame >> 12));
+    }
     table(world, &counts.refs);
     grants(world, &counts.uses);
 }

@@ -2,6 +2,7 @@
 
 use super::input::Input;
 use super::machine;
+use super::toolstack;
 use super::witness::SECRET_PAGES;
 use super::world::{DOM0, FIRST_GRANT, GRANTS, HOSTILE, Key, Registers, SHARED, WITNESS, World};
 use crate::xen::abi::layout::{
@@ -112,6 +113,9 @@ const TOOLS: u64 = 0x2000;
 
 /// A call of dom0's tools: to what is hostile, and never to harm the witness.
 pub(super) fn tools(world: &mut World, input: &mut Input<'_>) -> Registers {
+    if input.once_in(2) {
+        return toolstack::tools(world, input);
+    }
     let target = input.pick(&HOSTILE);
     let most = world.limits[&target].pages;
     let mut put = |offset: u64, bytes: &[u8]| assert!(world.write(DOM0, TOOLS + offset, bytes));
@@ -130,7 +134,7 @@ pub(super) fn tools(world: &mut World, input: &mut Input<'_>) -> Registers {
         10 => {
             let (weight, cap) =
                 (input.pick(&[0, 1, 256, u16::MAX]), input.pick(&[0, 1, 50, u16::MAX]));
-            let operation = DomctlScheduler { sched_id: ctl::SCHED_CREDIT, cmd: 0, weight, cap };
+            let operation = DomctlScheduler { sched_id: ctl::SCHED_CREDIT2, cmd: 0, weight, cap };
             let mut raw = [0; DomctlScheduler::MAX];
             operation.encode(Width::Long, &mut raw);
             put(16, &raw);

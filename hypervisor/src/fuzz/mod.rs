@@ -14,12 +14,13 @@ mod input;
 mod machine;
 #[cfg(test)]
 mod tests;
+mod toolstack;
 mod values;
 mod witness;
 mod world;
 
-use crate::xen::DomId;
 use crate::xen::hypercall::Flow;
+use crate::xen::{DomId, Share};
 use calls::Maker;
 use input::Input;
 use witness::Witness;
@@ -67,6 +68,8 @@ impl Run<'_> {
             return self.idle(now);
         };
         self.world.enter(key, now);
+        let mut domains = self.world.xen.domains.values();
+        self.shares |= domains.any(|domain| domain.account.share != Share::default());
         self.witness.wait(&self.world, now, self.shares);
         self.tick(key.0, now);
         self.spend(now);

@@ -2,7 +2,7 @@
 //! nobody but itself changes its memory, and it waits for its turn no longer than others' slices.
 
 use super::machine;
-use super::world::{GRANTED, KHZ, LOW, Registers, SHARED, WITNESS, World};
+use super::world::{GRANTED, KHZ, LOW, MOST_CREATED, Registers, SHARED, WITNESS, World};
 use crate::xen::Width;
 use crate::xen::abi::layout::{
     EvtchnAllocUnbound, EvtchnBindIpi, EvtchnPort, GnttabQuerySize, MemoryDomain,
@@ -23,8 +23,8 @@ pub(super) const SECRET_PAGES: core::ops::Range<u64> = 10..14;
 /// What no other domain may read: it is granted to nobody.
 pub(super) const SECRET: [u8; 16] = *b"the witness's 0k";
 /// Ticks that it waits at most for its turn: a slice of each other domain, and what a hypercall may
-/// take beyond.
-const PATIENCE: u64 = 3 * (SLICE_MS * KHZ + super::OVERRUN) + super::OVERRUN;
+/// take beyond. A domain of the tools may end meanwhile, and another begin.
+const PATIENCE: u64 = (3 + 2 * MOST_CREATED) * (SLICE_MS * KHZ + super::OVERRUN) + super::OVERRUN;
 
 /// How far it has come.
 #[derive(Default)]

@@ -29,6 +29,10 @@ pub(super) const LARGE: u64 = 512;
 /// Pages that a domain may have above those.
 const ROOM: u64 = 16;
 
+/// The most domains of dom0's tools at a time, and frames for them.
+pub(super) const MOST_CREATED: u64 = 2;
+const CREATED: u64 = 1024;
+
 /// The frame at which each domain has its grant table.
 pub(super) const GRANTS: u64 = 8;
 /// The frame at which each domain has `shared_info`.
@@ -82,6 +86,8 @@ pub(super) struct World {
     pub(super) current: Option<Key>,
     /// Lines that the witness has printed.
     pub(super) lines: u64,
+    /// Frames that stand for what the freestanding part keeps of domains of dom0's tools.
+    pub(super) kept: BTreeMap<DomId, Vec<u64>>,
 }
 
 /// Number, pages of RAM and vCPUs of the domains.
@@ -95,7 +101,8 @@ impl World {
         machine::set_time(KHZ);
         let most = |&(_, pages, vcpus): &(DomId, u64, u32)| most_frames(pages, vcpus);
         // What a domain may ever take is there; frames are skipped for the sake of large pages.
-        let frames = DOMAINS.iter().map(most).sum::<u64>() + 2 * LARGE;
+        // Some are left for a domain or two of dom0's tools.
+        let frames = DOMAINS.iter().map(most).sum::<u64>() + 2 * LARGE + CREATED;
         let mut table = FrameTable::default();
         table.add(1..frames);
         let memory = Memory::new(Pages::new(frames), table, machine::now);
@@ -106,10 +113,12 @@ impl World {
             unfinished: BTreeMap::new(),
             current: None,
             lines: 0,
+            kept: BTreeMap::new(),
         };
         for (dom, pages, vcpus) in DOMAINS {
             world.create(dom, pages, vcpus);
         }
+        world.xen.most_domains = DOMAINS.len() + MOST_CREATED as usize;
         for dom in HOSTILE {
             for table in 4..4 + tables {
                 let result = world.place(dom, mem::SPACE_GRANT_TABLE, 0, table << 9);
@@ -121,6 +130,7 @@ impl World {
 
     fn create(&mut self, dom: DomId, pages: u64, vcpus: u32) {
         let max_pages = pages + ROOM;
+        let free = self.memory.frames.free_pages();
         let config =
             DomainConfig { privileged: dom == DOM0, vcpus, max_pages, ..DomainConfig::default() };
         assert_eq!(self.xen.create_domain(&mut self.memory, config), Ok(dom));
@@ -135,6 +145,8 @@ impl World {
         self.xen.vcpu_mut(dom, 0).expect("a vCPU").activity = Activity::Runnable;
         assert_eq!(self.place(dom, mem::SPACE_GRANT_TABLE, 0, GRANTS), 0);
         assert_eq!(self.place(dom, mem::SPACE_SHARED_INFO, 0, SHARED), 0);
+        let held = free - self.memory.frames.free_pages();
+        self.memory.set_aside(dom, most_frames(pages, vcpus).saturating_sub(held));
         for (other, ..) in DOMAINS.into_iter().filter(|&(other, ..)| other != dom) {
             self.offer(dom, other);
         }
@@ -212,6 +224,9 @@ impl World {
                 self.leave(machine::now());
                 self.unfinished.retain(|key, _| key.0 != dom);
                 self.memory.remove_domain(dom);
+                for frame in self.kept.remove(&dom).unwrap_or_default() {
+                    self.memory.give_back(frame);
+                }
                 self.xen.destroyed(&mut self.memory, dom);
             }
             Action::Output { dom, line } => {
@@ -219,8 +234,33 @@ impl World {
                 assert!(line.chars().all(plain), "{line:?}");
                 self.lines += u64::from(dom == WITNESS);
             }
-            Action::Shutdown { dom, .. } => assert_ne!(dom, WITNESS, "the witness has ended"),
+            Action::Shutdown { dom, .. } => {
+                assert_ne!(dom, WITNESS, "the witness has ended");
+                self.xen.announce_shutdown(&mut self.memory, dom);
+            }
+            Action::SaveVcpus(dom) => self.save_vcpus(dom),
+            Action::LoadVcpu { dom, vcpu } => {
+                self.unfinished.remove(&(dom, vcpu));
+            }
+            Action::Created(dom) => self.created(dom),
+            Action::VcpusCreated(_) => {}
             Action::BindGsi { .. } | Action::EoiGsi(_) => {}
+        }
+    }
+
+    /// Keeps frames for what the vCPUs of a domain of dom0's tools share.
+    fn created(&mut self, dom: DomId) {
+        let frames = (0..3).map(|_| self.memory.spare_frame(dom).expect("set aside")).collect();
+        self.kept.insert(dom, frames);
+        self.limits.insert(dom, Limits { pages: CREATED, frames: 2 * CREATED });
+    }
+
+    /// The registers of the domain's vCPUs come to their records.
+    fn save_vcpus(&mut self, dom: DomId) {
+        self.leave(machine::now());
+        let vcpus = self.xen.domains.get_mut(&dom).map(|domain| &mut domain.vcpus);
+        for vcpu in vcpus.into_iter().flatten() {
+            vcpu.registers.get_or_insert_with(Default::default);
         }
     }
 

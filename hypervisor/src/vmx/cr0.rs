@@ -34,6 +34,11 @@ pub fn seen(real: u64, shadow: u64) -> u64 {
     real & !OWNED | shadow & OWNED
 }
 
+/// CR0 in the processor for a guest that sees `value`.
+pub fn real(value: u64) -> u64 {
+    value & !(CD | NW) | NE
+}
+
 /// Writes `value` over `old` (as the guest sees it); an error is #GP(0).
 #[expect(clippy::result_unit_err, reason = "the one error is #GP(0)")]
 pub fn write(old: u64, value: u64, cr4: u64, efer: u64) -> Result<Written, ()> {
@@ -52,7 +57,7 @@ pub fn write(old: u64, value: u64, cr4: u64, efer: u64) -> Result<Written, ()> {
         (_, true) => efer & !EFER_LMA,
         _ => efer,
     };
-    Ok(Written { real: shadow & !(CD | NW) | NE, shadow, efer, paging_changed: on || off })
+    Ok(Written { real: real(shadow), shadow, efer, paging_changed: on || off })
 }
 
 #[cfg(test)]

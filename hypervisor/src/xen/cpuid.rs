@@ -1,6 +1,7 @@
 //! CPUID as a domain sees it: the physical leaves filtered, and Xen's own.
 
 use super::Xen;
+use super::cpu_policy::CpuPolicy;
 use super::host_services::DomId;
 
 /// The first leaf of the hypervisor.
@@ -41,7 +42,17 @@ impl Xen {
         }
         let apic_id = self.vcpu(dom, vcpu).map_or(0, |v| v.lapic.id());
         let count = self.domain(dom).map_or(1, |d| d.vcpus.len() as u32);
-        filter(leaf, subleaf, physical, apic_id, count)
+        let answer = filter(leaf, subleaf, physical, apic_id, count);
+        // DEPARTURE: what the tools have chosen only takes features and leaves away; brand, caches
+        // and the like are the machine's.
+        let policy = self.domain(dom).ok().and_then(|domain| domain.toolstack.policy.as_ref());
+        policy.map_or(answer, |policy| policy.allowed(leaf, subleaf, answer))
+    }
+
+    /// The processor that a domain is offered.
+    pub fn guest_processor(&self) -> CpuPolicy {
+        let physical = &self.processor;
+        CpuPolicy::of(|leaf, sub| filter(leaf, sub, physical.answer(leaf, sub), 0, 1))
     }
 
     fn xen_leaf(&self, dom: DomId, vcpu: u32, leaf: u32, subleaf: u32) -> [u32; 4] {

@@ -1,6 +1,7 @@
 //! A domain's state as plain data.
 
-use super::abi::{Errno, Width, layout::E820Entry, nr};
+use super::abi::{Errno, Width, layout::E820Entry, layout::TscInfo, nr};
+use super::cpu_policy::CpuPolicy;
 use super::grant_table::GrantTable;
 use super::host_services::DomId;
 use super::line_buffer::LineBuffer;
@@ -57,6 +58,8 @@ pub struct DomainConfig {
     pub max_pages: u64,
     /// UUID.
     pub handle: [u8; 16],
+    /// The tools' part, for a domain that they create.
+    pub toolstack: Toolstack,
     /// Its share of the processor.
     pub share: Share,
 }
@@ -95,6 +98,27 @@ impl ShutdownReason {
     }
 }
 
+/// What dom0's tools have said of a domain, beside what it may have.
+#[derive(Debug, Clone, Default)]
+pub struct Toolstack {
+    /// Dom0's tools have created the domain, not the boot loader's modules.
+    pub created: bool,
+    /// The domain has run: the description of its processor stays.
+    pub started: bool,
+    /// The parts of a PC that the hypervisor emulates.
+    pub emulation_flags: u32,
+    /// The description of its processor; the machine's own, within limits, if there is none.
+    pub policy: Option<CpuPolicy>,
+    /// The treatment of its time-stamp counter.
+    pub tsc: TscInfo,
+    /// The bytes of memory for its tables, which is only remembered.
+    pub paging_pool: u64,
+    /// The seconds by which its wall clock differs.
+    pub time_offset: i32,
+    /// The port by which the tools learn that it has suspended.
+    pub suspend_port: u32,
+}
+
 /// The state of one domain.
 #[derive(Debug, Clone)]
 pub struct Domain {
@@ -108,6 +132,14 @@ pub struct Domain {
     pub privileged: bool,
     /// The virtual processors.
     pub vcpus: Vec<Vcpu>,
+    /// How many there are, or will be once dom0's tools have made them.
+    pub max_vcpus: u32,
+    /// What dom0's tools have said of a domain that they created.
+    pub toolstack: Toolstack,
+    /// The most ports it may have, port 0 counted.
+    pub max_ports: u32,
+    /// The highest frame that it ever had anything at.
+    pub max_gfn: u64,
     /// The most it may own.
     pub max_pages: u64,
     /// The machine frame of its `shared_info`.

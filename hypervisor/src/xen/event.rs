@@ -40,7 +40,7 @@ impl Domain {
 
     /// Opens the lowest free port; `-ENOSPC` if all are in use, `-ENOMEM` without memory.
     pub fn open_port(&mut self, channel: Channel) -> Result<u32, Errno> {
-        let limit = shared_info::ports(self.width) as usize;
+        let limit = shared_info::ports(self.width).min(self.max_ports) as usize;
         self.channels.insert(channel, limit).map(|port| port as u32)
     }
 

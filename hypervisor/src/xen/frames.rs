@@ -156,6 +156,9 @@ impl FrameTable {
             && let Some(pages) = self.pages.get_mut(&owner)
         {
             *pages -= 1;
+            if *pages == 0 {
+                self.pages.remove(&owner);
+            }
         }
         true
     }

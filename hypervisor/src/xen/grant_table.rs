@@ -10,6 +10,8 @@ pub const MAX_FRAMES: u32 = 64;
 /// The most grants a domain may have mapped at a time. Xen's default is far higher; the hypervisor's
 /// own memory, which each mapping takes a little of, is not a guest's to use up.
 pub const MAX_MAPTRACK: usize = 4096;
+/// The most frames of Xen's table of those mappings that tools may ask for: Xen's own default.
+pub const MAX_MAPTRACK_FRAMES: u32 = 1024;
 /// Version 1 entries in a frame.
 pub const ENTRIES_PER_FRAME: u32 = 512;
 
@@ -51,8 +53,10 @@ pub struct MapTrack {
 /// A domain's grants in both directions.
 #[derive(Debug, Clone)]
 pub struct GrantTable {
-    /// The machine frames of its own table, at most [`MAX_FRAMES`].
+    /// The machine frames of its own table, at most [`GrantTable::most_frames`].
     pub frames: Vec<u64>,
+    /// The most frames it may have, at most [`MAX_FRAMES`].
+    pub most_frames: u32,
     /// The use of each entry by others, by reference: as long as the table.
     pub active: Table<ActiveEntry>,
     /// The domain's mappings of others' grants, by handle, at most [`MAX_MAPTRACK`].
@@ -61,7 +65,12 @@ pub struct GrantTable {
 
 impl Default for GrantTable {
     fn default() -> Self {
-        Self { frames: Vec::new(), active: Table::new(0), mapped: Table::new(0) }
+        Self {
+            frames: Vec::new(),
+            most_frames: MAX_FRAMES,
+            active: Table::new(0),
+            mapped: Table::new(0),
+        }
     }
 }
 

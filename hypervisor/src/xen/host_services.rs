@@ -85,6 +85,13 @@ pub trait HostServices {
     /// Replaces what `gfn` of `dom` maps to and makes the change visible to the domain.
     /// [`Errno::NoMem`] if there is no memory for a table that the change takes.
     fn set(&mut self, dom: DomId, gfn: u64, mapping: Option<Mapping>) -> Result<(), Errno>;
+    /// Gives the new domain `dom` empty tables, and sets frames aside for what the hypervisor holds
+    /// for the domain and its `vcpus`. [`Errno::NoMem`] if there are none.
+    fn create(&mut self, dom: DomId, vcpus: u32) -> Result<(), Errno>;
+    /// Takes back what [`HostServices::create`] gave.
+    fn remove(&mut self, dom: DomId);
+    /// Allows `dom` the tables that map `pages` one by one, and a few for scattered mappings.
+    fn limit_tables(&mut self, dom: DomId, pages: u64);
     /// Maps `count` fresh zeroed frames from `gfn` on as RAM of `dom`; implementers may use large
     /// pages. On error some of them may be mapped.
     fn populate(&mut self, dom: DomId, gfn: u64, count: u64) -> Result<(), Errno> {
@@ -104,7 +111,7 @@ pub trait HostServices {
     fn unmap_next(&mut self, dom: DomId, from: u64, gone: &mut Vec<Mapping>) -> Option<u64>;
     /// The time-stamp counter now.
     fn tsc(&self) -> u64;
-    /// Free frames.
+    /// Free frames that are not set aside for domains that exist.
     fn free_pages(&self) -> u64;
     /// All frames of RAM the hypervisor manages.
     fn total_pages(&self) -> u64;

@@ -18,32 +18,47 @@ use alloc::vec::Vec;
 const DEFAULT_PINS: u32 = 24;
 
 impl Xen {
-    /// Creates a domain: vCPUs down, no memory but its `shared_info`.
-    /// `-EINVAL` for a bad vCPU count or a second privileged domain, `-ENOMEM` without a frame,
-    /// `-ENOSPC` when all numbers were used.
+    /// Creates a domain: vCPUs down, no memory but its `shared_info`. One of dom0's tools has no
+    /// vCPUs yet, and is paused.
+    /// `-EINVAL` for a bad vCPU count or a second privileged domain, `-ENOMEM` without a frame or
+    /// when there are as many domains or numbers as there may be.
     pub fn create_domain(
         &mut self,
         host: &mut dyn HostServices,
         config: DomainConfig,
     ) -> Result<DomId, Errno> {
-        let DomainConfig { name, privileged, vcpus, max_pages, handle, share } = config;
+        self.create_numbered(host, config, None)
+    }
+
+    /// Creates a domain of that number, which is free, or else of the next free one.
+    pub(super) fn create_numbered(
+        &mut self,
+        host: &mut dyn HostServices,
+        config: DomainConfig,
+        number: Option<DomId>,
+    ) -> Result<DomId, Errno> {
+        let DomainConfig { name, privileged, vcpus, max_pages, handle, toolstack, share } = config;
         if vcpus == 0 || vcpus > MAX_VCPUS || (privileged && self.next_domid != 0) {
             return Err(Errno::Inval);
         }
-        // Domain 0 is the privileged one: without a dom0 the domUs still start at 1.
-        let number = if privileged { 0 } else { self.next_domid.max(1) };
-        if number >= nr::domid::FIRST_RESERVED {
-            return Err(Errno::NoSpc);
-        }
-        let id = DomId(number);
+        let next = if privileged { DomId(0) } else { self.free_domid()? };
+        let id = number.unwrap_or(next);
         let shared = host.alloc_shared(id).ok_or(Errno::NoMem)?;
-        self.next_domid = number + 1;
+        if number.is_none() {
+            self.next_domid = id.0 + 1;
+        }
+        let created = toolstack.created;
+        let uart = !privileged && !created;
         let domain = Domain {
             id,
             name,
             handle,
             privileged,
-            vcpus: (0..vcpus).map(|vcpu| Vcpu::new(vcpu, legacy_info(shared, vcpu))).collect(),
+            vcpus: Vec::new(),
+            max_vcpus: vcpus,
+            toolstack,
+            max_ports: u32::MAX,
+            max_gfn: 0,
             max_pages,
             shared_info: shared,
             shared_info_gfn: u64::MAX,
@@ -52,19 +67,43 @@ impl Xen {
             channels: Table::new(1),
             grants: GrantTable::default(),
             params: [0; nr::hvm::NR_PARAMS],
-            account: Account::new(share),
-            pause_count: 0,
+            account: if created { self.scheduler.newcomer(share) } else { Account::new(share) },
+            pause_count: created.into(),
             shutdown: None,
             dying: false,
             unmapped: 0,
             memory_map: Vec::new(),
             console: LineBuffer::default(),
             ioapic: Vioapic::new(DEFAULT_PINS, privileged),
-            uart: (!privileged).then(Vuart::default),
+            uart: uart.then(Vuart::default),
         };
         self.domains.insert(id, domain);
-        self.write_clock(host, id);
+        if !created {
+            self.create_vcpus(host, id);
+        }
+        self.write_wallclock(host, id);
         Ok(id)
+    }
+
+    /// The next free number after the one given last; without a dom0 the domUs still start at 1.
+    fn free_domid(&self) -> Result<DomId, Errno> {
+        if self.domains.len() >= self.most_domains {
+            return Err(Errno::NoMem);
+        }
+        let end = nr::domid::FIRST_RESERVED;
+        let first = if self.next_domid >= end { 1 } else { self.next_domid.max(1) };
+        let numbers = (first..end).chain(1..first).map(DomId);
+        numbers.into_iter().find(|id| !self.domains.contains_key(id)).ok_or(Errno::NoMem)
+    }
+
+    /// Makes the vCPUs that the domain lacks.
+    pub(super) fn create_vcpus(&mut self, host: &mut dyn HostServices, dom: DomId) {
+        let Ok(domain) = self.domain_mut(dom) else { return };
+        let shared = domain.shared_info;
+        let missing = domain.vcpus.len() as u32..domain.max_vcpus;
+        domain.vcpus.extend(missing.map(|vcpu| Vcpu::new(vcpu, legacy_info(shared, vcpu))));
+        let Ok(domain) = self.domain(dom) else { return };
+        domain.vcpus.iter().for_each(|vcpu| self.write_time(host, vcpu.info));
     }
 
     /// Writes the wall clock and every vCPU's pvclock into the pages they live in.
@@ -123,7 +162,10 @@ impl Xen {
         if host.pages(dom).saturating_add(count) > domain.max_pages {
             return Err(Errno::NoMem);
         }
-        host.populate(dom, gfn, count)
+        host.populate(dom, gfn, count)?;
+        let domain = self.domain_mut(dom)?;
+        domain.max_gfn = domain.max_gfn.max((gfn + count).saturating_sub(1));
+        Ok(())
     }
 
     /// Replaces what `gfn` maps to. The caller has taken the new mapping's reference and keeps it
@@ -144,6 +186,11 @@ impl Xen {
             return Err(Errno::Busy);
         }
         host.set(dom, gfn, mapping)?;
+        if let Ok(domain) = self.domain_mut(dom)
+            && mapping.is_some()
+        {
+            domain.max_gfn = domain.max_gfn.max(gfn);
+        }
         if let Some(old) = old.filter(|old| old.kind.holds_reference()) {
             host.put(old.mfn);
         }
@@ -212,6 +259,13 @@ impl Xen {
         if self.domains.get(&dom).is_some_and(|domain| domain.dying)
             && let Some(domain) = self.domains.remove(&dom)
         {
+            host.put(domain.shared_info);
+        }
+    }
+
+    /// Removes a domain that has nothing but its `shared_info` yet.
+    pub(super) fn forget(&mut self, host: &mut dyn HostServices, dom: DomId) {
+        if let Some(domain) = self.domains.remove(&dom) {
             host.put(domain.shared_info);
         }
     }

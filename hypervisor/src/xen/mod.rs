@@ -15,6 +15,7 @@
 
 pub mod abi;
 pub mod build;
+pub mod cpu_policy;
 pub mod cpuid;
 pub mod devices;
 pub mod domain;
@@ -42,8 +43,10 @@ pub mod wakeup;
 
 use abi::Errno;
 pub use abi::Width;
+pub use abi::hvm_context::CpuState;
 use alloc::{collections::BTreeMap, collections::VecDeque, string::String, vec::Vec};
-pub use domain::{Domain, DomainConfig, ShutdownReason};
+pub use cpu_policy::CpuPolicy;
+pub use domain::{Domain, DomainConfig, ShutdownReason, Toolstack};
 pub use guest_memory::Paging;
 pub use host_services::{DomId, HostServices, Mapping, P2mKind};
 pub use hypercall::Flow;
@@ -67,6 +70,19 @@ pub enum Action {
     },
     /// Put a vCPU's registers into their INIT state; it is down until started.
     ResetVcpu {
+        /// The domain of the vCPU.
+        dom: DomId,
+        /// The vCPU.
+        vcpu: u32,
+    },
+    /// Dom0's tools have created a domain: it needs what vCPUs share below.
+    Created(DomId),
+    /// A domain of dom0's tools has its vCPUs now.
+    VcpusCreated(DomId),
+    /// Copy the registers of a domain's vCPUs that are up to their records.
+    SaveVcpus(DomId),
+    /// Start a vCPU with the registers of its record.
+    LoadVcpu {
         /// The domain of the vCPU.
         dom: DomId,
         /// The vCPU.
@@ -123,6 +139,11 @@ pub struct Xen {
     pub console_input: VecDeque<u8>,
     /// The choice of the vCPU that runs.
     pub scheduler: Scheduler,
+    /// The processor of the machine.
+    pub processor: CpuPolicy,
+    /// The most domains: the hypervisor has memory for what so many hold.
+    pub most_domains: usize,
+    /// The number after that of the domain created last.
     next_domid: u16,
 }
 
@@ -138,6 +159,8 @@ impl Xen {
             refused: Refused::default(),
             console_input: VecDeque::new(),
             scheduler: Scheduler::new(tsc_khz),
+            processor: CpuPolicy::default(),
+            most_domains: usize::MAX,
             next_domid: 0,
         }
     }

@@ -119,6 +119,15 @@ impl Scheduler {
         }
     }
 
+    /// The account of a domain that begins while others wait: as one that has just had a slice, or
+    /// who creates domains again and again would keep those others waiting.
+    pub fn newcomer(&self, share: Share) -> Account {
+        let mut account = Account::new(share);
+        account.charge(SLICE_MS * self.tsc_khz);
+        account.virtual_time += self.floor;
+        Account { spent: 0, ..account }
+    }
+
     /// The time at which the vCPU that runs has had its slice.
     pub fn slice_end(&self) -> u64 {
         self.slice_end

@@ -6,8 +6,8 @@ use super::frames::{FrameKind, FrameTable};
 use super::guest_memory::{Paging, write_gpa};
 use super::host_services::{DomId, HostServices, Mapping, PAGE_SIZE};
 use super::hypercall::{Context, Flow};
-use super::{Width, Xen};
-use alloc::{collections::BTreeMap, vec::Vec};
+use super::{Action, Width, Xen};
+use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
 use core::cell::Cell;
 
 /// The first frame of the test machine's RAM.
@@ -96,6 +96,11 @@ impl HostServices for VecMachine {
         };
         Ok(())
     }
+    fn create(&mut self, _dom: DomId, _vcpus: u32) -> Result<(), Errno> {
+        Ok(())
+    }
+    fn remove(&mut self, _dom: DomId) {}
+    fn limit_tables(&mut self, _dom: DomId, _pages: u64) {}
     fn unmap_next(&mut self, dom: DomId, from: u64, gone: &mut Vec<Mapping>) -> Option<u64> {
         let first = self.maps.range((dom, from)..(dom, u64::MAX)).next()?.0.1 & !511;
         for gfn in first..first + 512 {
@@ -173,8 +178,23 @@ impl World {
         for (place, &arg) in [7, 6, 2, 10, 8, 9].into_iter().zip(args) {
             gpr[place] = arg;
         }
-        while self.raw(dom, Width::Long, &mut gpr) == Flow::Again {}
+        while self.raw(dom, Width::Long, &mut gpr) == Flow::Again {
+            self.save_vcpus();
+        }
         gpr[0] as i64
+    }
+
+    /// Does what a call waits for: the registers of vCPUs come to their records.
+    pub(super) fn save_vcpus(&mut self) {
+        for action in self.xen.actions.clone() {
+            if let Action::SaveVcpus(dom) = action {
+                let vcpus = self.xen.domains.get_mut(&dom).map(|domain| &mut domain.vcpus);
+                for vcpu in vcpus.into_iter().flatten() {
+                    vcpu.registers.get_or_insert_with(Box::default);
+                }
+            }
+        }
+        self.xen.actions.retain(|action| !matches!(action, Action::SaveVcpus(_)));
     }
 
     pub(super) fn put<T: Layout>(&mut self, dom: u16, gpa: u64, value: &T) {

@@ -1,6 +1,8 @@
 //! A vCPU's state as the ABI sees it; its registers are the bare-metal part's business.
 
+use super::abi::hvm_context::CpuState;
 use super::vlapic::Vlapic;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// The activity of a vCPU. The state of one activity is in its variant, and ends with the activity.
@@ -120,6 +122,10 @@ pub struct Vcpu {
     pub nmi: bool,
     /// The vCPU's local APIC.
     pub lapic: Vlapic,
+    /// The vCPU's registers, while dom0's tools look at them or have set them.
+    pub registers: Option<Box<CpuState>>,
+    /// The processors that it may use and those that it prefers, a bit each; there is one.
+    pub affinity: [u64; 2],
 }
 
 impl Vcpu {
@@ -139,6 +145,8 @@ impl Vcpu {
             upcall_taken: false,
             nmi: false,
             lapic: Vlapic::new(id),
+            registers: None,
+            affinity: [u64::MAX; 2],
         }
     }
 

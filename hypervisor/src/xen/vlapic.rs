@@ -7,6 +7,8 @@
 //! 100 MHz bus clock. Guests calibrate it or use the TSC deadline.
 //! DEPARTURE: the APIC page cannot be moved from FEE00000h; trying is #GP.
 
+mod record;
+
 /// Register offsets of the xAPIC page; an x2APIC MSR is `800h + offset / 16`.
 #[expect(missing_docs, reason = "the names are the SDM's")]
 pub mod reg {

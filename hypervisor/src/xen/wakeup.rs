@@ -121,6 +121,17 @@ impl Xen {
         self.actions.push(Action::Shutdown { dom, reason });
     }
 
+    /// Tells dom0's tools that `dom` has shut down: by the port that they have asked for if it has
+    /// suspended, else as they learn of every end.
+    pub fn announce_shutdown(&mut self, host: &mut dyn HostServices, dom: DomId) {
+        let Ok(domain) = self.domain(dom) else { return };
+        let port = domain.toolstack.suspend_port;
+        let suspended = domain.shutdown == Some(ShutdownReason::Suspend);
+        if !suspended || port == 0 || self.send(host, dom, port).is_err() {
+            self.raise_global_virq(host, DomId(0), virq::DOM_EXC);
+        }
+    }
+
     /// Fires every timer that is due at `now`. No deadline is left behind.
     pub fn tick(&mut self, host: &mut dyn HostServices, now: u64) {
         // By number, since raising an event needs all domains.
@@ -175,6 +186,12 @@ impl Xen {
     /// The vCPU is put on the processor at `now`.
     pub fn run(&mut self, host: &mut dyn HostServices, dom: DomId, vcpu: u32, now: u64) {
         self.enter_runstate(host, dom, vcpu, RunState::Running, now);
+        let Ok(domain) = self.domain_mut(dom) else { return };
+        domain.toolstack.started = true;
+        if let Some(state) = domain.vcpu_mut(vcpu) {
+            // They are in the processor now.
+            state.registers = None;
+        }
     }
 
     /// The vCPU is taken off the processor at `now`.

@@ -63,6 +63,17 @@ pub(crate) fn bytes(range: Range) -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(range.start as *const u8, len as usize) }
 }
 
+/// The most domains of dom0's tools at a time.
+const MOST_CREATED: u64 = 16;
+
+/// The most domains that there can be at a time: those of the modules, and for dom0's tools one more
+/// for each 64 MiB of RAM, up to a limit.
+pub(crate) fn most_domains(boot: &BootInfo) -> usize {
+    let modules = boot.modules.iter().filter(|module| cmdline::is_kernel(&module.cmdline)).count();
+    let ram: u64 = boot.ram.iter().map(|range| range.end.saturating_sub(range.start)).sum();
+    modules + (ram >> 26).min(MOST_CREATED) as usize
+}
+
 /// Gives the heap memory for its real work; what RAM is left, in order of address.
 pub(crate) fn take_heap(heap: &Heap, boot: &BootInfo) -> Option<Vec<Range>> {
     const MIB: u64 = 1 << 20;
@@ -74,8 +85,8 @@ pub(crate) fn take_heap(heap: &Heap, boot: &BootInfo) -> Option<Vec<Range>> {
     let ram: u64 = free.iter().map(|range| range.end - range.start).sum();
     // Every domain's share is there from the beginning, so none can take another's. The frame table
     // takes 8 bytes a frame, rounded up to a power of two.
-    let domains = boot.modules.iter().filter(|module| cmdline::is_kernel(&module.cmdline)).count();
-    let size = (8 * MIB + domains as u64 * HEAP + ram / 256).next_multiple_of(4096);
+    let domains = most_domains(boot) as u64;
+    let size = (8 * MIB + domains * HEAP + ram / 256).next_multiple_of(4096);
     let start = carve(&mut free, size, 1 << 32)?;
     // SAFETY: this RAM is free and now out of the list of free ranges.
     unsafe { heap.give(start as usize, size as usize) };

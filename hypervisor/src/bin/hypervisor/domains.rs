@@ -4,6 +4,7 @@ use crate::console::{self, die, say};
 use crate::host::{DomainResources, Host, Slot};
 use crate::vmx_vcpu::{DomainFrames, Start, VmxVcpu};
 use crate::{power, vmx_ops};
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -14,6 +15,7 @@ use hypervisor::phys::Physical;
 use hypervisor::vmx::bitmaps;
 use hypervisor::vmx::controls::RDTSCP;
 use hypervisor::xen::build::Image;
+use hypervisor::xen::vcpu::Activity;
 use hypervisor::xen::{Action, DomId, DomainConfig, ShutdownReason};
 use runtime::cpu::rdtsc;
 
@@ -97,13 +99,14 @@ impl Host {
         boot: &BootInfo,
     ) -> Result<(), String> {
         let options = &described.options;
+        let free = self.memory.frames.free_pages();
         let config = DomainConfig {
             name: name.into(),
             privileged,
             vcpus: options.vcpus,
             max_pages: (options.memory >> 12) + SPECIAL_PAGES,
-            handle: [0; 16],
             share: options.share,
+            ..DomainConfig::default()
         };
         let dom = self
             .xen
@@ -122,15 +125,11 @@ impl Host {
             self.build_domu(dom, &image, options.memory)
         }?;
         let start = Start::Pvh { entry: built.rip, start_info: built.rbx };
-        for id in 0..options.vcpus {
-            let frame = self.memory.own_frame().ok_or("no memory for a VMCS")?;
-            let revision = self.controls.revision.to_le_bytes();
-            self.memory.physical.write(frame, &revision);
-            // Never 0, which is the hypervisor's own.
-            self.last_vpid = self.last_vpid.checked_add(1).unwrap_or(1);
-            self.slots.push(Slot::new(dom, id, VmxVcpu::new(frame, self.last_vpid)));
-        }
+        self.make_slots(dom).ok_or("no memory for a VMCS")?;
         self.start(dom, 0, start);
+        let held = free.saturating_sub(self.memory.frames.free_pages());
+        let most = most_frames(options.memory >> 12, options.vcpus);
+        self.memory.set_aside(dom, most.saturating_sub(held));
         say!("domain {} ({name}): {} MiB, {} vCPUs", dom.0, options.memory >> 20, options.vcpus);
         Ok(())
     }
@@ -138,15 +137,17 @@ impl Host {
     /// The tables and bitmaps that the domain's vCPUs share.
     fn allocate_frames(&mut self, dom: DomId) -> Option<DomainFrames> {
         let ept = self.memory.ept_pointer(dom)?;
-        let io_bitmaps = self.memory.own_frames(2)?;
-        let msr_bitmap = self.memory.own_frame()?;
+        let io_bitmaps = [self.memory.spare_frame(dom)?, self.memory.spare_frame(dom)?];
+        let msr_bitmap = self.memory.spare_frame(dom)?;
         let io = if dom == DomId(0) {
             let power = self.platform.power_off.map(|(port, _)| (port, 2));
             bitmaps::ports_that_exit(DOM0_TRAPPED.into_iter().chain(power))
         } else {
             [0xFF; 8192]
         };
-        self.memory.physical.write(io_bitmaps, &io);
+        for (frame, half) in io_bitmaps.into_iter().zip(io.chunks_exact(4096)) {
+            self.memory.physical.write(frame, half);
+        }
         let tsc_aux = self.controls.secondary(RDTSCP).then_some((IA32_TSC_AUX, true));
         let free = FREE_MSRS.into_iter().map(|msr| (msr, true));
         let free = free.chain([(IA32_TSC, false)]).chain(tsc_aux);
@@ -159,11 +160,57 @@ impl Host {
         self.slots.iter().position(|slot| slot.key() == (dom, id))
     }
 
-    fn start(&mut self, dom: DomId, id: u32, start: Start) {
+    /// The vCPUs of a domain below the ABI, none of which is started yet.
+    fn make_slots(&mut self, dom: DomId) -> Option<()> {
+        let count = self.xen.domain(dom).map_or(0, |domain| domain.vcpus.len() as u32);
+        for id in 0..count {
+            let frame = self.memory.spare_frame(dom)?;
+            let revision = self.controls.revision.to_le_bytes();
+            self.memory.physical.write(frame, &revision);
+            // Never 0, which is the hypervisor's own.
+            self.last_vpid = self.last_vpid.checked_add(1).unwrap_or(1);
+            self.slots.push(Slot::new(dom, id, VmxVcpu::new(frame, self.last_vpid)));
+        }
+        Some(())
+    }
+
+    /// Makes what vCPUs of a domain of dom0's tools share. The frames were set aside.
+    fn created(&mut self, dom: DomId) {
+        let name = self.xen.domain(dom).map_or_else(|_| String::new(), |d| d.name.clone());
+        if let Some(frames) = self.allocate_frames(dom) {
+            self.resources.insert(dom, DomainResources { frames, name });
+        }
+    }
+
+    /// Copies the registers of the domain's vCPUs that are up to where dom0's tools find them.
+    fn save_vcpus(&mut self, dom: DomId) {
+        self.leave(rdtsc());
+        for slot in self.slots.iter().filter(|slot| slot.dom == dom) {
+            if let Ok(vcpu) = self.xen.vcpu_mut(dom, slot.id)
+                && vcpu.activity != Activity::Down
+            {
+                vcpu.registers = Some(Box::new(slot.vcpu.save()));
+            }
+        }
+    }
+
+    /// Starts a vCPU with the registers that dom0's tools have set.
+    fn load_vcpu(&mut self, dom: DomId, id: u32) {
+        let registers = self.xen.vcpu(dom, id).ok().and_then(|vcpu| vcpu.registers.clone());
+        if let Some(registers) = registers {
+            self.start(dom, id, Start::State(&registers));
+        }
+    }
+
+    fn start(&mut self, dom: DomId, id: u32, start: Start<'_>) {
         self.leave(rdtsc());
         if let Some(index) = self.slot_of(dom, id) {
-            let frames = self.resources[&dom].frames;
-            self.slots[index].vcpu.start(&self.controls, &frames, start);
+            let Some(frames) = self.resources.get(&dom).map(|resources| resources.frames) else {
+                return;
+            };
+            let slot = &mut self.slots[index];
+            slot.vcpu.start(&self.controls, &frames, start);
+            slot.started(matches!(start, Start::State(state) if state.pending_event >> 31 != 0));
         }
     }
 
@@ -183,6 +230,13 @@ impl Host {
             }
             // Its registers are set when it starts.
             Action::ResetVcpu { .. } => {}
+            Action::Created(dom) => self.created(dom),
+            Action::VcpusCreated(dom) => {
+                // The frames were set aside when the domain was created.
+                let _ = self.make_slots(dom);
+            }
+            Action::SaveVcpus(dom) => self.save_vcpus(dom),
+            Action::LoadVcpu { dom, vcpu } => self.load_vcpu(dom, vcpu),
             Action::Shutdown { dom, reason } => self.ended(dom, reason),
             Action::Destroyed(dom) => self.bury(dom),
             Action::Output { dom, line } => {
@@ -201,6 +255,7 @@ impl Host {
     fn ended(&mut self, dom: DomId, reason: ShutdownReason) {
         let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
         say!("domain {} ({name}) ended: {reason:?}", dom.0);
+        self.xen.announce_shutdown(&mut self.memory, dom);
         self.crashed |= matches!(reason, ShutdownReason::Crash | ShutdownReason::Watchdog);
         let mut domus = self.xen.domains.values().filter(|d| !d.privileged);
         if self.until_domus_end && domus.all(|d| !d.alive()) {
@@ -225,7 +280,7 @@ impl Host {
         if let Some(resources) = self.resources.remove(&dom) {
             crate::report::domain(dom, &resources.name, &gone);
             let DomainFrames { io_bitmaps, msr_bitmap, .. } = resources.frames;
-            for frame in [io_bitmaps, io_bitmaps + 4096, msr_bitmap] {
+            for frame in io_bitmaps.into_iter().chain([msr_bitmap]) {
                 self.memory.give_back(frame);
             }
         }

@@ -191,9 +191,25 @@ impl Host {
     }
 
     fn cpuid(&mut self, index: usize) -> Outcome {
-        let slot = &mut self.slots[index];
+        let slot = &self.slots[index];
         let leaf = slot.vcpu.gpr(RAX) as u32;
         let subleaf = slot.vcpu.gpr(RCX) as u32;
+        let (dom, id) = slot.key();
+        let physical = self.physical_cpuid(leaf, subleaf);
+        let mut answer = self.xen.cpuid(dom, id, leaf, subleaf, physical);
+        if (leaf, subleaf) == (7, 0) {
+            answer[3] |= physical[3] & ARCH_CAPABILITIES;
+        }
+        let vcpu = &mut self.slots[index].vcpu;
+        for (register, value) in [RAX, RBX, RCX, RDX].into_iter().zip(answer) {
+            vcpu.set_gpr(register, value.into());
+        }
+        advance();
+        Ok(())
+    }
+
+    /// The processor's CPUID, without what the controls deny to guests.
+    pub(crate) fn physical_cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
         let mut physical = cpuid(leaf, subleaf);
         match (leaf, subleaf) {
             (7, 0) => {
@@ -207,15 +223,7 @@ impl Host {
             (0x8000_0001, _) if !self.controls.secondary(RDTSCP) => physical[3] &= !(1 << 27),
             _ => {}
         }
-        let mut answer = self.xen.cpuid(slot.dom, slot.id, leaf, subleaf, physical);
-        if (leaf, subleaf) == (7, 0) {
-            answer[3] |= physical[3] & ARCH_CAPABILITIES;
-        }
-        for (register, value) in [RAX, RBX, RCX, RDX].into_iter().zip(answer) {
-            slot.vcpu.set_gpr(register, value.into());
-        }
-        advance();
-        Ok(())
+        physical
     }
 
     fn hlt(&mut self, index: usize) -> Outcome {

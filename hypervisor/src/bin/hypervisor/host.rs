@@ -56,6 +56,11 @@ impl Slot {
         (self.dom, self.id)
     }
 
+    /// The vCPU has been set up anew, perhaps with an event to take at its first entry.
+    pub(crate) fn started(&mut self, injecting: bool) {
+        (self.window, self.injecting) = (false, injecting);
+    }
+
     /// Sets `bit` of the primary controls that come and go, and no other of them.
     pub(crate) fn set_control(&mut self, controls: &Controls, bit: u32) {
         self.window = bit == INTERRUPT_WINDOW;

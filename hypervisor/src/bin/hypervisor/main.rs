@@ -21,6 +21,7 @@ mod stand_in;
 mod string_io;
 mod traps;
 mod vmx_ops;
+mod vmx_state;
 mod vmx_vcpu;
 
 use apic::Apic;
@@ -29,6 +30,7 @@ use core::panic::PanicInfo;
 use host::Host;
 use hypervisor::boot::{self, BootInfo};
 use hypervisor::memory::Memory;
+use hypervisor::xen::CpuPolicy;
 use hypervisor::{acpi, xen::frames::FrameTable};
 use ioapic::IoApic;
 use runtime::cpu::rdtsc;
@@ -76,6 +78,8 @@ extern "C" fn hypervisor_main(magic: u32, info: u32) -> ! {
         }
     }
     host.xen.commandline = boot.cmdline.clone();
+    host.xen.processor = CpuPolicy::of(|leaf, subleaf| host.physical_cpuid(leaf, subleaf));
+    host.xen.most_domains = direct_map::most_domains(&boot);
     host.create_all(&boot);
     host.run()
 }

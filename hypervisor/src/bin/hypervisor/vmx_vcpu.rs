@@ -7,6 +7,7 @@ use hypervisor::vmx::controls::{IA32E_GUEST, RDTSCP, VPID};
 use hypervisor::vmx::cr0;
 use hypervisor::vmx::exit::REASONS;
 use hypervisor::vmx::field::{self, Field};
+use hypervisor::xen::CpuState;
 use runtime::cpu::cpuid;
 use runtime::cpu::{rdmsr, wrmsr};
 use runtime::descriptors;
@@ -38,19 +39,21 @@ const SWITCHED_MSRS: [u32; 5] =
 pub(crate) struct DomainFrames {
     /// EPT pointer.
     pub(crate) ept: u64,
-    /// Address of the two I/O bitmaps, one after the other.
-    pub(crate) io_bitmaps: u64,
+    /// Addresses of the two I/O bitmaps.
+    pub(crate) io_bitmaps: [u64; 2],
     /// Address of the MSR bitmap.
     pub(crate) msr_bitmap: u64,
 }
 
 /// The starting state of a virtual processor.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Start {
+pub(crate) enum Start<'a> {
     /// By the PVH protocol: 32-bit protected mode, paging off, EBX = start info.
     Pvh { entry: u64, start_info: u64 },
     /// By a start-up IPI: real mode at `vector << 12`.
     Sipi { vector: u8 },
+    /// With registers that dom0's tools have set.
+    State(&'a CpuState),
 }
 
 /// A virtual processor.
@@ -59,10 +62,10 @@ pub(crate) struct VmxVcpu {
     vmcs: u64,
     vpid: u16,
     launched: bool,
-    msrs: [u64; SWITCHED_MSRS.len()],
-    tsc_aux: u64,
-    cr2: u64,
-    dr: [u64; 5],
+    pub(crate) msrs: [u64; SWITCHED_MSRS.len()],
+    pub(crate) tsc_aux: u64,
+    pub(crate) cr2: u64,
+    pub(crate) dr: [u64; 5],
     /// Exits so far, by basic reason.
     pub(crate) exits: [u64; REASONS],
 }
@@ -89,7 +92,7 @@ impl VmxVcpu {
     }
 
     /// Brings it to its starting state. Its VMCS is current afterwards.
-    pub(crate) fn start(&mut self, controls: &Controls, frames: &DomainFrames, start: Start) {
+    pub(crate) fn start(&mut self, controls: &Controls, frames: &DomainFrames, start: Start<'_>) {
         *self = Self { exits: self.exits, ..Self::new(self.vmcs, self.vpid) };
         vmx_ops::start(self.vmcs);
         set_controls(controls, frames, self.vpid);
@@ -105,6 +108,7 @@ impl VmxVcpu {
                 self.registers.gpr[2] = u64::from(cpuid(1, 0)[0]);
                 set_real_mode(vector);
             }
+            Start::State(state) => self.restore(controls, state),
         }
         if controls.secondary(VPID) {
             vmx_ops::invalidate_vpids();
@@ -194,8 +198,8 @@ fn set_controls(controls: &Controls, frames: &DomainFrames, vpid: u16) {
         (field::EXIT_MSR_LOAD_COUNT, 0),
         (field::ENTRY_MSR_LOAD_COUNT, 0),
         (field::ENTRY_INTERRUPTION_INFO, 0),
-        (field::IO_BITMAP_A, frames.io_bitmaps),
-        (field::IO_BITMAP_B, frames.io_bitmaps + 4096),
+        (field::IO_BITMAP_A, frames.io_bitmaps[0]),
+        (field::IO_BITMAP_B, frames.io_bitmaps[1]),
         (field::MSR_BITMAP, frames.msr_bitmap),
         (field::EPT_POINTER, frames.ept),
         (field::TSC_OFFSET, 0),

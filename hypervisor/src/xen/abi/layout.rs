@@ -129,6 +129,22 @@ layouts! {
         extent_start: u64 = 0 / u32 = 0, nr_extents: u64 = 8 / u32 = 4,
         extent_order: u32 = 16 / u32 = 8, mem_flags: u32 = 20 / u32 = 12, domid: u16 = 24 / u16 = 16,
     }
+    /// `xen_mem_acquire_resource`.
+    AcquireResource: 32 / 32 {
+        domid: u16 = 0 / u16 = 0, kind: u16 = 2 / u16 = 2, id: u32 = 4 / u32 = 4,
+        nr_frames: u32 = 8 / u32 = 8, pad: u32 = 12 / u32 = 12, frame: u64 = 16 / u64 = 16,
+        frame_list: u64 = 24 / u32 = 24,
+    }
+    /// `xen_foreign_memory_map`, whose `xen_memory_map` follows at 8 (4 in compat).
+    ForeignMemoryMap: 24 / 12 {
+        domid: u16 = 0 / u16 = 0, nr_entries: u32 = 8 / u32 = 4, buffer: u64 = 16 / u32 = 8,
+    }
+    /// `xen_pod_target`.
+    PodTarget: 40 / 40 {
+        target_pages: u64 = 0 / u64 = 0, tot_pages: u64 = 8 / u64 = 8,
+        pod_cache_pages: u64 = 16 / u64 = 16, pod_entries: u64 = 24 / u64 = 24,
+        domid: u16 = 32 / u16 = 32,
+    }
     /// `xen_memory_map`.
     MemoryMap: 16 / 8 { nr_entries: u32 = 0 / u32 = 0, buffer: u64 = 8 / u32 = 4 }
     /// `xen_memory_domain`.
@@ -261,9 +277,63 @@ layouts! {
         cpupool: u32 = 92 / u32 = 92, gpaddr_bits: u8 = 96 / u8 = 96,
         emulation_flags: u32 = 104 / u32 = 104, misc_flags: u32 = 108 / u32 = 108,
     }
+    /// `xen_domctl_createdomain` with x86's part.
+    CreateDomain: 64 / 64 {
+        ssidref: u32 = 0 / u32 = 0, handle: [u8; 16] = 4 / [u8; 16] = 4, flags: u32 = 20 / u32 = 20,
+        iommu_opts: u32 = 24 / u32 = 24, max_vcpus: u32 = 28 / u32 = 28,
+        max_evtchn_port: u32 = 32 / u32 = 32, max_grant_frames: u32 = 36 / u32 = 36,
+        max_maptrack_frames: u32 = 40 / u32 = 40, grant_opts: u32 = 44 / u32 = 44,
+        vmtrace_size: u32 = 48 / u32 = 48, cpupool_id: u32 = 52 / u32 = 52,
+        emulation_flags: u32 = 56 / u32 = 56, misc_flags: u32 = 60 / u32 = 60,
+    }
+    /// `xenctl_bitmap`.
+    Bitmap: 16 / 16 { bitmap: u64 = 0 / u64 = 0, nr_bits: u32 = 8 / u32 = 8 }
+    /// `xen_domctl_vcpuaffinity`: its two bitmaps follow at 8 and 24.
+    VcpuAffinity: 8 / 8 { vcpu: u32 = 0 / u32 = 0, flags: u32 = 4 / u32 = 4 }
+    /// `xen_domctl_getvcpuinfo`.
+    VcpuInfo: 24 / 24 {
+        vcpu: u32 = 0 / u32 = 0, online: u8 = 4 / u8 = 4, blocked: u8 = 5 / u8 = 5,
+        running: u8 = 6 / u8 = 6, cpu_time: u64 = 8 / u64 = 8, cpu: u32 = 16 / u32 = 16,
+    }
+    /// `xen_domctl_max_vcpus`.
+    MaxVcpus: 4 / 4 { max: u32 = 0 / u32 = 0 }
+    /// `xen_domctl_setdomainhandle`.
+    DomainHandle: 16 / 16 { handle: [u8; 16] = 0 / [u8; 16] = 0 }
+    /// `xen_domctl_sendtrigger`.
+    SendTrigger: 8 / 8 { trigger: u32 = 0 / u32 = 0, vcpu: u32 = 4 / u32 = 4 }
+    /// `xen_domctl_hvmcontext`.
+    HvmContext: 16 / 16 { size: u32 = 0 / u32 = 0, buffer: u64 = 8 / u64 = 8 }
+    /// `xen_domctl_hvmcontext_partial`.
+    HvmContextPartial: 24 / 24 {
+        kind: u32 = 0 / u32 = 0, instance: u32 = 4 / u32 = 4, bufsz: u64 = 8 / u64 = 8,
+        buffer: u64 = 16 / u64 = 16,
+    }
+    /// `xen_domctl_tsc_info`.
+    TscInfo: 24 / 24 {
+        tsc_mode: u32 = 0 / u32 = 0, gtsc_khz: u32 = 4 / u32 = 4, incarnation: u32 = 8 / u32 = 8,
+        elapsed_nsec: u64 = 16 / u64 = 16,
+    }
+    /// `xen_domctl_cpu_policy`.
+    DomainCpuPolicy: 40 / 40 {
+        nr_leaves: u32 = 0 / u32 = 0, nr_msrs: u32 = 4 / u32 = 4, leaves: u64 = 8 / u64 = 8,
+        msrs: u64 = 16 / u64 = 16, err_leaf: u32 = 24 / u32 = 24, err_subleaf: u32 = 28 / u32 = 28,
+        err_msr: u32 = 32 / u32 = 32,
+    }
+    /// `xen_cpuid_leaf`.
+    CpuidLeaf: 24 / 24 {
+        leaf: u32 = 0 / u32 = 0, subleaf: u32 = 4 / u32 = 4, a: u32 = 8 / u32 = 8,
+        b: u32 = 12 / u32 = 12, c: u32 = 16 / u32 = 16, d: u32 = 20 / u32 = 20,
+    }
+    /// `xen_domctl_paging_mempool`.
+    PagingMempool: 8 / 8 { size: u64 = 0 / u64 = 0 }
+    /// `xen_domctl_shadow_op` without its statistics, which follow at 32.
+    ShadowOp: 32 / 32 {
+        op: u32 = 0 / u32 = 0, mode: u32 = 4 / u32 = 4, mb: u32 = 8 / u32 = 8,
+        dirty_bitmap: u64 = 16 / u64 = 16, pages: u64 = 24 / u64 = 24,
+    }
     /// `xen_domctl_max_mem`.
     MaxMem: 8 / 8 { max_memkb: u64 = 0 / u64 = 0 }
-    /// `xen_domctl_scheduler_op` with the credit scheduler's part of its union.
+    /// `xen_domctl_scheduler_op` with the second credit scheduler's part of its union.
     DomctlScheduler: 24 / 24 {
         sched_id: u32 = 0 / u32 = 0, cmd: u32 = 4 / u32 = 4,
         weight: u16 = 8 / u16 = 8, cap: u16 = 10 / u16 = 10,
@@ -296,11 +366,44 @@ layouts! {
         clear: u8 = 0 / u8 = 0, incremental: u8 = 1 / u8 = 1, index: u32 = 4 / u32 = 4,
         buffer: u64 = 8 / u64 = 8, count: u32 = 16 / u32 = 16,
     }
-    /// `xen_sysctl_scheduler_op` with the credit scheduler's part of its union.
+    /// `xen_sysctl_scheduler_op` with the second credit scheduler's part of its union.
     SysctlScheduler: 32 / 32 {
         cpupool_id: u32 = 0 / u32 = 0, sched_id: u32 = 4 / u32 = 4, cmd: u32 = 8 / u32 = 8,
-        tslice_ms: u32 = 16 / u32 = 16, ratelimit_us: u32 = 20 / u32 = 20,
-        vcpu_migr_delay_us: u32 = 24 / u32 = 24,
+        ratelimit_us: u32 = 16 / u32 = 16,
+    }
+    /// `xen_sysctl_cpupool_op`.
+    CpupoolOp: 40 / 40 {
+        op: u32 = 0 / u32 = 0, cpupool_id: u32 = 4 / u32 = 4, sched_id: u32 = 8 / u32 = 8,
+        domid: u32 = 12 / u32 = 12, cpu: u32 = 16 / u32 = 16, n_dom: u32 = 20 / u32 = 20,
+        bitmap: u64 = 24 / u64 = 24, nr_bits: u32 = 32 / u32 = 32,
+    }
+    /// `xen_sysctl_cputopoinfo`.
+    CpuTopoInfo: 16 / 16 { num_cpus: u32 = 0 / u32 = 0, cputopo: u64 = 8 / u64 = 8 }
+    /// `xen_sysctl_cputopo`.
+    CpuTopo: 12 / 12 { core: u32 = 0 / u32 = 0, socket: u32 = 4 / u32 = 4, node: u32 = 8 / u32 = 8 }
+    /// `xen_sysctl_numainfo`.
+    NumaInfo: 24 / 24 {
+        num_nodes: u32 = 0 / u32 = 0, meminfo: u64 = 8 / u64 = 8, distance: u64 = 16 / u64 = 16,
+    }
+    /// `xen_sysctl_meminfo`.
+    MemInfo: 16 / 16 { memsize: u64 = 0 / u64 = 0, memfree: u64 = 8 / u64 = 8 }
+    /// `xen_sysctl_cpu_featureset`.
+    CpuFeatureset: 16 / 16 {
+        index: u32 = 0 / u32 = 0, nr_features: u32 = 4 / u32 = 4, features: u64 = 8 / u64 = 8,
+    }
+    /// `xen_sysctl_cpu_policy`.
+    SystemCpuPolicy: 32 / 32 {
+        index: u32 = 0 / u32 = 0, nr_leaves: u32 = 4 / u32 = 4, nr_msrs: u32 = 8 / u32 = 8,
+        leaves: u64 = 16 / u64 = 16, msrs: u64 = 24 / u64 = 24,
+    }
+    /// `xen_sysctl_getcpuinfo`.
+    GetCpuInfo: 24 / 24 {
+        max_cpus: u32 = 0 / u32 = 0, info: u64 = 8 / u64 = 8, nr_cpus: u32 = 16 / u32 = 16,
+    }
+    /// `xen_sysctl_availheap`.
+    AvailHeap: 24 / 24 {
+        min_bitwidth: u32 = 0 / u32 = 0, max_bitwidth: u32 = 4 / u32 = 4, node: u32 = 8 / u32 = 8,
+        avail_bytes: u64 = 16 / u64 = 16,
     }
     /// `xen_sysctl_sched_id`.
     SchedId: 4 / 4 { sched_id: u32 = 0 / u32 = 0 }

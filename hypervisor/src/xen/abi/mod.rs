@@ -3,6 +3,8 @@
 //! The numbers are those of Xen's public headers (`xen/include/public`), which exist to be used
 //! by guests and tools of any licence. Nothing here has behaviour beyond decoding and encoding.
 
+pub mod control_nr;
+pub mod hvm_context;
 pub mod layout;
 pub mod nr;
 
@@ -14,6 +16,7 @@ pub enum Errno {
     Perm = 1,
     NoEnt = 2,
     Srch = 3,
+    Io = 5,
     TooBig = 7,
     NoExec = 8,
     Again = 11,
@@ -26,7 +29,9 @@ pub enum Errno {
     NoDev = 19,
     Inval = 22,
     NoSpc = 28,
+    Range = 34,
     NoSys = 38,
+    NoData = 61,
     Time = 62,
     Overflow = 75,
     OpNotSupp = 95,

@@ -1,5 +1,7 @@
 //! Hypercall numbers, sub-operations and flag bits, by header.
 
+pub use super::control_nr as ctl;
+
 /// `xen.h`: hypercall numbers.
 #[expect(missing_docs, reason = "the names are those of xen.h")]
 pub mod hypercall {
@@ -108,6 +110,10 @@ pub mod mem {
     pub const CLAIM_PAGES: u64 = 24;
     pub const GET_VNUMAINFO: u64 = 26;
     pub const ACQUIRE_RESOURCE: u64 = 28;
+    pub const RESOURCE_IOREQ_SERVER: u16 = 0;
+    pub const RESOURCE_GRANT_TABLE: u16 = 1;
+    /// Resource identifier of the grant table itself, version 1 and 2.
+    pub const RESOURCE_GRANT_TABLE_SHARED: u32 = 0;
     pub const SPACE_SHARED_INFO: u32 = 0;
     pub const SPACE_GRANT_TABLE: u32 = 1;
     pub const SPACE_GMFN: u32 = 2;
@@ -247,38 +253,4 @@ pub mod platform {
 pub mod console {
     pub const WRITE: u64 = 0;
     pub const READ: u64 = 1;
-}
-
-/// `domctl.h` and `sysctl.h`, interface version 15h of Xen 4.17.
-#[expect(missing_docs, reason = "the names are those of domctl.h and sysctl.h")]
-pub mod ctl {
-    pub const INTERFACE_VERSION: u32 = 0x15;
-    pub const DOM_DESTROY: u32 = 2;
-    pub const DOM_PAUSE: u32 = 3;
-    pub const DOM_UNPAUSE: u32 = 4;
-    pub const DOM_GETINFO: u32 = 5;
-    pub const DOM_MAX_MEM: u32 = 11;
-    pub const DOM_SCHEDULER_OP: u32 = 16;
-    pub const SYS_READCONSOLE: u32 = 1;
-    pub const SYS_PHYSINFO: u32 = 3;
-    pub const SYS_SCHED_ID: u32 = 4;
-    pub const SYS_GETDOMAININFOLIST: u32 = 6;
-    pub const SYS_SCHEDULER_OP: u32 = 19;
-    pub const INFO_DYING: u32 = 1 << 0;
-    pub const INFO_HVM_GUEST: u32 = 1 << 1;
-    pub const INFO_SHUTDOWN: u32 = 1 << 2;
-    pub const INFO_PAUSED: u32 = 1 << 3;
-    pub const INFO_BLOCKED: u32 = 1 << 4;
-    pub const INFO_RUNNING: u32 = 1 << 5;
-    pub const INFO_HAP: u32 = 1 << 8;
-    pub const INFO_SHUTDOWN_SHIFT: u32 = 16;
-    pub const CAP_HVM: u32 = 1 << 0;
-    pub const CAP_HAP: u32 = 1 << 3;
-    pub const CAP_GNTTAB_V1: u32 = 1 << 8;
-    /// `XEN_SCHEDULER_CREDIT`.
-    pub const SCHED_CREDIT: u32 = 5;
-    /// `XEN_DOMCTL_SCHEDOP_putinfo`, and the same of `sysctl`.
-    pub const SCHED_PUTINFO: u32 = 0;
-    /// `XEN_DOMCTL_SCHEDOP_getinfo`, and the same of `sysctl`.
-    pub const SCHED_GETINFO: u32 = 1;
 }

@@ -127,7 +127,7 @@ impl Call<'_> {
         query.status = match self.target(query.dom) {
             Ok(dom) => {
                 query.nr_frames = self.xen.domain(dom)?.grants.frames.len() as u32;
-                query.max_nr_frames = MAX_FRAMES;
+                query.max_nr_frames = self.xen.domain(dom)?.grants.most_frames;
                 GrantStatus::Okay
             }
             Err(Errno::Perm) => GrantStatus::PermissionDenied,
@@ -186,7 +186,7 @@ impl Xen {
         frames: usize,
     ) -> Result<(), Errno> {
         let domain = self.domain_mut(dom)?;
-        if frames > MAX_FRAMES as usize || domain.dying {
+        if frames > domain.grants.most_frames as usize || domain.dying {
             return Err(Errno::Inval);
         }
         while domain.grants.frames.len() < frames {

@@ -1,13 +1,14 @@
 //! `memory_op`: a domain's physical memory map.
 
 use super::super::abi::layout::{
-    AddToPhysmap, AddToPhysmapBatch, E820Entry, Layout, MemoryDomain, MemoryMap, MemoryReservation,
-    RemoveFromPhysmap,
+    AcquireResource, AddToPhysmap, AddToPhysmapBatch, E820Entry, ForeignMemoryMap, Layout,
+    MemoryDomain, MemoryMap, MemoryReservation, PodTarget, RemoveFromPhysmap,
 };
 use super::super::abi::{Errno, nr::domid, nr::mem as op};
 use super::super::grant_table::MAX_FRAMES;
 use super::super::host_services::{DomId, GFN_LIMIT, Mapping, P2mKind};
 use super::{Args, Call, Step, count};
+use alloc::vec::Vec;
 
 /// Bits of the command below the number of extents already done (`MEMOP_EXTENT_SHIFT`).
 const EXTENT_SHIFT: u32 = 6;
@@ -25,18 +26,18 @@ impl Call<'_> {
                 return self.reservation(cmd, start, arg);
             }
             op::ADD_TO_PHYSMAP_BATCH => return self.add_to_physmap_batch(start, arg),
+            op::ACQUIRE_RESOURCE => return self.acquire_resource(start, arg),
             _ if start != 0 => return Err(Errno::NoSys),
             op::ADD_TO_PHYSMAP => self.add_to_physmap(arg),
             op::REMOVE_FROM_PHYSMAP => self.remove_from_physmap(arg),
             op::MEMORY_MAP => self.memory_map(arg),
-            op::SET_MEMORY_MAP => Err(Errno::NoSys),
+            op::SET_MEMORY_MAP => self.set_memory_map(arg),
             op::MAXIMUM_RAM_PAGE => count(self.host.max_mfn()),
             op::CURRENT_RESERVATION | op::MAXIMUM_RESERVATION | op::MAXIMUM_GPFN => {
                 self.reservation_query(cmd, arg)
             }
-            op::SET_POD_TARGET => self.privileged().map(|()| 0),
+            op::SET_POD_TARGET | op::GET_POD_TARGET => self.pod_target(arg),
             op::GET_VNUMAINFO => Err(Errno::OpNotSupp),
-            op::ACQUIRE_RESOURCE => Err(Errno::OpNotSupp),
             // Claims and page sharing do not exist here; the tools expect exactly this answer.
             _ => Err(Errno::NoSys),
         }
@@ -186,12 +187,84 @@ impl Call<'_> {
         match cmd {
             op::CURRENT_RESERVATION => count(self.host.pages(dom)),
             op::MAXIMUM_RESERVATION => count(domain.max_pages),
-            _ => {
-                let end = domain.memory_map.iter().filter(|entry| entry.kind == 1);
-                let end = end.map(|entry| entry.addr.saturating_add(entry.size) >> 12).max();
-                count(end.unwrap_or(0).saturating_sub(1))
+            _ => count(domain.max_gfn),
+        }
+    }
+
+    /// Nothing is populated on demand: the target is what there is.
+    fn pod_target(&mut self, arg: u64) -> super::OpResult {
+        self.privileged()?;
+        let mut target: PodTarget = self.load(arg)?;
+        let dom = self.target(target.domid)?;
+        target.tot_pages = self.host.pages(dom);
+        (target.pod_cache_pages, target.pod_entries) = (0, 0);
+        self.store(arg, &target).map(|()| 0)
+    }
+
+    /// The answer to `memory_map` for another domain.
+    fn set_memory_map(&mut self, arg: u64) -> super::OpResult {
+        let ForeignMemoryMap { domid, nr_entries, buffer } = self.load(arg)?;
+        if nr_entries as usize > MAX_MAP {
+            return Err(Errno::Inval);
+        }
+        let dom = self.target(domid)?;
+        self.privileged()?;
+        let mut map = Vec::new();
+        map.try_reserve_exact(nr_entries as usize).map_err(|_| Errno::NoMem)?;
+        for index in 0..u64::from(nr_entries) {
+            map.push(self.load(self.c.entry::<E820Entry>(buffer, index))?);
+        }
+        self.xen.domain_mut(dom)?.memory_map = map;
+        Ok(0)
+    }
+
+    /// Maps frames that the hypervisor has for another domain: those of the grant table. Without a
+    /// list the answer is how many there may be.
+    fn acquire_resource(&mut self, start: u64, arg: u64) -> Result<Step, Errno> {
+        let mut r: AcquireResource = self.load(arg)?;
+        let end = r.frame.checked_add(r.nr_frames.into()).filter(|end| end >> 32 == 0);
+        if r.pad != 0 || end.is_none() {
+            return Err(Errno::Inval);
+        }
+        if r.domid == domid::SELF || DomId(r.domid) == self.c.dom {
+            return Err(Errno::Perm);
+        }
+        let dom = self.target(r.domid)?;
+        let table = (op::RESOURCE_GRANT_TABLE, op::RESOURCE_GRANT_TABLE_SHARED);
+        if (r.kind, r.id) != table {
+            return Err(Errno::Inval);
+        }
+        if r.frame_list == 0 {
+            if r.nr_frames != 0 || start != 0 {
+                return Err(Errno::Inval);
+            }
+            r.nr_frames = self.xen.domain(dom)?.grants.most_frames;
+            return self.store(arg, &r).map(|()| Step::Done(0));
+        }
+        if start >= u64::from(r.nr_frames) || r.nr_frames > u32::MAX >> EXTENT_SHIFT {
+            return Err(Errno::Inval);
+        }
+        for index in start..r.nr_frames.into() {
+            let at = r.frame_list.wrapping_add(index * self.c.long_size() as u64);
+            let gfn = self.c.load_long(self.host, at)?;
+            let mfn = self.grant_frame(dom, r.frame + index)?;
+            self.map_foreign(gfn, mfn)?;
+            if index + 1 < r.nr_frames.into() && self.preempted() {
+                return Ok(Step::Again(rest(op::ACQUIRE_RESOURCE, index + 1, arg)));
             }
         }
+        Ok(Step::Done(0))
+    }
+
+    /// Has frame `gfn` of the caller lead to another domain's frame.
+    fn map_foreign(&mut self, gfn: u64, mfn: u64) -> Result<(), Errno> {
+        let mapping = Some(Mapping { mfn, kind: P2mKind::Foreign });
+        self.host.get(mfn);
+        let done = self.xen.install(self.host, self.c.dom, gfn, mapping);
+        if done.is_err() {
+            self.host.put(mfn);
+        }
+        done
     }
 
     /// `populate_physmap` and `decrease_reservation`: extents, as far as the slice allows. The result
@@ -227,6 +300,13 @@ impl Call<'_> {
         let room = domain.max_pages.saturating_sub(self.host.pages(dom));
         if room < frames.end - frames.start || domain.dying {
             return Err(Errno::NoMem);
+        }
+        if order == MAX_ORDER && frames.clone().all(|gfn| self.host.lookup(dom, gfn).is_none()) {
+            let end = frames.end - 1;
+            self.host.populate(dom, frames.start, 1 << order)?;
+            let domain = self.xen.domain_mut(dom)?;
+            domain.max_gfn = domain.max_gfn.max(end);
+            return Ok(());
         }
         for gfn in frames {
             let mfn = self.host.alloc(dom).ok_or(Errno::NoMem)?;

@@ -1,17 +1,23 @@
 //! `sysctl`: what dom0 asks about the machine. Interface version 15h.
 
 use super::super::abi::layout::{
-    DomainInfoList, Layout, PhysInfo, ReadConsole, SchedId, SysctlHead, SysctlScheduler,
+    AvailHeap, CpuTopo, CpuTopoInfo, CpupoolOp, DomainInfo, DomainInfoList, GetCpuInfo, Layout,
+    MaxVcpus, MemInfo, NumaInfo, PhysInfo, ReadConsole, SchedId, SysctlHead, SysctlScheduler,
 };
 use super::super::abi::nr::ctl as op;
 use super::super::abi::{Errno, OpResult};
 use super::super::host_services::DomId;
-use super::super::scheduler::SLICE_MS;
 use super::{Args, Call};
 use alloc::vec::Vec;
 
 /// The offset of the union of `xen_sysctl`.
 const UNION: u64 = SysctlHead::MAX as u64;
+/// The place of the bitmap of `xen_sysctl_cpupool_op`.
+const POOL_BITMAP: u64 = 24;
+/// The processor is the only one of the only pool, and the memory that of the only node.
+const ONE: u32 = 1;
+/// The distance of a node to itself.
+const OWN_DISTANCE: u32 = 10;
 
 impl Call<'_> {
     pub(super) fn sysctl(&mut self, [arg, ..]: Args) -> OpResult {
@@ -27,27 +33,43 @@ impl Call<'_> {
                 let info = self.physinfo();
                 self.store(at, &info)?;
             }
-            op::SYS_SCHED_ID => self.store(at, &SchedId { sched_id: op::SCHED_CREDIT })?,
-            op::SYS_SCHEDULER_OP => self.slice_op(at)?,
+            op::SYS_SCHED_ID => self.store(at, &SchedId { sched_id: op::SCHED_CREDIT2 })?,
+            op::SYS_SCHEDULER_OP => self.scheduler_op(at)?,
             op::SYS_READCONSOLE => {
                 // The hypervisor keeps no log of its own: its lines are on the console.
                 let mut read: ReadConsole = self.load(at)?;
                 read.count = 0;
                 self.store(at, &read)?;
             }
+            // Nothing listens to keys.
+            op::SYS_DEBUG_KEYS => {}
+            op::SYS_CPU_LEVELLING_CAPS => self.store(at, &MaxVcpus { max: 0 })?,
+            op::SYS_GETCPUINFO => self.cpu_info(at)?,
+            op::SYS_AVAILHEAP => {
+                let heap: AvailHeap = self.load(at)?;
+                let avail_bytes = self.host.free_pages() << 12;
+                self.store(at, &AvailHeap { avail_bytes, ..heap })?;
+            }
+            op::SYS_CPUTOPOINFO => self.topology(at)?,
+            op::SYS_NUMAINFO => self.nodes(at)?,
+            op::SYS_CPUPOOL_OP => self.cpupool_op(at)?,
+            op::SYS_CPU_FEATURESET => self.featureset(at)?,
+            op::SYS_CPU_POLICY => self.system_policy(at)?,
             _ => return Err(Errno::NoSys),
         }
         Ok(0)
     }
 
-    /// Tells the length of a slice, which is fixed.
-    fn slice_op(&mut self, at: u64) -> Result<(), Errno> {
+    /// The scheduler has no rate limit, and none can be set.
+    fn scheduler_op(&mut self, at: u64) -> Result<(), Errno> {
         let mut operation: SysctlScheduler = self.load(at)?;
-        if (operation.sched_id, operation.cmd) != (op::SCHED_CREDIT, op::SCHED_GETINFO) {
+        if operation.cpupool_id != 0 {
+            return Err(Errno::Srch);
+        }
+        if (operation.sched_id, operation.cmd) != (op::SCHED_CREDIT2, op::SCHED_GETINFO) {
             return Err(Errno::Inval);
         }
-        operation.tslice_ms = SLICE_MS as u32;
-        (operation.ratelimit_us, operation.vcpu_migr_delay_us) = (0, 0);
+        operation.ratelimit_us = 0;
         self.store(at, &operation)
     }
 
@@ -55,10 +77,10 @@ impl Call<'_> {
         let mut list: DomainInfoList = self.load(at)?;
         let first = DomId(list.first_domain);
         let domains = self.xen.domains.range(first..).map(|(_, domain)| domain);
-        let domains = domains.filter(|domain| !domain.dying).take(list.max_domains as usize);
-        let infos: Vec<_> = domains.map(|d| self.domain_info(d)).collect();
+        let infos: Vec<_> =
+            domains.take(list.max_domains as usize).map(|d| self.domain_info(d)).collect();
         for (index, info) in infos.iter().enumerate() {
-            let entry = list.buffer.wrapping_add(index as u64 * 112);
+            let entry = list.buffer.wrapping_add(index as u64 * DomainInfo::MAX as u64);
             self.store(entry, info)?;
         }
         list.num_domains = infos.len() as u32;
@@ -67,16 +89,85 @@ impl Call<'_> {
 
     fn physinfo(&self) -> PhysInfo {
         PhysInfo {
-            threads_per_core: 1,
-            cores_per_socket: 1,
-            nr_cpus: 1,
-            nr_nodes: 1,
+            threads_per_core: ONE,
+            cores_per_socket: ONE,
+            nr_cpus: ONE,
+            nr_nodes: ONE,
             cpu_khz: u32::try_from(self.xen.clock.tsc_khz).unwrap_or(u32::MAX),
             capabilities: op::CAP_HVM | op::CAP_HAP | op::CAP_GNTTAB_V1,
             total_pages: self.host.total_pages(),
             free_pages: self.host.free_pages(),
             max_mfn: self.host.max_mfn(),
             ..PhysInfo::default()
+        }
+    }
+
+    /// The time that the processor has idled: what no vCPU has used.
+    fn cpu_info(&mut self, at: u64) -> Result<(), Errno> {
+        let mut arg: GetCpuInfo = self.load(at)?;
+        let vcpus = self.xen.domains.values().flat_map(|domain| &domain.vcpus);
+        let used = vcpus.fold(0, |sum: u64, vcpu| sum.saturating_add(vcpu.runstate.time[0]));
+        arg.nr_cpus = ONE.min(arg.max_cpus);
+        if arg.nr_cpus == ONE {
+            let idle = self.now_ns().saturating_sub(used);
+            self.c.write(self.host, arg.info, &idle.to_le_bytes())?;
+        }
+        self.store(at, &arg)
+    }
+
+    fn topology(&mut self, at: u64) -> Result<(), Errno> {
+        let mut arg: CpuTopoInfo = self.load(at)?;
+        let count = if arg.cputopo == 0 { ONE } else { ONE.min(arg.num_cpus) };
+        if arg.cputopo != 0 && count == ONE {
+            self.store(arg.cputopo, &CpuTopo::default())?;
+        }
+        arg.num_cpus = count;
+        self.store(at, &arg)
+    }
+
+    fn nodes(&mut self, at: u64) -> Result<(), Errno> {
+        let mut arg: NumaInfo = self.load(at)?;
+        let asked = arg.meminfo != 0 || arg.distance != 0;
+        let count = if asked { ONE.min(arg.num_nodes) } else { ONE };
+        if arg.meminfo != 0 && count == ONE {
+            let [memsize, memfree] =
+                [self.host.total_pages(), self.host.free_pages()].map(|pages| pages << 12);
+            self.store(arg.meminfo, &MemInfo { memsize, memfree })?;
+        }
+        if arg.distance != 0 && count == ONE {
+            self.store(arg.distance, &MaxVcpus { max: OWN_DISTANCE })?;
+        }
+        arg.num_nodes = count;
+        self.store(at, &arg)
+    }
+
+    /// There is the pool with number 0, with the one processor; it stays as it is.
+    fn cpupool_op(&mut self, at: u64) -> Result<(), Errno> {
+        let mut arg: CpupoolOp = self.load(at)?;
+        match arg.op {
+            op::POOL_INFO => {
+                if arg.cpupool_id != 0 {
+                    return Err(Errno::NoEnt);
+                }
+                (arg.cpupool_id, arg.sched_id) = (0, op::SCHED_CREDIT2);
+                arg.n_dom = self.xen.domains.len() as u32;
+                self.store(at, &arg)?;
+                self.store_bitmap(at.wrapping_add(POOL_BITMAP), 1, ONE)
+            }
+            op::POOL_FREE_INFO => self.store_bitmap(at.wrapping_add(POOL_BITMAP), 0, ONE),
+            // DEPARTURE: no further pool can be made.
+            op::POOL_CREATE => Err(Errno::NoSpc),
+            op::POOL_DESTROY | op::POOL_ADD_CPU | op::POOL_REMOVE_CPU if arg.cpupool_id != 0 => {
+                Err(Errno::NoEnt)
+            }
+            op::POOL_DESTROY | op::POOL_REMOVE_CPU => Err(Errno::Busy),
+            op::POOL_ADD_CPU => Err(Errno::NoDev),
+            op::POOL_MOVE_DOMAIN => {
+                let dom = u16::try_from(arg.domid).map_err(|_| Errno::Srch)?;
+                self.xen.domain(DomId(dom))?;
+                if arg.cpupool_id == 0 { Ok(()) } else { Err(Errno::NoEnt) }
+            }
+            _ => Err(Errno::NoSys),
         }
     }
 }

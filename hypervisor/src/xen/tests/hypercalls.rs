@@ -181,7 +181,7 @@ fn dom0_lists_and_pauses() {
     assert_eq!(domctl(&mut world, ctl::DOM_PAUSE, 7), Errno::Srch.result());
     assert_eq!(domctl(&mut world, ctl::DOM_DESTROY, 2), 0);
     assert!(world.xen.actions.contains(&Action::Destroyed(DomId(2))));
-    assert_eq!(domctl(&mut world, 1, 1), Errno::NoSys.result());
+    assert_eq!(domctl(&mut world, 26, 1), Errno::NoSys.result());
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn shutdown_reasons() {
 }
 
 fn share(world: &mut World, cmd: u32, weight: u16, cap: u16) -> (i64, u16, u16) {
-    let arg = DomctlScheduler { sched_id: ctl::SCHED_CREDIT, cmd, weight, cap };
+    let arg = DomctlScheduler { sched_id: ctl::SCHED_CREDIT2, cmd, weight, cap };
     world.put(0, ARG + 16, &arg);
     let result = domctl(world, ctl::DOM_SCHEDULER_OP, 1);
     let DomctlScheduler { weight, cap, .. } = world.get(0, ARG + 16);
@@ -213,13 +213,13 @@ fn dom0_sets_weights_and_caps() {
     assert_eq!(share(&mut world, 2, 0, 0).0, Errno::Inval.result(), "putvcpuinfo");
     world.put(0, ARG, &SysctlHead { cmd: ctl::SYS_SCHEDULER_OP, interface_version: 0x15 });
     let slice = SysctlScheduler {
-        sched_id: ctl::SCHED_CREDIT,
+        sched_id: ctl::SCHED_CREDIT2,
         cmd: ctl::SCHED_GETINFO,
         ..Default::default()
     };
     world.put(0, ARG + 8, &slice);
     assert_eq!(world.call(0, nr::SYSCTL, &[ARG]), 0);
-    assert_eq!(world.get::<SysctlScheduler>(0, ARG + 8).tslice_ms, 5);
+    assert_eq!(world.get::<SysctlScheduler>(0, ARG + 8).ratelimit_us, 0);
 }
 
 fn set_time(world: &mut World, time: SetTime64) -> i64 {
@@ -333,6 +333,7 @@ proptest! {
                 if world.raw(dom, width, &mut gpr) == Flow::Next {
                     break;
                 }
+                world.save_vcpus();
             }
             world.now += 1000;
             world.xen.tick(&mut world.host, world.now);

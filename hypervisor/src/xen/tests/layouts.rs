@@ -88,11 +88,54 @@ fn control_layouts() {
     row!(Long DomctlScheduler 24 . cap 10);
     row!(Long SysctlScheduler 32 . sched_id 4);
     row!(Long SysctlScheduler 32 . cmd 8);
-    row!(Long SysctlScheduler 32 . tslice_ms 16);
-    row!(Long SysctlScheduler 32 . ratelimit_us 20);
-    row!(Long SysctlScheduler 32 . vcpu_migr_delay_us 24);
+    row!(Long SysctlScheduler 32 . ratelimit_us 16);
     row!(Long SetTime64 24 . mbz 12);
     row!(Long SetTime64 24 . system_time 16);
+}
+
+#[test]
+fn toolstack_layouts() {
+    row!(Long CreateDomain 64 . flags 20);
+    row!(Long CreateDomain 64 . iommu_opts 24);
+    row!(Long CreateDomain 64 . max_vcpus 28);
+    row!(Long CreateDomain 64 . max_evtchn_port 32);
+    row!(Long CreateDomain 64 . max_grant_frames 36);
+    row!(Long CreateDomain 64 . grant_opts 44);
+    row!(Long CreateDomain 64 . vmtrace_size 48);
+    row!(Long CreateDomain 64 . cpupool_id 52);
+    row!(Long CreateDomain 64 . emulation_flags 56);
+    row!(Long Bitmap 16 . nr_bits 8);
+    row!(Long VcpuAffinity 8 . flags 4);
+    row!(Long VcpuInfo 24 . online 4);
+    row!(Long VcpuInfo 24 . running 6);
+    row!(Long VcpuInfo 24 . cpu_time 8);
+    row!(Long VcpuInfo 24 . cpu 16);
+    row!(Long SendTrigger 8 . vcpu 4);
+    row!(Long HvmContext 16 . buffer 8);
+    row!(Long HvmContextPartial 24 . bufsz 8);
+    row!(Long HvmContextPartial 24 . buffer 16);
+    row!(Long TscInfo 24 . incarnation 8);
+    row!(Long TscInfo 24 . elapsed_nsec 16);
+    row!(Long DomainCpuPolicy 40 . msrs 16);
+    row!(Long DomainCpuPolicy 40 . err_msr 32);
+    row!(Long CpuidLeaf 24 . d 20);
+    row!(Long ShadowOp 32 . dirty_bitmap 16);
+    row!(Long CpupoolOp 40 . n_dom 20);
+    row!(Long CpupoolOp 40 . bitmap 24);
+    row!(Long CpuTopoInfo 16 . cputopo 8);
+    row!(Long NumaInfo 24 . distance 16);
+    row!(Long MemInfo 16 . memfree 8);
+    row!(Long CpuFeatureset 16 . features 8);
+    row!(Long SystemCpuPolicy 32 . leaves 16);
+    row!(Long GetCpuInfo 24 . nr_cpus 16);
+    row!(Long AvailHeap 24 . avail_bytes 16);
+    row!(Long AcquireResource 32 . id 4);
+    row!(Long AcquireResource 32 . frame 16);
+    row!(Long AcquireResource 32 . frame_list 24);
+    row!(Long ForeignMemoryMap 24 . nr_entries 8);
+    row!(Long ForeignMemoryMap 24 . buffer 16);
+    row!(Long PodTarget 40 . pod_entries 24);
+    row!(Long PodTarget 40 . domid 32);
 }
 
 #[test]

@@ -11,3 +11,4 @@ mod layouts;
 mod memory;
 mod preemption;
 mod scheduler;
+mod toolstack;
