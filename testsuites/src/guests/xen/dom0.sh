@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The first process of Linux as Xen's dom0. It starts Xen's tools, creates the domUs that the word
-# domus=pv,pvh,hvm,cd on the kernel's command line names, one after another, each until it has ended, and
+# domus=pv,pvh,smp,hvm,cd on the kernel's command line names, one after another, each until it has ended, and
 # powers off. Lines of a domU's console begin with its name in parentheses.
 /bin/busybox --install -s /bin
 export PATH=/bin:/usr/bin:/usr/lib/xen-4.17/bin
@@ -29,6 +29,7 @@ on_reboot='destroy'
 on_crash='destroy'"
     case $1 in
         pv | pvh) echo "type='$1'" ;;
+        smp) printf "type='pvh'\nvcpus=2\n" ;;
         *) echo "type='hvm'
 serial='file:/var/log/xen/serial-$1.log'
 vga='none'

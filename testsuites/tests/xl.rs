@@ -1,0 +1,53 @@
+//! Debian's own `xl` in dom0 on the bundled hypervisor: Linux as dom0, of the guest of `xen.rs`, creates
+//! domUs, which come to userspace and power off; then dom0 powers off.
+
+use testsuites::guests::xen;
+use testsuites::outcome::Needed;
+use testsuites::strata::{self, Ended};
+
+/// Far above what the runs take: a hanging guest ends with a status of its own.
+const LIMIT: &str = "60000000000";
+
+/// The domUs `kinds`, parted by commas.
+fn run(kinds: &str) -> Ended {
+    let guest = xen::xen().needed("the Xen guest");
+    let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    let (kernel, initrd) = (text(guest.kernel()), text(guest.initrd()));
+    let domus = kinds.replace(',', ",,");
+    let dom0 =
+        format!("kernel={kernel},initrd={initrd},memory=512M,append=console=hvc0 domus={domus}");
+    let words = ["host", "--memory", "1024M", "--dom0", &dom0];
+    strata::run(&[&words[..], &["-serial", "stdio", "--limit-instructions", LIMIT]].concat())
+        .needed("strata")
+}
+
+/// The run ended well, and so did each of its domUs.
+#[track_caller]
+fn check(run: &Ended, kinds: &str) {
+    assert_eq!(run.status, Some(0), "{}{}", run.stdout, run.stderr);
+    let dom0 = run.console("(dom0) ");
+    let has = |line: &str| dom0.iter().any(|found| found == line);
+    for line in ["MARK userspace", "xenfs: control_d", "MARK tools", "MARK done"] {
+        assert!(has(line), "no '{line}': {}", run.stdout);
+    }
+    for kind in kinds.split(',') {
+        let domu = run.console(&format!("(dom0) ({kind}) "));
+        let at = domu.iter().position(|line| line == "MARK userspace");
+        let shown = at.map_or(&[][..], |at| &domu[at..]);
+        let expected = ["MARK userspace", "hypervisor: xen", "MARK done"];
+        assert_eq!(shown.get(..3), Some(&expected.map(String::from)[..]), "{}", run.stdout);
+        assert!(has(&format!("MARK ended-{kind}")), "{kind}: {}", run.stdout);
+    }
+    let list: Vec<_> = dom0.iter().skip_while(|line| !line.starts_with("Name ")).collect();
+    assert!(list.get(1).is_some_and(|line| line.starts_with("Domain-0 ")), "{}", run.stdout);
+    assert_eq!(list.get(2).map(|line| &line[..]), Some("MARK done"), "a domU is left");
+}
+
+/// One with a vCPU and one with two, twice.
+#[test]
+fn domus_of_the_tools() {
+    let [first, second] = [run("pvh,smp"), run("pvh,smp")];
+    check(&first, "pvh,smp");
+    assert!(first.stdout.contains("Brought up 1 node, 2 CPUs"), "{}", first.stdout);
+    assert_eq!(first.state().unwrap(), second.state().unwrap());
+}
