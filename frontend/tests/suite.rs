@@ -159,7 +159,7 @@ fn kvm_unit_tests() {
     };
     kernel("pass", &[OK, &exit(0)].concat());
     kernel("fail", &exit(1));
-    kernel("skip", &exit(77));
+    kernel("skip", &exit(38));
     kernel("spin", SPIN);
     let config = "[good]\nfile = pass.flat\nsmp = 2\nqemu_params = -cpu max,+pku\n\
                   [bad]\nfile = fail.flat\ntest_args = 'a b'\ngroups = g\n\
