@@ -184,3 +184,47 @@ fn given_back(folder: &Path, state: &str) {
         assert_eq!(said.lines().last(), Some(state), "{said}");
     }
 }
+
+/// `strata host`: a person types to dom0, to a domU and to the hypervisor.
+#[test]
+fn a_person_at_domains() {
+    if Command::new("tmux").arg("-V").output().is_err() {
+        return outcome::skip("tmux", "it is not installed");
+    }
+    let folder = strata::target().needed("the target folder").join("terminal-host");
+    _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).needed("a folder");
+    let guest = guests::linux().needed("the Linux guest");
+    let domain = |kernel: PathBuf, initrd: PathBuf, console: &str| {
+        let (kernel, initrd) = (kernel.display(), initrd.display());
+        format!(
+            "kernel={kernel},initrd={initrd},memory=256M,append=\"console={console} quiet loglevel=1 shell\""
+        )
+    };
+    let line = format!(
+        "cd {}; {} host --dom0 '{}' --domu 'name=a,{}' 2>said; echo over $?; sleep 9",
+        folder.display(),
+        strata::command().needed("strata").display(),
+        domain(guest.dom0_vmlinux(), guest.dom0_initrd(), "hvc0"),
+        domain(guest.vmlinux(), guest.initrd(), "ttyS0"),
+    );
+    let tmux = Tmux::start(&folder, &line);
+    for name in ["dom0", "a"] {
+        tmux.until(name, |screen| screen.contains(&format!("({name}) MARK userspace")));
+    }
+    tmux.line("echo first=$((6 * 7))");
+    tmux.until_line("(dom0) first=42");
+    tmux.keys(&["C-a", "C-a", "C-a"]);
+    tmux.until_line("(hv) *** input to a; Ctrl-A three times switches");
+    tmux.line("echo second=$((6 * 7))");
+    tmux.until_line("(a) second=42");
+    // What is being typed is shown.
+    tmux.keys(&["-l", "echo third"]);
+    tmux.until("echo", |screen| screen.trim_end().ends_with("echo third"));
+    tmux.keys(&["C-a", "C-a", "C-a"]);
+    tmux.until("switch", |screen| screen.contains("(hv) *** input to the hypervisor"));
+    tmux.keys(&["d"]);
+    tmux.until_line("(hv) domain 1 (a): 1 vCPUs, alive");
+    tmux.keys(&["C-a", "x"]);
+    tmux.until_line("over 130");
+}

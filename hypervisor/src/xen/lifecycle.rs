@@ -278,6 +278,11 @@ impl Xen {
                 self.actions.push(Action::Output { dom, line });
             }
         }
+        if self.typing.shows(dom)
+            && let Some(text) = domain.console.part()
+        {
+            self.actions.push(Action::Part { dom, text });
+        }
     }
 
     /// Prints the unfinished console line of `dom`.

@@ -34,6 +34,12 @@ impl LineBuffer {
         (!self.bytes.is_empty()).then(|| self.take())
     }
 
+    /// What there is of the unfinished line, unless that ends within a character.
+    pub fn part(&mut self) -> Option<String> {
+        let cut = core::str::from_utf8(&self.bytes).is_err_and(|error| error.error_len().is_none());
+        if cut { None } else { self.flush() }
+    }
+
     fn take(&mut self) -> String {
         visible(&core::mem::take(&mut self.bytes))
     }

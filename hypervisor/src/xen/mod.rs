@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`host_services`] (what is asked of the layer below), [`abi`] (the structures),
 //! [`domain`] and [`vcpu`] (the state), [`scheduler`], [`event`] (event channels and upcalls), [`hypercall`] and
-//! its sub-modules, then the emulated devices [`vlapic`], [`vioapic`], [`vuart`], and [`build`].
+//! its sub-modules, then `console`, the emulated devices [`vlapic`], [`vioapic`], [`vuart`], and [`build`].
 //!
 //! Invariants:
 //! - All state is in [`Xen`]. Time is the TSC, passed in as `now`; a guest's TSC equals it. What may
@@ -15,6 +15,7 @@
 
 pub mod abi;
 pub mod build;
+pub mod console;
 pub mod cpu_policy;
 pub mod cpuid;
 pub mod devices;
@@ -104,6 +105,13 @@ pub enum Action {
         /// The line, without its end and without control characters.
         line: String,
     },
+    /// Text of an unfinished line, of the domain that a person types to.
+    Part {
+        /// The domain that wrote the text.
+        dom: DomId,
+        /// What it has written since the last part, without control characters.
+        text: String,
+    },
     /// Dom0's I/O APIC pin was configured: do likewise with the physical pin, towards yourself.
     BindGsi {
         /// The pin's number.
@@ -137,6 +145,8 @@ pub struct Xen {
     pub refused: Refused,
     /// Console input that dom0 has not read yet.
     pub console_input: VecDeque<u8>,
+    /// Who is typed to.
+    pub typing: console::Typing,
     /// The choice of the vCPU that runs.
     pub scheduler: Scheduler,
     /// The processor of the machine.
@@ -158,6 +168,7 @@ impl Xen {
             actions: Vec::new(),
             refused: Refused::default(),
             console_input: VecDeque::new(),
+            typing: console::Typing::default(),
             scheduler: Scheduler::new(tsc_khz),
             processor: CpuPolicy::default(),
             most_domains: usize::MAX,

@@ -53,6 +53,10 @@ pub(crate) fn drain() {
     while inb(COM1 + 5) & 0x40 == 0 {}
 }
 
+/// The domain that has left its line unfinished, if any.
+static OPEN: AtomicU32 = AtomicU32::new(NOBODY);
+const NOBODY: u32 = u32::MAX;
+
 struct Console;
 
 impl Write for Console {
@@ -67,8 +71,22 @@ impl Write for Console {
     }
 }
 
-/// Prints formatted text as it is.
+/// Prints text of a domain behind its name. `ends`: a line, or the rest of one; else the line stays open for more of
+/// the same domain's.
+pub(crate) fn domain(dom: u16, name: &str, text: &str, ends: bool) {
+    if OPEN.load(Ordering::Relaxed) != dom.into() {
+        print(format_args!("({name}) "));
+    }
+    let _ = Console.write_str(text);
+    let _ = Console.write_str(if ends { "\n" } else { "" });
+    OPEN.store(if ends { NOBODY } else { dom.into() }, Ordering::Relaxed);
+}
+
+/// Prints formatted text as it is, on a line of its own.
 pub(crate) fn print(args: fmt::Arguments) {
+    if OPEN.swap(NOBODY, Ordering::Relaxed) != NOBODY {
+        let _ = Console.write_str("\n");
+    }
     // The console takes everything; there is no error to report and nowhere to report it.
     let _ = Console.write_fmt(args);
 }

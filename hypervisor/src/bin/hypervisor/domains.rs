@@ -241,7 +241,11 @@ impl Host {
             Action::Destroyed(dom) => self.bury(dom),
             Action::Output { dom, line } => {
                 let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
-                console::print(format_args!("({name}) {line}\n"));
+                console::domain(dom.0, name, &line, true);
+            }
+            Action::Part { dom, text } => {
+                let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
+                console::domain(dom.0, name, &text, false);
             }
             Action::BindGsi { gsi, masked, level, active_low } if gsi != console::PIN => {
                 self.ioapic.bind(gsi, masked, level, active_low);
@@ -307,7 +311,7 @@ impl Host {
             self.xen.flush_console(dom);
         }
         for action in core::mem::take(&mut self.xen.actions) {
-            if let Action::Output { .. } = action {
+            if let Action::Output { .. } | Action::Part { .. } = action {
                 self.act(action);
             }
         }

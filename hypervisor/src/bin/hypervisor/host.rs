@@ -22,13 +22,10 @@ use hypervisor::memory::Memory;
 use hypervisor::vmx::controls::INTERRUPT_WINDOW;
 use hypervisor::vmx::exit::{self, Interruption};
 use hypervisor::vmx::field;
-use hypervisor::xen::abi::nr::virq;
 use hypervisor::xen::build::acpi_tables;
+use hypervisor::xen::console::{Focus, Typed};
 use hypervisor::xen::{DomId, Event, Xen};
 use runtime::cpu::rdtsc;
-
-/// Bytes of console input that are kept for dom0.
-const MOST_INPUT: usize = 4096;
 
 const RFLAGS_IF: u64 = 1 << 9;
 /// Blocking by STI or by MOV SS.
@@ -334,16 +331,38 @@ impl Host {
         self.apic.eoi();
     }
 
-    /// Hands dom0 the bytes typed on the console.
+    /// Hands on the bytes typed on the console.
     fn console_input(&mut self) {
         while let Some(byte) = console::received() {
-            // More than dom0 will ever read at once is dropped.
-            if self.xen.console_input.len() < MOST_INPUT {
-                self.xen.console_input.push_back(byte);
+            match self.xen.typed(&mut self.memory, byte) {
+                Typed::Taken => {}
+                Typed::Switched(focus) => self.switched(focus),
+                Typed::Key(key) => self.key(key),
             }
         }
-        self.xen.raise_global_virq(&mut self.memory, DomId(0), virq::CONSOLE);
         self.apic.eoi();
+    }
+
+    /// Says whom a person types to from now on.
+    fn switched(&self, focus: Focus) {
+        let name = match focus {
+            Focus::Domain(dom) => self.resources.get(&dom).map_or("?", |r| r.name.as_str()),
+            Focus::Hypervisor => "the hypervisor (h lists its keys)",
+        };
+        say!("*** input to {name}; Ctrl-A three times switches");
+    }
+
+    /// A key for the hypervisor itself.
+    fn key(&self, key: u8) {
+        match key {
+            b'h' | b'?' => say!("keys: d the domains, h this list"),
+            b'd' => self.xen.domains.iter().for_each(|(dom, domain)| {
+                let name = self.resources.get(dom).map_or("?", |r| r.name.as_str());
+                let state = if domain.alive() { "alive" } else { "ended" };
+                say!("domain {} ({name}): {} vCPUs, {state}", dom.0, domain.vcpus.len());
+            }),
+            _ => {}
+        }
     }
 
     /// Ends a domain that cannot go on.

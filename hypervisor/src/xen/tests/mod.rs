@@ -1,6 +1,7 @@
 //! Tests of the ABI logic on a machine in a vector.
 
 mod build;
+mod console;
 mod deadlines;
 mod events;
 mod grants;
