@@ -1,6 +1,7 @@
 //! The command line. `strata run` takes QEMU's names, which have one dash: they are turned into
 //! clap's form first. What clap has to say comes out as one line.
 
+use crate::console::Language;
 use crate::console::chardev::{self, Named, Serial};
 use crate::events::{self, Chosen};
 use crate::kept::{Record, Replay, Restore, Snapshot, SnapshotAt};
@@ -91,6 +92,10 @@ pub(crate) enum Verb {
     Record(Record),
     /// Run a recording again, and compare it with what was recorded
     Replay(Replay),
+    /// Print the manual page, for man(1)
+    Man,
+    /// Print a script by which a shell completes words
+    Completions(Completions),
     /// Run many guests, and compare what comes of each with what is expected
     Test(suite::Test),
 }
@@ -181,6 +186,18 @@ pub(crate) struct Serials {
     /// [default: held back if a person types at a terminal]
     #[arg(long, value_name = "OPTIONS", value_parser = values::icount)]
     pub(crate) icount: Option<Pacing>,
+    /// A monitor for people: where, as -serial has it; without a word behind Ctrl-A c of mon:stdio
+    #[arg(long, value_name = "WHERE", value_parser = chardev::serial)]
+    pub(crate) monitor: Vec<Serial>,
+    /// A monitor for programs, by QEMU's machine protocol: where, as -serial has it
+    #[arg(long, value_name = "WHERE", value_parser = chardev::serial)]
+    pub(crate) qmp: Vec<Serial>,
+    /// A monitor at a -chardev: chardev=ID,mode=readline or mode=control
+    #[arg(long, value_name = "OPTIONS", value_parser = values::mon)]
+    pub(crate) mon: Vec<(Language, Serial)>,
+    /// Wait for cont at a monitor before the first instruction
+    #[arg(long = "S")]
+    pub(crate) stopped: bool,
     /// Type what the file says, at counts of instructions or where the guest has printed a text
     #[arg(long, value_name = "FILE")]
     pub(crate) input: Option<PathBuf>,
@@ -251,8 +268,15 @@ pub(crate) struct Image {
     pub(crate) out: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Completions {
+    /// The shell whose words are completed
+    #[arg(value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
 /// QEMU's names that `strata host` takes too, and the names of its own options.
-const HOST: [(&str, &str); 8] = [
+const HOST: [(&str, &str); 11] = [
     ("serial", "serial"),
     ("chardev", "chardev"),
     ("icount", "icount"),
@@ -261,6 +285,9 @@ const HOST: [(&str, &str); 8] = [
     ("D", "D"),
     ("m", "memory"),
     ("cpu", "cpu"),
+    ("monitor", "monitor"),
+    ("qmp", "qmp"),
+    ("mon", "mon"),
 ];
 
 /// What `strata host` has instead of others of QEMU's flags.
@@ -291,6 +318,7 @@ fn host_words(args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>,
                 );
                 out.push(long);
             }
+            None if name == "S" => out.push("--S".into()),
             None if qemu::is_flag(&arg) && name != "s" => {
                 return Err(Failure::usage(arg.to_string_lossy(), instead(name)));
             }
@@ -514,13 +542,13 @@ mod tests {
         check_error(
             "walk",
             "unrecognized subcommand 'walk'; accepted are run, host, qemu, link, image, \
-             restore, snapshot, record, replay, test, --limit-instructions, --limit-seconds, --report, \
+             restore, snapshot, record, replay, man, completions, test, --limit-instructions, --limit-seconds, --report, \
              --events",
         );
         check_error(
             "host --nosuch",
             "unexpected argument '--nosuch' found; accepted are --dom0, --domu, --config, \
-             --hypervisor, --until-domus-end, -serial, -chardev, -icount, --input, --input-log, -cpu, --memory, -accel, --snapshot, --snapshot-at, -d, -D, --limit-instructions, --limit-seconds, \
+             --hypervisor, --until-domus-end, -serial, -chardev, -icount, -monitor, -qmp, -mon, -S, --input, --input-log, -cpu, --memory, -accel, --snapshot, --snapshot-at, -d, -D, --limit-instructions, --limit-seconds, \
              --report, --events",
         );
         check_error(

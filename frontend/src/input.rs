@@ -7,6 +7,7 @@
 //! after "login: " com1 "root\r"      when the guest has printed this on that port
 //! after "# " com1 break              a break on the line
 //! 9000000000 power                   the power button
+//! 9000000000 nmi                     an NMI for all processors
 //! 9500000000 end                     the end of the run
 //! ```
 //!
@@ -27,7 +28,7 @@ const MOST: u64 = 64 << 20;
 const PORTS: [&str; 2] = ["com1", "com2"];
 /// What an entry is.
 const ACCEPTED: &str = "accepted are COUNT or after \"TEXT\", then com1 or com2 with \"BYTES\" or break; or COUNT \
-     with power or end";
+     with power, nmi or end";
 
 /// Something that is to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +153,7 @@ fn event(text: &str) -> Result<Event, String> {
             fine.then_some(Event::Input(Input::Serial { port, bytes })).ok_or(ACCEPTED.into())
         }
         (None, "power", "") => Ok(Event::Input(Input::PowerButton)),
+        (None, "nmi", "") => Ok(Event::Input(Input::Nmi)),
         (None, "end", "") => Ok(Event::End),
         _ => Err(ACCEPTED.into()),
     }
@@ -208,6 +210,7 @@ fn line(at: u64, event: &Event) -> String {
         }
         Event::Input(Input::Break { port }) => format!("{at} {} break\n", PORTS[*port]),
         Event::Input(Input::PowerButton) => format!("{at} power\n"),
+        Event::Input(Input::Nmi) => format!("{at} nmi\n"),
         Event::End => format!("{at} end\n"),
     }
 }
@@ -244,6 +247,7 @@ mod tests {
             (5, Event::Input(Input::Serial { port: 1, bytes: b"a \"b\" # c\\".to_vec() })),
             (7, Event::Input(Input::Break { port: 1 })),
             (u64::MAX, Event::Input(Input::PowerButton)),
+            (u64::MAX, Event::Input(Input::Nmi)),
             (u64::MAX, Event::End),
         ];
         let text: String = events.iter().map(|(at, event)| line(*at, event)).collect();

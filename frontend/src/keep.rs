@@ -97,6 +97,11 @@ impl Keep {
         }
     }
 
+    /// Whether the run is being recorded.
+    pub(crate) fn records(&self) -> bool {
+        self.recorder.is_some()
+    }
+
     /// Whether the end of the run must be at a time of the machine's own.
     pub(crate) fn wants_time(&self) -> bool {
         self.recorder.is_some() || self.snapshot.snapshot.is_some()

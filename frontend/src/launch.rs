@@ -1,8 +1,8 @@
 //! From what was asked to everything a machine needs to start, read and checked.
 
 use crate::args::{self, Host, Run, Trace};
-use crate::console::Serials;
 use crate::console::chardev::{Chardev, Serial};
+use crate::console::{Language, Serials};
 use crate::domain::{self, Domain};
 use crate::embedded::{DOM0, DOMU, HYPERVISOR};
 use crate::files::{self, Blob};
@@ -39,6 +39,8 @@ pub(crate) struct Launch {
     pub(crate) vmx_unlocked: bool,
     pub(crate) serials: Serials,
     pub(crate) pacing: Pacing,
+    /// The machine waits for a monitor to let it go.
+    pub(crate) stopped: bool,
     /// What is typed, and where what was typed is written down.
     pub(crate) input: Option<PathBuf>,
     pub(crate) input_log: Option<PathBuf>,
@@ -104,6 +106,7 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         vmx_unlocked: false,
         serials: Serials { switch: true, ..serials(host.serials.clone()) },
         pacing: host.serials.icount.unwrap_or_default(),
+        stopped: host.serials.stopped,
         input: host.serials.input.clone(),
         input_log: host.serials.input_log.clone(),
         clock: None,
@@ -180,6 +183,7 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
         no_reboot: run.no_reboot,
         vmx_unlocked: run.vmx_unlocked,
         pacing: run.serials.icount.unwrap_or_default(),
+        stopped: run.serials.stopped,
         input: run.serials.input,
         input_log: run.serials.input_log,
         clock: run.rtc.or_else(|| run.told.as_qemu.then(values::now)),
@@ -204,6 +208,7 @@ pub(crate) fn restored(config: &Config, restore: &Restore) -> Launch {
         no_reboot: true,
         vmx_unlocked: config.vmx_unlocked,
         pacing: asked.icount.unwrap_or_default(),
+        stopped: asked.stopped,
         input: asked.input.clone(),
         input_log: asked.input_log.clone(),
         clock: Some(config.clock),
@@ -219,7 +224,10 @@ pub(crate) fn restored(config: &Config, restore: &Restore) -> Launch {
 
 /// The serial ports of a machine.
 fn serials(asked: args::Serials) -> Serials {
-    Serials::new(asked.ports, asked.named)
+    let person = asked.monitor.into_iter().map(|place| (Language::Person, place));
+    let program = asked.qmp.into_iter().map(|place| (Language::Program, place));
+    let monitors = person.chain(program).chain(asked.mon).collect();
+    Serials::new(asked.ports, asked.named, monitors)
 }
 
 /// The serial ports of a bare machine. Without a word about them the first is on the terminal, unless nothing is to

@@ -1,8 +1,8 @@
 //! The `strata` command: command line, files, terminal and clock around the machine.
 //!
-//! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are written), `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `pace`, `stop` and
+//! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are written), `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `monitor`, `pace`, `stop` and
 //! `runner` (a run), `counts`, `events`, `status`, `summary` and `report` (what is told of it), `kept`, `keep`, `snapshot`, `record`, `replay`, `difference`
-//! and `time_travel` (runs that are kept), `suite` (many runs), `memory`, `image`, `link`.
+//! and `time_travel` (runs that are kept), `suite` (many runs), `memory`, `image`, `link`, `manual`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
 //! and files exist here and nowhere below. Nothing is printed by a macro that panics where the stream is full or
@@ -28,7 +28,9 @@ mod keep;
 mod kept;
 mod launch;
 mod link;
+mod manual;
 mod memory;
+mod monitor;
 mod output;
 mod pace;
 mod qemu;
@@ -79,7 +81,15 @@ fn print(text: &str) -> Result<Status, Failure> {
 fn obey(args: Args) -> Result<Status, Failure> {
     if matches!(
         args.verb,
-        Some(Verb::Link(_) | Verb::Image(_) | Verb::Snapshot(_) | Verb::Replay(_) | Verb::Test(_))
+        Some(
+            Verb::Link(_)
+                | Verb::Image(_)
+                | Verb::Snapshot(_)
+                | Verb::Replay(_)
+                | Verb::Man
+                | Verb::Completions(_)
+                | Verb::Test(_)
+        )
     ) {
         args.limits.without_run()?;
     }
@@ -94,6 +104,10 @@ fn obey(args: Args) -> Result<Status, Failure> {
         Some(Verb::Snapshot(snapshot)) => return time_travel::snapshot(&snapshot),
         Some(Verb::Record(record)) => return time_travel::record(record, args.limits),
         Some(Verb::Replay(replay)) => return time_travel::replay(&replay),
+        Some(Verb::Man) => return print(manual::page()?.trim_end()),
+        Some(Verb::Completions(asked)) => {
+            return print(manual::completions(asked.shell).trim_end());
+        }
         Some(Verb::Test(test)) => return suite::run(&test, &args.limits),
     };
     let keep = Keep::new(&launch.keep, None);

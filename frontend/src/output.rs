@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Writes that may be under way. Each is what a slice has sent.
 const QUEUE: usize = 2;
+/// The same for what may be lost.
+const OFFERS: usize = 64;
 /// How often a wait looks whether the run is to end.
 const LOOK: Duration = Duration::from_millis(50);
 /// How many of those waits the end of the run grants a reader.
@@ -39,6 +41,28 @@ impl Output {
         self.wait(QUEUE - 1, stop)?;
         self.under_way += 1;
         self.to.send(bytes).map_err(|_| ErrorKind::BrokenPipe.into())
+    }
+
+    /// Hands on `bytes`, which are lost if many before them are still on their way, or nobody takes them.
+    pub(crate) fn offer(&mut self, bytes: Vec<u8>) {
+        while self.under_way > 0 && self.written.try_recv().is_ok() {
+            self.under_way -= 1;
+        }
+        if self.under_way < OFFERS && self.to.send(bytes).is_ok() {
+            self.under_way += 1;
+        }
+    }
+
+    /// Waits until all is written, at most a second without any.
+    pub(crate) fn finish_soon(&mut self) {
+        let mut patience = PATIENCE;
+        while self.under_way > 0 && patience > 0 {
+            match self.written.recv_timeout(LOOK) {
+                Ok(_) => self.under_way -= 1,
+                Err(RecvTimeoutError::Timeout) => patience -= 1,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
     }
 
     /// Waits until all is written.
@@ -90,6 +114,7 @@ mod tests {
     use super::*;
     use crate::status::Status;
     use std::sync::mpsc::{SyncSender, sync_channel};
+    use std::thread;
 
     /// A reader that takes what it is told to.
     struct Reader(SyncSender<Vec<u8>>);
@@ -126,6 +151,18 @@ mod tests {
         stop.ask(Status::Limit);
         assert_eq!(output.write(vec![3], &stop).unwrap_err().kind(), ErrorKind::TimedOut);
         output.finish(&stop).unwrap();
+    }
+
+    #[test]
+    fn offers_hold_up_nothing() {
+        let (reader, read) = sync_channel(0);
+        let mut output = Output::new(Reader(reader)).unwrap();
+        (0..200).for_each(|n| output.offer(vec![n]));
+        output.finish_soon();
+        let all = thread::spawn(move || read.iter().flatten().collect::<Vec<u8>>());
+        output.finish_soon();
+        drop(output);
+        assert_eq!(all.join().unwrap(), (0..OFFERS as u8).collect::<Vec<u8>>());
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl Pace {
         self.began = self.began.map(|_| Instant::now());
     }
 
+    /// The guest has stood still for `time`.
+    pub(crate) fn stood(&mut self, time: Duration) {
+        self.began = self.began.map(|began| began + time);
+    }
+
     /// What the guest's clock would show by the host's, in nanoseconds; `None` if the guest runs free.
     pub(crate) fn now(&self) -> Option<u64> {
         self.began.map(|began| began.elapsed().as_nanos() as u64)

@@ -51,7 +51,7 @@ fn word(status: Status) -> &'static str {
         Status::Emulator => "emulator",
         Status::Limit => "limit",
         Status::Interrupted(_) => "interrupted",
-        Status::Quit => "quit",
+        Status::Quit | Status::Closed => "quit",
         Status::Differs => "differs",
         Status::TestsFailed => "tests-failed",
         Status::DebugExit(_) => "debug-exit",

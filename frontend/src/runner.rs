@@ -3,10 +3,11 @@
 
 use crate::args::Limits;
 use crate::console::{Consoles, Key};
+use crate::monitor::{Attended, Event};
 use crate::pace::Pace;
 use crate::status::{Failure, Status};
 use crate::stop::Stop as Asked;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Instructions between two looks at the host: some tens of milliseconds, mostly.
 pub(crate) const SLICE: u64 = 4_000_000;
@@ -43,6 +44,12 @@ pub(crate) trait Runnable {
     /// Gives what was typed to serial port `port`, which takes it when the clock shows `at`, or at the next
     /// instant.
     fn receive(&mut self, port: usize, typed: Key, at: u64);
+    /// Does what monitors ask for, and tells what the run does next.
+    fn attend(&mut self, _: &mut Consoles) -> Attended {
+        Attended::Run
+    }
+    /// Tells monitors of an event.
+    fn happened(&mut self, _: Event, _: &mut Consoles) {}
     /// How many bytes serial port `port` has been given that the guest has left there.
     fn held(&self, port: usize) -> usize;
 }
@@ -69,6 +76,20 @@ pub(crate) fn run_to_end(
         if let Some(status) = ending.asked.asked() {
             return Ok(status);
         }
+        match machine.attend(consoles) {
+            Attended::Run => {}
+            Attended::Stopped => {
+                let since = Instant::now();
+                consoles.wait(Duration::MAX);
+                pace.stood(since.elapsed());
+                continue;
+            }
+            Attended::Reset => {
+                machine.restart()?;
+                pace.restart();
+                continue;
+            }
+        }
         let left = limit.saturating_sub(machine.retired());
         if left == 0 {
             return Ok(Status::Limit);
@@ -82,11 +103,12 @@ pub(crate) fn run_to_end(
             Stop::End(status) => return Ok(status),
             Stop::Reset if ending.no_reboot => return Ok(Status::Success),
             Stop::Reset => {
+                machine.happened(Event::Reset { guest: true }, consoles);
                 machine.restart()?;
                 pace.restart();
             }
             Stop::Idle => {
-                if !ending.halts && !may_wake(machine, consoles) {
+                if !ending.halts && !consoles.listens() && !may_wake(machine, consoles) {
                     return Ok(Status::Halted);
                 }
                 consoles.wait(Duration::MAX);
@@ -172,7 +194,8 @@ mod tests {
     fn run(machine: &mut Script, limits: &Limits, no_reboot: bool, asked: &Asked) -> Status {
         let ending = Ending { limits, no_reboot, halts: false, asked };
         let nowhere = Serial::To { device: Chardev::Null, mux: false };
-        let mut consoles = Consoles::open(&Serials::new(vec![nowhere], vec![]), asked).unwrap();
+        let mut consoles =
+            Consoles::open(&Serials::new(vec![nowhere], vec![], vec![]), asked).unwrap();
         let mut pace = Pace::new(Pacing::Off, false);
         run_to_end(machine, &mut consoles, &mut pace, &ending).unwrap()
     }

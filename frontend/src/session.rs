@@ -5,15 +5,17 @@ use crate::args::{Limits, Trace};
 use crate::console::{Consoles, Key};
 use crate::counts::{self, Counts};
 use crate::events::{Chosen, Events};
-use crate::input::{Event, Log, Script};
+use crate::input::{self, Log, Script};
 use crate::keep::Keep;
 use crate::launch::Launch;
 use crate::memory;
+use crate::monitor::{self, Attended, Monitors};
 use crate::output::{self, Output};
 use crate::pace::Pace;
 use crate::qemu;
 use crate::report::Report;
 use crate::runner::{self, Ending, Runnable, Stop};
+use crate::snapshot::{self, Chain};
 use crate::status::{Failure, Status};
 use crate::stop::Stop as Asked;
 use crate::summary::Summary;
@@ -24,6 +26,7 @@ use platform::machine::{
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::stderr;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
 /// Starts the machine, runs it to its end and prints the summary.
@@ -52,6 +55,7 @@ fn finish(mut session: Session<'_>, limits: &Limits) -> Result<Status, Failure> 
     let mut consoles = Consoles::open(&launch.serials, asked)?;
     let mut pace = Pace::new(launch.pacing, consoles.person());
     session.events = limits.events.as_ref().map(|chosen| session.events(chosen)).transpose()?;
+    session.monitors = Monitors::new(&mut consoles, launch.stopped);
     asked.on_signals()?;
     if let Some(seconds) = limits.limit_seconds {
         asked.after(seconds)?;
@@ -95,6 +99,7 @@ struct Session<'a> {
     /// Where what was typed is written down.
     log: Option<Log>,
     counts: Counts,
+    monitors: Monitors,
     /// Where VM entries and exits go.
     events: Option<Events>,
     /// What a triple fault was about.
@@ -131,6 +136,7 @@ impl<'a> Session<'a> {
             log,
             counts: Counts::new(&launch.domains),
             events: None,
+            monitors: Monitors::default(),
             report: None,
             trace,
             keep,
@@ -146,10 +152,10 @@ impl<'a> Session<'a> {
         let at = self.machine.input(Icount(at), input.clone());
         let kept = self.keep.input(at, input.clone());
         self.note(kept);
-        self.write_down(at.0, &Event::Input(input));
+        self.write_down(at.0, &input::Event::Input(input));
     }
 
-    fn write_down(&mut self, at: u64, event: &Event) {
+    fn write_down(&mut self, at: u64, event: &input::Event) {
         let written = self.log.as_mut().map(|log| log.write(self.reset_at + at, event));
         if let Some(Err(failure)) = written {
             self.log = None;
@@ -179,7 +185,7 @@ impl<'a> Session<'a> {
     /// Gives the machine the next counted entry.
     fn type_next(&mut self) {
         let at = self.script.next().unwrap_or(0).saturating_sub(self.reset_at);
-        if let Some(Event::Input(input)) = self.script.take() {
+        if let Some(input::Event::Input(input)) = self.script.take() {
             self.give(at, input);
         }
     }
@@ -187,6 +193,7 @@ impl<'a> Session<'a> {
     /// The run is to end with `status`. What is kept of it ends at a time of the machine's own, to which a run that
     /// somebody has asked to end goes on first.
     fn end(&mut self, status: Status, consoles: &mut Consoles) -> Result<(), Failure> {
+        self.happened(monitor::Event::Shutdown(status), consoles);
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
@@ -200,9 +207,21 @@ impl<'a> Session<'a> {
             }
         }
         if self.asked.asked().is_some() {
-            self.write_down(self.machine.now().0, &Event::End);
+            self.write_down(self.machine.now().0, &input::Event::End);
         }
         self.keep.end(&mut self.machine, status, self.ended)
+    }
+
+    /// Another machine takes the place of this one.
+    fn take_place(&mut self, machine: Machine) {
+        self.counts.restart(&self.machine);
+        self.machine = machine;
+        self.paused = false;
+        self.machine.pause_by(self.asked.flag());
+        if let Some(events) = &mut self.events {
+            self.machine.write_transitions_down();
+            events.restart();
+        }
     }
 
     /// Where the processors halt.
@@ -430,12 +449,7 @@ impl Runnable for Session<'_> {
     fn restart(&mut self) -> Result<(), Failure> {
         self.before = self.retired();
         self.reset_at += self.machine.now().0;
-        self.counts.restart(&self.machine);
-        self.machine = boot(self.launch, self.asked)?;
-        if let Some(events) = &mut self.events {
-            self.machine.write_transitions_down();
-            events.restart();
-        }
+        self.take_place(boot(self.launch, self.asked)?);
         self.keep.begin(&mut self.machine)
     }
 
@@ -460,12 +474,62 @@ impl Runnable for Session<'_> {
         let input = match typed {
             Key::Bytes(bytes) => Input::Serial { port, bytes },
             Key::Break => Input::Break { port },
-            Key::Quit | Key::Help | Key::Monitor | Key::Commit => return,
+            Key::Quit | Key::Help | Key::Monitor | Key::Commit | Key::Hello => return,
         };
         self.give(at, input);
     }
 
     fn held(&self, port: usize) -> usize {
         self.machine.serial_waiting(port)
+    }
+
+    fn attend(&mut self, consoles: &mut Consoles) -> Attended {
+        let (mut monitors, asked) = (std::mem::take(&mut self.monitors), self.asked);
+        let attended = monitors.attend(consoles, self, asked);
+        self.monitors = monitors;
+        attended
+    }
+
+    fn happened(&mut self, event: monitor::Event, consoles: &mut Consoles) {
+        self.monitors.happened(event, consoles);
+    }
+}
+
+impl monitor::Target for Session<'_> {
+    fn machine(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+
+    fn input(&mut self, input: Input) {
+        self.give(0, input);
+    }
+
+    fn is_kept(&self) -> Option<&'static str> {
+        (self.log.is_some() || self.keep.records())
+            .then_some("what is kept of the run (record, --input-log) would not tell of it")
+    }
+
+    fn save(&mut self, path: &Path) -> Result<(), String> {
+        self.go_on_to_a_time();
+        snapshot::write(&mut self.machine, path, None).map(drop).map_err(|failure| failure.text)
+    }
+
+    fn load(&mut self, path: &Path) -> Result<(), String> {
+        let host = Config {
+            trace: trace_items(&self.launch.trace),
+            code: self.launch.code,
+            ..Config::default()
+        };
+        let chain = Chain::read(path).and_then(|chain| chain.verify(path).map(|()| chain));
+        let restored = chain.and_then(|chain| chain.restore(path, &host));
+        self.reset_at += self.machine.now().0;
+        self.take_place(restored.map_err(|failure| failure.text)?);
+        self.reset_at = self.reset_at.saturating_sub(self.machine.now().0);
+        Ok(())
+    }
+
+    fn level(&mut self, processor: usize) -> String {
+        let place = self.counts.place(self.machine.level(processor));
+        self.counts.levels()[place].name.clone()
     }
 }

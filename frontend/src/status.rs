@@ -25,6 +25,8 @@ pub(crate) enum Status {
     Interrupted(i32),
     /// Ctrl-A x.
     Quit,
+    /// `quit` at a monitor.
+    Closed,
     /// Two states that were compared differ.
     Differs,
     /// A test has failed.
@@ -46,7 +48,7 @@ impl Status {
             Self::TripleFault => 120,
             Self::Emulator => 122,
             Self::Limit => 124,
-            Self::Interrupted(_) | Self::Quit => 130,
+            Self::Interrupted(_) | Self::Quit | Self::Closed => 130,
             Self::DebugExit(value) => (value << 1) as u8 | 1,
         }
     }
@@ -104,10 +106,11 @@ mod tests {
             assert_eq!(Status::DebugExit(value).code() & 1, 1, "{value}");
         }
         use Status::{
-            Differs, Emulator, GuestPanicked, Halted, Interrupted, Limit, Quit, Success,
+            Closed, Differs, Emulator, GuestPanicked, Halted, Interrupted, Limit, Quit, Success,
             TestsFailed, TripleFault, Usage,
         };
-        let ended = [Success, GuestPanicked, Halted, TripleFault, Limit, Interrupted(2), Quit];
+        let ended =
+            [Success, GuestPanicked, Halted, TripleFault, Limit, Interrupted(2), Quit, Closed];
         let all = [&ended[..], &[Usage, Differs, TestsFailed, Emulator]].concat();
         assert!(all.iter().all(|s| s.code() & 1 == 0));
         assert_eq!(Status::DebugExit(0x10).code(), 0x21);

@@ -67,6 +67,7 @@ pub(crate) fn ending(status: Status) -> String {
         Status::Emulator => "the emulator failed".into(),
         Status::Limit => "a limit was reached".into(),
         Status::Interrupted(_) => "interrupted".into(),
+        Status::Closed => "ended at a monitor".into(),
         Status::Quit => "ended by Ctrl-A x".into(),
         Status::DebugExit(value) => format!("the guest wrote {value:#x} to isa-debug-exit"),
     }

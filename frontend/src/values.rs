@@ -1,5 +1,7 @@
 //! The values of flags: sizes, counts, consoles, and QEMU's `key=value,key=value` options.
 
+use crate::console::Language;
+use crate::console::chardev::Serial;
 use crate::pace::Pacing;
 use platform::machine::{CodeOptions, FwCfgFile, OptionalDevice};
 use std::path::PathBuf;
@@ -170,6 +172,24 @@ pub(crate) fn icount(text: &str) -> Parsed<Pacing> {
         };
     }
     Ok(pacing)
+}
+
+/// `chardev=ID,mode=readline|control`, or the name alone first: a monitor.
+pub(crate) fn mon(text: &str) -> Parsed<(Language, Serial)> {
+    let accepted = || "accepted is chardev=ID with mode=readline or mode=control".to_owned();
+    let first = text.split_once(',').map_or(text, |(first, _)| first);
+    let whole = if first.contains('=') { text.to_owned() } else { format!("chardev={text}") };
+    let (mut place, mut language) = (None, Language::Person);
+    for (key, value) in key_values(&whole)? {
+        match (key.as_str(), value.as_str()) {
+            ("chardev", id) if !id.is_empty() => place = Some(Serial::Named(id.into())),
+            ("mode", "readline") => language = Language::Person,
+            ("mode", "control") => language = Language::Program,
+            ("pretty", "on" | "off") => {}
+            _ => return Err(accepted()),
+        }
+    }
+    place.map(|place| (language, place)).ok_or_else(accepted)
 }
 
 /// What `-rtc` takes.

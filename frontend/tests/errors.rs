@@ -89,7 +89,10 @@ fn whole_words() {
         check(&[flag, "x"], &[flag, "there are no disks"]);
     }
     check(&["run", "-netdev", "user"], &["-netdev: there is no network"]);
-    check(&["run", "-monitor", "stdio"], &["-monitor stdio: there is no monitor"]);
+    check(
+        &["run", "-monitor", "telnet::4"],
+        &["'telnet::4' for '-monitor <WHERE>'", "accepted are stdio"],
+    );
     check(&["run", "-machine", "virt"], &["-machine virt", "accepted are q35 and pc"]);
     check(&["run", "-kernal", "x"], &["-kernal: invalid option", "did you mean -kernel?"]);
     check(&["run", "-m64"], &["-m64: invalid option", "-m 64"]);

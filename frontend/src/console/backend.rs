@@ -27,6 +27,30 @@ pub(super) struct Backend {
     pub(super) output: Option<Output>,
     /// `None`: nothing more will come.
     pub(super) input: Option<Receiver<Key>>,
+    /// What is typed for the monitor behind Ctrl-A c.
+    pub(super) monitor: Option<Receiver<Key>>,
+}
+
+impl Backend {
+    fn new(output: Option<Output>, typed: Option<Typed>) -> Self {
+        let (input, monitor) = typed.map(|typed| (typed.input, typed.monitor)).unzip();
+        Self { output, input, monitor: monitor.flatten() }
+    }
+}
+
+/// The other ends of a [`Typist`].
+struct Typed {
+    input: Receiver<Key>,
+    monitor: Option<Receiver<Key>>,
+}
+
+/// What a device is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A serial port; true: with the keys behind Ctrl-A.
+    Port(bool),
+    /// A monitor, which greets.
+    Monitor,
 }
 
 /// What readers need to know of the run.
@@ -45,16 +69,32 @@ pub(super) struct Typist {
     to: SyncSender<Key>,
     /// With the keys behind Ctrl-A, their state.
     keys: Option<Keys>,
+    /// With these keys, what is typed behind Ctrl-A c.
+    monitor: Option<SyncSender<Key>>,
+    at_monitor: bool,
+    /// Whoever comes is greeted.
+    greets: bool,
     /// What nobody takes is dropped, as a terminal does, so that keys for the command are still seen.
     drops: bool,
 }
 
 impl Typist {
-    /// One with its other end.
-    fn new(run: &Run, mux: bool, drops: bool) -> (Self, Receiver<Key>) {
-        let (to, typed) = sync_channel(WAITING);
-        let keys = mux.then(|| Keys::new(run.switch));
-        (Self { run: run.clone(), to, keys, drops }, typed)
+    /// One with its other ends.
+    fn new(run: &Run, purpose: Purpose, drops: bool) -> (Self, Typed) {
+        let (to, input) = sync_channel(WAITING);
+        let keys = (purpose == Purpose::Port(true)).then(|| Keys::new(run.switch));
+        let (monitor, heard) = keys.is_some().then(|| sync_channel(WAITING)).unzip();
+        let greets = purpose == Purpose::Monitor;
+        let typist = Self { run: run.clone(), to, keys, monitor, at_monitor: false, greets, drops };
+        (typist, Typed { input, monitor: heard })
+    }
+
+    /// Somebody has come.
+    pub(super) fn hello(&mut self) {
+        if self.greets {
+            _ = self.to.send(Key::Hello);
+            _ = self.run.bell.try_send(());
+        }
     }
 
     /// Hands `bytes` on; false if nobody listens any more.
@@ -75,14 +115,25 @@ impl Typist {
             }
             Key::Help if self.run.switch => output::say(&format!("\n{HELP}{SWITCH_HELP}")),
             Key::Help => output::say(&format!("\n{HELP}")),
-            Key::Monitor => output::say("\nstrata: there is no monitor yet\n"),
-            Key::Commit => output::say("\nstrata: there are no disks\n"),
-            Key::Bytes(_) | Key::Break if self.drops => {
-                return !matches!(self.to.try_send(key), Err(TrySendError::Disconnected(_)));
+            Key::Monitor => {
+                self.at_monitor = !self.at_monitor && self.monitor.is_some();
+                return !self.at_monitor || self.pass(Key::Hello);
             }
-            Key::Bytes(_) | Key::Break => return self.to.send(key).is_ok(),
+            Key::Commit => output::say("\nstrata: there are no disks\n"),
+            Key::Hello => {}
+            Key::Break if self.at_monitor => {}
+            Key::Bytes(_) | Key::Break => return self.pass(key),
         }
         true
+    }
+
+    /// Hands a key to whom it is for: the guest, or the monitor.
+    fn pass(&self, key: Key) -> bool {
+        let to = self.monitor.as_ref().filter(|_| self.at_monitor).unwrap_or(&self.to);
+        match self.drops {
+            true => !matches!(to.try_send(key), Err(TrySendError::Disconnected(_))),
+            false => to.send(key).is_ok(),
+        }
     }
 }
 
@@ -93,39 +144,43 @@ impl Drop for Typist {
     }
 }
 
-/// Opens what is on the other side of a port.
+/// Opens what is on the other side of a port, or where a monitor is.
 pub(super) fn open(
     device: &Chardev,
-    mux: bool,
+    purpose: Purpose,
     run: &Run,
     label: &str,
 ) -> Result<Backend, Failure> {
-    let only = |output| Ok(Backend { output: Some(output), input: None });
+    let only = |output| Ok(Backend::new(Some(output), None));
+    let typist = |drops| Typist::new(run, purpose, drops);
     match device {
-        Chardev::Null => Ok(Backend { output: None, input: None }),
+        Chardev::Null => Ok(Backend::new(None, None)),
         Chardev::Stdout => only(Output::new(stdout())?),
         Chardev::File { path, append } => only(file(path, *append)?),
         Chardev::Stdio { .. } => {
             let terminal = terminal::is_stdin();
-            let (typist, typed) = Typist::new(run, mux, terminal);
+            let (mut typist, typed) = typist(terminal);
+            typist.hello();
             stop::spawn("input", move || read_stdin(terminal, typist))?;
-            Ok(Backend { output: Some(Output::new(stdout())?), input: Some(typed) })
+            Ok(Backend::new(Some(Output::new(stdout())?), Some(typed)))
         }
         Chardev::Pipe(path) => {
             let (from, to) = pipes(path)?;
-            let (typist, typed) = Typist::new(run, mux, false);
+            let (mut typist, typed) = typist(false);
+            typist.hello();
             stop::spawn("input", move || read(from, typist))?;
-            Ok(Backend { output: Some(Output::new(to)?), input: Some(typed) })
+            Ok(Backend::new(Some(Output::new(to)?), Some(typed)))
         }
         Chardev::Socket(socket) => {
-            let (typist, typed) = Typist::new(run, mux, false);
+            let (typist, typed) = typist(false);
             let output = Output::new(socket::open(socket, typist)?)?;
-            Ok(Backend { output: Some(output), input: Some(typed) })
+            Ok(Backend::new(Some(output), Some(typed)))
         }
         Chardev::Pty => {
-            let (typist, typed) = Typist::new(run, mux, true);
+            let (mut typist, typed) = typist(true);
+            typist.hello();
             let output = Output::new(pty::open(typist, label)?)?;
-            Ok(Backend { output: Some(output), input: Some(typed) })
+            Ok(Backend::new(Some(output), Some(typed)))
         }
     }
 }

@@ -60,6 +60,9 @@ pub(crate) struct Named {
 pub(crate) const TERMINAL: Serial =
     Serial::To { device: Chardev::Stdio { signals: false }, mux: true };
 
+/// Where a port leads that is for nobody.
+pub(crate) const NOWHERE: Serial = Serial::To { device: Chardev::Null, mux: false };
+
 /// What `-serial` takes.
 const ACCEPTED: &str = "accepted are stdio, mon:stdio, file:NAME, pipe:NAME, pty, null, none, \
      unix:PATH[,server=on][,wait=off], tcp:HOST:PORT[,server=on][,wait=off] and chardev:ID";

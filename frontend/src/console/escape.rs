@@ -12,8 +12,10 @@ pub(crate) enum Key {
     Quit,
     /// The list of keys.
     Help,
-    /// A look at the monitor.
+    /// From the guest's console to the monitor, or back.
     Monitor,
+    /// Somebody has come to a monitor.
+    Hello,
     /// Disks' changes to be written to their images.
     Commit,
 }
@@ -24,7 +26,7 @@ Ctrl-A h       this list
 Ctrl-A x       end the run
 Ctrl-A s       write disks' changes to their images (there are no disks)
 Ctrl-A b       send a break
-Ctrl-A c       monitor (there is none yet)
+Ctrl-A c       switch between console and monitor
 Ctrl-A Ctrl-A  send Ctrl-A
 ";
 

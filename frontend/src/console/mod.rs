@@ -10,9 +10,10 @@ mod pty;
 mod socket;
 pub(crate) mod terminal;
 
+use crate::output::Output;
 use crate::status::Failure;
 use crate::stop::Stop;
-use backend::{Backend, Run};
+use backend::{Backend, Purpose, Run};
 use chardev::{Chardev, Named, Serial};
 pub(crate) use escape::Key;
 use std::io::{Error, ErrorKind};
@@ -26,6 +27,7 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Where each port's output goes, and where input comes from.
 pub(crate) struct Consoles {
     ports: Vec<Backend>,
+    monitors: Vec<Monitor>,
     /// Rings when a reader has news.
     bell: Receiver<()>,
     /// A person types at the terminal.
@@ -34,20 +36,59 @@ pub(crate) struct Consoles {
     _raw: Option<Raw>,
 }
 
-/// The serial ports of a machine.
+/// What a monitor speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// A person's commands: QEMU's HMP.
+    Person,
+    /// A program's commands: QEMU's QMP.
+    Program,
+}
+
+/// Where a monitor is.
+struct Monitor {
+    language: Language,
+    input: Option<Receiver<Key>>,
+    /// `None`: the output of the port that it shares.
+    output: Option<Output>,
+    port: usize,
+}
+
+/// The serial ports of a machine, and its monitors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Serials {
     pub(crate) ports: Vec<Serial>,
     pub(crate) named: Vec<Named>,
     /// Ctrl-A three times goes to the guest.
     pub(crate) switch: bool,
+    /// Monitors besides those behind Ctrl-A c.
+    pub(crate) monitors: Vec<(Language, Serial)>,
 }
 
 impl Serials {
     /// The terminal, or what else the ports are for.
-    pub(crate) fn new(ports: Vec<Serial>, named: Vec<Named>) -> Self {
-        let ports = if ports.is_empty() { vec![chardev::TERMINAL] } else { ports };
-        Self { ports, named, switch: false }
+    pub(crate) fn new(
+        ports: Vec<Serial>,
+        named: Vec<Named>,
+        monitors: Vec<(Language, Serial)>,
+    ) -> Self {
+        let stdio = |(_, place): &(Language, Serial)| {
+            matches!(place, Serial::To { device: Chardev::Stdio { .. }, .. })
+        };
+        let ports = match ports.is_empty() {
+            true if monitors.iter().any(stdio) => vec![chardev::NOWHERE],
+            true => vec![chardev::TERMINAL],
+            false => ports,
+        };
+        Self { ports, named, switch: false, monitors }
+    }
+
+    /// The monitors that are not behind Ctrl-A c of a port, for which a device is both.
+    fn own_monitors(&self) -> impl Iterator<Item = &(Language, Serial)> {
+        self.monitors.iter().filter(|(_, place)| {
+            let shared = matches!(place, Serial::Named(_)) && self.ports.contains(place);
+            !shared || !self.device(place).is_ok_and(|(_, mux)| mux)
+        })
     }
 
     /// The device of a port, and whether it has the keys behind Ctrl-A.
@@ -76,13 +117,16 @@ impl Serials {
         }
         let devices = self.ports.iter().map(|port| self.device(port));
         let devices: Vec<_> = devices.collect::<Result<_, _>>()?;
+        let monitors = self.own_monitors().map(|(_, place)| self.device(place));
+        let monitors: Vec<_> = monitors.collect::<Result<_, _>>()?;
         let stdio = |d: &&(&Chardev, bool)| matches!(d.0, Chardev::Stdio { .. } | Chardev::Stdout);
         let named = |s: &Serial| matches!(s, Serial::Named(_));
-        if devices.iter().filter(stdio).count() > 1
+        if devices.iter().chain(&monitors).filter(stdio).count() > 1
             || self.ports.len() == 2 && self.ports[0] == self.ports[1] && named(&self.ports[0])
         {
             let why = "one device for two ports; accepted is one for each, stdio for one of them";
-            return Err(Failure::usage("-serial", why));
+            let flag = if monitors.is_empty() { "-serial" } else { "-serial, -monitor or -qmp" };
+            return Err(Failure::usage(flag, why));
         }
         Ok(devices)
     }
@@ -97,9 +141,17 @@ impl Consoles {
         let mut raw = None;
         let mut person = false;
         let mut ports = Vec::new();
+        let mut monitors = Vec::new();
         for (port, (device, mux)) in devices.into_iter().enumerate() {
             let label = format!("serial{port}");
-            ports.push(backend::open(device, mux, &run, &label)?);
+            let mut opened = backend::open(device, Purpose::Port(mux), &run, &label)?;
+            monitors.extend(opened.monitor.take().map(|input| Monitor {
+                language: Language::Person,
+                input: Some(input),
+                output: None,
+                port,
+            }));
+            ports.push(opened);
             match device {
                 Chardev::Stdio { signals } if terminal::is_stdin() => {
                     raw = Some(Raw::new(*signals));
@@ -109,7 +161,42 @@ impl Consoles {
                 _ => {}
             }
         }
-        Ok(Self { ports, bell, person, _raw: raw })
+        for (n, (language, place)) in serials.own_monitors().enumerate() {
+            let (device, _) = serials.device(place)?;
+            let opened = backend::open(device, Purpose::Monitor, &run, &format!("monitor{n}"))?;
+            let Backend { output, input, monitor: _ } = opened;
+            monitors.push(Monitor { language: *language, input, output, port: usize::MAX });
+            if matches!(device, Chardev::Stdio { .. }) && terminal::is_stdin() {
+                raw = Some(Raw::new(true));
+            }
+        }
+        Ok(Self { ports, monitors, bell, person, _raw: raw })
+    }
+
+    /// What each monitor speaks.
+    pub(crate) fn languages(&self) -> Vec<Language> {
+        self.monitors.iter().map(|monitor| monitor.language).collect()
+    }
+
+    /// Somebody may come to a monitor that has a place of its own.
+    pub(crate) fn listens(&self) -> bool {
+        self.monitors.iter().any(|monitor| monitor.output.is_some() && monitor.input.is_some())
+    }
+
+    /// What was typed at a monitor since the last call.
+    pub(crate) fn heard(&mut self, monitor: usize) -> Option<Key> {
+        received(&mut self.monitors.get_mut(monitor)?.input)
+    }
+
+    /// Hands on what a monitor says. Nobody who does not read holds up the machine: then it is lost.
+    pub(crate) fn tell(&mut self, monitor: usize, text: String) {
+        let Some(monitor) = self.monitors.get_mut(monitor).filter(|_| !text.is_empty()) else {
+            return;
+        };
+        let port = self.ports.get_mut(monitor.port).and_then(|port| port.output.as_mut());
+        if let Some(output) = monitor.output.as_mut().or(port) {
+            output.offer(text.into_bytes());
+        }
     }
 
     /// A person types at the terminal, or at a pseudo-terminal.
@@ -131,6 +218,9 @@ impl Consoles {
 
     /// Waits until all that was handed on is written.
     pub(crate) fn finish(&mut self, stop: &Stop) -> Result<(), Failure> {
+        for monitor in self.monitors.iter_mut().filter_map(|monitor| monitor.output.as_mut()) {
+            monitor.finish_soon();
+        }
         let mut outputs = self.ports.iter_mut().filter_map(|port| port.output.as_mut());
         outputs.try_for_each(|output| output.finish(stop)).map_err(|error| failure(error, stop))
     }
@@ -142,15 +232,7 @@ impl Consoles {
 
     /// What was typed at a port since the last call.
     pub(crate) fn typed(&mut self, port: usize) -> Option<Key> {
-        let input = &mut self.ports.get_mut(port)?.input;
-        match input.as_ref()?.try_recv() {
-            Ok(key) => Some(key),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => {
-                *input = None;
-                None
-            }
-        }
+        received(&mut self.ports.get_mut(port)?.input)
     }
 
     /// Waits for news from a reader, a moment at most, and not longer than `time`.
@@ -159,6 +241,18 @@ impl Consoles {
         match self.bell.recv_timeout(time) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(time),
+        }
+    }
+}
+
+/// What a reader has handed on, if it is still there.
+fn received(input: &mut Option<Receiver<Key>>) -> Option<Key> {
+    match input.as_ref()?.try_recv() {
+        Ok(key) => Some(key),
+        Err(TryRecvError::Empty) => None,
+        Err(TryRecvError::Disconnected) => {
+            *input = None;
+            None
         }
     }
 }
@@ -184,6 +278,7 @@ mod tests {
             ports: ports.iter().map(|p| chardev::serial(p).unwrap()).collect(),
             named: named.iter().map(|n| chardev::chardev(n).unwrap()).collect(),
             switch: false,
+            monitors: Vec::new(),
         };
         let open = Consoles::open(&serials, &Stop::default()).map(|c| c.ports.len().to_string());
         let found = open.unwrap_or_else(|f| f.text);

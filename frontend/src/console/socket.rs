@@ -78,6 +78,7 @@ impl Peer {
     fn serve(&self, mut stream: Stream, typist: &mut Typist) -> bool {
         let Ok(kept) = stream.try_clone() else { return true };
         self.set(Some(kept));
+        typist.hello();
         let mut buffer = [0; 256];
         let heard = loop {
             match stream.read(&mut buffer) {

@@ -31,7 +31,6 @@ const DISKS: &str = "there are no disks; -initrd loads an initial RAM disk";
 const FIRMWARE: &str = "there is no firmware to run; -kernel loads a kernel";
 const NETWORK: &str = "there is no network";
 const DISPLAY: &str = "there is no display";
-const MONITOR: &str = "there is no monitor";
 const MIGRATION: &str = "machines are not migrated";
 const TABLES: &str = "the tables are the machine's own";
 
@@ -93,8 +92,8 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("machine", true, Known),
     flag("mem-path", true, Ignored("memory is anonymous")),
     flag("mem-prealloc", false, Ignored("memory is taken as it is used")),
-    flag("mon", true, Absent(MONITOR)),
-    flag("monitor", true, Only(&["none", "null"], MONITOR)),
+    flag("mon", true, Known),
+    flag("monitor", true, Known),
     flag("msg", true, Ignored("messages have no time stamp")),
     flag("mtdblock", true, Absent(DISKS)),
     flag("name", true, Ignored("a machine has no name")),
@@ -119,15 +118,15 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("pflash", true, Absent(FIRMWARE)),
     flag("pidfile", true, Absent("a shell knows the process as $!")),
     flag("plugin", true, Absent("-d int,exec,in_asm,vmexit traces")),
-    flag("preconfig", false, Absent(MONITOR)),
-    flag("qmp", true, Only(&["none", "null"], MONITOR)),
-    flag("qmp-pretty", true, Only(&["none", "null"], MONITOR)),
+    flag("preconfig", false, Absent("the machine is configured by flags")),
+    flag("qmp", true, Known),
+    flag("qmp-pretty", true, Known),
     flag("qtest", true, Absent("the guest alone drives the devices")),
     flag("qtest-log", true, Absent("the guest alone drives the devices")),
     flag("readconfig", true, Absent("flags stand on the command line")),
     flag("rtc", true, Known),
     flag("run-with", true, Ignored("the process is as it was started")),
-    flag("S", false, Absent("there is no monitor that could start the machine")),
+    flag("S", false, Known),
     flag("s", false, Absent("there is no debugger's port; -d int,exec traces")),
     flag("sandbox", true, Ignored("no system call is filtered")),
     flag("sd", true, Absent(DISKS)),

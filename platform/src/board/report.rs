@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Board, table::Id};
+use super::{
+    Board,
+    table::{Id, MEMORY, PORTS},
+};
 use crate::device::IoError;
 
 /// How many unclaimed accesses are remembered.
@@ -69,6 +72,15 @@ impl Board {
     pub fn accesses(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
         let counts = self.accesses.0.iter().filter(|(_, [reads, writes])| reads + writes != 0);
         counts.map(|(device, [reads, writes])| (device.name(), *reads, *writes))
+    }
+
+    /// Where devices answer: whether the addresses are ports, the first of them, how many, and the device's name.
+    pub fn map(&self) -> impl Iterator<Item = (bool, u64, u64, &'static str)> {
+        let rows = PORTS.iter().chain(MEMORY).chain(&self.optional_rows);
+        rows.map(|row| {
+            let (base, length) = row.range();
+            (row.space == Space::Port, base, length, row.device.name())
+        })
     }
 
     pub(super) fn note_access(&mut self, device: Id, write: bool) {

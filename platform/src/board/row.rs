@@ -40,6 +40,11 @@ impl Row {
         })
     }
 
+    /// The first address, and how many there are.
+    pub(super) fn range(&self) -> (u64, u64) {
+        (self.base, self.length)
+    }
+
     /// The two rows have an address in common.
     fn overlaps(&self, other: &Row) -> bool {
         let apart = self.base + self.length <= other.base || other.base + other.length <= self.base;

@@ -25,15 +25,18 @@ pub enum Input {
     },
     /// The power button is pressed.
     PowerButton,
+    /// All processors get an NMI.
+    Nmi,
 }
 
 impl Input {
-    /// Does to the board, at `now`, what the outside world does.
+    /// Does to the board, at `now`, what the outside world does there.
     fn reach(&self, board: &mut Board, now: Icount) {
         match self {
             Self::Serial { port, bytes } => board.push_serial_input(*port, bytes, now),
             Self::Break { port } => board.push_serial_break(*port, now),
             Self::PowerButton => board.press_power_button(now),
+            Self::Nmi => {}
         }
     }
 }
@@ -54,10 +57,14 @@ impl InputQueue {
         self.0.keys().next().copied()
     }
 
-    /// Hands the inputs that are due at `now` to the board.
-    pub(super) fn take_due(&mut self, board: &mut Board, now: Icount) {
+    /// Hands the inputs that are due at `now` to the board; whether there is an NMI among them.
+    pub(super) fn take_due(&mut self, board: &mut Board, now: Icount) -> bool {
+        let mut nmi = false;
         while let Some(due) = self.0.first_entry().filter(|due| *due.key() <= now) {
-            due.remove().iter().for_each(|input| input.reach(board, now));
+            let due = due.remove();
+            due.iter().for_each(|input| input.reach(board, now));
+            nmi |= due.contains(&Input::Nmi);
         }
+        nmi
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `config` (what a machine is made of), `entry` (how a kernel is entered), `schedule`
 //! (how the processors take turns, and what the machine's time is), `input` (how the outside world gets
-//! in), `bus` (the board as a processor sees it), `dma` (memory as the board sees it), `report` (how a
+//! in), `bus` (the board as a processor sees it), `dma` (memory as the board sees it), `look` (memory to look at), `report` (how a
 //! run ends), `pages` and `state` (the hash of everything), `save` (a machine as data).
 //!
 //! Invariant: nothing else in this crate names the `cpu` crate.
@@ -12,6 +12,7 @@ mod config;
 mod dma;
 mod entry;
 mod input;
+mod look;
 pub mod pages;
 mod report;
 mod save;
@@ -31,6 +32,7 @@ use cpu::state::vmx::stats::Stats;
 pub use cpu::vmx::reason::name as exit_reason;
 pub use input::Input;
 use input::InputQueue;
+pub use look::Mapping;
 pub use mmu::Ram;
 use mmu::{HostPhys, Limits, Mmu};
 use pages::Pages;

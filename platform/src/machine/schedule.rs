@@ -21,7 +21,7 @@ use super::bus::Chipset;
 use super::input::InputQueue;
 use super::report::{self, MachineStop};
 use crate::time::Icount;
-use cpu::bus::Message;
+use cpu::bus::{Destination, Message};
 use cpu::state::trace::{Trace, Transition};
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::Mmu;
@@ -31,6 +31,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How far a processor runs ahead of the others.
 pub const QUANTUM: u64 = 20_000;
+
+/// An NMI from outside.
+const NMI: Message =
+    Message { destination: Destination::All, delivery: 4, vector: 0, level: false, source: 0 };
 
 /// A processor and its time.
 pub(super) struct Processor {
@@ -109,7 +113,9 @@ impl Schedule {
             }
             let now = self.now();
             chipset.board.arrive(Icount(now));
-            inputs.take_due(&mut chipset.board, Icount(now));
+            if inputs.take_due(&mut chipset.board, Icount(now)) {
+                self.processors.iter_mut().for_each(|p| p.cpu.receive(&NMI));
+            }
             shared.lend_memory();
             self.route(&mut shared.chipset);
             if now >= end {
