@@ -51,7 +51,8 @@ pub(super) fn tools(world: &mut World, input: &mut Input<'_>) -> Registers {
         }
         13 => put(world, ctl::DOM_SUBSCRIBE, &EvtchnPort { port: input.port() }),
         14 => put(world, input.pick(&[ctl::DOM_DESTROY, ctl::DOM_RESUME]), &MaxVcpus::default()),
-        15 | 16 => put(world, ctl::DOM_UNPAUSE, &MaxVcpus::default()),
+        15 => put(world, ctl::DOM_UNPAUSE, &MaxVcpus::default()),
+        16 => return sysctl(world, input),
         17 => return resource(world, input, dom),
         18 => return populate(world, input, dom),
         _ => put(world, input.below(100) as u32, &GetPhysid { phys_id: input.any() }),
@@ -117,6 +118,18 @@ fn policy(world: &mut World, input: &mut Input<'_>) -> u32 {
     let leaves = input.pick(&[LISTS, LISTS, 0, u64::MAX]);
     let arg = DomainCpuPolicy { nr_leaves, leaves, ..DomainCpuPolicy::default() };
     put(world, input.pick(&[ctl::DOM_SET_CPU_POLICY, ctl::DOM_GET_CPU_POLICY]), &arg)
+}
+
+/// A question about the machine: a list of words as its argument.
+fn sysctl(world: &mut World, input: &mut Input<'_>) -> Registers {
+    let cmd = input.pick(&[1, 1, 3, 4, 6, 7, 8, 9, 16, 17, 18, 19, 25, 26, 29, 30]);
+    let head = SysctlHead { cmd, interface_version: ctl::INTERFACE_VERSION };
+    world.put(DOM0, TOOLS, Width::Long, &head);
+    for at in (8..48).step_by(8) {
+        let word = input.pick(&[LISTS, LISTS, 0, 1, 3, 64, 0xFFFF_FFFF, u64::MAX]);
+        world.put(DOM0, TOOLS + at, Width::Long, &GetPhysid { phys_id: word });
+    }
+    call(nr::SYSCTL, [TOOLS, 0])
 }
 
 /// Maps a grant table's frames in dom0.

@@ -28,6 +28,7 @@ pub mod host_services;
 pub mod hypercall;
 pub mod lifecycle;
 pub mod line_buffer;
+pub mod log;
 pub mod refused;
 pub mod scheduler;
 pub mod table;
@@ -51,6 +52,7 @@ pub use domain::{Domain, DomainConfig, ShutdownReason, Toolstack};
 pub use guest_memory::Paging;
 pub use host_services::{DomId, HostServices, Mapping, P2mKind};
 pub use hypercall::Flow;
+pub use log::Log;
 pub use refused::Refused;
 pub use scheduler::{Scheduler, Share};
 pub use time::Clock;
@@ -149,6 +151,8 @@ pub struct Xen {
     pub typing: console::Typing,
     /// The choice of the vCPU that runs.
     pub scheduler: Scheduler,
+    /// The last lines on the console.
+    pub log: Log,
     /// The processor of the machine.
     pub processor: CpuPolicy,
     /// The most domains: the hypervisor has memory for what so many hold.
@@ -170,6 +174,7 @@ impl Xen {
             console_input: VecDeque::new(),
             typing: console::Typing::default(),
             scheduler: Scheduler::new(tsc_khz),
+            log: Log::default(),
             processor: CpuPolicy::default(),
             most_domains: usize::MAX,
             next_domid: 0,

@@ -130,7 +130,8 @@ impl Host {
         let held = free.saturating_sub(self.memory.frames.free_pages());
         let most = most_frames(options.memory >> 12, options.vcpus);
         self.memory.set_aside(dom, most.saturating_sub(held));
-        say!("domain {} ({name}): {} MiB, {} vCPUs", dom.0, options.memory >> 20, options.vcpus);
+        let [mib, vcpus] = [options.memory >> 20, options.vcpus.into()];
+        self.note(&format!("domain {} ({name}): {mib} MiB, {vcpus} vCPUs", dom.0));
         Ok(())
     }
 
@@ -242,6 +243,7 @@ impl Host {
             Action::Output { dom, line } => {
                 let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
                 console::domain(dom.0, name, &line, true);
+                self.xen.log.push(&format!("({name}) {line}"));
             }
             Action::Part { dom, text } => {
                 let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
@@ -258,7 +260,7 @@ impl Host {
 
     fn ended(&mut self, dom: DomId, reason: ShutdownReason) {
         let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
-        say!("domain {} ({name}) ended: {reason:?}", dom.0);
+        self.note(&format!("domain {} ({name}) ended: {reason:?}", dom.0));
         self.xen.announce_shutdown(&mut self.memory, dom);
         self.crashed |= matches!(reason, ShutdownReason::Crash | ShutdownReason::Watchdog);
         let mut domus = self.xen.domains.values().filter(|d| !d.privileged);
@@ -268,6 +270,12 @@ impl Host {
         if dom == DomId(0) && !self.until_domus_end {
             self.end("dom0 has ended");
         }
+    }
+
+    /// Says a line, which dom0's tools can read too.
+    pub(crate) fn note(&mut self, line: &str) {
+        say!("{line}");
+        self.xen.log.push(&format!("(hv) {line}"));
     }
 
     /// Frees what a destroyed domain had.

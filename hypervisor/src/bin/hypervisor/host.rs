@@ -369,7 +369,8 @@ impl Host {
     fn kill(&mut self, index: usize, reason: &str) {
         self.give_up_step(index);
         let (dom, id) = self.slots[index].key();
-        say!("domain {} ({}) killed: vCPU {id}: {reason}", dom.0, self.resources[&dom].name);
+        let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
+        self.note(&format!("domain {} ({name}) killed: vCPU {id}: {reason}", dom.0));
         self.xen.shutdown(dom, hypervisor::xen::ShutdownReason::Crash);
     }
 }

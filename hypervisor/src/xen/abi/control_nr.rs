@@ -54,6 +54,9 @@ pub const AFFINITY_FORCE: u32 = 1 << 2;
 pub const TRIGGER_NMI: u32 = 0;
 pub const TRIGGER_POWER: u32 = 3;
 pub const TRIGGER_SLEEP: u32 = 4;
+/// `XEN_DOMCTL_PFINFO_*`: an ordinary page, and one that is not there.
+pub const PFINFO_NOTAB: u64 = 0;
+pub const PFINFO_XTAB: u64 = 0xF << 28;
 /// `XEN_DOMCTL_SHADOW_OP_*`.
 pub const SHADOW_OFF: u32 = 0;
 pub const SHADOW_GET_ALLOCATION: u32 = 30;

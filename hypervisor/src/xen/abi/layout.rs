@@ -324,6 +324,8 @@ layouts! {
         leaf: u32 = 0 / u32 = 0, subleaf: u32 = 4 / u32 = 4, a: u32 = 8 / u32 = 8,
         b: u32 = 12 / u32 = 12, c: u32 = 16 / u32 = 16, d: u32 = 20 / u32 = 20,
     }
+    /// `xen_domctl_getpageframeinfo3`.
+    PageFrameInfo: 16 / 16 { num: u64 = 0 / u64 = 0, array: u64 = 8 / u64 = 8 }
     /// `xen_domctl_paging_mempool`.
     PagingMempool: 8 / 8 { size: u64 = 0 / u64 = 0 }
     /// `xen_domctl_shadow_op` without its statistics, which follow at 32.

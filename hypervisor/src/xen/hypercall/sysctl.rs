@@ -35,12 +35,7 @@ impl Call<'_> {
             }
             op::SYS_SCHED_ID => self.store(at, &SchedId { sched_id: op::SCHED_CREDIT2 })?,
             op::SYS_SCHEDULER_OP => self.scheduler_op(at)?,
-            op::SYS_READCONSOLE => {
-                // The hypervisor keeps no log of its own: its lines are on the console.
-                let mut read: ReadConsole = self.load(at)?;
-                read.count = 0;
-                self.store(at, &read)?;
-            }
+            op::SYS_READCONSOLE => self.read_console(at)?,
             // Nothing listens to keys.
             op::SYS_DEBUG_KEYS => {}
             op::SYS_CPU_LEVELLING_CAPS => self.store(at, &MaxVcpus { max: 0 })?,
@@ -58,6 +53,23 @@ impl Call<'_> {
             _ => return Err(Errno::NoSys),
         }
         Ok(0)
+    }
+
+    /// The last lines on the console, or those after the ones read before.
+    fn read_console(&mut self, at: u64) -> Result<(), Errno> {
+        let mut read: ReadConsole = self.load(at)?;
+        let log = &self.xen.log;
+        let known = read.incremental != 0
+            && log.end().wrapping_sub(read.index) <= log.end().wrapping_sub(log.start());
+        let first = if known { read.index } else { log.start() };
+        let bytes: Vec<u8> = log.after(first).take(read.count as usize).collect();
+        self.c.write(self.host, read.buffer, &bytes)?;
+        read.count = bytes.len() as u32;
+        read.index = first.wrapping_add(read.count);
+        if read.clear != 0 {
+            self.xen.log.clear();
+        }
+        self.store(at, &read)
     }
 
     /// The scheduler has no rate limit, and none can be set.

@@ -120,6 +120,7 @@ fn toolstack_layouts() {
     row!(Long DomainCpuPolicy 40 . err_msr 32);
     row!(Long CpuidLeaf 24 . d 20);
     row!(Long ShadowOp 32 . dirty_bitmap 16);
+    row!(Long PageFrameInfo 16 . array 8);
     row!(Long CpupoolOp 40 . n_dom 20);
     row!(Long CpupoolOp 40 . bitmap 24);
     row!(Long CpuTopoInfo 16 . cputopo 8);

@@ -379,6 +379,47 @@ fn a_domain_has_the_processor_that_is_chosen_for_it() {
     assert_eq!(set_policy(&mut world, &fewer).0, Errno::Exist.result());
 }
 
+#[test]
+fn frames_have_types() {
+    let mut world = World::new();
+    created(&mut world, 8);
+    let shared = AddToPhysmap { domid: NEW, size: 0, space: 0, idx: 0, gpfn: 3 };
+    assert_eq!(world.op(0, nr::MEMORY_OP, mem::ADD_TO_PHYSMAP, shared).0, 0);
+    for (index, gfn) in (0..).zip([0, 3, 7, 8, u64::MAX]) {
+        world.put(0, LIST + index * 8, &GetPhysid { phys_id: gfn });
+    }
+    let ask = |world: &mut World, num| {
+        domctl(world, ctl::DOM_GET_PAGE_FRAME_INFO, NEW, PageFrameInfo { num, array: LIST }).0
+    };
+    assert_eq!(ask(&mut world, 1025), Errno::TooBig.result());
+    assert_eq!(ask(&mut world, 5), 0);
+    let kinds = [0, 1, 2, 3, 4].map(|i| world.get::<GetPhysid>(0, LIST + i * 8).phys_id >> 28);
+    assert_eq!(kinds, [0, 15, 0, 15, 15], "RAM, shared_info, RAM, nothing, nothing");
+}
+
+#[test]
+fn the_console_is_read() {
+    let mut world = World::new();
+    world.xen.log.push("first");
+    let read = |world: &mut World, clear, incremental, index, count| {
+        let arg = ReadConsole { clear, incremental, index, buffer: LIST, count };
+        let (result, got) = sysctl(world, ctl::SYS_READCONSOLE, arg);
+        assert_eq!(result, 0);
+        let mut text = alloc::vec![0; got.count as usize];
+        read_gpa(&world.host, DomId(0), LIST, &mut text).unwrap();
+        (alloc::string::String::from_utf8(text).unwrap(), got.index)
+    };
+    assert_eq!(read(&mut world, 0, 0, 0, 4), ("firs".into(), 4));
+    assert_eq!(read(&mut world, 0, 1, 4, 99), ("t\n".into(), 6));
+    world.xen.log.push("2");
+    assert_eq!(read(&mut world, 0, 1, 6, 99), ("2\n".into(), 8));
+    assert_eq!(read(&mut world, 0, 1, 77, 99).0, "first\n2\n", "a number that never was");
+    assert_eq!(read(&mut world, 1, 0, 0, 99), ("first\n2\n".into(), 8));
+    assert_eq!(read(&mut world, 0, 0, 0, 99), (alloc::string::String::new(), 8));
+    (0..3000).for_each(|_| world.xen.log.push("a line"));
+    assert_eq!(read(&mut world, 0, 0, 0, u32::MAX).0.len(), 16384);
+}
+
 /// Dom `dom` maps `count` frames of the grant table of `of`, the first at frame `gfn` of its own.
 fn grant_table(world: &mut World, of: u16, count: u32, gfn: u64) -> (i64, AcquireResource) {
     for index in 0..u64::from(count) {

@@ -7,8 +7,8 @@ mod policy;
 mod processors;
 
 use super::super::abi::layout::{
-    DomainHandle, DomctlHead, DomctlScheduler, Layout, MaxMem, PagingMempool, SendTrigger,
-    ShadowOp, TscInfo,
+    DomainHandle, DomctlHead, DomctlScheduler, Layout, MaxMem, PageFrameInfo, PagingMempool,
+    SendTrigger, ShadowOp, TscInfo,
 };
 use super::super::abi::nr::ctl as op;
 use super::super::abi::{Errno, nr::domid};
@@ -17,6 +17,8 @@ use super::{Args, Call, Step};
 
 /// The offset of the union of `xen_domctl`.
 const UNION: u64 = DomctlHead::MAX as u64;
+/// The most frames of `getpageframeinfo3`.
+const MOST_FRAMES: u64 = 1024;
 
 impl Call<'_> {
     pub(super) fn domctl(&mut self, args: Args) -> Result<Step, Errno> {
@@ -37,6 +39,7 @@ impl Call<'_> {
                 match head.cmd {
                     op::DOM_DESTROY => self.destroy(dom)?,
                     op::DOM_GET_HVM_CONTEXT => self.get_hvm_context(dom, at)?,
+                    op::DOM_GET_PAGE_FRAME_INFO => self.page_frame_info(dom, at)?,
                     op::DOM_GET_HVM_CONTEXT_PARTIAL => self.get_hvm_record(dom, at)?,
                     _ => self.domctl_at(head.cmd, dom, at).map(|()| true)?,
                 }
@@ -153,6 +156,29 @@ impl Call<'_> {
             _ => return Err(Errno::Inval),
         }
         Ok(())
+    }
+
+    /// Replaces each frame of a list by its type; false if the slice has ended before, with the rest
+    /// of the list in the argument.
+    fn page_frame_info(&mut self, dom: DomId, at: u64) -> Result<bool, Errno> {
+        let PageFrameInfo { num, array } = self.load(at)?;
+        if num > MOST_FRAMES {
+            return Err(Errno::TooBig);
+        }
+        let long = self.c.long_size() as u64;
+        for index in 0..num {
+            let place = array.wrapping_add(index * long);
+            let gfn = self.c.load_long(self.host, place)?;
+            let map = self.host.lookup(dom, gfn).filter(|map| map.kind.holds_reference());
+            let ram = map.is_some_and(|map| self.host.is_ram(map.mfn));
+            let kind = if ram { op::PFINFO_NOTAB } else { op::PFINFO_XTAB };
+            self.c.store_long(self.host, place, kind)?;
+            if index + 1 < num && self.preempted() {
+                let rest = PageFrameInfo { num: num - index - 1, array: place.wrapping_add(long) };
+                return self.store(at, &rest).map(|()| false);
+            }
+        }
+        Ok(true)
     }
 
     /// An NMI. A domain without a PC's power management has no buttons.
