@@ -8,7 +8,7 @@ use testsuites::strata::{self, Ended};
 /// Far above what the runs take: a hanging guest ends with a status of its own.
 const LIMIT: &str = "60000000000";
 
-/// The domUs `kinds`, parted by commas.
+/// The domUs `kinds`, parted by commas, and more words for dom0.
 fn run(kinds: &str) -> Ended {
     let guest = xen::xen().needed("the Xen guest");
     let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
@@ -50,4 +50,18 @@ fn domus_of_the_tools() {
     check(&first, "pvh,smp");
     assert!(first.stdout.contains("Brought up 1 node, 2 CPUs"), "{}", first.stdout);
     assert_eq!(first.state().unwrap(), second.state().unwrap());
+}
+
+/// A domU goes on where it was saved; others come and go, and leave all memory free.
+#[test]
+fn saved_and_restored() {
+    let run = run("saved cycles=5");
+    check(&run, "saved");
+    let dom0 = run.console("(dom0) ");
+    for line in ["MARK restored", "MARK cycles-5"] {
+        assert!(dom0.iter().any(|found| found == line), "no '{line}': {}", run.stdout);
+    }
+    let answer = run.stdout.find("sysrq: HELP").expect("no answer");
+    let suspended = run.stdout.find("OOM killer disabled").expect("not suspended");
+    assert!(suspended < answer, "{}", run.stdout);
 }

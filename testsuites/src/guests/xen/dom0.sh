@@ -1,7 +1,8 @@
 #!/bin/busybox sh
 # The first process of Linux as Xen's dom0. It starts Xen's tools, creates the domUs that the word
-# domus=pv,pvh,smp,hvm,cd on the kernel's command line names, one after another, each until it has ended, and
-# powers off. Lines of a domU's console begin with its name in parentheses.
+# domus=pv,pvh,smp,saved,hvm,cd on the kernel's command line names, one after another, each until it has ended,
+# and powers off. With the word cycles=N it then creates and destroys so many, which leaves as much memory free
+# as before. Lines of a domU's console begin with its name in parentheses.
 /bin/busybox --install -s /bin
 export PATH=/bin:/usr/bin:/usr/lib/xen-4.17/bin
 mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev; mount -t tmpfs t /run
@@ -22,14 +23,17 @@ mark tools
 
 # configuration NAME: what differs between the kinds of domains.
 configuration() {
+    memory=192
+    [ "$1" = saved ] && memory=96
     echo "name='$1'
-memory=192
+memory=$memory
 on_poweroff='destroy'
 on_reboot='destroy'
 on_crash='destroy'"
     case $1 in
         pv | pvh) echo "type='$1'" ;;
         smp) printf "type='pvh'\nvcpus=2\n" ;;
+        saved) echo "type='pvh'" ;;
         *) echo "type='hvm'
 serial='file:/var/log/xen/serial-$1.log'
 vga='none'
@@ -42,8 +46,23 @@ vnc=0" ;;
 disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/cd.iso']" ;;
         *) echo "kernel='/domu/vmlinuz'
 ramdisk='/domu/initrd'
-cmdline='console=hvc0 work=none'" ;;
+cmdline='console=hvc0 work=none $([ "$1" = saved ] && echo hold)'" ;;
     esac
+}
+
+# await FILE TEXT: until the text is in the file.
+await() { until grep -q "$2" "$1"; do usleep 100000; done; }
+
+# saved CONFIGURATION LOG: a domU that is saved, restored, asked whether it still answers, and destroyed.
+saved() {
+    xl create -q "$1" || return
+    await "$2" 'MARK done'
+    xl save saved /run/saved.img && xl restore /run/saved.img || return
+    xl sysrq saved h
+    await "$2" 'sysrq: HELP'
+    mark restored
+    xl destroy saved
+    rm /run/saved.img
 }
 
 for name in $(sed -n 's/.*\bdomus=\([^ ]*\).*/\1/p' /proc/cmdline | tr ',' ' '); do
@@ -52,12 +71,24 @@ for name in $(sed -n 's/.*\bdomus=\([^ ]*\).*/\1/p' /proc/cmdline | tr ',' ' ');
     configuration "$name" >"/run/$name.cfg"
     mark "create-$name"
     tail -n +1 -f "$log" | while read -r line; do echo "($name) $line"; done &
-    # In the foreground: until the domain's end.
-    xl create -F "/run/$name.cfg" >"/run/$name.txt" 2>&1 || cat "/run/$name.txt" /var/log/xen/*-"$name".log
+    case $name in
+        saved) saved "/run/$name.cfg" "$log" >"/run/$name.txt" 2>&1 ;;
+        # In the foreground: until the domain's end.
+        *) xl create -F "/run/$name.cfg" >"/run/$name.txt" 2>&1 ;;
+    esac || cat "/run/$name.txt" /var/log/xen/*-"$name".log
+    grep MARK "/run/$name.txt"
     sleep 2
     kill $!
     mark "ended-$name"
 done
+free() { xl info | sed -n 's/^free_memory *: //p'; }
+cycles=$(sed -n 's/.*\bcycles=\([0-9]*\).*/\1/p' /proc/cmdline)
+if [ "$cycles" ]; then
+    configuration saved >/run/saved.cfg
+    before=$(free)
+    for i in $(seq "$cycles"); do xl create -p -q /run/saved.cfg && xl destroy saved; done
+    [ "$(free)" = "$before" ] && mark "cycles-$cycles" || echo "free: $before before, $(free) after"
+fi
 xl list
 mark done
 poweroff -f
