@@ -286,7 +286,7 @@ impl Cpu {
 
     /// As [`Cpu::load_bytes`], for what alignment checks leave alone.
     pub(crate) fn load_unaligned(&mut self, la: u64, buf: &mut [u8]) -> Result<(), Trap> {
-        if self.state.sys.dr7 & 0xff != 0 {
+        if self.is_watched() {
             self.watch(la, buf.len(), false);
         }
         // SAFETY: in a run `tlb` is the current view, and a hit is an address in RAM.
@@ -316,7 +316,7 @@ impl Cpu {
 
     /// As [`Cpu::store_bytes`], for what alignment checks leave alone.
     pub(crate) fn store_unaligned(&mut self, la: u64, buf: &[u8]) -> Result<(), Trap> {
-        if self.state.sys.dr7 & 0xff != 0 {
+        if self.is_watched() {
             self.watch(la, buf.len(), true);
         }
         // SAFETY: as in `load_bytes`; a page that writes hit needs no more than the store.

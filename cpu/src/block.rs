@@ -184,6 +184,8 @@ pub struct CodeCache {
     pub fuse: bool,
     /// What the processors' model lacks.
     pub filter: crate::feature_filter::FeatureFilter,
+    /// Page offsets before which blocks end, sorted: those of breakpoints, now or before.
+    pub(crate) breaks: Vec<u16>,
     /// Counters for the user.
     pub stats: CodeStats,
     /// Which cache this is, of all in this process.
@@ -229,6 +231,7 @@ impl CodeCache {
             max_block: MAX_BLOCK,
             fuse: true,
             filter: Default::default(),
+            breaks: Vec::new(),
             stats: CodeStats::default(),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             drops: 1,
@@ -376,6 +379,23 @@ impl CodeCache {
         };
         self.drop_blocks(&doomed);
         !doomed.is_empty()
+    }
+
+    /// Has blocks end before instructions at these page offsets, where the host has breakpoints. Only between runs.
+    /// What was cut so before stays cut, as breakpoints come and go.
+    pub fn break_at(&mut self, mut offsets: Vec<u16>) {
+        offsets.retain(|offset| self.breaks.binary_search(offset).is_err());
+        if offsets.is_empty() {
+            return;
+        }
+        let cut = |b: &Block| {
+            offsets.iter().any(|offset| (b.key.page_offset..b.end).contains(offset)) && b.live
+        };
+        let doomed: Vec<u32> =
+            (0..).zip(&self.blocks).filter(|(_, b)| cut(b)).map(|(index, _)| index).collect();
+        self.drop_blocks(&doomed);
+        self.breaks.extend(offsets);
+        self.breaks.sort_unstable();
     }
 
     /// Whether no block lies in the frame of `p` any more.

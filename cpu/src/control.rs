@@ -80,7 +80,8 @@ impl Cpu {
         self.update_view();
     }
 
-    fn paging_regime(&self) -> Regime {
+    /// The regime of accesses now.
+    pub fn paging_regime(&self) -> Regime {
         let s = &self.state.sys;
         let mode = if s.cr0 & CR0_PG == 0 {
             Mode::Off

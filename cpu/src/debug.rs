@@ -44,6 +44,12 @@ impl Cpu {
             && (0..4).any(|n| self.breakpoint_enabled(n) && self.breakpoint_kind(n) != on::EXECUTE)
     }
 
+    /// Whether anybody watches accesses to data: the guest, or the host.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.state.sys.dr7 & 0xff != 0 || self.halts.watching
+    }
+
     /// Whether breakpoint `n` and `size` bytes at `at` overlap.
     fn overlaps(&self, n: usize, at: u64, size: usize) -> bool {
         let len = match self.state.sys.dr7 >> (18 + 4 * n) & 3 {
@@ -67,6 +73,12 @@ impl Cpu {
     /// Notes an access to data at a linear address.
     #[cold]
     pub(crate) fn watch(&mut self, la: u64, size: usize, write: bool) {
+        if self.halts.watching {
+            self.note_access(la, size, write);
+        }
+        if self.state.sys.dr7 & 0xff == 0 {
+            return;
+        }
         self.note_hits(|cpu, n| {
             let kind = cpu.breakpoint_kind(n);
             let fits = kind == on::ACCESS || (write && kind == on::WRITE);

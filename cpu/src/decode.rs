@@ -27,6 +27,15 @@ pub struct Source<'a> {
     pub next: Option<(u64, [u8; MAX_LEN])>,
     /// What the model lacks.
     pub filter: &'a FeatureFilter,
+    /// Page offsets at which there may be breakpoints of the host, sorted.
+    pub breaks: &'a [u16],
+}
+
+impl Source<'_> {
+    /// Whether there may be a breakpoint at page offset `offset`.
+    fn breaks_at(&self, offset: u16) -> bool {
+        self.breaks.binary_search(&offset).is_ok()
+    }
 }
 
 /// A failed decode.
@@ -53,21 +62,22 @@ pub fn decode(
 ) -> Result<(Decoded, usize), DecodeError> {
     let max = key.limit.limit(max);
     let mut insns = Vec::with_capacity(max);
-    let end = scan(key, source.page, source.filter, max, &mut insns);
+    let end = scan(key, source.page, source, max, &mut insns);
     if insns.is_empty() {
         return straddling(key, source);
     }
     let n = insns.len();
     // What ends at a deadline runs once, most often.
     let fuse = fuse && key.limit == BlockLimit::ANY;
-    Ok((Builder::new(key, &insns, end, fuse).build(None), n))
+    let breaks = source.breaks_at(key.page_offset);
+    Ok((Builder::new(key, &insns, end, fuse).build(breaks, None), n))
 }
 
 /// What the tables of superinstructions know of the block with `key`, see `superinst::select::explain`; nothing of one that
 /// crosses a page.
 pub fn explain(key: Key, source: &Source) -> Vec<Option<Explained>> {
     let mut insns = Vec::new();
-    let end = scan(key, source.page, source.filter, MAX_BLOCK, &mut insns);
+    let end = scan(key, source.page, source, MAX_BLOCK, &mut insns);
     let mut builder = Builder::new(key, &insns, end, true);
     if !insns.is_empty() {
         builder.all();
@@ -75,15 +85,10 @@ pub fn explain(key: Key, source: &Source) -> Vec<Option<Explained>> {
     select::explain(&builder.ops, &builder.handlers)
 }
 
-/// Decodes instructions up to the end of the page, the block's end or `max`; returns the offset after
-/// the last.
-fn scan(
-    key: Key,
-    bytes: &[u8],
-    filter: &FeatureFilter,
-    max: usize,
-    insns: &mut Vec<Instruction>,
-) -> u16 {
+/// Decodes instructions up to the end of the page, the block's end, a breakpoint or `max`; returns the
+/// offset after the last.
+fn scan(key: Key, bytes: &[u8], source: &Source, max: usize, insns: &mut Vec<Instruction>) -> u16 {
+    let filter = source.filter;
     // Intel's decoding, every extension that the model has.
     let mut decoder =
         Decoder::with_ip(bits(key.mode), bytes, key.page_offset as u64, filter.options);
@@ -103,7 +108,7 @@ fn scan(
         }
         end = (key.page_offset as usize + decoder.position()) as u16;
         insns.push(i);
-        if ends_block(&i, key.mode) {
+        if ends_block(&i, key.mode) || source.breaks_at(end) {
             break;
         }
     }
@@ -152,8 +157,9 @@ fn straddling(key: Key, source: &Source) -> Result<(Decoded, usize), DecodeError
     bytes.extend_from_slice(&next);
     bytes.truncate(MAX_LEN);
     let mut insns = Vec::new();
-    let end = scan(key, &bytes, source.filter, 1, &mut insns);
-    Ok((Builder::new(key, &insns, end, false).build(Some(frame)), 1))
+    let end = scan(key, &bytes, source, 1, &mut insns);
+    let breaks = source.breaks_at(key.page_offset);
+    Ok((Builder::new(key, &insns, end, false).build(breaks, Some(frame)), 1))
 }
 
 /// Whether nothing is decoded after this instruction.
@@ -258,7 +264,10 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn build(mut self, second: Option<u64>) -> Decoded {
+    fn build(mut self, breaks: bool, second: Option<u64>) -> Decoded {
+        if breaks {
+            self.breakpoint();
+        }
         if let Some(frame) = second {
             self.guard(frame);
         }
@@ -488,6 +497,13 @@ impl<'a> Builder<'a> {
         op.dst = self.key.mode as u8;
         op.src = self.key.limit.index();
         op
+    }
+
+    /// Looks whether there is a breakpoint on the first instruction.
+    fn breakpoint(&mut self) {
+        let look = handler::<isa::branch::Break>();
+        let op = Op { retired: 0, ..self.blank(0, look) };
+        self.push(look, op);
     }
 
     /// Checks that the second page is still the one decoded from.

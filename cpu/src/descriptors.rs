@@ -143,6 +143,9 @@ impl Cpu {
     /// Loads bytes with supervisor rights, whatever the CPL: descriptor tables, TSS.
     pub(crate) fn load_implicit(&mut self, la: u64, buf: &mut [u8]) -> Result<(), Trap> {
         let la = self.table_address(la, 0);
+        if self.halts.watching {
+            self.note_access(la, buf.len(), false);
+        }
         let first = (4096 - (la & 4095)) as usize;
         let p = self.translate_implicit(la, AccessKind::Read)?;
         if buf.len() <= first {
@@ -174,6 +177,9 @@ impl Cpu {
         cpl: u8,
         implicit: bool,
     ) -> Result<(), Trap> {
+        if self.halts.watching {
+            self.note_access(la, buf.len(), true);
+        }
         let first = (4096 - (la & 4095)) as usize;
         let p = self.translate_as(la, AccessKind::Write, cpl, implicit)?;
         if buf.len() <= first {

@@ -13,6 +13,7 @@ mod access;
 pub mod apic;
 mod arena;
 pub mod block;
+mod breakpoints;
 pub mod bus;
 mod choose;
 mod control;

@@ -7,6 +7,7 @@ use crate::block::{BlockLimit, CodeCache, Start};
 use crate::bus::Bus;
 use crate::op::Op;
 use crate::state::TSC_STEP;
+use crate::state::breakpoints::Halts;
 use crate::state::trace::Trace;
 use crate::state::{CodeMode, State, Stats};
 use crate::trap::Trap;
@@ -25,6 +26,8 @@ pub struct Cpu {
     pub stats: Stats,
     /// Events and instructions to be written down; never seen by a guest.
     pub(crate) trace: Trace,
+    /// Where the host wants runs to end; never seen by a guest.
+    pub(crate) halts: Halts,
     /// The host sets it to have the run end.
     pub(crate) pause: Arc<AtomicBool>,
 }

@@ -28,6 +28,7 @@ impl Cpu {
             env: Env::new(),
             stats: Stats::default(),
             trace: crate::state::trace::Trace::default(),
+            halts: Default::default(),
             pause: Default::default(),
         });
         cpu.reset();

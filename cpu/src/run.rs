@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "enters blocks, lends the environment to handlers")]
 
 use crate::block::{BlockLimit, CodeCache, Key, Start};
+use crate::breakpoints::Place;
 use crate::bus::Bus;
 use crate::decode::{self, DecodeError, Source};
 use crate::feature_filter::FeatureFilter;
@@ -39,6 +40,8 @@ pub enum Stop {
     TripleFault,
     /// The host has asked for it ([`Cpu::pause_by`]), or has many lines of the trace to take.
     Paused,
+    /// A breakpoint of the host's is met ([`Cpu::break_at`]), or a step done.
+    Debugger,
 }
 
 impl Cpu {
@@ -150,18 +153,25 @@ impl Cpu {
                 }
                 self.state.sys.stalled_until = 0;
             }
-            let event_may_be_pending = self.event_may_be_pending();
-            let mut another_event_pending = false;
+            let served = std::mem::take(&mut self.halts.served);
+            let event_may_be_pending = served || self.event_may_be_pending();
+            let mut another_event_pending = served && self.event_pending();
             if event_may_be_pending {
-                if self.event_pending() {
+                if !served && self.event_pending() {
+                    let before = self.place();
                     self.service_events();
                     // A task switch on the way to a handler may have left a trap, which comes before the
                     // handler's first instruction.
                     if self.state.sys.pending_debug != 0 && !self.env.io {
                         self.service_events();
                     }
+                    self.count_step(before);
                     if self.env.io {
                         return Stop::Io;
+                    }
+                    if self.halts_here() {
+                        self.halts.served = true;
+                        return Stop::Debugger;
                     }
                     // Another event waits for the next boundary, wherever runs are cut.
                     another_event_pending = self.event_pending();
@@ -181,21 +191,31 @@ impl Cpu {
                 }
                 return Stop::Budget;
             }
-            self.slice(until, event_may_be_pending, another_event_pending);
+            let before = self.slice(until, event_may_be_pending, another_event_pending);
+            self.count_step(before);
             if self.env.io {
                 return Stop::Io;
+            }
+            if self.halts_here() {
+                return Stop::Debugger;
             }
         }
     }
 
     /// Runs blocks until something stops them, at the latest at `until`; `event_may_be_pending` as of before;
-    /// `alone`: one instruction.
-    fn slice(&mut self, until: u64, event_may_be_pending: bool, alone: bool) {
+    /// `alone`: one instruction. The place from which on steps are not counted yet.
+    fn slice(&mut self, until: u64, event_may_be_pending: bool, alone: bool) -> Place {
+        let before = self.place();
         if event_may_be_pending && let Some(e) = self.state.sys.task_fault.take() {
-            return self.handle(Trap::Fault(e));
+            self.handle(Trap::Fault(e));
+            return before;
         }
         if event_may_be_pending && self.virtual_interrupt_due() {
-            return self.handle(Trap::GP0);
+            self.handle(Trap::GP0);
+            return before;
+        }
+        if self.halts.armed && self.breaks_at(self.linear_rip()) {
+            return before;
         }
         self.env.leave = false;
         let now = self.now();
@@ -203,12 +223,14 @@ impl Cpu {
         let longest = self.code().max_block as i64 + 1;
         let stepping = event_may_be_pending && self.stepping();
         let near_limit = self.near_limit();
-        let single = stepping || alone || self.trace.items.exec || near_limit;
+        let single = stepping || alone || self.trace.items.exec || near_limit || self.halts.step;
         let op = match self.enter(if single { 0 } else { remaining as u64 }) {
-            Ok(op) if near_limit && self.passes_limit(op) => return self.handle(Trap::GP0),
-            Ok(op) => op,
-            Err(trap) => return self.handle(trap),
+            Ok(op) if near_limit && self.passes_limit(op) => Err(Trap::GP0),
+            other => other,
         };
+        let Ok(op) = op.map_err(|trap| self.handle(trap)) else { return before };
+        // What runs alone leaves behind the instruction, not before.
+        self.env.leave &= !single;
         self.before_step(stepping);
         let next = if stepping { self.state.rip.wrapping_add(length(op)) } else { 0 };
         let guest = self.state.vmx.guest;
@@ -224,21 +246,39 @@ impl Cpu {
         host::set_mxcsr(callers);
         self.env.budget_at_op = self.env.budget;
         self.env.stall = 0;
+        // DEPARTURE: a branch to the instruction behind it is none to BTF.
+        let branched = stepping && self.state.rip != next;
+        self.after_dispatch(before, stepping.then_some((guest, branched)))
+    }
+
+    /// Blocks have run, from place `before` on; with `alone` one instruction, which began in a guest or not, and
+    /// branched or not. As [`Cpu::slice`].
+    fn after_dispatch(&mut self, before: Place, alone: Option<(bool, bool)>) -> Place {
         match self.env.trap.take() {
             Some(Trap::Again) => {
                 self.env.budget_at_op -= 1;
                 // What interrupts a REP finds RF set. SDM vol. 3, "Instruction-Breakpoint Exception
                 // Condition".
                 self.state.flags.system |= flags::RF;
-                if stepping {
+                if let Some((guest, _)) = alone {
                     self.after_step(guest, false);
                 }
             }
-            Some(trap) => self.handle(trap),
-            // DEPARTURE: a branch to the instruction behind it is none to BTF.
-            None if stepping => self.after_step(guest, self.state.rip != next),
-            None => {}
+            Some(trap) => {
+                self.forget_access();
+                // The instructions before this one are steps of their own.
+                self.count_step(before);
+                let before = self.place();
+                self.handle(trap);
+                return before;
+            }
+            None => {
+                if let Some((guest, branched)) = alone {
+                    self.after_step(guest, branched);
+                }
+            }
         }
+        before
     }
 
     /// Whether a block from here might run over the limit of CS.
@@ -408,18 +448,22 @@ impl Cpu {
         }
         let (max, fuse) = (self.code().max_block, self.code().fuse);
         // SAFETY: as `sync_caches`.
+        let breaks: &[u16] = unsafe { &(*self.env.code).breaks };
+        // SAFETY: as `sync_caches`.
         let filter = unsafe { &mut (*self.env.code).filter };
         if !filter.is_of(&self.state.model) {
             *filter = FeatureFilter::new(&self.state.model);
         }
-        let first = decode::decode(key, &Source { page: rest, next: None, filter }, max, fuse);
+        let first =
+            decode::decode(key, &Source { page: rest, next: None, filter, breaks }, max, fuse);
         let (decoded, n) = match first {
             Ok(d) => d,
             Err(DecodeError::NeedsNextPage) => {
                 let next = Some(self.next_page(page)?);
                 // SAFETY: as `sync_caches`.
                 let filter = unsafe { &(*self.env.code).filter };
-                let d = decode::decode(key, &Source { page: rest, next, filter }, max, fuse);
+                let d =
+                    decode::decode(key, &Source { page: rest, next, filter, breaks }, max, fuse);
                 d.map_err(|_| Trap::UD)?
             }
         };

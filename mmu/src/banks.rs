@@ -224,6 +224,24 @@ impl Mmu {
         dirty.iter_ones().collect()
     }
 
+    /// Has no TLB hold these pages, by their linear page numbers, for data: so every access to one is looked at.
+    pub fn watch_pages(&mut self, pages: Vec<u64>) {
+        if self.watched != pages {
+            self.watched = pages;
+            (0..self.banks.len()).for_each(|b| self.flush_bank(b));
+        }
+    }
+
+    /// Replaces page `n` of the map (see [`crate::Ram::page`]). Its address, if it was another and decoded code lies
+    /// in the page, which is the caller's to drop; so is, by [`Mmu::flush_all`], all that was made from tables.
+    pub fn replace_page(&mut self, n: usize, page: &[u8; 4096]) -> Option<crate::HostPhys> {
+        if self.ram.page(n) == page {
+            return None;
+        }
+        *self.ram.page_mut(n) = *page;
+        self.kinds.get(n, PageKind::Code).then(|| self.ram.address(n))
+    }
+
     pub(crate) fn flush_bank(&mut self, b: usize) {
         if self.empty_bank(b) {
             self.renew(b, [true; 2]);

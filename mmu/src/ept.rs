@@ -152,9 +152,9 @@ fn misconfigured(e: u64, level: u8, leaf: bool, maxphys: u8) -> bool {
 }
 
 /// The entries of one EPT walk, from the root down.
-struct Path {
-    at: [(HostPhys, u64); 5],
-    len: usize,
+pub(crate) struct Path {
+    pub(crate) at: [(HostPhys, u64); 5],
+    pub(crate) len: usize,
 }
 
 impl Mmu {
@@ -203,7 +203,7 @@ impl Mmu {
     }
 
     /// Reads the entries down to the leaf: the path, the rights, the frame.
-    fn ept_read(
+    pub(crate) fn ept_read(
         &self,
         r: &Regime,
         eptp: Eptp,

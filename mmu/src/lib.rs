@@ -22,6 +22,7 @@ mod banks;
 mod coherence;
 mod ept;
 mod ept_entries;
+mod inspect;
 mod kinds;
 mod mmu;
 mod paging;
@@ -33,6 +34,7 @@ mod walk;
 
 pub use addr::{GuestPhys, HostPhys, Linear};
 pub use banks::{Bank, Cached};
+pub use inspect::{EntryRead, Inspection};
 pub use kinds::{PageKind, PageKinds};
 pub use mmu::{Limits, Mmu, Stats};
 pub use paging::pdptes_valid;

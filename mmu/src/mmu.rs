@@ -95,6 +95,8 @@ pub struct Mmu {
     pub(crate) code_stores: BTreeSet<HostPhys>,
     pub(crate) ept_cache: ept::Cache,
     pub(crate) ept_entries: EptEntries,
+    /// Numbers of linear pages that no TLB holds for data.
+    pub(crate) watched: Vec<u64>,
     pub(crate) stats: Stats,
 }
 
@@ -115,6 +117,7 @@ impl Mmu {
             code_stores: BTreeSet::new(),
             ept_cache: ept::Cache::new(),
             ept_entries: EptEntries::default(),
+            watched: Vec::new(),
             stats: Stats::default(),
             ram,
         };
@@ -279,7 +282,8 @@ impl Mmu {
             View::User => t.rights.user(),
             View::SupervisorSmap => !t.rights.user(),
         };
-        if kinds.slow_path || !seen || t.ept & ept::R == 0 {
+        let watched = !self.watched.is_empty() && self.watched.contains(&(la >> 12));
+        if kinds.slow_path || watched || !seen || t.ept & ept::R == 0 {
             return;
         }
         let may = t.rights.write() || (v != View::User && !r.wp);

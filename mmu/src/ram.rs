@@ -100,6 +100,13 @@ impl Ram {
         unsafe { &*self.frame_ptr(n).cast() }
     }
 
+    /// The physical address of page `n` of the map.
+    #[must_use]
+    pub fn address(&self, n: usize) -> HostPhys {
+        let at = (n as u64) << 12;
+        HostPhys(if at < self.low { at } else { at - self.low + HIGH_BASE })
+    }
+
     /// Nothing counts as stored so far, see [`crate::Mmu::take_dirty`].
     pub fn all_clean(&mut self) {
         self.stored.fill(false);

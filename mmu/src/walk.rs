@@ -153,7 +153,7 @@ impl Mmu {
 }
 
 /// The start at the root; None if its PDPTE register is not present.
-fn root(r: &Regime, la: u64) -> Option<Start> {
+pub(crate) fn root(r: &Regime, la: u64) -> Option<Start> {
     let table = match r.mode {
         Mode::Pae => {
             let e = r.pdpte[(la >> 30 & 3) as usize];

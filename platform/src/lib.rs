@@ -1,7 +1,7 @@
 //! The machine around the processor: devices, board, time, ACPI tables, boot loaders.
 //!
 //! Reading order: [`time`], [`device`], [`output`], [`devices`], [`board`], [`memory_map`], [`acpi`], [`boot`],
-//! [`machine`], [`snapshot`], [`recording`]; `examples/boot.rs` uses it all.
+//! [`machine`], [`snapshot`], [`recording`], [`timeline`]; `examples/boot.rs` uses it all.
 //!
 //! Invariants: a device knows no address, bus, clock, thread or other device; its outputs are levels
 //! that the board samples after every access and at every deadline. Time is the count of retired
@@ -21,3 +21,4 @@ pub mod output;
 pub mod recording;
 pub mod snapshot;
 pub mod time;
+pub mod timeline;

@@ -29,6 +29,8 @@ pub(crate) struct Call<W, const X: bool>(PhantomData<W>);
 pub(crate) struct Stub;
 /// Checks the second page of an instruction that crosses pages.
 pub(crate) struct Guard;
+/// Leaves before the instruction at `page_offset`, if the host has a breakpoint there.
+pub(crate) struct Break;
 /// Leaves for the outer loop, to go on at `page_offset`.
 pub(crate) struct Leave;
 
@@ -250,6 +252,26 @@ unsafe impl Semantics for Leave {
 
     #[inline(always)]
     unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
+        (*cpu).set_rip_at((*op).page_offset);
+        Flow::Exit
+    }
+}
+
+// SAFETY: the body keeps what the constants say, see cpu/tests/promises.rs.
+unsafe impl Semantics for Break {
+    const SETS: u32 = 0;
+
+    #[inline(always)]
+    unsafe fn run<M: Mem>(op: *const Op, cpu: *mut Cpu, _: *mut TlbEntry) -> Flow {
+        if !M::SLOW {
+            return Flow::Slow;
+        }
+        // The operation retires nothing.
+        (*cpu).env.budget_at_op = (*cpu).env.budget;
+        let address = (*cpu).state.bases.page.wrapping_add((*op).page_offset as u64);
+        if !(*cpu).breaks_at(address) {
+            return Flow::Next(1);
+        }
         (*cpu).set_rip_at((*op).page_offset);
         Flow::Exit
     }

@@ -141,7 +141,7 @@ fn repeat(
 
 /// The frame after a run of bytes, if it is RAM without traps.
 fn frame(cpu: &mut Cpu, la: u64, kind: AccessKind) -> Result<Option<HostPhys>, Trap> {
-    if cpu.watching() {
+    if cpu.watching() || cpu.watches_page(la) {
         return Ok(None);
     }
     let p = cpu.translate(la, kind)?;

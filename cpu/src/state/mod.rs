@@ -5,6 +5,7 @@
 //! interpreter runs is [`crate::Cpu`].
 
 pub mod apic;
+pub mod breakpoints;
 pub mod control;
 pub mod event;
 pub mod flags;

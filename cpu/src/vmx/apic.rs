@@ -79,12 +79,14 @@ impl Cpu {
         })
     }
 
-    /// A load from a page of kind [`mmu::PageKind::SlowPath`]: the APIC-access page, or one with APIC registers.
+    /// A load from a page of kind [`mmu::PageKind::SlowPath`]: the APIC-access page, one with APIC registers, or one
+    /// that the host watches.
     pub(crate) fn special_load(&mut self, p: HostPhys, buf: &mut [u8]) -> Result<(), Trap> {
         if !self.is_apic_access(p) {
             if self.state.apic.claims(p.0) || !self.mmu().read_slice(p, buf) {
                 return self.device_load(p, buf);
             }
+            self.note_physical(p.0, buf.len(), false);
             return Ok(());
         }
         if !self.is_virtual_tpr(p, buf.len()) {
@@ -101,6 +103,7 @@ impl Cpu {
             if self.state.apic.claims(p.0) || !self.phys_write(p, buf) {
                 return self.device_store(p, buf);
             }
+            self.note_physical(p.0, buf.len(), true);
             return Ok(());
         }
         if !self.is_virtual_tpr(p, buf.len()) {

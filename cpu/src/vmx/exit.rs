@@ -57,6 +57,7 @@ impl Cpu {
         self.save_guest(&e, event);
         self.trace_exit(&e);
         self.stats.vmx.exit(e.reason);
+        self.note_exit(e.reason);
         self.finish_exit(e.reason);
     }
 

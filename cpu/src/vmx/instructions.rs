@@ -260,6 +260,7 @@ pub(crate) fn vmwrite<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Tra
     let v = if high { cpu.state.vmx.vmcs[f] & 0xffff_ffff | v << 32 } else { v };
     cpu.state.vmx.dirty |= f.line().groups;
     cpu.state.vmx.vmcs.set(f, v);
+    cpu.note_vmwrite(f);
     cpu.vm_succeed();
     Ok(())
 }

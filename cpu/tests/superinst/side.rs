@@ -48,7 +48,8 @@ pub(crate) fn explained(code: &[u8]) -> Option<Explained> {
     let key =
         Key { frame: CODE >> 12, page_offset: 0, mode: CodeMode::Bits64, limit: BlockLimit::ANY };
     let filter = FeatureFilter::new(&Model::default());
-    let source = Source { page: &code[..code.len().min(4096)], next: None, filter: &filter };
+    let source =
+        Source { page: &code[..code.len().min(4096)], next: None, filter: &filter, breaks: &[] };
     explain(key, &source).into_iter().next().flatten()
 }
 

@@ -3,12 +3,14 @@
 //! Reading order: `config` (what a machine is made of), `entry` (how a kernel is entered), `schedule`
 //! (how the processors take turns, and what the machine's time is), `input` (how the outside world gets
 //! in), `bus` (the board as a processor sees it), `dma` (memory as the board sees it), `look` (memory to look at), `report` (how a
-//! run ends), `pages` and `state` (the hash of everything), `save` (a machine as data).
+//! run ends), `pages` and `state` (the hash of everything), `save` (a machine as data), `debugging` (what a debugger
+//! asks), `trail` (the way back).
 //!
 //! Invariant: nothing else in this crate names the `cpu` crate.
 
 mod bus;
 mod config;
+pub mod debugging;
 mod dma;
 mod entry;
 mod input;
@@ -18,6 +20,7 @@ mod report;
 mod save;
 mod schedule;
 mod state;
+mod trail;
 
 use crate::board::Board;
 use crate::memory_map::MemoryMap;
@@ -44,6 +47,7 @@ use state::StateHash;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+pub use trail::Trail;
 
 /// Processors, memory and a board.
 pub struct Machine {
@@ -108,7 +112,7 @@ impl Machine {
 
     /// Instructions that all processors have retired.
     pub fn retired(&self) -> u64 {
-        self.processors().map(|cpu| cpu.stats.retired).sum()
+        self.schedule.retired()
     }
 
     /// Retired instructions by level: VMX root operation (or no VMX), then each guest, by processor in the order

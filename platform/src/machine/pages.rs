@@ -17,6 +17,8 @@ pub(super) struct Pages {
     unhashed: BitVec<u64>,
     /// Pages that may have changed since they were last asked for by [`Pages::take_changed`].
     unsaved: BitVec<u64>,
+    /// Pages that may have changed since they were last asked for by [`Pages::take_unmarked`].
+    unmarked: BitVec<u64>,
     hashes: Vec<PageHash>,
 }
 
@@ -25,7 +27,8 @@ impl Pages {
     pub(super) fn zero(count: usize) -> Pages {
         let none = || BitVec::repeat(false, count);
         let hashes = vec![[0; 16]; count];
-        Pages { written: none(), unhashed: none(), unsaved: none(), hashes }
+        let [written, unhashed, unsaved, unmarked] = [none(), none(), none(), none()];
+        Pages { written, unhashed, unsaved, unmarked, hashes }
     }
 
     /// The pages `held` have these hashes, the others are zero. All count as saved.
@@ -44,6 +47,7 @@ impl Pages {
             self.written.set(n, true);
             self.unhashed.set(n, true);
             self.unsaved.set(n, true);
+            self.unmarked.set(n, true);
         }
     }
 
@@ -61,6 +65,20 @@ impl Pages {
         self.update(mmu);
         let written = self.written.iter_ones().map(|n| (n, self.hashes[n]));
         written.filter(|(_, hash)| *hash != ZERO_PAGE)
+    }
+
+    /// The pages that may have changed since the last call of this or of [`Pages::take_all`].
+    pub(super) fn take_unmarked(&mut self, mmu: &mut Mmu) -> Vec<usize> {
+        self.look(mmu);
+        let unmarked = self.unmarked.iter_ones().collect();
+        self.unmarked.fill(false);
+        unmarked
+    }
+
+    /// The pages that may hold anything but zeros.
+    pub(super) fn take_all(&mut self, mmu: &mut Mmu) -> Vec<usize> {
+        drop(self.take_unmarked(mmu));
+        self.written.iter_ones().collect()
     }
 
     /// The pages that may have changed since the last call, or since the machine was made or restored.

@@ -90,7 +90,7 @@ impl Machine {
     pub fn save(&self) -> Saved {
         let Machine { config, map: _, shared, schedule, pages: _ } = self;
         let Shared { mmu: _, code: _, chipset, inputs, pause: _ } = shared;
-        let Schedule { processors, cut, trace: _, transitions: _ } = schedule;
+        let Schedule { processors, cut, trace: _, transitions: _, debugging: _ } = schedule;
         let processors = processors.iter().map(|p| {
             let Processor { cpu, at, idle } = p;
             SavedProcessor { state: cpu.save(), at: *at, idle: *idle, retired: cpu.stats.retired }
@@ -140,6 +140,44 @@ impl Machine {
         let shared =
             Shared { mmu, code: config.code.cache(), chipset, inputs, pause: Arc::default() };
         Ok(Machine { config, map, shared, schedule, pages })
+    }
+
+    /// Goes back, or forth, to another state of this machine, `saved` after so many `steps` since the last
+    /// instruction, in which these pages of memory are not as now.
+    pub(super) fn put_back<'a>(
+        &mut self,
+        saved: Saved,
+        steps: u32,
+        pages: impl Iterator<Item = (usize, &'a [u8; 4096])>,
+    ) {
+        let Saved { config: _, processors, cut, board, messages, inputs } = saved;
+        for (n, page) in pages {
+            if let Some(at) = self.shared.mmu.replace_page(n, page) {
+                self.drop_code(at, page.len());
+            }
+        }
+        self.shared.mmu.flush_all();
+        drop(self.take_unmarked());
+        for (p, saved) in self.schedule.processors.iter_mut().zip(processors) {
+            let SavedProcessor { state, at, idle, retired } = saved;
+            p.cpu.restore(state);
+            p.cpu.count_from(at, retired);
+            (p.at, p.idle) = (at, idle);
+        }
+        self.schedule.cut = cut;
+        self.schedule.forget_debugging(steps);
+        self.shared.chipset = Chipset::restored(board, messages, self.config.vcpus);
+        self.shared.inputs = inputs;
+    }
+
+    /// The pages of memory that may have changed since the last call of this or of [`Machine::all_pages`].
+    pub(super) fn take_unmarked(&mut self) -> Vec<usize> {
+        self.pages.take_unmarked(&mut self.shared.mmu)
+    }
+
+    /// The pages of memory that may hold anything but zeros.
+    pub(super) fn all_pages(&mut self) -> Vec<usize> {
+        self.pages.take_all(&mut self.shared.mmu)
     }
 
     /// The pages of memory that are not all zero: their numbers, for [`Machine::page`], and hashes.

@@ -18,6 +18,7 @@
 //! is kept, and goes on first.
 
 use super::bus::Chipset;
+use super::debugging::Debugging;
 use super::input::InputQueue;
 use super::report::{self, MachineStop};
 use crate::time::Icount;
@@ -71,6 +72,7 @@ pub(super) struct Schedule {
     pub(super) trace: String,
     /// Transitions that the processors have written down, with the processor of each.
     pub(super) transitions: Vec<(usize, Transition)>,
+    pub(super) debugging: Debugging,
 }
 
 impl Schedule {
@@ -81,7 +83,8 @@ impl Schedule {
 
     /// These processors, at the begin of a turn.
     pub(super) fn of(processors: Vec<Processor>) -> Schedule {
-        Schedule { processors, cut: None, trace: String::new(), transitions: Vec::new() }
+        let (cut, trace, transitions, debugging) = Default::default();
+        Schedule { processors, cut, trace, transitions, debugging }
     }
 
     /// The machine's time: that of the processor furthest behind.
@@ -121,7 +124,8 @@ impl Schedule {
             if now >= end {
                 return MachineStop::Budget;
             }
-            if shared.pause.load(Ordering::Relaxed) || self.has_much_to_take() {
+            let asked = shared.pause.load(Ordering::Relaxed) || self.has_much_to_take();
+            if asked || self.is_stopped(now) {
                 return MachineStop::Paused;
             }
             let stop = match self.cut.take() {
@@ -193,20 +197,28 @@ impl Schedule {
     /// Processor `who` runs, at most to `until`.
     fn step(&mut self, who: usize, shared: &mut Shared, until: u64) -> Option<MachineStop> {
         let Shared { mmu, code, chipset, .. } = shared;
+        let bound = self.bound(who, until);
         let p = &mut self.processors[who];
         chipset.begin();
         let from = p.at;
-        let stop = p.cpu.run(mmu, code, chipset, from, until);
+        let stop = p.cpu.run(mmu, code, chipset, from, bound);
         p.at = p.cpu.now();
         let stalled = p.cpu.take_stalled();
-        p.cpu.count_retired(p.at - from - stalled);
+        let retired = p.at - from - stalled;
+        p.cpu.count_retired(retired);
         // DEPARTURE: SMI# reaches the processor that has asked for it, not all.
         if chipset.board.take_smi() {
             p.cpu.raise_smi();
         }
         self.trace.push_str(&p.cpu.take_trace());
         self.transitions.extend(p.cpu.take_transitions().into_iter().map(|t| (who, t)));
+        let cut = p.at < until;
+        self.note(who, retired);
+        let p = &mut self.processors[who];
         match stop {
+            // What the debugger has cut goes on as after a pause.
+            Stop::Budget if bound < until => cut.then_some(MachineStop::Paused),
+            Stop::Debugger => cut.then_some(MachineStop::Paused),
             Stop::Budget | Stop::Io => None,
             Stop::Paused => Some(MachineStop::Paused),
             Stop::Idle => {

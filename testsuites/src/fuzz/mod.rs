@@ -114,7 +114,7 @@ impl Machine {
                 Stop::TripleFault => break stop,
                 Stop::Idle if !cpu.wakeable() && cpu.wakes_at() >= budget => break stop,
                 Stop::Idle => *now = cpu.wakes_at().clamp(*now, budget),
-                Stop::Io | Stop::Budget | Stop::Paused => {}
+                Stop::Io | Stop::Budget | Stop::Paused | Stop::Debugger => {}
             }
             if *now >= budget && stop != Stop::Io {
                 break Stop::Budget;

@@ -45,7 +45,7 @@ pub fn runs(blocks: &Blocks, names: &mut Names, power: f64) -> Vec<Run> {
 
 fn members(begin: &Begin, filter: &FeatureFilter) -> Vec<Option<Explained>> {
     let key = Key { frame: 0, page_offset: begin.po, mode: begin.mode, limit: BlockLimit::ANY };
-    explain(key, &Source { page: &begin.bytes, next: None, filter })
+    explain(key, &Source { page: &begin.bytes, next: None, filter, breaks: &[] })
 }
 
 /// A block's operations without those that a long sequence does and those that no table knows.
