@@ -3,8 +3,9 @@
 
 use crate::console::Language;
 use crate::console::chardev::{self, Named, Serial};
+use crate::debug::connection::{self, Where};
 use crate::events::{self, Chosen};
-use crate::kept::{Record, Replay, Restore, Snapshot, SnapshotAt};
+use crate::kept::{Debugger, Hash, Record, Replay, Restore, Snapshot, SnapshotAt};
 use crate::pace::Pacing;
 use crate::qemu::{self, Meaning};
 use crate::status::Failure;
@@ -88,10 +89,14 @@ pub(crate) enum Verb {
     Restore(Restore),
     /// Look at snapshots
     Snapshot(Snapshot),
+    /// Print the hash of a snapshot's state, as the summary of a run has it
+    Hash(Hash),
     /// Run, and write down all that is needed to run it again
     Record(Record),
     /// Run a recording again, and compare it with what was recorded
     Replay(Replay),
+    /// Go through a recording with gdb, forwards and backwards
+    Debug(Debugger),
     /// Print the manual page, for man(1)
     Man,
     /// Print a script by which a shell completes words
@@ -156,6 +161,8 @@ pub(crate) struct Run {
     pub(crate) keep: SnapshotAt,
     #[command(flatten)]
     pub(crate) trace: Trace,
+    #[command(flatten)]
+    pub(crate) gdb: Gdb,
     #[arg(skip)]
     pub(crate) told: Told,
 }
@@ -218,6 +225,17 @@ pub(crate) struct Trace {
     pub(crate) file: Option<PathBuf>,
 }
 
+/// Whether gdb may join the run.
+#[derive(Debug, Default, Clone, clap::Args)]
+pub(crate) struct Gdb {
+    /// Where gdb is waited for while the run goes on: tcp:HOST:PORT, unix:PATH or none
+    #[arg(long, value_name = "WHERE", value_parser = connection::place)]
+    pub(crate) gdb: Option<Where>,
+    /// As -gdb tcp::1234
+    #[arg(long = "s")]
+    pub(crate) standard: bool,
+}
+
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Host {
     /// The privileged domain: kernel=,initrd=,memory=,vcpus=,weight=,cap=,append= (without
@@ -252,6 +270,8 @@ pub(crate) struct Host {
     pub(crate) keep: SnapshotAt,
     #[command(flatten)]
     pub(crate) trace: Trace,
+    #[command(flatten)]
+    pub(crate) gdb: Gdb,
 }
 
 #[derive(Debug, clap::Args)]
@@ -276,7 +296,7 @@ pub(crate) struct Completions {
 }
 
 /// QEMU's names that `strata host` takes too, and the names of its own options.
-const HOST: [(&str, &str); 11] = [
+const HOST: [(&str, &str); 12] = [
     ("serial", "serial"),
     ("chardev", "chardev"),
     ("icount", "icount"),
@@ -288,6 +308,7 @@ const HOST: [(&str, &str); 11] = [
     ("monitor", "monitor"),
     ("qmp", "qmp"),
     ("mon", "mon"),
+    ("gdb", "gdb"),
 ];
 
 /// What `strata host` has instead of others of QEMU's flags.
@@ -318,8 +339,8 @@ fn host_words(args: impl IntoIterator<Item = OsString>) -> Result<Vec<OsString>,
                 );
                 out.push(long);
             }
-            None if name == "S" => out.push("--S".into()),
-            None if qemu::is_flag(&arg) && name != "s" => {
+            None if matches!(name, "s" | "S") => out.push(format!("--{name}").into()),
+            None if qemu::is_flag(&arg) => {
                 return Err(Failure::usage(arg.to_string_lossy(), instead(name)));
             }
             None => out.push(arg),
@@ -347,6 +368,7 @@ fn kind(program: &OsStr, words: &[OsString]) -> (Kind, usize) {
         Some("run") => (Kind::Run, 1),
         Some("host") => (Kind::Host("host"), 1),
         Some("restore") => (Kind::Host("restore"), 1),
+        Some("debug") => (Kind::Host("debug"), 1),
         Some(word) if qemu::is_flag(OsStr::new(word)) => (Kind::Run, 0),
         _ => (Kind::Other, 0),
     }
@@ -542,13 +564,13 @@ mod tests {
         check_error(
             "walk",
             "unrecognized subcommand 'walk'; accepted are run, host, qemu, link, image, \
-             restore, snapshot, record, replay, man, completions, test, --limit-instructions, --limit-seconds, --report, \
+             restore, snapshot, hash, record, replay, debug, man, completions, test, --limit-instructions, --limit-seconds, --report, \
              --events",
         );
         check_error(
             "host --nosuch",
             "unexpected argument '--nosuch' found; accepted are --dom0, --domu, --config, \
-             --hypervisor, --until-domus-end, -serial, -chardev, -icount, -monitor, -qmp, -mon, -S, --input, --input-log, -cpu, --memory, -accel, --snapshot, --snapshot-at, -d, -D, --limit-instructions, --limit-seconds, \
+             --hypervisor, --until-domus-end, -serial, -chardev, -icount, -monitor, -qmp, -mon, -S, --input, --input-log, -cpu, --memory, -accel, --snapshot, --snapshot-at, -d, -D, -gdb, -s, --limit-instructions, --limit-seconds, \
              --report, --events",
         );
         check_error(

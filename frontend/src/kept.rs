@@ -1,6 +1,8 @@
-//! The options about runs that are kept: of `restore`, `snapshot`, `record` and `replay`, and those of a snapshot.
+//! The options about runs that are kept: of `restore`, `snapshot`, `hash`, `record`, `replay` and `debug`, and those of a
+//! snapshot.
 
-use crate::args::{Serials, Trace};
+use crate::args::{Gdb, Serials, Trace};
+use crate::debug::connection::{self, Where};
 use crate::values::{self, Moment};
 use clap::Subcommand;
 use platform::machine::CodeOptions;
@@ -32,6 +34,8 @@ pub(crate) struct Restore {
     pub(crate) trace: Trace,
     #[command(flatten)]
     pub(crate) keep: SnapshotAt,
+    #[command(flatten)]
+    pub(crate) gdb: Gdb,
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +52,13 @@ pub(crate) enum SnapshotVerb {
     Verify { file: PathBuf },
     /// Say in which fields and pages two snapshots differ; status 4 if they do
     Diff { first: PathBuf, second: PathBuf },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Hash {
+    /// The snapshot whose state is hashed
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,6 +92,19 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "N", default_value = "1", requires = "verify",
           value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: u16,
+    /// Cuts and keeps decoded code otherwise: interpreter,block=N,cache=N,fuse=on|off
+    #[arg(long, value_name = "OPTIONS", value_parser = values::accel)]
+    pub(crate) accel: Option<CodeOptions>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Debugger {
+    /// The directory of the recording
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: PathBuf,
+    /// Where gdb is waited for: tcp:HOST:PORT, unix:PATH or stdio [default: tcp:127.0.0.1:1234]
+    #[arg(long, value_name = "WHERE", value_parser = connection::place)]
+    pub(crate) gdb: Option<Where>,
     /// Cuts and keeps decoded code otherwise: interpreter,block=N,cache=N,fuse=on|off
     #[arg(long, value_name = "OPTIONS", value_parser = values::accel)]
     pub(crate) accel: Option<CodeOptions>,

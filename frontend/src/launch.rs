@@ -1,6 +1,6 @@
 //! From what was asked to everything a machine needs to start, read and checked.
 
-use crate::args::{self, Host, Run, Trace};
+use crate::args::{self, Gdb, Host, Run, Trace};
 use crate::console::chardev::{Chardev, Serial};
 use crate::console::{Language, Serials};
 use crate::domain::{self, Domain};
@@ -53,6 +53,7 @@ pub(crate) struct Launch {
     pub(crate) trace: Trace,
     pub(crate) code: CodeOptions,
     pub(crate) keep: SnapshotAt,
+    pub(crate) gdb: Gdb,
     /// The domains on the machine, in the hypervisor's order; none on a bare machine.
     pub(crate) domains: Vec<String>,
 }
@@ -115,6 +116,7 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         trace: host.trace.clone(),
         code: host.accel.unwrap_or_default(),
         keep: host.keep.clone(),
+        gdb: host.gdb.clone(),
         domains: domains.into_iter().map(|d| d.name).collect(),
     })
 }
@@ -191,13 +193,14 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
         trace: run.trace,
         code: run.accel.unwrap_or_default(),
         keep: run.keep,
+        gdb: run.gdb,
         domains: Vec::new(),
     })
 }
 
 /// `strata restore`: nothing is booted, and a reset ends the run.
 pub(crate) fn restored(config: &Config, restore: &Restore) -> Launch {
-    let Restore { file: _, serials: asked, accel, trace, keep } = restore;
+    let Restore { file: _, serials: asked, accel, trace, keep, gdb } = restore;
     Launch {
         memory: config.ram,
         vcpus: config.vcpus,
@@ -218,6 +221,7 @@ pub(crate) fn restored(config: &Config, restore: &Restore) -> Launch {
         trace: trace.clone(),
         code: accel.unwrap_or_default(),
         keep: keep.clone(),
+        gdb: gdb.clone(),
         domains: Vec::new(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are written), `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `monitor`, `pace`, `stop` and
 //! `runner` (a run), `counts`, `events`, `status`, `summary` and `report` (what is told of it), `kept`, `keep`, `snapshot`, `record`, `replay`, `difference`
-//! and `time_travel` (runs that are kept), `suite` (many runs), `memory`, `image`, `link`, `manual`.
+//! and `time_travel` (runs that are kept), `debug` (gdb), `suite` (many runs), `memory`, `image`, `link`, `manual`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
 //! and files exist here and nowhere below. Nothing is printed by a macro that panics where the stream is full or
@@ -17,6 +17,7 @@
 mod args;
 mod console;
 mod counts;
+mod debug;
 mod difference;
 mod domain;
 mod embedded;
@@ -102,8 +103,10 @@ fn obey(args: Args) -> Result<Status, Failure> {
         Some(Verb::Image(image)) => return image::write(&image.out).map(|()| Status::Success),
         Some(Verb::Restore(restore)) => return time_travel::restore(&restore, &args.limits),
         Some(Verb::Snapshot(snapshot)) => return time_travel::snapshot(&snapshot),
+        Some(Verb::Hash(asked)) => return time_travel::hash(&asked),
         Some(Verb::Record(record)) => return time_travel::record(record, args.limits),
         Some(Verb::Replay(replay)) => return time_travel::replay(&replay),
+        Some(Verb::Debug(asked)) => return debug::recording(&asked),
         Some(Verb::Man) => return print(manual::page()?.trim_end()),
         Some(Verb::Completions(asked)) => {
             return print(manual::completions(asked.shell).trim_end());

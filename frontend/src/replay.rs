@@ -7,6 +7,7 @@ use platform::machine::{Config, Machine, MachineStop};
 use platform::recording::{FILE, Frame, Recording};
 use platform::snapshot::{Id, Snapshot};
 use platform::time::Icount;
+use platform::timeline::End;
 use rayon::prelude::*;
 use std::fs::File;
 use std::io::BufReader;
@@ -132,6 +133,44 @@ impl Replay {
             }
         }
         Ok(())
+    }
+
+    /// The snapshots of the last run in the recording: the frames, with their times.
+    pub(crate) fn starts(&self) -> Vec<(usize, Icount)> {
+        let last = self.frames.iter().rposition(begins).unwrap_or(0);
+        let snapshots = self.frames.iter().enumerate().skip(last);
+        let snapshots = snapshots.filter(|(_, frame)| matches!(frame, Frame::Snapshot { .. }));
+        snapshots.map(|(n, frame)| (n, frame.at())).collect()
+    }
+
+    /// The machine at frame `n`, a snapshot, which knows all that it is given afterwards.
+    pub(crate) fn machine_at(&self, n: usize, host: &Config) -> Result<Machine, Failure> {
+        let Some(Frame::Snapshot { file, id, .. }) = self.frames.get(n) else {
+            return Err(self.wrong("no snapshot"));
+        };
+        let mut machine = self.restore(file, id, host)?;
+        for frame in self.frames[n + 1..].iter().take_while(|frame| !begins(frame)) {
+            if let Frame::Input { at, input } = frame {
+                machine.input(*at, input.clone());
+            }
+        }
+        Ok(machine)
+    }
+
+    /// Where the last run in the recording ends.
+    pub(crate) fn end(&self) -> End {
+        match self.frames.last() {
+            Some(Frame::End { by_guest: true, .. }) => End::Guest,
+            _ => End::Time(
+                self.frames
+                    .iter()
+                    .rev()
+                    .take_while(|f| !begins(f))
+                    .map(Frame::at)
+                    .max()
+                    .unwrap_or_default(),
+            ),
+        }
     }
 
     fn wrong(&self, why: &str) -> Failure {

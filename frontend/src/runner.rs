@@ -64,17 +64,30 @@ pub(crate) struct Ending<'a> {
     pub(crate) asked: &'a Asked,
 }
 
-/// Runs `machine` to its end.
-pub(crate) fn run_to_end(
-    machine: &mut dyn Runnable,
-    consoles: &mut Consoles,
-    pace: &mut Pace,
-    ending: &Ending<'_>,
-) -> Result<Status, Failure> {
-    let limit = ending.limits.limit_instructions.unwrap_or(u64::MAX);
-    loop {
+/// A machine that runs, and all that it needs of the host.
+pub(crate) struct Run<'a, M> {
+    pub(crate) machine: &'a mut M,
+    pub(crate) consoles: &'a mut Consoles,
+    pub(crate) pace: &'a mut Pace,
+    pub(crate) ending: &'a Ending<'a>,
+}
+
+impl<M: Runnable> Run<'_, M> {
+    /// Runs the machine to its end.
+    pub(crate) fn run_to_end(mut self) -> Result<Status, Failure> {
+        loop {
+            if let Some(status) = self.slice()? {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Runs a slice, and looks at the host. The status if that was the end.
+    pub(crate) fn slice(&mut self) -> Result<Option<Status>, Failure> {
+        let Run { machine, consoles, pace, ending } = self;
+        let limit = ending.limits.limit_instructions.unwrap_or(u64::MAX);
         if let Some(status) = ending.asked.asked() {
-            return Ok(status);
+            return Ok(Some(status));
         }
         match machine.attend(consoles) {
             Attended::Run => {}
@@ -82,17 +95,17 @@ pub(crate) fn run_to_end(
                 let since = Instant::now();
                 consoles.wait(Duration::MAX);
                 pace.stood(since.elapsed());
-                continue;
+                return Ok(None);
             }
             Attended::Reset => {
                 machine.restart()?;
                 pace.restart();
-                continue;
+                return Ok(None);
             }
         }
         let left = limit.saturating_sub(machine.retired());
         if left == 0 {
-            return Ok(Status::Limit);
+            return Ok(Some(Status::Limit));
         }
         let stop = machine.run(left.min(SLICE));
         for port in 0..PORTS {
@@ -100,26 +113,27 @@ pub(crate) fn run_to_end(
         }
         match stop {
             Stop::Budget => {}
-            Stop::End(status) => return Ok(status),
-            Stop::Reset if ending.no_reboot => return Ok(Status::Success),
+            Stop::End(status) => return Ok(Some(status)),
+            Stop::Reset if ending.no_reboot => return Ok(Some(Status::Success)),
             Stop::Reset => {
                 machine.happened(Event::Reset { guest: true }, consoles);
                 machine.restart()?;
                 pace.restart();
             }
             Stop::Idle => {
-                if !ending.halts && !consoles.listens() && !may_wake(machine, consoles) {
-                    return Ok(Status::Halted);
+                if !ending.halts && !consoles.listens() && !may_wake(*machine, consoles) {
+                    return Ok(Some(Status::Halted));
                 }
                 consoles.wait(Duration::MAX);
             }
         }
         // The clock of a machine that waits for nothing but input has stood still.
         let at = if stop == Stop::Idle { pace.now().unwrap_or(0) } else { 0 };
-        take_input(machine, consoles, at);
+        take_input(*machine, consoles, at);
         if let Some(ahead) = pace.ahead(machine.time()) {
             consoles.wait(ahead);
         }
+        Ok(None)
     }
 }
 
@@ -197,7 +211,8 @@ mod tests {
         let mut consoles =
             Consoles::open(&Serials::new(vec![nowhere], vec![], vec![]), asked).unwrap();
         let mut pace = Pace::new(Pacing::Off, false);
-        run_to_end(machine, &mut consoles, &mut pace, &ending).unwrap()
+        let (consoles, pace) = (&mut consoles, &mut pace);
+        Run { machine, consoles, pace, ending: &ending }.run_to_end().unwrap()
     }
 
     /// Runs the script and tells `status retired restarts`.

@@ -4,6 +4,7 @@
 use crate::args::{Limits, Trace};
 use crate::console::{Consoles, Key};
 use crate::counts::{self, Counts};
+use crate::debug::live::{self, Debuggable};
 use crate::events::{Chosen, Events};
 use crate::input::{self, Log, Script};
 use crate::keep::Keep;
@@ -14,7 +15,7 @@ use crate::output::{self, Output};
 use crate::pace::Pace;
 use crate::qemu;
 use crate::report::Report;
-use crate::runner::{self, Ending, Runnable, Stop};
+use crate::runner::{self, Ending, Run, Runnable, Stop};
 use crate::snapshot::{self, Chain};
 use crate::status::{Failure, Status};
 use crate::stop::Stop as Asked;
@@ -52,16 +53,22 @@ pub(crate) fn go_on(
 fn finish(mut session: Session<'_>, limits: &Limits) -> Result<Status, Failure> {
     let (launch, asked) = (session.launch, session.asked);
     let report = limits.report.as_deref().map(Report::create).transpose()?;
+    let gdb = live::listen(&launch.gdb)?;
     let mut consoles = Consoles::open(&launch.serials, asked)?;
     let mut pace = Pace::new(launch.pacing, consoles.person());
     session.events = limits.events.as_ref().map(|chosen| session.events(chosen)).transpose()?;
-    session.monitors = Monitors::new(&mut consoles, launch.stopped);
+    session.monitors = Monitors::new(&mut consoles, launch.stopped && gdb.is_none());
     asked.on_signals()?;
     if let Some(seconds) = limits.limit_seconds {
         asked.after(seconds)?;
     }
     let ending = Ending { limits, no_reboot: launch.no_reboot, halts: launch.as_qemu, asked };
-    let ended = runner::run_to_end(&mut session, &mut consoles, &mut pace, &ending);
+    let (machine, ports) = (&mut session, &mut consoles);
+    let run = Run { machine, consoles: ports, pace: &mut pace, ending: &ending };
+    let ended = match &gdb {
+        Some(gdb) => live::run(run, gdb, launch.stopped),
+        None => run.run_to_end(),
+    };
     let ended = ended.and_then(|status| session.end(status, &mut consoles).map(|()| status));
     let (sent, traced) = (consoles.finish(asked), session.finish());
     drop(consoles);
@@ -401,6 +408,16 @@ fn boot(launch: &Launch, asked: &Asked) -> Result<Machine, Failure> {
     let boot = Boot { kernel: kernel.file(), modules: &modules, cmdline: &kernel.cmdline };
     machine.boot(&boot).map_err(Failure::input)?;
     Ok(machine)
+}
+
+impl Debuggable for Session<'_> {
+    fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn machine_mut(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
 }
 
 impl Runnable for Session<'_> {

@@ -1,9 +1,9 @@
-//! The verbs about runs that are kept: `restore`, `snapshot`, `record`, `replay`.
+//! The verbs about runs that are kept: `restore`, `snapshot`, `hash`, `record`, `replay`.
 
 use crate::args::{self, Asked, Limits, Verb};
 use crate::difference;
 use crate::keep::Keep;
-use crate::kept::{Record, Replay, Restore, Snapshot as Looked, SnapshotVerb};
+use crate::kept::{Hash, Record, Replay, Restore, Snapshot as Looked, SnapshotVerb};
 use crate::launch;
 use crate::output;
 use crate::record::{Every, Recorder};
@@ -55,6 +55,14 @@ pub(crate) fn snapshot(asked: &Looked) -> Result<Status, Failure> {
             Ok(if text.is_empty() { Status::Success } else { Status::Differs })
         }
     }
+}
+
+/// `strata hash`.
+pub(crate) fn hash(asked: &Hash) -> Result<Status, Failure> {
+    let chain = Chain::read(&asked.file)?;
+    let state = restored(&chain, &asked.file)?.state_hash();
+    print(&format!("state {}\n", hex(&state)))?;
+    Ok(Status::Success)
 }
 
 /// The machine of a chain, to be looked at.

@@ -170,6 +170,7 @@ misdeeds! {
     reads_an_unknown_msr: "read-msr", ends: "killed: vCPU 0: triple fault", lives: false;
     jumps_away: "jump-away", ends: "killed: vCPU 0: instruction fetch at guest-physical 0x7fff0000", lives: false;
     enters_real_mode: "real-mode", lives: false;
+    overruns_a_table: "overrun", ends: "killed: vCPU 0: instruction fetch at guest-physical 0x7fff0000", lives: false;
     reads_nothing: "read-nothing";
     uses_devices: "use-devices";
     powers_pcs_off: "power-off";

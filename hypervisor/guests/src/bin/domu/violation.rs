@@ -6,7 +6,8 @@
 use crate::{device_memory, greed};
 use core::arch::{asm, global_asm};
 use core::fmt::Write;
-use guests::hypercalls;
+use guests::hypercalls::{self, Shared};
+use guests::work;
 use runtime::cpu;
 
 /// Commits the violation `name`; returns from one that the hypervisor is expected to ignore.
@@ -15,6 +16,7 @@ pub(crate) fn commit(name: &str) {
         "nothing" => {}
         "triple-fault" => triple_fault(),
         "jump-away" => jump_away(),
+        "overrun" => overrun(),
         "real-mode" => real_mode(),
         "read-msr" => read_msr(),
         "read-nothing" => read_nothing(),
@@ -47,6 +49,20 @@ fn triple_fault() {
 fn jump_away() {
     // SAFETY: ends this program, as intended.
     unsafe { asm!("mov eax, 0x7FFF0000", "jmp rax", out("rax") _) };
+}
+
+/// Fills a table and the word behind it, which says where to go when some work is done.
+fn overrun() {
+    const ENTRIES: usize = 4;
+    static TABLE: Shared<[u64; ENTRIES + 1]> = Shared::new([0; ENTRIES + 1]);
+    TABLE.write(8 * ENTRIES, 0x20_0000_u64);
+    for entry in 0..=ENTRIES {
+        TABLE.write(8 * entry, 0x7FFF_0000_u64);
+    }
+    let _ = work::chain(b"overrun");
+    let next: u64 = TABLE.read(8 * ENTRIES);
+    // SAFETY: ends this program, as intended.
+    unsafe { asm!("jmp {}", in(reg) next) };
 }
 
 // The way from 64-bit to real mode, run at 8000h: paging off, long mode off, protection off, then
