@@ -330,6 +330,42 @@ fn snapshots() {
     program.ends(130);
 }
 
+/// Maps the first 4 MiB to themselves and the next to 8 MiB, for user mode too, in pages of 4 MiB; stores a word at
+/// 401000h, and then spins.
+const PAGING: &[u8] = &[
+    0xC7, 0x05, 0, 0, 0x30, 0, 0x83, 0, 0, 0, // mov dword [300000h], 83h
+    0xC7, 0x05, 4, 0, 0x30, 0, 0x87, 0, 0x80, 0, // mov dword [300004h], 800087h
+    0x0F, 0x20, 0xE0, 0x83, 0xC8, 0x10, 0x0F, 0x22,
+    0xE0, // mov eax, cr4; or eax, 10h; mov cr4, eax
+    0xB8, 0, 0, 0x30, 0, 0x0F, 0x22, 0xD8, // mov eax, 300000h; mov cr3, eax
+    0x0F, 0x20, 0xC0, 0x0D, 0, 0, 0, 0x80, 0x0F, 0x22,
+    0xC0, // mov eax, cr0; or eax, 80000000h; mov cr0, eax
+    0xC7, 0x05, 0, 0x10, 0x40, 0, 0x78, 0x56, 0x34, 0x12, // mov dword [401000h], 12345678h
+    0xEB, 0xFE, // jmp $
+];
+
+#[test]
+fn translations() {
+    let mut program = Program::start("paging", PAGING, &[]);
+    program.ready();
+    while program.human("xp 0x801000") != "0000000000801000: 0x12345678\n" {}
+    let shows = |program: &mut Program, line: &str, expect: &str| {
+        assert_eq!(program.human(line), expect, "{line}");
+    };
+    shows(&mut program, "x 0x401000", "0000000000401000: 0x12345678\n");
+    shows(&mut program, "gva2gpa 0x401004", "gpa: 0x801004\n");
+    shows(&mut program, "gva2gpa 0x800000", "Unmapped\n");
+    shows(&mut program, "x 0x7ffffe", "00000000007ffffe: Cannot access memory\n");
+    let mem = "0000000000000000-0000000000400000 0000000000400000 -rw\n\
+               0000000000400000-0000000000800000 0000000000400000 urw\n";
+    shows(&mut program, "info mem", mem);
+    let tlb = "0000000000000000: 0000000000000000 --P-A---W\n\
+               0000000000400000: 0000000000800000 --PDA--UW\n";
+    shows(&mut program, "info tlb", tlb);
+    program.command("{\"execute\": \"quit\"}");
+    program.ends(130);
+}
+
 /// What comes is hostile: much, deep, binary, and never read. The run ends at its limit all the same.
 #[test]
 fn clients_that_mean_no_good() {
