@@ -16,7 +16,7 @@
 
 pub mod class;
 pub mod deferred;
-#[cfg(all(feature = "superinst", threaded))]
+#[cfg(all(feature = "superinst", threaded, not(test)))]
 pub(crate) mod sequence;
 
 #[cfg(not(threaded))]

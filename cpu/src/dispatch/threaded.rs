@@ -17,7 +17,7 @@ macro_rules! tail {
         return ((*op).handler)(op, &mut *$cpu, pins[0], pins[1], pins[2]);
     }};
 }
-#[cfg(feature = "superinst")]
+#[cfg(all(feature = "superinst", not(test)))]
 pub(super) use tail;
 
 /// Tells the compiler that a register is at `offset`, and what it holds, as far as its class says so.
@@ -166,7 +166,7 @@ pub(super) unsafe extern "sysv64" fn cold<S: Semantics>(op: *const Op, cpu: &mut
 }
 
 /// As [`cold`], after an operation to be run again first for its flags.
-#[cfg(feature = "superinst")]
+#[cfg(all(feature = "superinst", not(test)))]
 #[cold]
 #[inline(never)]
 pub(super) unsafe extern "sysv64" fn cold_after_replay<S: Semantics>(

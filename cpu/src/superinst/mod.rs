@@ -9,11 +9,12 @@
 //! which.
 //!
 //! Reading order: `cpu/superinst/exact.txt` says how sequences are written; the build script beside it expands them;
-//! [`select`] chooses among them when a block is decoded. Without the feature `superinst`, and where dispatch is a
-//! loop, the tables are empty: no operation has a handler of its own, and what guests see is the same.
+//! [`select`] chooses among them when a block is decoded. Without the feature `superinst`, where dispatch is a
+//! loop, and in unit tests, which would take as long to build as the library, the tables are empty: no operation has
+//! a handler of its own, and what guests see is the same.
 
 pub mod select;
-#[cfg(all(feature = "superinst", threaded))]
+#[cfg(all(feature = "superinst", threaded, not(test)))]
 mod tables;
 mod text;
 
@@ -21,7 +22,7 @@ use crate::op::HandlerFn;
 use std::any::TypeId;
 use std::fmt;
 
-#[cfg(not(all(feature = "superinst", threaded)))]
+#[cfg(not(all(feature = "superinst", threaded, not(test))))]
 mod tables {
     use super::{Superinst, Type};
 
