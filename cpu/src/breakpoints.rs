@@ -35,6 +35,11 @@ impl Cpu {
         self.halts.at = at;
     }
 
+    /// Has steps counted, which costs a few instructions at each VM exit and event.
+    pub fn count_steps(&mut self) {
+        self.halts.counting = true;
+    }
+
     /// Has runs end after each step.
     pub fn step_by_step(&mut self, on: bool) {
         self.halts.step = on;
@@ -77,7 +82,13 @@ impl Cpu {
         self.state.rip.wrapping_add(self.state.bases.seg[seg::CS]) as u32 as u64
     }
 
-    pub(crate) fn place(&self) -> Place {
+    /// The place, or nothing of it where nobody debugs.
+    #[inline]
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.halts.counting.then(|| self.place_now())
+    }
+
+    fn place_now(&self) -> Place {
         Place {
             now: self.now(),
             rip: self.state.rip,
@@ -87,8 +98,13 @@ impl Cpu {
     }
 
     /// Counts what has happened since `before`. Whether that was a step.
-    pub(crate) fn count_step(&mut self, before: Place) -> bool {
-        let after = self.place();
+    #[inline]
+    pub(crate) fn count_step(&mut self, before: Option<Place>) -> bool {
+        before.is_some_and(|before| self.count_step_since(before))
+    }
+
+    fn count_step_since(&mut self, before: Place) -> bool {
+        let after = self.place_now();
         if after == before {
             return false;
         }

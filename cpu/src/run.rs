@@ -204,7 +204,7 @@ impl Cpu {
 
     /// Runs blocks until something stops them, at the latest at `until`; `event_may_be_pending` as of before;
     /// `alone`: one instruction. The place from which on steps are not counted yet.
-    fn slice(&mut self, until: u64, event_may_be_pending: bool, alone: bool) -> Place {
+    fn slice(&mut self, until: u64, event_may_be_pending: bool, alone: bool) -> Option<Place> {
         let before = self.place();
         if event_may_be_pending && let Some(e) = self.state.sys.task_fault.take() {
             self.handle(Trap::Fault(e));
@@ -253,7 +253,11 @@ impl Cpu {
 
     /// Blocks have run, from place `before` on; with `alone` one instruction, which began in a guest or not, and
     /// branched or not. As [`Cpu::slice`].
-    fn after_dispatch(&mut self, before: Place, alone: Option<(bool, bool)>) -> Place {
+    fn after_dispatch(
+        &mut self,
+        before: Option<Place>,
+        alone: Option<(bool, bool)>,
+    ) -> Option<Place> {
         match self.env.trap.take() {
             Some(Trap::Again) => {
                 self.env.budget_at_op -= 1;

@@ -132,6 +132,8 @@ pub enum Hit {
 pub struct Halts {
     /// Breakpoints that end runs.
     pub(crate) at: Breakpoints,
+    /// Steps are counted: somebody debugs.
+    pub(crate) counting: bool,
     /// There are breakpoints on instructions.
     pub(crate) armed: bool,
     /// There are breakpoints on data at linear addresses.

@@ -142,6 +142,7 @@ impl Machine {
 
     /// Has runs end at these breakpoints: [`super::MachineStop::Paused`], and [`Machine::take_event`] tells which.
     pub fn break_at(&mut self, at: &Breakpoints) {
+        self.count_steps();
         self.shared.code.break_at(at.offsets());
         self.shared.mmu.watch_pages(at.pages());
         let frames = at.frames();
@@ -153,6 +154,11 @@ impl Machine {
         self.schedule.processors.iter_mut().for_each(|p| p.cpu.break_at(at.clone()));
     }
 
+    /// Has steps counted from here on; until then positions know of none.
+    pub fn count_steps(&mut self) {
+        self.schedule.processors.iter_mut().for_each(|p| p.cpu.count_steps());
+    }
+
     /// Has runs end at `position` at the latest, as at a breakpoint.
     pub fn run_until(&mut self, position: Option<Position>) {
         self.schedule.debugging.until = position;
@@ -160,6 +166,7 @@ impl Machine {
 
     /// Has runs end after a step of a processor.
     pub fn step_processor(&mut self, processor: Option<usize>) {
+        self.count_steps();
         self.schedule.debugging.stepping = processor;
     }
 

@@ -38,6 +38,7 @@ pub struct Trail {
 impl Trail {
     /// A trail that begins where `machine` is.
     pub fn new(machine: &mut Machine) -> Trail {
+        machine.count_steps();
         let base = machine.position();
         let mut trail = Trail { points: BTreeMap::new(), pages: BTreeMap::new(), base, held: 0 };
         let pages = machine.all_pages();
