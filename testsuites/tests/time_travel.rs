@@ -9,7 +9,7 @@ use testsuites::strata::{self, Ended};
 
 /// A directory of this name for a recording, which is not there yet.
 fn directory(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("recorded-{name}"));
     _ = fs::remove_dir_all(&path);
     path
 }
@@ -90,7 +90,7 @@ const TYPED: &str = "100000000 com1 \"early\\r\"\n150000000 com1 break\n19000000
 fn linux() {
     let guest = guests::linux().needed("the Linux guest");
     let (kernel, initrd) = (guest.vmlinuz(), guest.initrd());
-    let typed = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("typed");
+    let typed = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("recorded-typed");
     fs::write(&typed, TYPED).unwrap();
     let [kernel, initrd, typed] =
         [&kernel, &initrd, &typed].map(|path| path.to_str().unwrap().to_owned());
