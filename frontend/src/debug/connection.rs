@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 /// Where gdb is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,6 +157,9 @@ impl Framing {
     }
 }
 
+/// Reads of at most 4 KiB that wait for the debugger: what comes beyond stays in the host's socket.
+const UNREAD: usize = 16;
+
 /// A connection with gdb. A thread reads, so that it can be looked whether gdb has said anything.
 pub(crate) struct Connection {
     input: Receiver<Vec<u8>>,
@@ -171,7 +174,7 @@ impl Connection {
         reader: impl Read + Send + 'static,
         writer: impl Write + 'static,
     ) -> Result<Connection, Failure> {
-        let (sender, input) = channel();
+        let (sender, input) = sync_channel(UNREAD);
         stop::spawn("gdb", move || {
             let mut reader = reader;
             let mut buffer = [0; 4096];
