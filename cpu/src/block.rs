@@ -159,8 +159,12 @@ struct Page {
     tails: Vec<u32>,
 }
 
-/// The next cache's number. It decides only when look-up tables are emptied, which no guest can tell.
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+/// An epoch that no cache in this process has had. It decides only when look-up tables are emptied, which no guest can
+/// tell.
+fn new_epoch() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// All decoded code of a machine.
 pub struct CodeCache {
@@ -188,10 +192,8 @@ pub struct CodeCache {
     pub(crate) breaks: Vec<u16>,
     /// Counters for the user.
     pub stats: CodeStats,
-    /// Which cache this is, of all in this process.
-    id: u64,
     /// Changes whenever a block that somebody may hold a pointer to is gone.
-    drops: u64,
+    epoch: u64,
 }
 
 /// Counters of the code cache.
@@ -233,15 +235,14 @@ impl CodeCache {
             filter: Default::default(),
             breaks: Vec::new(),
             stats: CodeStats::default(),
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            drops: 1,
+            epoch: new_epoch(),
         }
     }
 
     /// A value that changes whenever a block that somebody may hold a pointer to is gone, and that no
     /// two caches share: what was found under another epoch must not be entered.
-    pub(crate) fn epoch(&self) -> (u64, u64) {
-        (self.id, self.drops)
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Whether the cache has outgrown its budget and wants [`CodeCache::flush`].
@@ -273,7 +274,7 @@ impl CodeCache {
         self.stubs.clear();
         (self.besides, self.full) = (0, false);
         self.stats.flushes += 1;
-        self.drops += 1;
+        self.epoch = new_epoch();
     }
 
     fn page(&mut self, mmu: &mut Mmu, frame: u64) -> &mut Page {
@@ -447,7 +448,7 @@ impl CodeCache {
             }
         }
         self.stats.dropped += 1;
-        self.drops += 1;
+        self.epoch = new_epoch();
     }
 
     /// Forgets the blocks of a page that are out of use.

@@ -9,19 +9,9 @@
 //! A *step* is an instruction, or what happens at a boundary without one: an event that is taken, a VM exit.
 
 use crate::Cpu;
-use crate::state::Activity;
-use crate::state::breakpoints::{Breakpoints, Exits, Hit, Space, Who};
+use crate::state::breakpoints::{Breakpoints, Exits, Hit, Place, Space, Who};
 use crate::state::seg;
 use crate::state::vmx::field::Field;
-
-/// How far a processor has come: what a step changes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    now: u64,
-    rip: u64,
-    guest: bool,
-    activity: Activity,
-}
 
 impl Cpu {
     /// Has runs end at these breakpoints: [`crate::Stop::Debugger`], or what else ends the run just there; then
@@ -30,18 +20,19 @@ impl Cpu {
     /// The decoded code and the TLBs must know of them too, see [`crate::CodeCache::break_at`] and
     /// [`mmu::Mmu::watch_pages`]; frames with data at physical addresses are of kind [`mmu::PageKind::SlowPath`].
     pub fn break_at(&mut self, at: Breakpoints) {
-        self.halts.armed = !at.code.is_empty();
+        self.halts.active |= at != Breakpoints::default();
         self.halts.watching = at.data.iter().any(|b| b.space == Space::Linear);
         self.halts.at = at;
     }
 
     /// Has steps counted, which costs a few instructions at each VM exit and event.
     pub fn count_steps(&mut self) {
-        self.halts.counting = true;
+        self.halts.active = true;
     }
 
     /// Has runs end after each step.
     pub fn step_by_step(&mut self, on: bool) {
+        self.halts.active |= on;
         self.halts.step = on;
     }
 
@@ -82,41 +73,36 @@ impl Cpu {
         self.state.rip.wrapping_add(self.state.bases.seg[seg::CS]) as u32 as u64
     }
 
-    /// The place, or nothing of it where nobody debugs.
-    #[inline]
-    pub(crate) fn place(&self) -> Option<Place> {
-        self.halts.counting.then(|| self.place_now())
+    /// A step begins.
+    pub(crate) fn begin_step(&mut self) {
+        self.halts.from = self.place();
     }
 
-    fn place_now(&self) -> Place {
+    /// What began has ended: a step, if it got anywhere. Whether the run is to end here.
+    pub(crate) fn end_step(&mut self) -> bool {
+        let (before, after) = (self.halts.from, self.place());
+        let halts = &mut self.halts;
+        if after != before {
+            halts.steps = if after.now == before.now { halts.steps + 1 } else { 0 };
+            halts.stepped |= halts.step;
+        }
+        halts.stepped || halts.hit.is_some()
+    }
+
+    /// The last instruction traps: what ran before it was a step, and the trap is the next one.
+    pub(crate) fn restart_step(&mut self) {
+        self.forget_access();
+        self.end_step();
+        self.begin_step();
+    }
+
+    fn place(&self) -> Place {
         Place {
             now: self.now(),
             rip: self.state.rip,
             guest: self.state.vmx.guest,
             activity: self.state.sys.activity,
         }
-    }
-
-    /// Counts what has happened since `before`. Whether that was a step.
-    #[inline]
-    pub(crate) fn count_step(&mut self, before: Option<Place>) -> bool {
-        before.is_some_and(|before| self.count_step_since(before))
-    }
-
-    fn count_step_since(&mut self, before: Place) -> bool {
-        let after = self.place_now();
-        if after == before {
-            return false;
-        }
-        let halts = &mut self.halts;
-        halts.steps = if after.now == before.now { halts.steps + 1 } else { 0 };
-        halts.stepped |= halts.step;
-        true
-    }
-
-    /// Whether the run is to end here.
-    pub(crate) fn halts_here(&self) -> bool {
-        self.halts.stepped || self.halts.hit.is_some()
     }
 
     /// Whether `who` runs.
@@ -175,14 +161,22 @@ impl Cpu {
     }
 
     /// Forgets an access of an instruction that has not completed.
-    pub(crate) fn forget_access(&mut self) {
+    fn forget_access(&mut self) {
         if matches!(self.halts.hit, Some(Hit::Data { .. })) {
             self.halts.hit = None;
         }
     }
 
     /// Notes a VM exit that is made.
+    #[inline]
     pub(crate) fn note_exit(&mut self, reason: u32) {
+        if self.halts.active {
+            self.meet_exit(reason);
+        }
+    }
+
+    #[cold]
+    fn meet_exit(&mut self, reason: u32) {
         let reason = reason & 0xffff;
         let met = match self.halts.at.exits {
             None => false,
@@ -196,7 +190,7 @@ impl Cpu {
 
     /// Notes a VMWRITE to `field`.
     pub(crate) fn note_vmwrite(&mut self, field: Field) {
-        if self.halts.at.vmwrites == Some(field) {
+        if self.halts.active && self.halts.at.vmwrites == Some(field) {
             self.halts.hit = Some(Hit::Vmwrite { field });
             self.env.leave = true;
         }

@@ -81,6 +81,7 @@ impl Cpu {
     }
 
     /// The regime of accesses now.
+    #[inline(always)]
     pub fn paging_regime(&self) -> Regime {
         let s = &self.state.sys;
         let mode = if s.cr0 & CR0_PG == 0 {

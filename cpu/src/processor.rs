@@ -44,7 +44,7 @@ pub(crate) struct Caches {
     /// The current TLB view.
     pub(crate) tlb: *mut TlbEntry,
     /// [`CodeCache::epoch`] that `jump_cache` and `deadline_cache` are up to date with.
-    pub(crate) code_epoch: (u64, u64),
+    pub(crate) code_epoch: u64,
     /// The registers that translations depend on, derived from `sys` (and the VMCS).
     pub(crate) regime: Regime,
     /// The current TLB bank.
@@ -126,7 +126,7 @@ impl Caches {
             link_tag: 0,
             space_tag: 0,
             tlb: std::ptr::null_mut(),
-            code_epoch: (0, 0),
+            code_epoch: 0,
             regime: NO_PAGING,
             bank: 0,
             view: View::Supervisor,

@@ -3,7 +3,6 @@
 #![expect(unsafe_code, reason = "enters blocks, lends the environment to handlers")]
 
 use crate::block::{BlockLimit, CodeCache, Key, Start};
-use crate::breakpoints::Place;
 use crate::bus::Bus;
 use crate::decode::{self, DecodeError, Source};
 use crate::feature_filter::FeatureFilter;
@@ -64,7 +63,11 @@ impl Cpu {
         self.update_paging();
         self.watch_apic_registers();
         self.watch_apic_page();
-        let stop = self.outer(until);
+        let attended = self.halts.active || self.trace.items.exec;
+        let callers = host::mxcsr();
+        host::set_mxcsr(host::MXCSR);
+        let stop = if attended { self.outer::<true>(until) } else { self.outer::<false>(until) };
+        host::set_mxcsr(callers);
         self.env.release();
         stop
     }
@@ -132,7 +135,8 @@ impl Cpu {
         self.state.sys.activity = Activity::WaitSipi;
     }
 
-    fn outer(&mut self, asked: u64) -> Stop {
+    /// `ATTENDED`: somebody debugs, or each instruction is traced; nothing of that is looked at otherwise.
+    fn outer<const ATTENDED: bool>(&mut self, asked: u64) -> Stop {
         loop {
             self.env.io = false;
             // Accesses on the way to a handler take no time.
@@ -153,23 +157,25 @@ impl Cpu {
                 }
                 self.state.sys.stalled_until = 0;
             }
-            let served = std::mem::take(&mut self.halts.served);
+            let served = ATTENDED && std::mem::take(&mut self.halts.served);
             let event_may_be_pending = served || self.event_may_be_pending();
             let mut another_event_pending = served && self.event_pending();
             if event_may_be_pending {
                 if !served && self.event_pending() {
-                    let before = self.place();
+                    if ATTENDED {
+                        self.begin_step();
+                    }
                     self.service_events();
                     // A task switch on the way to a handler may have left a trap, which comes before the
                     // handler's first instruction.
                     if self.state.sys.pending_debug != 0 && !self.env.io {
                         self.service_events();
                     }
-                    self.count_step(before);
+                    let halts = ATTENDED && self.end_step();
                     if self.env.io {
                         return Stop::Io;
                     }
-                    if self.halts_here() {
+                    if halts {
                         self.halts.served = true;
                         return Stop::Debugger;
                     }
@@ -191,31 +197,32 @@ impl Cpu {
                 }
                 return Stop::Budget;
             }
-            let before = self.slice(until, event_may_be_pending, another_event_pending);
-            self.count_step(before);
+            self.slice::<ATTENDED>(until, event_may_be_pending, another_event_pending);
+            let halts = ATTENDED && self.end_step();
             if self.env.io {
                 return Stop::Io;
             }
-            if self.halts_here() {
+            if halts {
                 return Stop::Debugger;
             }
         }
     }
 
     /// Runs blocks until something stops them, at the latest at `until`; `event_may_be_pending` as of before;
-    /// `alone`: one instruction. The place from which on steps are not counted yet.
-    fn slice(&mut self, until: u64, event_may_be_pending: bool, alone: bool) -> Option<Place> {
-        let before = self.place();
+    /// `alone`: one instruction; `ATTENDED` as of [`Cpu::outer`].
+    #[inline(always)]
+    fn slice<const ATTENDED: bool>(&mut self, until: u64, event_may_be_pending: bool, alone: bool) {
+        if ATTENDED {
+            self.begin_step();
+        }
         if event_may_be_pending && let Some(e) = self.state.sys.task_fault.take() {
-            self.handle(Trap::Fault(e));
-            return before;
+            return self.handle(Trap::Fault(e));
         }
         if event_may_be_pending && self.virtual_interrupt_due() {
-            self.handle(Trap::GP0);
-            return before;
+            return self.handle(Trap::GP0);
         }
-        if self.halts.armed && self.breaks_at(self.linear_rip()) {
-            return before;
+        if ATTENDED && self.breaks_at(self.linear_rip()) {
+            return;
         }
         self.env.leave = false;
         let now = self.now();
@@ -223,12 +230,13 @@ impl Cpu {
         let longest = self.code().max_block as i64 + 1;
         let stepping = event_may_be_pending && self.stepping();
         let near_limit = self.near_limit();
-        let single = stepping || alone || self.trace.items.exec || near_limit || self.halts.step;
+        let attended = ATTENDED && (self.trace.items.exec || self.halts.step);
+        let single = stepping || alone || near_limit || attended;
         let op = match self.enter(if single { 0 } else { remaining as u64 }) {
             Ok(op) if near_limit && self.passes_limit(op) => Err(Trap::GP0),
             other => other,
         };
-        let Ok(op) = op.map_err(|trap| self.handle(trap)) else { return before };
+        let Ok(op) = op.map_err(|trap| self.handle(trap)) else { return };
         // What runs alone leaves behind the instruction, not before.
         self.env.leave &= !single;
         self.before_step(stepping);
@@ -238,26 +246,19 @@ impl Cpu {
         let budget = if single { 0 } else { (remaining - longest).clamp(0, LOOK) };
         self.env.budget_zero_at = now.wrapping_add(budget as u64);
         self.env.budget = budget;
-        let callers = host::mxcsr();
-        host::set_mxcsr(host::MXCSR);
+        self.clear_host_exceptions();
         // SAFETY: `op` starts a live block; the environment is set.
         unsafe { dispatch::run(op, self) };
         self.collect_host_exceptions();
-        host::set_mxcsr(callers);
         self.env.budget_at_op = self.env.budget;
         self.env.stall = 0;
         // DEPARTURE: a branch to the instruction behind it is none to BTF.
         let branched = stepping && self.state.rip != next;
-        self.after_dispatch(before, stepping.then_some((guest, branched)))
+        self.after_dispatch::<ATTENDED>(stepping.then_some((guest, branched)))
     }
 
-    /// Blocks have run, from place `before` on; with `alone` one instruction, which began in a guest or not, and
-    /// branched or not. As [`Cpu::slice`].
-    fn after_dispatch(
-        &mut self,
-        before: Option<Place>,
-        alone: Option<(bool, bool)>,
-    ) -> Option<Place> {
+    /// Blocks have run; with `alone` one instruction, which began in a guest or not, and branched or not.
+    fn after_dispatch<const ATTENDED: bool>(&mut self, alone: Option<(bool, bool)>) {
         match self.env.trap.take() {
             Some(Trap::Again) => {
                 self.env.budget_at_op -= 1;
@@ -269,12 +270,11 @@ impl Cpu {
                 }
             }
             Some(trap) => {
-                self.forget_access();
                 // The instructions before this one are steps of their own.
-                self.count_step(before);
-                let before = self.place();
+                if ATTENDED {
+                    self.restart_step();
+                }
                 self.handle(trap);
-                return before;
             }
             None => {
                 if let Some((guest, branched)) = alone {
@@ -282,7 +282,6 @@ impl Cpu {
                 }
             }
         }
-        before
     }
 
     /// Whether a block from here might run over the limit of CS.
@@ -313,6 +312,7 @@ impl Cpu {
 
     /// The block at CS:RIP, with the page registers set for it: a whole one if it retires at most
     /// `room` instructions, or else a part of it that does; a single instruction for 0.
+    #[inline(always)]
     fn enter(&mut self, room: u64) -> Result<*const Op, Trap> {
         self.sync_caches();
         let la = self.rip_linear()?;
@@ -325,6 +325,12 @@ impl Cpu {
         if e.to == la && e.space_tag == self.caches.space_tag {
             return Ok(e.op);
         }
+        self.enter_anew(la)
+    }
+
+    /// As `enter`, where the jump cache has nothing for `la`.
+    #[inline(never)]
+    fn enter_anew(&mut self, la: u64) -> Result<*const Op, Trap> {
         let key = self.key_at(la)?;
         let op = self.block(key, self.state.bases.page)?.op;
         self.note_jump_entry(la, op);
@@ -332,6 +338,7 @@ impl Cpu {
     }
 
     /// As `enter`, where not every block may be run whole.
+    #[inline(never)]
     fn enter_near_deadline(&mut self, la: u64, room: u64) -> Result<*const Op, Trap> {
         let most = BlockLimit::within(room);
         let whole = self.deadline_entry(la, BlockLimit::ANY);

@@ -72,15 +72,16 @@ impl Cpu {
     }
 
     /// The guest is entered; its first instruction is the one at `at`.
+    #[inline]
     pub(crate) fn trace_entry(&mut self, at: u64) {
-        self.trace_transition(at, TransitionKind::Entry);
+        if self.trace.items.transitions {
+            self.write_transition(at, TransitionKind::Entry);
+        }
     }
 
     /// A transition between guest and host; when there are many, the run ends at the next look.
-    fn trace_transition(&mut self, at: u64, kind: TransitionKind) {
-        if !self.trace.items.transitions {
-            return;
-        }
+    #[cold]
+    fn write_transition(&mut self, at: u64, kind: TransitionKind) {
         let (level, rip) = (self.state.vmx.level(), self.state.rip);
         self.trace.transitions.push(Transition { at, level, rip, kind });
         if self.trace.is_full() {
@@ -89,14 +90,24 @@ impl Cpu {
     }
 
     /// The guest exits, or was not entered.
+    #[inline]
     pub(crate) fn trace_exit(&mut self, e: &Exit) {
-        let Exit { reason, qualification, physical, .. } = *e;
-        let [rax, rcx] = [gpr::RAX, gpr::RCX].map(|register| self.state.regs[register]);
-        let kind = TransitionKind::Exit { reason, qualification, physical, rax, rcx };
-        self.trace_transition(self.now(), kind);
+        if self.trace.items.transitions || self.trace.items.vmexit {
+            self.write_exit(*e);
+        }
+    }
+
+    #[cold]
+    fn write_exit(&mut self, e: Exit) {
+        let Exit { reason, qualification, physical, .. } = e;
+        if self.trace.items.transitions {
+            let [rax, rcx] = [gpr::RAX, gpr::RCX].map(|register| self.state.regs[register]);
+            let kind = TransitionKind::Exit { reason, qualification, physical, rax, rcx };
+            self.write_transition(self.now(), kind);
+        }
         if self.trace.items.vmexit {
             let (now, rip) = (self.now(), self.state.rip);
-            let (name, qualification) = (reason::name(e.reason & 0xffff), e.qualification);
+            let name = reason::name(reason & 0xffff);
             self.write_down(format_args!(
                 "vmexit {now}: {name} qualification={qualification:x} ip={rip:016x}"
             ));

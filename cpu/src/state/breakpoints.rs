@@ -1,5 +1,6 @@
 //! Where the host wants a run to end, and what a run has met there. No guest sees any of it.
 
+use super::Activity;
 use super::vmx::field::Field;
 
 /// Who has to run for a breakpoint to count.
@@ -127,15 +128,24 @@ pub enum Hit {
     },
 }
 
+/// How far a processor has come: what a step changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) now: u64,
+    pub(crate) rip: u64,
+    pub(crate) guest: bool,
+    pub(crate) activity: Activity,
+}
+
 /// Where a run is to end, and how far it has come.
 #[derive(Clone, Debug, Default)]
 pub struct Halts {
     /// Breakpoints that end runs.
     pub(crate) at: Breakpoints,
-    /// Steps are counted: somebody debugs.
-    pub(crate) counting: bool,
-    /// There are breakpoints on instructions.
-    pub(crate) armed: bool,
+    /// Somebody debugs: steps are counted, and there may be breakpoints. Nothing else below is looked at before.
+    pub(crate) active: bool,
+    /// Where the step under way began.
+    pub(crate) from: Place,
     /// There are breakpoints on data at linear addresses.
     pub(crate) watching: bool,
     /// After each instruction, or event.
