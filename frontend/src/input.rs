@@ -8,6 +8,10 @@
 //! after "# " com1 break              a break on the line
 //! 9000000000 power                   the power button
 //! 9000000000 nmi                     an NMI for all processors
+//! 9000000000 stall 1 5000            processor 1 stands still for so many instructions
+//! 9000000000 quantum 100             from now on a processor leads by so many instructions
+//! 9000000000 random 7                RDRAND and RDSEED take from this sequence
+//! 9000000000 tsc 1000                the time-stamp counters go on by so many ticks
 //! 9500000000 end                     the end of the run
 //! ```
 //!
@@ -28,7 +32,7 @@ const MOST: u64 = 64 << 20;
 const PORTS: [&str; 2] = ["com1", "com2"];
 /// What an entry is.
 const ACCEPTED: &str = "accepted are COUNT or after \"TEXT\", then com1 or com2 with \"BYTES\" or break; or COUNT \
-     with power, nmi or end";
+     with power, nmi, stall PROCESSOR TIME, quantum N, random N, tsc N or end";
 
 /// Something that is to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,12 +159,28 @@ fn event(text: &str) -> Result<Event, String> {
         (None, "power", "") => Ok(Event::Input(Input::PowerButton)),
         (None, "nmi", "") => Ok(Event::Input(Input::Nmi)),
         (None, "end", "") => Ok(Event::End),
-        _ => Err(ACCEPTED.into()),
+        (None, what, rest) => {
+            perturbation(what, rest).map(Event::Input).ok_or_else(|| ACCEPTED.into())
+        }
+    }
+}
+
+/// What is chosen of what hardware leaves open.
+fn perturbation(what: &str, rest: &str) -> Option<Input> {
+    let numbers: Option<Vec<u64>> = rest.split_whitespace().map(|n| n.parse().ok()).collect();
+    match (what, numbers?.as_slice()) {
+        ("stall", &[processor, time]) => {
+            Some(Input::Stall { processor: usize::try_from(processor).ok()?, time })
+        }
+        ("quantum", &[instructions]) => Some(Input::Quantum { instructions }),
+        ("random", &[seed]) => Some(Input::Random { seed }),
+        ("tsc", &[ticks]) => Some(Input::Tsc { ticks }),
+        _ => None,
     }
 }
 
 /// Bytes in quotes, and what follows them.
-fn quoted(text: &str) -> Result<(Vec<u8>, &str), String> {
+pub(crate) fn quoted(text: &str) -> Result<(Vec<u8>, &str), String> {
     let mut rest = text.strip_prefix('"').ok_or(ACCEPTED)?;
     let mut bytes = Vec::new();
     loop {
@@ -191,8 +211,13 @@ fn escape(text: &str) -> Result<(u8, &str), String> {
     byte.ok_or_else(|| "after a backslash n, r, t, \\, \" and xHH are accepted".to_owned())
 }
 
+/// The name of a serial port.
+fn port_name(port: usize) -> &'static str {
+    PORTS.get(port).copied().unwrap_or("com?")
+}
+
 /// An entry's line.
-fn line(at: u64, event: &Event) -> String {
+pub(crate) fn line(at: u64, event: &Event) -> String {
     match event {
         Event::Input(Input::Serial { port, bytes }) => {
             let mut text = String::new();
@@ -206,11 +231,17 @@ fn line(at: u64, event: &Event) -> String {
                     _ => write!(text, "\\x{byte:02x}").expect("a String takes every write"),
                 }
             }
-            format!("{at} {} \"{text}\"\n", PORTS[*port])
+            format!("{at} {} \"{text}\"\n", port_name(*port))
         }
-        Event::Input(Input::Break { port }) => format!("{at} {} break\n", PORTS[*port]),
+        Event::Input(Input::Break { port }) => format!("{at} {} break\n", port_name(*port)),
         Event::Input(Input::PowerButton) => format!("{at} power\n"),
         Event::Input(Input::Nmi) => format!("{at} nmi\n"),
+        Event::Input(Input::Stall { processor, time }) => {
+            format!("{at} stall {processor} {time}\n")
+        }
+        Event::Input(Input::Quantum { instructions }) => format!("{at} quantum {instructions}\n"),
+        Event::Input(Input::Random { seed }) => format!("{at} random {seed}\n"),
+        Event::Input(Input::Tsc { ticks }) => format!("{at} tsc {ticks}\n"),
         Event::End => format!("{at} end\n"),
     }
 }
@@ -248,6 +279,10 @@ mod tests {
             (7, Event::Input(Input::Break { port: 1 })),
             (u64::MAX, Event::Input(Input::PowerButton)),
             (u64::MAX, Event::Input(Input::Nmi)),
+            (u64::MAX, Event::Input(Input::Stall { processor: 1, time: 20 })),
+            (u64::MAX, Event::Input(Input::Quantum { instructions: 3 })),
+            (u64::MAX, Event::Input(Input::Random { seed: 4 })),
+            (u64::MAX, Event::Input(Input::Tsc { ticks: 5 })),
             (u64::MAX, Event::End),
         ];
         let text: String = events.iter().map(|(at, event)| line(*at, event)).collect();

@@ -27,16 +27,51 @@ pub enum Input {
     PowerButton,
     /// All processors get an NMI.
     Nmi,
+    /// A processor stands still for so long while time passes, as hardware may have it at any instruction. See
+    /// [`Input::STALL_MAX`].
+    Stall {
+        /// APIC ID of the processor; no such processor: nothing happens.
+        processor: usize,
+        /// How long, in instructions.
+        time: u64,
+    },
+    /// From now on a processor leads by so many instructions, see [`super::QUANTUM`], which is the most.
+    Quantum {
+        /// How many; 0 counts as 1.
+        instructions: u64,
+    },
+    /// RDRAND and RDSEED take from another sequence.
+    Random {
+        /// Which.
+        seed: u64,
+    },
+    /// The time-stamp counters of all processors go on by so many ticks, except where a timer waits for a value of one.
+    Tsc {
+        /// How many.
+        ticks: u64,
+    },
 }
 
 impl Input {
+    /// The longest time for which a processor stands still.
+    pub const STALL_MAX: u64 = 1_000_000_000;
+
+    /// Whether it is for the processors, not the board.
+    fn is_for_processors(&self) -> bool {
+        !matches!(self, Self::Serial { .. } | Self::Break { .. } | Self::PowerButton)
+    }
+
     /// Does to the board, at `now`, what the outside world does there.
     fn reach(&self, board: &mut Board, now: Icount) {
         match self {
             Self::Serial { port, bytes } => board.push_serial_input(*port, bytes, now),
             Self::Break { port } => board.push_serial_break(*port, now),
             Self::PowerButton => board.press_power_button(now),
-            Self::Nmi => {}
+            Self::Nmi
+            | Self::Stall { .. }
+            | Self::Quantum { .. }
+            | Self::Random { .. }
+            | Self::Tsc { .. } => {}
         }
     }
 }
@@ -57,14 +92,15 @@ impl InputQueue {
         self.0.keys().next().copied()
     }
 
-    /// Hands the inputs that are due at `now` to the board; whether there is an NMI among them.
-    pub(super) fn take_due(&mut self, board: &mut Board, now: Icount) -> bool {
-        let mut nmi = false;
+    /// Hands the inputs that are due at `now` to the board, and returns those for the processors.
+    pub(super) fn take_due(&mut self, board: &mut Board, now: Icount) -> Vec<Input> {
+        let mut others = Vec::new();
         while let Some(due) = self.0.first_entry().filter(|due| *due.key() <= now) {
-            let due = due.remove();
-            due.iter().for_each(|input| input.reach(board, now));
-            nmi |= due.contains(&Input::Nmi);
+            for input in due.remove() {
+                input.reach(board, now);
+                others.extend(input.is_for_processors().then_some(input));
+            }
         }
-        nmi
+        others
     }
 }

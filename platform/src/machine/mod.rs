@@ -2,12 +2,13 @@
 //!
 //! Reading order: `config` (what a machine is made of), `entry` (how a kernel is entered), `schedule`
 //! (how the processors take turns, and what the machine's time is), `input` (how the outside world gets
-//! in), `bus` (the board as a processor sees it), `dma` (memory as the board sees it), `look` (memory to look at), `report` (how a
+//! in), `perturb` (what is chosen of what hardware leaves open), `bus` (the board as a processor sees it), `dma` (memory as the board sees it), `look` (memory to look at), `report` (how a
 //! run ends), `pages` and `state` (the hash of everything), `save` (a machine as data), `debugging` (what a debugger
-//! asks), `trail` (the way back).
+//! asks), `trail` (the way back), `branch` (states from which many runs go on).
 //!
 //! Invariant: nothing else in this crate names the `cpu` crate.
 
+mod branch;
 mod bus;
 mod config;
 pub mod debugging;
@@ -16,6 +17,7 @@ mod entry;
 mod input;
 mod look;
 pub mod pages;
+mod perturb;
 mod report;
 mod save;
 mod schedule;
@@ -25,6 +27,7 @@ mod trail;
 use crate::board::Board;
 use crate::memory_map::MemoryMap;
 pub use crate::time::Icount;
+pub use branch::Branch;
 use bus::Chipset;
 pub use config::{Boot, CodeOptions, Config, Error, FwCfgFile, OptionalDevice, TraceItems};
 use cpu::Cpu;
@@ -236,6 +239,7 @@ impl Machine {
         let mut hash = StateHash::default();
         self.schedule.processors.iter().for_each(|p| hash.processor(p));
         hash.cut(self.schedule.cut);
+        hash.quantum(self.schedule.quantum);
         // Devices that nothing has looked at lately follow first: how a run was sliced is no state.
         let mut board = chipset.board.clone();
         board.advance(now);

@@ -69,10 +69,15 @@ impl Pages {
 
     /// The pages that may have changed since the last call of this or of [`Pages::take_all`].
     pub(super) fn take_unmarked(&mut self, mmu: &mut Mmu) -> Vec<usize> {
-        self.look(mmu);
-        let unmarked = self.unmarked.iter_ones().collect();
+        let unmarked = self.unmarked(mmu);
         self.unmarked.fill(false);
         unmarked
+    }
+
+    /// The same pages, which stay unmarked.
+    pub(super) fn unmarked(&mut self, mmu: &mut Mmu) -> Vec<usize> {
+        self.look(mmu);
+        self.unmarked.iter_ones().collect()
     }
 
     /// The pages that may hold anything but zeros.

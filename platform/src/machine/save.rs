@@ -5,7 +5,7 @@ use super::bus::Chipset;
 use super::config::{Config, Error};
 use super::input::InputQueue;
 use super::pages::{PageHash, Pages};
-use super::schedule::{Lead, Processor, Schedule, Shared};
+use super::schedule::{Lead, Processor, QUANTUM, Schedule, Shared};
 use crate::board::Board;
 use crate::memory_map::MemoryMap;
 use crate::time::Icount;
@@ -23,6 +23,7 @@ pub struct Saved {
     config: Config,
     processors: Vec<SavedProcessor>,
     cut: Option<Lead>,
+    quantum: u64,
     board: Board,
     messages: Vec<Message>,
     inputs: InputQueue,
@@ -34,6 +35,7 @@ struct SavedProcessor {
     state: State,
     at: u64,
     idle: bool,
+    still: u64,
     /// Instructions retired, for the user; other counters start anew.
     retired: u64,
 }
@@ -74,10 +76,11 @@ impl Saved {
 
     /// Whether it is a machine that could have been saved: rows and numbers agree with the configuration.
     fn check(&self) -> Result<(), Error> {
-        let Saved { config, processors, cut, board, messages: _, inputs: _ } = self;
+        let Saved { config, processors, cut, quantum, board, messages: _, inputs: _ } = self;
         let model = super::model_of(config)?;
         let known = processors.len() == config.vcpus as usize
             && processors.iter().all(|p| p.state.model == model)
+            && (1..=QUANTUM).contains(quantum)
             && cut.is_none_or(|lead| lead.who < processors.len())
             && board.is_wired_as(&config.board(&MemoryMap::new(config.ram)));
         known.then_some(()).ok_or(Error::Saved)
@@ -90,15 +93,18 @@ impl Machine {
     pub fn save(&self) -> Saved {
         let Machine { config, map: _, shared, schedule, pages: _ } = self;
         let Shared { mmu: _, code: _, chipset, inputs, pause: _ } = shared;
-        let Schedule { processors, cut, trace: _, transitions: _, debugging: _ } = schedule;
+        let Schedule { processors, cut, quantum, trace: _, transitions: _, debugging: _ } =
+            schedule;
         let processors = processors.iter().map(|p| {
-            let Processor { cpu, at, idle } = p;
-            SavedProcessor { state: cpu.save(), at: *at, idle: *idle, retired: cpu.stats.retired }
+            let Processor { cpu, at, idle, still } = p;
+            let (state, retired) = (cpu.save(), cpu.stats.retired);
+            SavedProcessor { state, at: *at, idle: *idle, still: *still, retired }
         });
         Saved {
             config: config.clone(),
             processors: processors.collect(),
             cut: *cut,
+            quantum: *quantum,
             board: chipset.board.clone(),
             messages: chipset.messages().to_vec(),
             inputs: inputs.clone(),
@@ -117,7 +123,7 @@ impl Machine {
         host: &Config,
     ) -> Result<Machine, Error> {
         saved.check()?;
-        let Saved { config, processors, cut, board, messages, inputs } = saved;
+        let Saved { config, processors, cut, quantum, board, messages, inputs } = saved;
         let config = Config { trace: host.trace, code: host.code, ..config };
         let map = MemoryMap::new(config.ram);
         let outside = held.iter().any(|(n, _)| *n >= ram.pages());
@@ -126,14 +132,14 @@ impl Machine {
         }
         let model: Model = super::model_of(&config)?;
         let processors = processors.into_iter().zip(0..).map(|(saved, id)| {
-            let SavedProcessor { state, at, idle, retired } = saved;
+            let SavedProcessor { state, at, idle, still, retired } = saved;
             let mut cpu = Cpu::power_up(model.clone(), id);
             cpu.restore(state);
             cpu.count_from(at, retired);
             cpu.set_trace(config.trace);
-            Processor { cpu, at, idle }
+            Processor { cpu, at, idle, still }
         });
-        let schedule = Schedule { cut, ..Schedule::of(processors.collect()) };
+        let schedule = Schedule { cut, quantum, ..Schedule::of(processors.collect()) };
         let pages = Pages::holding(ram.pages(), held);
         let chipset = Chipset::restored(board, messages, config.vcpus);
         let mmu = Mmu::new(ram, Limits::default());
@@ -150,7 +156,7 @@ impl Machine {
         steps: u32,
         pages: impl Iterator<Item = (usize, &'a [u8; 4096])>,
     ) {
-        let Saved { config: _, processors, cut, board, messages, inputs } = saved;
+        let Saved { config: _, processors, cut, quantum, board, messages, inputs } = saved;
         for (n, page) in pages {
             if let Some(at) = self.shared.mmu.replace_page(n, page) {
                 self.drop_code(at, page.len());
@@ -159,12 +165,12 @@ impl Machine {
         self.shared.mmu.flush_all();
         drop(self.take_unmarked());
         for (p, saved) in self.schedule.processors.iter_mut().zip(processors) {
-            let SavedProcessor { state, at, idle, retired } = saved;
+            let SavedProcessor { state, at, idle, still, retired } = saved;
             p.cpu.restore(state);
             p.cpu.count_from(at, retired);
-            (p.at, p.idle) = (at, idle);
+            (p.at, p.idle, p.still) = (at, idle, still);
         }
-        self.schedule.cut = cut;
+        (self.schedule.cut, self.schedule.quantum) = (cut, quantum);
         self.schedule.forget_debugging(steps);
         self.shared.chipset = Chipset::restored(board, messages, self.config.vcpus);
         self.shared.inputs = inputs;
@@ -173,6 +179,11 @@ impl Machine {
     /// The pages of memory that may have changed since the last call of this or of [`Machine::all_pages`].
     pub(super) fn take_unmarked(&mut self) -> Vec<usize> {
         self.pages.take_unmarked(&mut self.shared.mmu)
+    }
+
+    /// The same pages, which stay those of the next call.
+    pub(super) fn unmarked(&mut self) -> Vec<usize> {
+        self.pages.unmarked(&mut self.shared.mmu)
     }
 
     /// The pages of memory that may hold anything but zeros.

@@ -14,6 +14,9 @@
 //! processor catches up, or while all idle. After a pause the same turn goes on as without. So it
 //! leaves no trace how a run is sliced, nor when an input became known.
 //!
+//! What hardware leaves open can be chosen by inputs (`perturb`): that a processor stands still for a while, as in
+//! system management, and how far one leads.
+//!
 //! A pause that the host asks for does not wait so long: it may cut a lead, at any instruction. The lead
 //! is kept, and goes on first.
 
@@ -22,7 +25,7 @@ use super::debugging::Debugging;
 use super::input::InputQueue;
 use super::report::{self, MachineStop};
 use crate::time::Icount;
-use cpu::bus::{Destination, Message};
+use cpu::bus::Message;
 use cpu::state::trace::{Trace, Transition};
 use cpu::{CodeCache, Cpu, Stop};
 use mmu::Mmu;
@@ -33,10 +36,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// How far a processor runs ahead of the others.
 pub const QUANTUM: u64 = 20_000;
 
-/// An NMI from outside.
-const NMI: Message =
-    Message { destination: Destination::All, delivery: 4, vector: 0, level: false, source: 0 };
-
 /// A processor and its time.
 pub(super) struct Processor {
     pub(super) cpu: Box<Cpu>,
@@ -44,6 +43,8 @@ pub(super) struct Processor {
     pub(super) at: u64,
     /// It waits for an event.
     pub(super) idle: bool,
+    /// Up to what time of its own it stands still.
+    pub(super) still: u64,
 }
 
 /// What the processors share.
@@ -69,6 +70,8 @@ pub(super) struct Schedule {
     pub(super) processors: Vec<Processor>,
     /// The lead that a pause has cut.
     pub(super) cut: Option<Lead>,
+    /// How far a processor leads.
+    pub(super) quantum: u64,
     pub(super) trace: String,
     /// Transitions that the processors have written down, with the processor of each.
     pub(super) transitions: Vec<(usize, Transition)>,
@@ -78,13 +81,13 @@ pub(super) struct Schedule {
 impl Schedule {
     /// The processors at power-up.
     pub(super) fn new(cpus: impl Iterator<Item = Box<Cpu>>) -> Schedule {
-        Schedule::of(cpus.map(|cpu| Processor { cpu, at: 0, idle: false }).collect())
+        Schedule::of(cpus.map(|cpu| Processor { cpu, at: 0, idle: false, still: 0 }).collect())
     }
 
     /// These processors, at the begin of a turn.
     pub(super) fn of(processors: Vec<Processor>) -> Schedule {
         let (cut, trace, transitions, debugging) = Default::default();
-        Schedule { processors, cut, trace, transitions, debugging }
+        Schedule { processors, cut, quantum: QUANTUM, trace, transitions, debugging }
     }
 
     /// The machine's time: that of the processor furthest behind.
@@ -116,9 +119,8 @@ impl Schedule {
             }
             let now = self.now();
             chipset.board.arrive(Icount(now));
-            if inputs.take_due(&mut chipset.board, Icount(now)) {
-                self.processors.iter_mut().for_each(|p| p.cpu.receive(&NMI));
-            }
+            let taken = inputs.take_due(&mut chipset.board, Icount(now));
+            taken.iter().for_each(|input| self.perturb(input));
             shared.lend_memory();
             self.route(&mut shared.chipset);
             if now >= end {
@@ -159,7 +161,7 @@ impl Schedule {
         let deadline = instant(shared.chipset.board.next_deadline());
         let input = instant(shared.inputs.next());
         let p = &self.processors;
-        if p.iter().all(|p| p.idle) {
+        if p.iter().all(|p| p.idle && !p.stands_still()) {
             let maskable = p.iter().any(|p| p.cpu.heeds_interrupts());
             let extint = p[0].cpu.heeds_extint();
             let awaited = shared.chipset.board.may_interrupt(maskable, extint);
@@ -170,10 +172,10 @@ impl Schedule {
         let others = (0..p.len()).filter(|&n| n != who).map(|n| p[n].at).min();
         let (until, leads) = match others.unwrap_or(u64::MAX) {
             next if next > p[who].at => (next.min(input).min(end), false),
-            level => (level.saturating_add(QUANTUM), true),
+            level => (level.saturating_add(self.quantum), true),
         };
         let until = until.min(deadline);
-        if p[who].idle {
+        if p[who].idle || p[who].stands_still() {
             self.processors[who].wait(until);
             return None;
         }
@@ -245,8 +247,19 @@ impl Schedule {
 }
 
 impl Processor {
-    /// Lets the time of an idle processor pass up to `until`, or to a timer of its own.
+    /// Whether it is in a time in which it runs nothing, whatever comes.
+    fn stands_still(&self) -> bool {
+        self.at < self.still
+    }
+
+    /// Lets the time of a processor that is idle or stands still pass up to `until`, or to a timer of its own.
     fn wait(&mut self, until: u64) {
+        if self.stands_still() {
+            let until = until.min(self.still);
+            self.cpu.count_idle(until.saturating_sub(self.at));
+            self.at = self.at.max(until);
+            return;
+        }
         let (from, wakes) = (self.at, self.cpu.wakes_at());
         // No timer wakes a processor in shutdown: time passes although one is due.
         self.at = until.min(wakes.max(from + 1)).max(from);

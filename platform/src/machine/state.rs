@@ -1,7 +1,7 @@
 //! The state of a whole machine in one hash.
 
 use super::pages::PageHash;
-use super::schedule::{Lead, Processor};
+use super::schedule::{Lead, Processor, QUANTUM};
 use crate::board::Board;
 use cpu::bus::Message;
 use serde::Serialize;
@@ -22,6 +22,16 @@ impl StateHash {
     pub(super) fn processor(&mut self, p: &Processor) {
         self.feed(&p.cpu.save());
         self.feed(&(p.at, p.idle));
+        if p.still > p.at {
+            self.feed(&p.still);
+        }
+    }
+
+    /// Feeds how far a processor leads, if that is not as always.
+    pub(super) fn quantum(&mut self, quantum: u64) {
+        if quantum != QUANTUM {
+            self.feed(&("quantum", quantum));
+        }
     }
 
     /// Feeds the turn that a pause has cut, if there is one: what comes next depends on that.
