@@ -5,7 +5,7 @@ use crate::console::Language;
 use crate::console::chardev::{self, Named, Serial};
 use crate::debug::connection::{self, Where};
 use crate::events::{self, Chosen};
-use crate::kept::{Debugger, Hash, Record, Replay, Restore, Snapshot, SnapshotAt};
+use crate::kept::{Debugger, Diff, Hash, Record, Replay, Restore, Snapshot, SnapshotAt};
 use crate::pace::Pacing;
 use crate::qemu::{self, Meaning};
 use crate::status::Failure;
@@ -30,7 +30,7 @@ pub(crate) struct Args {
 
 const AFTER: &str = "\
 Exit status: 0 the guest powered off (or reset, under -no-reboot); 2 bad input, nothing started; 4 two
-snapshots differ; 6 a test has failed; 116 the guest panicked (pvpanic), or a domain did; 118 all processors halt for ever; 120 triple fault; 122 the
+snapshots or recordings differ; 6 a test has failed; 116 the guest panicked (pvpanic), or a domain did; 118 all processors halt for ever; 120 triple fault; 122 the
 emulator failed; 124 a limit was reached; 130 Ctrl-C; odd: the guest wrote (status - 1) / 2 to isa-debug-exit.";
 
 /// What ends a run from outside, and what is told of every run.
@@ -97,6 +97,8 @@ pub(crate) enum Verb {
     Replay(Replay),
     /// Go through a recording with gdb, forwards and backwards
     Debug(Debugger),
+    /// Say at which instruction two recordings part; status 4 if they do
+    Diff(Diff),
     /// Print the manual page, for man(1)
     Man,
     /// Print a script by which a shell completes words
@@ -296,7 +298,7 @@ pub(crate) struct Completions {
 }
 
 /// QEMU's names that `strata host` takes too, and the names of its own options.
-const HOST: [(&str, &str); 12] = [
+const HOST: [(&str, &str); 13] = [
     ("serial", "serial"),
     ("chardev", "chardev"),
     ("icount", "icount"),
@@ -309,6 +311,7 @@ const HOST: [(&str, &str); 12] = [
     ("qmp", "qmp"),
     ("mon", "mon"),
     ("gdb", "gdb"),
+    ("snapshot", "snapshot"),
 ];
 
 /// What `strata host` has instead of others of QEMU's flags.

@@ -1,8 +1,9 @@
-//! The options about runs that are kept: of `restore`, `snapshot`, `hash`, `record`, `replay` and `debug`, and those of a
+//! The options about runs that are kept: of `restore`, `snapshot`, `hash`, `record`, `replay`, `diff` and `debug`, and those of a
 //! snapshot.
 
 use crate::args::{Gdb, Serials, Trace};
 use crate::debug::connection::{self, Where};
+use crate::parts::{self, Slice};
 use crate::values::{self, Moment};
 use clap::Subcommand;
 use platform::machine::CodeOptions;
@@ -92,9 +93,28 @@ pub(crate) struct Replay {
     #[arg(long, value_name = "N", default_value = "1", requires = "verify",
           value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: u16,
+    /// Check only part K of N, each some of the parts between snapshots
+    #[arg(long, value_name = "K/N", requires = "verify", value_parser = parts::slice)]
+    pub(crate) slice: Option<Slice>,
+    /// Print in JSON what the parts between snapshots are, instead of running anything
+    #[arg(long, conflicts_with_all = ["verify", "to"])]
+    pub(crate) manifest: bool,
     /// Cuts and keeps decoded code otherwise: interpreter,block=N,cache=N,fuse=on|off
     #[arg(long, value_name = "OPTIONS", value_parser = values::accel)]
     pub(crate) accel: Option<CodeOptions>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Diff {
+    /// The directory of a recording
+    #[arg(value_name = "A")]
+    pub(crate) first: PathBuf,
+    /// The directory of the other
+    #[arg(value_name = "B")]
+    pub(crate) second: PathBuf,
+    /// Instructions between two looks, until the runs have parted
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1 << 40))]
+    pub(crate) every: u64,
 }
 
 #[derive(Debug, clap::Args)]

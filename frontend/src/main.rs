@@ -1,7 +1,7 @@
 //! The `strata` command: command line, files, terminal and clock around the machine.
 //!
 //! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are written), `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `monitor`, `pace`, `stop` and
-//! `runner` (a run), `counts`, `events`, `status`, `summary` and `report` (what is told of it), `kept`, `keep`, `snapshot`, `record`, `replay`, `difference`
+//! `runner` (a run), `counts`, `events`, `status`, `summary` and `report` (what is told of it), `kept`, `keep`, `snapshot`, `record`, `replay`, `parts`, `difference`, `apart`
 //! and `time_travel` (runs that are kept), `debug` (gdb), `suite` (many runs), `memory`, `image`, `link`, `manual`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
@@ -14,6 +14,7 @@
     reason = "the host's clock and threads belong here"
 )]
 
+mod apart;
 mod args;
 mod console;
 mod counts;
@@ -34,6 +35,7 @@ mod memory;
 mod monitor;
 mod output;
 mod pace;
+mod parts;
 mod qemu;
 mod record;
 mod replay;
@@ -87,6 +89,7 @@ fn obey(args: Args) -> Result<Status, Failure> {
                 | Verb::Image(_)
                 | Verb::Snapshot(_)
                 | Verb::Replay(_)
+                | Verb::Diff(_)
                 | Verb::Man
                 | Verb::Completions(_)
                 | Verb::Test(_)
@@ -106,6 +109,7 @@ fn obey(args: Args) -> Result<Status, Failure> {
         Some(Verb::Hash(asked)) => return time_travel::hash(&asked),
         Some(Verb::Record(record)) => return time_travel::record(record, args.limits),
         Some(Verb::Replay(replay)) => return time_travel::replay(&replay),
+        Some(Verb::Diff(asked)) => return apart::run(&asked),
         Some(Verb::Debug(asked)) => return debug::recording(&asked),
         Some(Verb::Man) => return print(manual::page()?.trim_end()),
         Some(Verb::Completions(asked)) => {

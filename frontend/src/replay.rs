@@ -8,7 +8,6 @@ use platform::recording::{FILE, Frame, Recording};
 use platform::snapshot::{Id, Snapshot};
 use platform::time::Icount;
 use platform::timeline::End;
-use rayon::prelude::*;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,7 @@ const SLICE: u64 = 4_000_000;
 /// A recording in its directory.
 pub(crate) struct Replay {
     directory: PathBuf,
-    frames: Vec<Frame>,
+    pub(crate) frames: Vec<Frame>,
     /// Bytes of an incomplete frame at the end.
     pub(crate) cut: u64,
 }
@@ -61,7 +60,7 @@ impl Replay {
     }
 
     /// The machine of a snapshot of the recording, the pages of which are compared with what was written.
-    fn restore(&self, file: &str, id: &Id, host: &Config) -> Result<Machine, Failure> {
+    pub(crate) fn restore(&self, file: &str, id: &Id, host: &Config) -> Result<Machine, Failure> {
         let (path, chain) = self.chain(file, id)?;
         chain.verify(&path)?;
         chain.restore(&path, host)
@@ -97,42 +96,9 @@ impl Replay {
         machine.ok_or_else(|| self.wrong("no snapshot"))
     }
 
-    /// Checks every part between two snapshots by itself, some at once: the end of each is the state from which the
-    /// next was recorded. How many there are.
-    pub(crate) fn verify(&self, jobs: usize) -> Result<usize, Failure> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs).build();
-        let pool = pool.map_err(Failure::emulator)?;
-        let starts: Vec<usize> = (0..self.frames.len())
-            .filter(|n| matches!(self.frames[*n], Frame::Snapshot { .. }))
-            .collect();
-        let parts =
-            starts.iter().zip(starts.iter().skip(1).map(|n| *n + 1).chain([self.frames.len()]));
-        let parts: Vec<_> = parts.map(|(start, end)| (*start, end)).collect();
-        let ends: Vec<_> =
-            pool.install(|| parts.par_iter().map(|(start, end)| self.part(*start, *end)).collect());
-        ends.into_iter().collect::<Result<Vec<()>, _>>().map(|ends| ends.len())
-    }
-
-    /// Checks the frames after `start`, a snapshot, before `end`.
-    fn part(&self, start: usize, end: usize) -> Result<(), Failure> {
-        let Frame::Snapshot { at, file, id, .. } = &self.frames[start] else {
-            return Err(self.wrong("no snapshot"));
-        };
-        let mut machine = self.restore(file, id, &Config::default())?;
-        let mut player = Player { replay: self, audience: &mut Nobody, agreed: *at };
-        // The state of the snapshot is that to which the part before is compared.
-        if let Some(Frame::Hash { hash, .. }) = start.checked_sub(1).map(|n| &self.frames[n]) {
-            player.compare(&mut machine, start, hash)?;
-        }
-        for n in start + 1..end {
-            match &self.frames[n] {
-                Frame::Snapshot { begins: true, .. } => {
-                    player.run_to_end(&mut machine).map(drop)?
-                }
-                _ => player.follow(&mut machine, n)?,
-            }
-        }
-        Ok(())
+    /// The frames of the last run in the recording, its snapshot first.
+    pub(crate) fn last_run(&self) -> &[Frame] {
+        &self.frames[self.frames.iter().rposition(begins).unwrap_or(0)..]
     }
 
     /// The snapshots of the last run in the recording: the frames, with their times.
@@ -173,18 +139,18 @@ impl Replay {
         }
     }
 
-    fn wrong(&self, why: &str) -> Failure {
+    pub(crate) fn wrong(&self, why: &str) -> Failure {
         Failure::usage(self.directory.join(FILE).display(), why)
     }
 }
 
 /// Whether a frame begins a run.
-fn begins(frame: &Frame) -> bool {
+pub(crate) fn begins(frame: &Frame) -> bool {
     matches!(frame, Frame::Snapshot { begins: true, .. })
 }
 
 /// An audience that forgets what a machine sends.
-struct Nobody;
+pub(crate) struct Nobody;
 
 impl Audience for Nobody {
     fn take(&mut self, machine: &mut Machine) -> Result<(), Failure> {
@@ -199,16 +165,16 @@ pub(crate) fn forget_output(machine: &mut Machine) {
 }
 
 /// A machine that follows the frames of a recording.
-struct Player<'a> {
-    replay: &'a Replay,
-    audience: &'a mut dyn Audience,
+pub(crate) struct Player<'a> {
+    pub(crate) replay: &'a Replay,
+    pub(crate) audience: &'a mut dyn Audience,
     /// The last time at which the states were the same.
-    agreed: Icount,
+    pub(crate) agreed: Icount,
 }
 
 impl Player<'_> {
     /// Does what frame `n`, which begins no run, says, and compares.
-    fn follow(&mut self, machine: &mut Machine, n: usize) -> Result<(), Failure> {
+    pub(crate) fn follow(&mut self, machine: &mut Machine, n: usize) -> Result<(), Failure> {
         match &self.replay.frames[n] {
             Frame::Input { at, input } => {
                 if machine.input(*at, input.clone()) != *at {
@@ -248,7 +214,7 @@ impl Player<'_> {
     }
 
     /// Runs until the guest ends the run.
-    fn run_to_end(&mut self, machine: &mut Machine) -> Result<MachineStop, Failure> {
+    pub(crate) fn run_to_end(&mut self, machine: &mut Machine) -> Result<MachineStop, Failure> {
         loop {
             match self.slice(machine, SLICE)? {
                 MachineStop::Budget | MachineStop::Paused => {}
@@ -264,7 +230,12 @@ impl Player<'_> {
     }
 
     /// Compares the state at frame `n` with the recorded one.
-    fn compare(&mut self, machine: &mut Machine, n: usize, hash: &[u8; 32]) -> Result<(), Failure> {
+    pub(crate) fn compare(
+        &mut self,
+        machine: &mut Machine,
+        n: usize,
+        hash: &[u8; 32],
+    ) -> Result<(), Failure> {
         if machine.state_hash() == *hash {
             self.agreed = machine.now();
             return Ok(());

@@ -4,8 +4,9 @@ use crate::args::{self, Asked, Limits, Verb};
 use crate::difference;
 use crate::keep::Keep;
 use crate::kept::{Hash, Record, Replay, Restore, Snapshot as Looked, SnapshotVerb};
-use crate::launch;
+use crate::launch::{self, Launch};
 use crate::output;
+use crate::parts::Slice;
 use crate::record::{Every, Recorder};
 use crate::replay::{self, Audience};
 use crate::session::{self, trace_items};
@@ -70,7 +71,7 @@ fn restored(chain: &Chain, path: &Path) -> Result<Machine, Failure> {
     chain.restore(path, &Config::default())
 }
 
-fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = stdout();
     let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     printed.map_err(|error| Failure::output("standard output", &error))
@@ -131,25 +132,32 @@ fn differences((first, mine): Side, (second, other): Side) -> String {
     text
 }
 
-/// `strata record`.
-pub(crate) fn record(asked: Record, limits: Limits) -> Result<Status, Failure> {
-    let Record { out, hash_every, snapshot_every, words } = asked;
+/// The run that `words`, after `--` of the verb `verb`, ask for, with its limits.
+pub(crate) fn launch_of(words: Vec<OsString>, verb: &str) -> Result<(Launch, Limits), Failure> {
     let words: Vec<_> = std::iter::once(OsString::from("strata")).chain(words).collect();
     let inner = args::parse(&words).map_err(|error| match error {
         Asked::Failure(failure) => failure,
-        Asked::Text(_) => Failure::input("record: after -- stand the words of a run"),
+        Asked::Text(_) => Failure::input(format_args!("{verb}: after -- stand the words of a run")),
     })?;
     let launch = match inner.verb {
         None => launch::main_job()?,
         Some(Verb::Host(host)) => launch::host(&host)?,
         Some(Verb::Run(run)) => launch::bare(run)?,
         Some(_) => {
-            return Err(Failure::input("record: accepted after -- are run, host and no verb"));
+            let why = "accepted after -- are run, host and no verb";
+            return Err(Failure::usage(verb, why));
         }
     };
+    Ok((launch, inner.limits))
+}
+
+/// `strata record`.
+pub(crate) fn record(asked: Record, limits: Limits) -> Result<Status, Failure> {
+    let Record { out, hash_every, snapshot_every, words } = asked;
+    let (launch, own) = launch_of(words, "record")?;
     let recorder = Recorder::create(&out, Every { hash: hash_every, snapshot: snapshot_every })?;
     let keep = Keep::new(&launch.keep, Some(recorder));
-    session::run(&launch, &inner.limits.or(limits), keep)
+    session::run(&launch, &own.or(limits), keep)
 }
 
 /// `strata replay`.
@@ -161,8 +169,13 @@ pub(crate) fn replay(asked: &Replay) -> Result<Status, Failure> {
             recording.cut
         ));
     }
+    if asked.manifest {
+        print(&format!("{:#}\n", recording.manifest()))?;
+        return Ok(Status::Success);
+    }
     if asked.verify {
-        let parts = recording.verify(asked.jobs.into())?;
+        let all = Slice { part: 1, of: 1 };
+        let parts = recording.verify(asked.jobs.into(), asked.slice.unwrap_or(all))?;
         print(&format!("{parts} parts are as recorded\n"))?;
         return Ok(Status::Success);
     }

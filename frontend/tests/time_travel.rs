@@ -147,6 +147,78 @@ fn a_recording_is_replayed() {
             assert!(parts.parse::<u32>().unwrap() > 3, "{out}");
         }
         check(&dir, &format!("replay rec{smp} --to 30001"), "", 0);
+        slices(&dir, &format!("replay rec{smp}"));
+    }
+}
+
+/// A recording is checked by slices, which have all of its parts, and its manifest names them.
+#[track_caller]
+fn slices(dir: &Path, replay: &str) {
+    let text = String::from_utf8(check(dir, &format!("{replay} --manifest"), "", 0).0).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let parts = manifest["parts"].as_array().unwrap();
+    let mut sum = 0;
+    for part in 1..=3 {
+        let words = format!("{replay} --verify --slice {part}/3");
+        let out = String::from_utf8(check(dir, &words, "", 0).0).unwrap();
+        sum += out.strip_suffix(" parts are as recorded\n").unwrap().parse::<usize>().unwrap();
+    }
+    assert_eq!(sum, parts.len());
+    for (n, part) in parts.iter().enumerate() {
+        assert_eq!((&part["part"], &part["run"]), (&(n + 1).into(), &1.into()));
+        assert!(
+            dir.join(replay.split_once(' ').unwrap().1)
+                .join(part["snapshot"].as_str().unwrap())
+                .exists()
+        );
+        assert!(n == 0 || parts[n - 1]["last"] == part["first"], "{text}");
+        assert_eq!(part["state"].as_str().map(str::len), Some(64));
+    }
+    assert_eq!(parts[0]["first"], 0);
+    let words = format!("{replay} --verify --slice 4/3");
+    says_last(
+        dir,
+        &words,
+        "strata: invalid value '4/3' for '--slice <K/N>': accepted is K/N with K from 1 to N",
+    );
+}
+
+/// Two recordings part where one is given another input; those of one input go the same way.
+#[test]
+fn two_recordings_part() {
+    let dir = directory("parted");
+    echo(&dir);
+    for smp in ["1", "2"] {
+        let every = "--hash-every 1000 --snapshot-every 20000";
+        for (name, typed) in [("a", "abc"), ("b", "abc"), ("c", "abq")] {
+            let status = if name == "c" { 33 } else { 124 };
+            check(
+                &dir,
+                &format!("record -o {name}{smp} {every} -- {RUN} -smp {smp}"),
+                typed,
+                status,
+            );
+        }
+        let out = check(&dir, &format!("diff a{smp} b{smp}"), "", 0).0;
+        assert!(String::from_utf8(out).unwrap().starts_with("the states are the same up to "));
+        let texts = ["", " --every 1", " --every 777"].map(|every| {
+            let out = check(&dir, &format!("diff a{smp} c{smp}{every}"), "", 4).0;
+            String::from_utf8(out).unwrap()
+        });
+        assert!(texts.iter().all(|text| *text == texts[0]), "{texts:#?}");
+        // The jump behind the comparison with `q`, with the registers that differ.
+        let text = &texts[0];
+        for part in [
+            "the first input that differs:\n  A: 2000 com1 \"abc\"\n  B: 2000 com1 \"abq\"",
+            "jne",
+            "  rax: 0x2badb063 -> 0x2badb071",
+            "  flags: ",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let a = text.lines().find(|line| line.starts_with("A: ")).unwrap();
+        let b = text.lines().find(|line| line.starts_with("B: ")).unwrap();
+        assert_eq!(a.split_once(" at ").unwrap().1, b.split_once(" at ").unwrap().1);
     }
 }
 

@@ -7,7 +7,7 @@
 pub(crate) mod connection;
 pub(crate) mod live;
 mod monitor;
-mod recorded;
+pub(crate) mod recorded;
 mod registers;
 pub(crate) mod subject;
 mod target;

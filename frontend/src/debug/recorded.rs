@@ -8,7 +8,7 @@ use platform::machine::{Config, Icount, Machine};
 use platform::timeline::{Outcome, Past, Timeline};
 
 /// The snapshots of a recording, to begin from.
-struct Snapshots {
+pub(crate) struct Snapshots {
     replay: Replay,
     host: Config,
     /// Numbers of the frames with the snapshots.
@@ -34,10 +34,15 @@ pub(super) struct Recorded(Timeline<Snapshots>);
 impl Recorded {
     /// The run, at its begin.
     pub(super) fn new(replay: Replay, host: Config) -> Result<Recorded, Failure> {
-        let (frames, times) = replay.starts().into_iter().unzip();
-        let end = replay.end();
-        Timeline::new(Snapshots { replay, host, frames, times }, end).map(Recorded)
+        timeline(replay, host).map(Recorded)
     }
+}
+
+/// The last run of a recording, at its begin.
+pub(crate) fn timeline(replay: Replay, host: Config) -> Result<Timeline<Snapshots>, Failure> {
+    let (frames, times) = replay.starts().into_iter().unzip();
+    let end = replay.end();
+    Timeline::new(Snapshots { replay, host, frames, times }, end)
 }
 
 impl Subject for Recorded {
