@@ -22,7 +22,7 @@ fn main() {
     }
     println!("cargo::rerun-if-changed=build.rs");
     let target_dir = PathBuf::from(variable("OUT_DIR")).join("bare");
-    let folder = programs::build(variable("CARGO").as_ref(), &root, &target_dir, "bare");
+    let folder = programs::build(variable("CARGO").as_ref(), &root, &target_dir, "bare", "");
     for (program, name) in PROGRAMS {
         println!("cargo::rustc-env={name}={}", folder.join(program).display());
     }

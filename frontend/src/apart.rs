@@ -31,7 +31,7 @@ struct Run {
 /// Where a run is.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {
-    /// It ends before.
+    /// The run ends before.
     ended: bool,
     /// RIP of each processor, and whether it is in a guest.
     processors: Vec<(u64, bool)>,
@@ -134,7 +134,7 @@ fn first_input(first: &Replay, second: &Replay) -> String {
     }
 }
 
-/// Two runs.
+/// Two runs that are compared.
 struct Pair {
     a: Run,
     b: Run,

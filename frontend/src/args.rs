@@ -5,6 +5,7 @@ use crate::console::Language;
 use crate::console::chardev::{self, Named, Serial};
 use crate::debug::connection::{self, Where};
 use crate::events::{self, Chosen};
+use crate::explore;
 use crate::kept::{Debugger, Diff, Hash, Record, Replay, Restore, Snapshot, SnapshotAt};
 use crate::pace::Pacing;
 use crate::qemu::{self, Meaning};
@@ -30,7 +31,7 @@ pub(crate) struct Args {
 
 const AFTER: &str = "\
 Exit status: 0 the guest powered off (or reset, under -no-reboot); 2 bad input, nothing started; 4 two
-snapshots or recordings differ; 6 a test has failed; 116 the guest panicked (pvpanic), or a domain did; 118 all processors halt for ever; 120 triple fault; 122 the
+snapshots or recordings differ; 6 a test has failed; 8 explore has found something; 116 the guest panicked (pvpanic), or a domain did; 118 all processors halt for ever; 120 triple fault; 122 the
 emulator failed; 124 a limit was reached; 130 Ctrl-C; odd: the guest wrote (status - 1) / 2 to isa-debug-exit.";
 
 /// What ends a run from outside, and what is told of every run.
@@ -99,6 +100,8 @@ pub(crate) enum Verb {
     Debug(Debugger),
     /// Say at which instruction two recordings part; status 4 if they do
     Diff(Diff),
+    /// Try many futures of one state, and record one in which something is found
+    Explore(explore::Explore),
     /// Print the manual page, for man(1)
     Man,
     /// Print a script by which a shell completes words

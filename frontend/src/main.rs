@@ -2,7 +2,7 @@
 //!
 //! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are written), `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `monitor`, `pace`, `stop` and
 //! `runner` (a run), `counts`, `events`, `status`, `summary` and `report` (what is told of it), `kept`, `keep`, `snapshot`, `record`, `replay`, `parts`, `difference`, `apart`
-//! and `time_travel` (runs that are kept), `debug` (gdb), `suite` (many runs), `memory`, `image`, `link`, `manual`.
+//! and `time_travel` (runs that are kept), `explore` (many futures of one state), `debug` (gdb), `suite` (many runs), `memory`, `image`, `link`, `manual`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
 //! and files exist here and nowhere below. Nothing is printed by a macro that panics where the stream is full or
@@ -23,6 +23,7 @@ mod difference;
 mod domain;
 mod embedded;
 mod events;
+mod explore;
 mod files;
 mod image;
 mod input;
@@ -89,6 +90,7 @@ fn obey(args: Args) -> Result<Status, Failure> {
                 | Verb::Image(_)
                 | Verb::Snapshot(_)
                 | Verb::Replay(_)
+                | Verb::Explore(_)
                 | Verb::Diff(_)
                 | Verb::Man
                 | Verb::Completions(_)
@@ -110,6 +112,7 @@ fn obey(args: Args) -> Result<Status, Failure> {
         Some(Verb::Record(record)) => return time_travel::record(record, args.limits),
         Some(Verb::Replay(replay)) => return time_travel::replay(&replay),
         Some(Verb::Diff(asked)) => return apart::run(&asked),
+        Some(Verb::Explore(asked)) => return explore::run(asked),
         Some(Verb::Debug(asked)) => return debug::recording(&asked),
         Some(Verb::Man) => return print(manual::page()?.trim_end()),
         Some(Verb::Completions(asked)) => {

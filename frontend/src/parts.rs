@@ -15,7 +15,7 @@ pub(crate) struct Slice {
     pub(crate) of: usize,
 }
 
-/// `K/N` as the command line has it.
+/// Reads `K/N`.
 pub(crate) fn slice(text: &str) -> Result<Slice, String> {
     let numbers = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
     let slice = numbers.map(|(part, of)| Slice { part, of });

@@ -54,6 +54,7 @@ fn word(status: Status) -> &'static str {
         Status::Quit | Status::Closed => "quit",
         Status::Differs => "differs",
         Status::TestsFailed => "tests-failed",
+        Status::Found => "found",
         Status::DebugExit(_) => "debug-exit",
     }
 }

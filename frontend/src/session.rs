@@ -373,7 +373,7 @@ pub(crate) fn trace_items(trace: &Trace) -> TraceItems {
 }
 
 /// Refuses a machine for which the host has not the memory, before it could fail in the middle of the run.
-fn check_memory(launch: &Launch) -> Result<(), Failure> {
+pub(crate) fn check_memory(launch: &Launch) -> Result<(), Failure> {
     let guest = launch.memory;
     let what = if launch.domains.is_empty() { "-m" } else { "--memory, or memory= of the domains" };
     memory::grant(guest).map_err(|why| Failure::usage(format!("{what}: {}M", guest >> 20), why))
@@ -385,7 +385,7 @@ fn slice(launch: &Launch) -> u64 {
 }
 
 /// A machine with its kernel loaded.
-fn boot(launch: &Launch, asked: &Asked) -> Result<Machine, Failure> {
+pub(crate) fn boot(launch: &Launch, asked: &Asked) -> Result<Machine, Failure> {
     let config = Config {
         ram: launch.memory,
         vcpus: launch.vcpus,

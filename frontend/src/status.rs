@@ -31,6 +31,8 @@ pub(crate) enum Status {
     Differs,
     /// A test has failed.
     TestsFailed,
+    /// A future has been found in which what was looked for happens.
+    Found,
     /// The guest wrote this value to `isa-debug-exit`.
     DebugExit(u32),
 }
@@ -43,6 +45,7 @@ impl Status {
             Self::Usage => 2,
             Self::Differs => 4,
             Self::TestsFailed => 6,
+            Self::Found => 8,
             Self::GuestPanicked => 116,
             Self::Halted => 118,
             Self::TripleFault => 120,
@@ -106,12 +109,12 @@ mod tests {
             assert_eq!(Status::DebugExit(value).code() & 1, 1, "{value}");
         }
         use Status::{
-            Closed, Differs, Emulator, GuestPanicked, Halted, Interrupted, Limit, Quit, Success,
-            TestsFailed, TripleFault, Usage,
+            Closed, Differs, Emulator, Found, GuestPanicked, Halted, Interrupted, Limit, Quit,
+            Success, TestsFailed, TripleFault, Usage,
         };
         let ended =
             [Success, GuestPanicked, Halted, TripleFault, Limit, Interrupted(2), Quit, Closed];
-        let all = [&ended[..], &[Usage, Differs, TestsFailed, Emulator]].concat();
+        let all = [&ended[..], &[Usage, Differs, TestsFailed, Found, Emulator]].concat();
         assert!(all.iter().all(|s| s.code() & 1 == 0));
         assert_eq!(Status::DebugExit(0x10).code(), 0x21);
     }

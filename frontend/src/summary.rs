@@ -61,6 +61,7 @@ pub(crate) fn ending(status: Status) -> String {
         Status::Usage => "bad input".into(),
         Status::Differs => "the states differ".into(),
         Status::TestsFailed => "a test has failed".into(),
+        Status::Found => "something was found".into(),
         Status::GuestPanicked => "the guest panicked".into(),
         Status::Halted => "all processors halt and nothing can wake them".into(),
         Status::TripleFault => "triple fault".into(),

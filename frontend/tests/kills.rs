@@ -28,7 +28,7 @@ fn size(of: &Path) -> u64 {
 /// Number `n` of a sequence below `end`.
 fn chance(n: u64, end: u64) -> u64 {
     let mixed = (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    ((mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 20) % end
+    ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 20) % end
 }
 
 /// Kills a recording when its file has `bytes`; whether it was at work still.

@@ -17,12 +17,18 @@ fn rustflags(root: &Path) -> String {
     flags.join("\u{1f}")
 }
 
-/// Builds the programs of the workspace at `root` under `profile`, below `target_dir`; the folder with
-/// their ELF files.
+/// Builds the programs of the workspace at `root` under `profile` with `features` besides those that they need, below
+/// `target_dir`; the folder with their ELF files.
 ///
 /// # Panics
 /// When they do not build.
-pub(crate) fn build(cargo: &OsStr, root: &Path, target_dir: &Path, profile: &str) -> PathBuf {
+pub(crate) fn build(
+    cargo: &OsStr,
+    root: &Path,
+    target_dir: &Path,
+    profile: &str,
+    features: &str,
+) -> PathBuf {
     let mut cargo = Command::new(cargo);
     // What the outer cargo set for its build (wrappers of clippy, flags, profiles) is not for the
     // inner one.
@@ -44,7 +50,7 @@ pub(crate) fn build(cargo: &OsStr, root: &Path, target_dir: &Path, profile: &str
         .env("CARGO_INCREMENTAL", "0")
         .current_dir(root)
         .args(["build", "-q", "-p", "hypervisor", "-p", "guests", "--bins", "--locked"])
-        .args(["--features", "hypervisor/bare,guests/bare"])
+        .args(["--features", &format!("hypervisor/bare,guests/bare,{features}")])
         .args(["--profile", profile, "--target", TARGET, "--target-dir"])
         .arg(target_dir)
         .status()

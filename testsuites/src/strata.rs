@@ -70,10 +70,20 @@ pub fn build(args: &[&str], folder: &str) -> Result<PathBuf> {
 
 /// The hypervisor alone, built with assertions and overflow checks; its ELF file.
 pub fn checked_hypervisor() -> Result<PathBuf> {
+    hypervisor("bare-checked", "bare-checked", "")
+}
+
+/// The hypervisor with a fault that is to be found; its ELF file.
+pub fn planted_hypervisor() -> Result<PathBuf> {
+    hypervisor("planted", "bare", "hypervisor/planted")
+}
+
+/// The hypervisor, built under `profile` with `features` in a folder of its own.
+fn hypervisor(folder: &str, profile: &str, features: &str) -> Result<PathBuf> {
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let cargo = env!("CARGO").as_ref();
-    let folder = programs::build(cargo, &root, &target()?.join("bare-checked"), "bare-checked");
+    let folder = programs::build(cargo, &root, &target()?.join(folder), profile, features);
     Ok(folder.join("strata-hypervisor"))
 }
 

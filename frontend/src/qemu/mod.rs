@@ -208,9 +208,11 @@ pub(crate) fn code(status: Status) -> u8 {
         | Status::Interrupted(_)
         | Status::Quit
         | Status::Closed => 0,
-        Status::Limit | Status::Differs | Status::TestsFailed | Status::DebugExit(_) => {
-            status.code()
-        }
+        Status::Limit
+        | Status::Differs
+        | Status::TestsFailed
+        | Status::Found
+        | Status::DebugExit(_) => status.code(),
     }
 }
 

@@ -37,17 +37,17 @@ pub enum Input {
     },
     /// From now on a processor leads by so many instructions, see [`super::QUANTUM`], which is the most.
     Quantum {
-        /// How many; 0 counts as 1.
+        /// The length of a lead; 0 counts as 1.
         instructions: u64,
     },
     /// RDRAND and RDSEED take from another sequence.
     Random {
-        /// Which.
+        /// The number from which the sequence follows.
         seed: u64,
     },
     /// The time-stamp counters of all processors go on by so many ticks, except where a timer waits for a value of one.
     Tsc {
-        /// How many.
+        /// The ticks to go on by.
         ticks: u64,
     },
 }

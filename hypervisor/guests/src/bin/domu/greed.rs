@@ -151,6 +151,24 @@ pub(crate) fn multicalls() {
     }
 }
 
+/// Counts, and now and then gives a few pages back and takes them again, which it then has.
+pub(crate) fn lists() {
+    const PAGES: usize = 8;
+    let end = now() + LONG;
+    while INFO.time() < end {
+        for n in 0..50_000 {
+            core::hint::black_box(n);
+        }
+        let mut pages: [u64; PAGES] = core::array::from_fn(|n| FRAMES + n as u64);
+        // decrease_reservation and populate_physmap.
+        for command in [1, 6] {
+            let done = hypercalls::reservation(command, &mut pages);
+            assert_eq!(done, Ok(PAGES as u64), "the list's end");
+        }
+        pages.into_iter().for_each(|frame| write(frame << 12, frame));
+    }
+}
+
 /// Offers dom0 an event channel, grants nothing, and waits.
 pub(crate) fn offer_nothing() {
     now();

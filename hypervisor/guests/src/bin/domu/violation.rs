@@ -29,6 +29,7 @@ pub(crate) fn commit(name: &str) {
         "all-down" => greed::all_down(),
         "crowd" => greed::crowd(),
         "multicalls" => greed::multicalls(),
+        "lists" => greed::lists(),
         "offer-nothing" => greed::offer_nothing(),
         "measure" => greed::measure(),
         "progress" => greed::progress(),
