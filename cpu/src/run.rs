@@ -99,6 +99,15 @@ impl Cpu {
         self.state.sys.stalled_until > self.now()
     }
 
+    /// Whether the last instruction takes its time still; if not, that is over.
+    fn still_stalled(&mut self) -> bool {
+        let stalled = self.stalled();
+        if !stalled {
+            self.state.sys.stalled_until = 0;
+        }
+        stalled
+    }
+
     /// Whether other processors run by turns with this one.
     pub(crate) fn bus_is_shared(&self) -> bool {
         // SAFETY: lent for the run.
@@ -151,11 +160,8 @@ impl Cpu {
             if self.pause.load(Ordering::Relaxed) {
                 return Stop::Paused;
             }
-            if self.state.sys.stalled_until != 0 {
-                if self.stalled() {
-                    return Stop::Idle;
-                }
-                self.state.sys.stalled_until = 0;
+            if self.state.sys.stalled_until != 0 && self.still_stalled() {
+                return Stop::Idle;
             }
             let served = ATTENDED && std::mem::take(&mut self.halts.served);
             let event_may_be_pending = served || self.event_may_be_pending();
