@@ -1,6 +1,7 @@
 //! What differs between two saved machines, by the names of the fields.
 
 use platform::machine::Saved;
+use serde::Serialize;
 use serde_json::Value;
 
 /// One field in which two states differ.
@@ -14,10 +15,14 @@ pub(crate) struct Difference {
 
 /// The fields in which two machines differ, but for the pages of memory, in order.
 pub(crate) fn between(first: Saved, second: Saved) -> Vec<Difference> {
-    let tree = |saved: Saved| serde_json::to_value(saved.canonical()).unwrap_or(Value::Null);
     let mut all = Vec::new();
-    compare("", &tree(first), &tree(second), &mut all);
+    compare("", &tree(&first.canonical()), &tree(&second.canonical()), &mut all);
     all
+}
+
+/// State by the names of the fields.
+pub(crate) fn tree(state: &impl Serialize) -> Value {
+    serde_json::to_value(state).expect("state has names and numbers alone")
 }
 
 fn compare(field: &str, first: &Value, second: &Value, all: &mut Vec<Difference>) {
@@ -48,15 +53,13 @@ fn compare(field: &str, first: &Value, second: &Value, all: &mut Vec<Difference>
 /// Numbers in hexadecimal, what is longer in short.
 fn shown(value: &Value) -> String {
     const MOST: usize = 60;
-    match value.as_u64() {
-        Some(number) => format!("{number:#x}"),
-        None => {
-            let text = value.to_string();
-            match text.char_indices().nth(MOST) {
-                Some((end, _)) => format!("{}...", &text[..end]),
-                None => text,
-            }
-        }
+    let text = value.to_string();
+    match text.parse::<u128>() {
+        Ok(number) => format!("{number:#x}"),
+        Err(_) => match text.char_indices().nth(MOST) {
+            Some((end, _)) => format!("{}...", &text[..end]),
+            None => text,
+        },
     }
 }
 
@@ -67,12 +70,14 @@ mod tests {
 
     #[test]
     fn fields_by_name() {
-        let first = json!({ "a": [1, { "b": 2 }], "c": "x", "d": null });
-        let second = json!({ "a": [1, { "b": 255 }], "c": "x", "e": [1] });
+        let [one, other] = [1, u128::MAX].map(|wide| tree(&wide));
+        let first = json!({ "a": [one, { "b": 2 }], "c": "x", "d": null });
+        let second = json!({ "a": [other, { "b": 255 }], "c": "x", "e": [1] });
         let mut all = Vec::new();
         compare("", &first, &second, &mut all);
         let lines: Vec<_> =
             all.iter().map(|d| format!("{} {} {}", d.field, d.first, d.second)).collect();
-        assert_eq!(lines, ["a[1].b 0x2 0xff", "e null [1]"]);
+        let wide = format!("a[0] 0x1 {:#x}", u128::MAX);
+        assert_eq!(lines, [&wide[..], "a[1].b 0x2 0xff", "e null [1]"]);
     }
 }
