@@ -108,6 +108,13 @@ impl Script {
         }
     }
 
+    /// Passes over the counted entries that a machine at `at` has been given: none, if it has not run.
+    pub(crate) fn pass(&mut self, at: u64) {
+        while at > 0 && self.next().is_some_and(|next| next <= at) {
+            self.counted.pop_front();
+        }
+    }
+
     /// When the next counted entry is due.
     pub(crate) fn next(&self) -> Option<u64> {
         self.counted.front().map(|(at, _)| *at)
@@ -298,6 +305,15 @@ mod tests {
         script.take();
         assert_eq!(script.take(), Some(Event::Input(Input::PowerButton)));
         assert!(script.ends_next());
+    }
+
+    #[test]
+    fn what_is_passed_over() {
+        let mut script = Script::parse("0 com1 \"a\"\n4 power\n5 end\n").unwrap();
+        for (at, next) in [(0, Some(0)), (2, Some(4)), (4, Some(5)), (5, None)] {
+            script.pass(at);
+            assert_eq!(script.next(), next, "{at}");
+        }
     }
 
     /// `printed` on COM1, piece by piece, has these bytes typed.

@@ -46,7 +46,9 @@ pub(crate) fn go_on(
     let asked = Asked::default();
     machine.pause_by(asked.flag());
     let keep = Keep::new(&launch.keep, None);
-    finish(Session::new(launch, machine, keep, &asked)?, limits)
+    let mut session = Session::new(launch, machine, keep, &asked)?;
+    session.script.pass(session.machine.now().0);
+    finish(session, limits)
 }
 
 /// Runs a session to its end and prints the summary.
