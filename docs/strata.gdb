@@ -40,6 +40,14 @@ document last-exec
 Go back to where ADDR was last about to run.
 end
 
+define why-interrupt
+  monitor why-interrupt
+  strata-moved
+end
+document why-interrupt
+Go back to where the processor was about to take its last interrupt, and say who asked for it.
+end
+
 define next-exit
   if $argc == 0
     monitor next-exit

@@ -1,6 +1,7 @@
 //! A run that goes on, and that gdb may join and leave. It does not go back.
 
 use super::connection::{Listener, Where};
+use super::domains::Domains;
 use super::subject::Subject;
 use super::{Gone, PORT, say, serve};
 use crate::args::Gdb;
@@ -49,10 +50,12 @@ pub(crate) fn run<M: Debuggable>(
     frozen: bool,
 ) -> Result<Status, Failure> {
     let mut wait = frozen;
+    let domains = Domains::of(run.machine.machine());
     loop {
         if let Some(connection) = listener.accept(false)? {
             wait = false;
-            let mut live = Live { run: &mut run, breakpoints: Breakpoints::default(), ended: None };
+            let breakpoints = Breakpoints::default();
+            let mut live = Live { run: &mut run, domains: &domains, breakpoints, ended: None };
             let gone = serve(connection, &mut live)?;
             if let Some(status) = live.ended {
                 return Ok(status);
@@ -76,6 +79,7 @@ pub(crate) fn run<M: Debuggable>(
 /// A run that gdb has joined.
 struct Live<'a, 'b, M> {
     run: &'a mut Run<'b, M>,
+    domains: &'a Domains,
     breakpoints: Breakpoints,
     /// How the run has ended.
     ended: Option<Status>,
@@ -88,6 +92,10 @@ impl<M: Debuggable> Subject for Live<'_, '_, M> {
 
     fn machine_mut(&mut self) -> Option<&mut Machine> {
         Some(self.run.machine.machine_mut())
+    }
+
+    fn domains(&self) -> &Domains {
+        self.domains
     }
 
     fn set_breakpoints(&mut self, at: Breakpoints) {

@@ -2,15 +2,18 @@
 //! on a run.
 //!
 //! Reading order: `subject` (what is debugged), `recorded` and `live` (a recording, a run), `target` (the machine as
-//! the protocol knows it), `registers`, `monitor` (commands of our own), `connection`.
+//! the protocol knows it), `registers`, `monitor` (commands of our own), `domains` (who runs), `why`,
+//! `connection`.
 
 pub(crate) mod connection;
+mod domains;
 pub(crate) mod live;
 mod monitor;
 pub(crate) mod recorded;
 mod registers;
 pub(crate) mod subject;
 mod target;
+mod why;
 
 use crate::kept::Debugger;
 use crate::output;

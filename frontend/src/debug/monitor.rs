@@ -21,6 +21,7 @@ last-write phys:ADDR[,LENGTH]  the same of a physical address, whoever stores to
 last-write vmcs:FIELD     go back to before the last VMWRITE to a field
 last-exec ADDR            go back to where a linear address was last about to run
 last-exit, next-exit [REASON]  go to where a VM exit has just been made
+why-interrupt             go back to where the last interrupt was about to be taken, and say who asked for it
 level any|hypervisor|here|EPTP  for whom breakpoints are from now on, and those of last-write and last-exec
 info registers|tlb|mem|vmcs|domains|exits
 ept ADDR                  follow the translation of a linear address
@@ -40,10 +41,10 @@ pub(super) struct Monitor<'t, 'a> {
 }
 
 /// What a command has to say, or what it lacks.
-type Said = Result<String, Refused>;
+pub(super) type Said = Result<String, Refused>;
 
 /// Why a command is not obeyed.
-enum Refused {
+pub(super) enum Refused {
     /// A line for the user.
     Line(String),
     /// The end of everything.
@@ -56,7 +57,7 @@ impl From<Failure> for Refused {
     }
 }
 
-fn refuse<T>(why: impl Into<String>) -> Result<T, Refused> {
+pub(super) fn refuse<T>(why: impl Into<String>) -> Result<T, Refused> {
     Err(Refused::Line(why.into()))
 }
 
@@ -133,6 +134,7 @@ impl Monitor<'_, '_> {
                 self.back_to(Breakpoints { exits, ..Breakpoints::default() })
             }
             "next-exit" => self.next_exit(exits(rest)?),
+            "why-interrupt" => self.why_interrupt(),
             "level" => self.level_for(rest),
             "info" => self.info(rest),
             "ept" => self.walk(number(rest)?),
@@ -152,22 +154,17 @@ impl Monitor<'_, '_> {
     }
 
     /// Who runs on a processor.
-    pub(super) fn level(p: &Processor) -> String {
-        match (p.state.vmx.guest, p.state.vmx.eptp()) {
-            (false, _) if p.state.vmx.on => "hypervisor".into(),
-            (false, _) => "no VMX".into(),
-            (true, Some(pointer)) => format!("guest {:#x}", pointer.0),
-            (true, None) => format!("guest of VMCS {:#x}", p.state.vmx.vmcs.address),
-        }
+    fn level(&self, p: &Processor) -> String {
+        self.target.subject.domains().level(p)
     }
 
-    fn when(&self) -> String {
+    pub(super) fn when(&self) -> String {
         let Position { retired, steps, at } = self.target.subject.position();
         let shown = self.target.shown;
         let p = self.machine().processor(shown);
         let place = p.map_or(String::new(), |p| {
             let cs = p.state.sys.seg[1].selector;
-            format!(" at {cs:04x}:{:016x}, {}", p.state.rip, Monitor::level(p))
+            format!(" at {cs:04x}:{:016x}, {}", p.state.rip, self.level(p))
         });
         format!(
             "{} instructions of machine time, {retired} retired and {steps} steps; processor {shown}{place}\n",
@@ -195,7 +192,7 @@ impl Monitor<'_, '_> {
         Ok(format!("breakpoints are for {:x?}\n", self.target.who))
     }
 
-    fn goes_back(&self) -> Result<(), Refused> {
+    pub(super) fn goes_back(&self) -> Result<(), Refused> {
         if self.target.subject.goes_back() {
             return Ok(());
         }
@@ -318,7 +315,7 @@ impl Monitor<'_, '_> {
     fn domains(&self) -> String {
         let mut text = String::new();
         for (n, p) in self.machine().processors().enumerate() {
-            _ = writeln!(text, "processor {n}: {}", Monitor::level(p));
+            _ = writeln!(text, "processor {n}: {}", self.level(p));
         }
         for (level, count) in self.machine().level_counts() {
             _ = writeln!(text, "{level}: {count} instructions since the machine was put here");

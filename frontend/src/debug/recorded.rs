@@ -1,5 +1,6 @@
 //! A recording, as gdb goes through it.
 
+use super::domains::Domains;
 use super::subject::{Moved, Subject};
 use crate::replay::Replay;
 use crate::status::Failure;
@@ -29,12 +30,17 @@ impl Past for Snapshots {
 }
 
 /// The last run of a recording.
-pub(super) struct Recorded(Timeline<Snapshots>);
+pub(super) struct Recorded {
+    timeline: Timeline<Snapshots>,
+    domains: Domains,
+}
 
 impl Recorded {
     /// The run, at its begin.
     pub(super) fn new(replay: Replay, host: Config) -> Result<Recorded, Failure> {
-        timeline(replay, host).map(Recorded)
+        let timeline = timeline(replay, host)?;
+        let domains = Domains::of(timeline.machine());
+        Ok(Recorded { timeline, domains })
     }
 }
 
@@ -47,19 +53,28 @@ pub(crate) fn timeline(replay: Replay, host: Config) -> Result<Timeline<Snapshot
 
 impl Subject for Recorded {
     fn machine(&self) -> &Machine {
-        self.0.machine()
+        self.timeline.machine()
     }
 
     fn machine_mut(&mut self) -> Option<&mut Machine> {
         None
     }
 
+    fn domains(&self) -> &Domains {
+        &self.domains
+    }
+
+    fn write_events_down(&mut self, on: bool) -> String {
+        self.timeline.machine_mut().write_events_down(on);
+        self.timeline.machine_mut().take_trace()
+    }
+
     fn set_breakpoints(&mut self, at: Breakpoints) {
-        self.0.set_breakpoints(at);
+        self.timeline.set_breakpoints(at);
     }
 
     fn go_on(&mut self, step: Option<usize>) -> Result<Outcome, Failure> {
-        Ok(self.0.go_on(step))
+        Ok(self.timeline.go_on(step))
     }
 
     fn goes_back(&self) -> bool {
@@ -67,25 +82,25 @@ impl Subject for Recorded {
     }
 
     fn step_back(&mut self, processor: usize) -> Result<bool, Failure> {
-        self.0.step_back(processor)
+        self.timeline.step_back(processor)
     }
 
     fn go_back(&mut self, asked: &mut dyn FnMut() -> bool) -> Result<Outcome, Failure> {
-        self.0.go_back(asked)
+        self.timeline.go_back(asked)
     }
 
     fn go_to(&mut self, to: Moved) -> Result<bool, Failure> {
         match to {
-            Moved::Position(position) => self.0.go_to(position),
-            Moved::Time(time) => self.0.go_to_time(time),
+            Moved::Position(position) => self.timeline.go_to(position),
+            Moved::Time(time) => self.timeline.go_to_time(time),
             Moved::End => {
-                self.0.go_to_end();
+                self.timeline.go_to_end();
                 Ok(true)
             }
         }
     }
 
     fn position(&self) -> Position {
-        self.0.machine().position()
+        self.timeline.machine().position()
     }
 }

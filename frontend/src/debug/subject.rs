@@ -1,5 +1,6 @@
 //! What gdb debugs: a machine that goes on, and may go back.
 
+use super::domains::Domains;
 use crate::status::Failure;
 use platform::machine::debugging::{Breakpoints, Position};
 use platform::machine::{Icount, Machine};
@@ -20,6 +21,14 @@ pub(crate) trait Subject {
 
     /// The machine to be changed, unless it must do what was recorded.
     fn machine_mut(&mut self) -> Option<&mut Machine>;
+
+    /// Who may run on the machine, by name.
+    fn domains(&self) -> &Domains;
+
+    /// Takes what was written down of events, and has more written down from now on, or not.
+    fn write_events_down(&mut self, _on: bool) -> String {
+        String::new()
+    }
 
     /// Sets the breakpoints.
     fn set_breakpoints(&mut self, at: Breakpoints);

@@ -243,7 +243,8 @@ impl MultiThreadBase for Target<'_> {
 impl ThreadExtraInfo for Target<'_> {
     fn thread_extra_info(&self, tid: Tid, buffer: &mut [u8]) -> Result<usize, Failure> {
         let n = self.processor(tid);
-        let text = self.subject.machine().processor(n).map(Monitor::level).unwrap_or_default();
+        let p = self.subject.machine().processor(n);
+        let text = p.map(|p| self.subject.domains().level(p)).unwrap_or_default();
         let text = format!("processor {n}, {text}");
         let count = text.len().min(buffer.len());
         buffer[..count].copy_from_slice(&text.as_bytes()[..count]);

@@ -177,6 +177,13 @@ impl Machine {
         self.schedule.take_trace()
     }
 
+    /// Has events that processors take, and VM exits, written down from now on for [`Machine::take_trace`], or no more.
+    pub fn write_events_down(&mut self, on: bool) {
+        (self.config.trace.int, self.config.trace.vmexit) = (on, on);
+        let trace = self.config.trace;
+        self.schedule.processors.iter_mut().for_each(|p| p.cpu.set_trace(trace));
+    }
+
     /// Has VM entries and exits written down for [`Machine::take_transitions`] from now on.
     pub fn write_transitions_down(&mut self) {
         self.config.trace.transitions = true;
