@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use testsuites::guests::{self, symbols};
 use testsuites::outcome::{self, Needed};
 use testsuites::strata;
 
@@ -92,6 +93,8 @@ for n in range(40):
 host, guest = registers(), number("vmx_guest")
 run("reverse-stepi")
 say("back", guest, number("vmx_guest"), "vmcall" in run("x/i $rip"), number("eptp") != 0)
+threads = run("info threads")
+say("thread", "processor 0, domain " in threads and ", vCPU 0, guest 0x" in threads)
 rip, stack, pointer, time = number("rip"), number("rsp") - 8, number("eptp"), number("icount")
 run("stepi")
 say("again", registers() == host)
@@ -133,6 +136,7 @@ fn across_vm_exits() {
     let said = gdb("across-script", &on(&recording), ACROSS);
     let expect = [
         "back 0 1 True True",
+        "thread True",
         "again True",
         "break True True True True",
         "first False 0",
@@ -185,6 +189,113 @@ fn the_same_both_ways() {
     let said = gdb("both-ways-script", &on(&recording), BOTH_WAYS);
     assert_eq!(said, ["times 30", "steps 40 True", "done"]);
     fs::remove_dir_all(recording).unwrap();
+}
+
+/// From where a domU is interrupted back to who asked for it; and from dom0, whom an interrupt of the hypervisor has
+/// woken.
+const INTERRUPTED: &str = r#"
+monitor("goto end")
+monitor("last-exit 1")
+why = monitor("why-interrupt").splitlines()
+say("why", why[0])
+say("guest", number("vmx_guest"), "reason 1," in monitor("next-exit"))
+monitor("goto end")
+while number("vmx_guest") == 0:
+    monitor("goto %d" % (number("icount") - 1000))
+why = monitor("why-interrupt").splitlines()
+say("before", number("vmx_guest"), why[0])
+monitor("goto begin")
+say("none", monitor("why-interrupt"))
+"#;
+
+#[test]
+fn why_interrupted() {
+    if !has_gdb() {
+        return;
+    }
+    let recording = recorded("why", "1000000000");
+    let said = gdb("why-script", &on(&recording), INTERRUPTED);
+    let expect = [
+        "why VM exit for an external interrupt, vector 0xf0: local APIC timer",
+        "guest 1 True",
+        "before 0 interrupt, vector 0xf0: local APIC timer",
+        "none why-interrupt: no interrupt before here",
+        "done",
+    ];
+    assert_eq!(said, expect);
+    fs::remove_dir_all(recording).unwrap();
+}
+
+/// A system call of a Linux domU, by the symbols of its kernel, and the kernel's own commands for gdb.
+const LINUX: &str = r#"
+run("file FILE")
+__file__ = "COMMANDS"
+exec(open(__file__).read())
+run("hbreak ksys_write")
+run("continue")
+def frames():
+    frame, names = gdb.newest_frame(), []
+    while frame is not None and len(names) < 20:
+        names.append(frame.name())
+        frame = frame.older()
+    return names
+names = frames()
+for name in ("ksys_write", "do_syscall_64", "entry_SYSCALL_64"):
+    say(name, name in names)
+threads = run("info threads")
+say("thread", "processor 0, domain a, vCPU 0, guest 0x" in threads)
+tasks = run("lx-ps").splitlines()
+say("tasks", any(" 1 " in line and "init" in line for line in tasks), any("kthreadd" in line for line in tasks))
+say("version", "Linux version 6" in run("lx-version"))
+time = number("icount")
+run("delete")
+run("reverse-stepi")
+run("reverse-stepi")
+say("caller", frames()[0])
+run("stepi")
+run("stepi")
+say("again", number("icount") == time, frames() == names)
+monitor("last-write vmcs:EntryInterruptionInfo")
+monitor("next-exit")
+say("why", "injected by the VM entry" in monitor("why-interrupt"))
+"#;
+
+#[test]
+#[ignore = "downloads 420 MB of symbols and source"]
+fn a_linux_domu_by_its_symbols() {
+    if !has_gdb() {
+        return;
+    }
+    let (guest, symbols) = (guests::linux(), symbols::symbols());
+    let (guest, symbols) = (guest.needed("the Linux guest"), symbols.needed("its symbols"));
+    let (kernel, initrd) = (guest.vmlinux(), guest.initrd());
+    let domu = format!(
+        "name=a,kernel={},initrd={},memory=256M,append=\"console=ttyS0 work=none\"",
+        kernel.display(),
+        initrd.display()
+    );
+    let path = place("linux");
+    let words = ["record", "-o", path.to_str().unwrap(), "--", "host", "--dom0", "append=watch"];
+    let more = ["--domu", &domu, "--until-domus-end", "--limit-instructions", "40000000000"];
+    let ended = strata::run(&[&words[..], &more].concat()).needed("strata");
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let script = LINUX.replace("FILE", symbols.vmlinux().to_str().unwrap());
+    let script = script.replace("COMMANDS", symbols.commands().to_str().unwrap());
+    let said = gdb("linux-script", &on(&path), &script);
+    let expect = [
+        "ksys_write True",
+        "do_syscall_64 True",
+        "entry_SYSCALL_64 True",
+        "thread True",
+        "tasks True True",
+        "version True",
+        "caller __do_sys_write",
+        "again True True",
+        "why True",
+        "done",
+    ];
+    assert_eq!(said, expect);
+    fs::remove_dir_all(path).unwrap();
 }
 
 /// A run that waits for gdb, is stopped, changed, and goes on to its end.

@@ -1,10 +1,12 @@
 //! `mkguest linux OUT`, `mkguest userland OUT`, `mkguest xen OUT`, `mkguest kvm OUT`: builds a guest of the
-//! tests and copies its files to OUT; for the second also what its checks print on this host.
+//! tests and copies its files to OUT; for the second also what its checks print on this host. `mkguest symbols OUT`
+//! links the symbols of the first guest's kernel, and the kernel's commands for gdb, to OUT.
 
 #![expect(clippy::print_stdout, reason = "a command")]
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
+use testsuites::guests::symbols::{self, Symbols};
 use testsuites::guests::userland::{self, Set};
 use testsuites::guests::{self, Linux, kvm, xen};
 
@@ -23,13 +25,27 @@ fn main() -> Result<()> {
             let guest = kvm::kvm()?;
             copy(Path::new(out), &["vmlinuz", "kvm.cpio"], &[guest.vmlinuz(), guest.initrd()])
         }
-        _ => bail!("usage: mkguest linux|userland|xen|kvm OUT"),
+        ["symbols", out] => symbols(Path::new(out)),
+        _ => bail!("usage: mkguest linux|userland|xen|kvm|symbols OUT"),
     }
 }
 
 fn linux(out: &Path) -> Result<()> {
     let guest = guests::linux()?;
     copy(out, &Linux::FILES, &Linux::FILES.map(|name| guest.dir().join(name)))
+}
+
+/// Links what is too large to be copied.
+fn symbols(out: &Path) -> Result<()> {
+    let symbols = symbols::symbols()?;
+    std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    for name in Symbols::FILES {
+        let link = out.join(name);
+        _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(symbols.dir().canonicalize()?.join(name), &link)?;
+        println!("{}", link.display());
+    }
+    Ok(())
 }
 
 /// Copies `files` to the folder `out` under `names`.

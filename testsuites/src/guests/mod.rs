@@ -4,13 +4,15 @@
 //! initramfs whose `/init` runs a fixed mix of work and powers off. Marker lines on its console:
 //! `MARK name uptime-seconds`. [`Linux::work`] says what the work must print. [`linux32`] is the same
 //! with Debian's 32-bit kernel. [`userland`] gives the programs of Debian that the 64-bit kernel runs
-//! to compare them with the host; [`xen`] Xen with its tools, [`kvm`] KVM with QEMU.
+//! to compare them with the host; [`xen`] Xen with its tools, [`kvm`] KVM with QEMU; [`symbols`] what a debugger
+//! needs for the 64-bit kernel.
 
 pub mod cpio;
 pub mod kernel;
 pub mod kvm;
 mod packages;
 mod root;
+pub mod symbols;
 pub mod userland;
 pub mod xen;
 

@@ -105,6 +105,22 @@ fn apt(program: &str, name: &str, words: &[&str], dir: &Path) -> Result<Output> 
     tool(program, &all, dir)
 }
 
+/// Unpacks into `dir` what of `package` has a name that begins with `part`.
+pub(super) fn unpack_part(package: &Package, part: &str, dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    let [file, to] = [package.file.to_string_lossy(), dir.to_string_lossy()];
+    let script = "dpkg-deb --fsys-tarfile \"$0\" | tar x -C \"$1\" --wildcards \"./$2*\"";
+    let out = tool("sh", &["-c", script, &file, &to, part], Path::new("."))?;
+    if out.status.success() { Ok(()) } else { Err(failed("dpkg-deb --fsys-tarfile", &out)) }
+}
+
+/// Unpacks into `dir` what of the archive `file` has a name like `pattern`.
+pub(super) fn untar_part(file: &Path, pattern: &str, dir: &Path) -> Result<()> {
+    let [file, to] = [file.to_string_lossy(), dir.to_string_lossy()];
+    let out = tool("tar", &["xf", &file, "-C", &to, "--wildcards", pattern], Path::new("."))?;
+    if out.status.success() { Ok(()) } else { Err(failed("tar", &out)) }
+}
+
 /// Unpacks `package` into `dir`.
 pub(super) fn unpack(package: &Package, dir: &Path) -> Result<()> {
     let [file, to] = [package.file.to_string_lossy(), dir.to_string_lossy()];
