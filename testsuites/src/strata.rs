@@ -56,16 +56,26 @@ pub fn command() -> Result<PathBuf> {
     build(&[], "")
 }
 
+/// The command as a debug build.
+pub fn debug_command() -> Result<PathBuf> {
+    build_under("dev", &[], "")
+}
+
 /// As [`command`], built with more of cargo's `args`, in a folder of its own below the target folder.
 pub fn build(args: &[&str], folder: &str) -> Result<PathBuf> {
+    build_under(profile()?, args, folder)
+}
+
+fn build_under(profile: &str, args: &[&str], folder: &str) -> Result<PathBuf> {
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let (profile, target) = (profile()?, target()?.join(folder));
+    let target = target()?.join(folder);
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "-q", "--profile", profile, "-p", "frontend"]).args(args);
     cargo.arg("--target-dir").arg(&target);
     cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
     ensure!(cargo.status()?.success(), "strata does not build");
-    Ok(target.join(profile).join("strata"))
+    let folder = if profile == "dev" { "debug" } else { profile };
+    Ok(target.join(folder).join("strata"))
 }
 
 /// The hypervisor alone, built with assertions and overflow checks; its ELF file.

@@ -1,6 +1,7 @@
-//! `time-travel DIR`: what snapshots, and ways back in a boot, cost with the Linux guest that `mkguest` has put into DIR.
+//! `time-travel DIR`: what snapshots, recordings, ways back and explored futures cost with the Linux guest that `mkguest`
+//! has put into DIR, as rows of a table.
 //!
-//! Seconds are those of this thread's processor time, except where a disk is waited for.
+//! Milliseconds are those that pass, so nothing else should run; what recording costs is processor time.
 
 #![expect(clippy::print_stdout, clippy::disallowed_types, reason = "a command that measures")]
 
@@ -9,11 +10,13 @@ use platform::boot::{BootFile, BootModule};
 use platform::machine::debugging::{Breakpoints, DataBreakpoint, Space, Who};
 use platform::machine::{Boot, Config, Icount, Machine, MachineStop};
 use platform::snapshot::{self, Parent, Snapshot};
-use platform::timeline::{End, Past, Timeline};
+use platform::timeline::{End, Outcome, Past, Timeline};
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use testsuites::bench::peers;
+use testsuites::strata::{self, Ended};
 
 /// Memory of the guest.
 const RAM: u64 = 1 << 30;
@@ -21,14 +24,28 @@ const RAM: u64 = 1 << 30;
 const INCREMENT: u64 = 100_000_000;
 
 fn main() -> Result<()> {
-    let guest = std::env::args_os().nth(1).context("time-travel DIR, from mkguest linux DIR")?;
-    let guest = Guest::read(Path::new(&guest))?;
+    let from = std::env::args_os().nth(1).context("time-travel DIR, from mkguest linux DIR")?;
     let directory = std::env::temp_dir().join(format!("time-travel-{}", std::process::id()));
     fs::create_dir_all(&directory)?;
-    let measured = snapshots(&guest, &directory);
+    let measured = measure(Path::new(&from), &directory);
     fs::remove_dir_all(&directory)?;
-    let end = measured?;
-    ways_back(&guest, end)
+    measured
+}
+
+/// Measures everything with the guest in the folder `from`.
+fn measure(from: &Path, directory: &Path) -> Result<()> {
+    let guest = Guest::read(from)?;
+    println!("| what | goal | measured |\n|---|---|---|");
+    let end = snapshots(&guest, directory)?;
+    ways_back(&guest, end)?;
+    drop(guest);
+    recording(from, directory)?;
+    exploring(from, directory)
+}
+
+/// Prints a row of the table.
+fn row(what: &str, goal: &str, measured: &str) {
+    println!("| {what} | {goal} | {measured} |");
 }
 
 /// The files of a guest.
@@ -82,7 +99,7 @@ fn snapshots(guest: &Guest, directory: &Path) -> Result<u64> {
     let mut machine = guest.machine()?;
     run(&mut machine, 20_000_000_000, "Run /init")?;
     let end = machine.now().0;
-    println!("booted at {end} instructions of machine time");
+    row("instructions of machine time up to `/init`", "", &end.to_string());
     let mut files: Vec<PathBuf> = Vec::new();
     let mut parent = None;
     for n in 0..4 {
@@ -90,11 +107,12 @@ fn snapshots(guest: &Guest, directory: &Path) -> Result<u64> {
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
         let (id, took) = timed(|| Ok(snapshot::write(&mut machine, parent.take(), &file)?))?;
         let (_, synced) = timed(|| Ok(file.sync_all()?))?;
-        let kind = if n == 0 { "full" } else { "incremental" };
-        println!(
-            "snapshot, {kind}: {took:.1} ms, and {synced:.1} ms until it is on the disk; {:.1} MiB",
-            on_disk(&path)?
-        );
+        let size = on_disk(&path)?;
+        let measured = format!("{took:.0} ms, {synced:.0} ms more to the disk; {size:.1} MiB");
+        match n {
+            0 => row("full snapshot, 1 GiB", "", &measured),
+            _ => row("incremental snapshot, 100 M instructions later", "300 ms", &measured),
+        }
         parent = Some(Parent { file: format!("{n}.snapshot"), id });
         files.push(path);
         let to = machine.now().0 + INCREMENT;
@@ -108,7 +126,7 @@ fn snapshots(guest: &Guest, directory: &Path) -> Result<u64> {
         };
         let mut all =
             (0..20).map(|_| timed(restore).map(|(_, took)| took)).collect::<Result<Vec<_>>>()?;
-        println!("restore of {count} file(s): {}", spread(&mut all));
+        row(&format!("restore of {count} file(s)"), "10 ms", &spread(&mut all));
     }
     Ok(end)
 }
@@ -145,11 +163,11 @@ fn number(n: u64) -> u64 {
 fn ways_back(guest: &Guest, end: u64) -> Result<()> {
     let mut plain = guest.machine()?;
     let (_, forward) = timed(|| run(&mut plain, end, ""))?;
-    println!("the boot forwards: {forward:.0} ms");
+    row("the boot forwards", "", &format!("{forward:.0} ms"));
     let begin = Begin(guest, [Icount(0)]);
     let mut timeline = Timeline::new(begin, End::Time(Icount(end)))?;
     let (_, took) = timed(|| timeline.go_to_time(Icount(end)))?;
-    println!("the boot with points to go back to: {took:.0} ms");
+    row("the boot with points to go back to", "", &format!("{took:.0} ms"));
     let middle = |n: u64| Icount(end / 4 + number(n) % (end / 2));
     let mut goes = Vec::new();
     let mut steps = Vec::new();
@@ -159,8 +177,8 @@ fn ways_back(guest: &Guest, end: u64) -> Result<()> {
             steps.push(timed(|| timeline.step_back(0))?.1);
         }
     }
-    println!("goto in the middle: {}", spread(&mut goes));
-    println!("reverse-stepi there: {}", spread(&mut steps));
+    row("`goto` in the middle of the boot", "250 ms", &spread(&mut goes));
+    row("`reverse-stepi` there", "50 ms", &spread(&mut steps));
     timeline.go_to_time(Icount(end))?;
     // A word that nobody stores to, so that the search goes back to the begin.
     let data = vec![DataBreakpoint {
@@ -173,9 +191,100 @@ fn ways_back(guest: &Guest, end: u64) -> Result<()> {
     }];
     timeline.set_breakpoints(Breakpoints { data, ..Breakpoints::default() });
     let (outcome, took) = timed(|| timeline.go_back(&mut || false))?;
-    println!(
-        "last-write over the whole boot: {took:.0} ms, {:.2} of forwards; {outcome:?}",
-        took / forward
-    );
+    ensure!(outcome == Outcome::Begin, "the word is stored to: {outcome:?}");
+    let measured = format!("{took:.0} ms, {:.2} of forwards", took / forward);
+    row("`last-write` over the whole boot", "1 of forwards", &measured);
+    Ok(())
+}
+
+/// The rounds of which the best counts.
+const ROUNDS: u32 = 3;
+
+/// The words that run the guest in `from`, with so many MiB of memory.
+fn words(from: &Path, memory: &str) -> Vec<String> {
+    let file = |name: &str| from.join(name).display().to_string();
+    let words = ["run", "-m", memory, "-kernel", &file("vmlinuz"), "-initrd", &file("initrd.gz")];
+    let more = ["-append", "console=ttyS0 panic=-1", "-no-reboot"];
+    words.iter().chain(&more).map(|word| (*word).to_owned()).collect()
+}
+
+/// The least of some rounds.
+fn least(mut round: impl FnMut() -> Result<f64>) -> Result<f64> {
+    let rounds = (0..ROUNDS).map(|_| round()).collect::<Result<Vec<_>>>()?;
+    Ok(rounds.into_iter().fold(f64::INFINITY, f64::min))
+}
+
+/// What it costs to record the guest's work, and to verify the recording by two jobs.
+fn recording(from: &Path, directory: &Path) -> Result<()> {
+    let program = strata::command()?;
+    let run = words(from, "1024");
+    let to = directory.join("recording");
+    let begin = ["record", "-o", &to.display().to_string(), "--"].map(str::to_owned);
+    let record = [&begin[..], &run].concat();
+    let seconds = |words: &[String]| -> Result<f64> {
+        let run = peers::strata(&program, words.to_vec()).follow(false)?;
+        ensure!(run.output().contains("MARK done"), "the guest has not ended");
+        Ok(run.lines.last().context("no output")?.1)
+    };
+    let plain = least(|| seconds(&run))?;
+    let recorded = least(|| {
+        _ = fs::remove_dir_all(&to);
+        seconds(&record)
+    })?;
+    let cost = (recorded / plain - 1.0) * 100.0;
+    let measured = format!("{cost:.1} % ({plain:.2} s without)");
+    row("recording: processor time of boot and work", "3 %", &measured);
+    sizes(&to)?;
+    verifying(&to)
+}
+
+/// What a recording takes on the disk.
+fn sizes(recording: &Path) -> Result<()> {
+    let log = recording.join(platform::recording::FILE);
+    let frames = platform::recording::Recording::read(File::open(&log)?)?.frames;
+    let billions = frames.last().map_or(0, |frame| frame.at().0) as f64 / 1e9;
+    let bytes = fs::metadata(&log)?.len() as f64;
+    let files = fs::read_dir(recording)?.map(|file| on_disk(&file?.path()));
+    let all: f64 = files.sum::<Result<_>>()?;
+    row("log for 1,000 M instructions", "", &format!("{:.0} bytes", bytes / billions));
+    let measured = format!("{:.1} MiB ({all:.1} MiB in all)", all / billions);
+    row("with its snapshots", "", &measured);
+    Ok(())
+}
+
+/// Runs the command, which must end with `status`.
+fn ended(words: &[&str], status: i32) -> Result<Ended> {
+    let ended = strata::run(words)?;
+    ensure!(ended.status == Some(status), "{words:?}: {}", ended.stderr);
+    Ok(ended)
+}
+
+/// How much faster two jobs verify a recording.
+fn verifying(recording: &Path) -> Result<()> {
+    let recording = recording.display().to_string();
+    let verify = |jobs: &str| {
+        let words = ["replay", &recording, "--verify", "--jobs", jobs];
+        least(|| timed(|| ended(&words, 0)).map(|(_, took)| took))
+    };
+    let (one, two) = (verify("1")?, verify("2")?);
+    let measured = format!("{:.2} ({one:.0} and {two:.0} ms)", one / two);
+    row("`replay --verify`, by two jobs instead of one", "1.8 times as fast", &measured);
+    Ok(())
+}
+
+/// How many futures of 1 M instructions a booted guest of 256 MiB has in a second, by two jobs.
+fn exploring(from: &Path, directory: &Path) -> Result<()> {
+    let snapshot = directory.join("booted").display().to_string();
+    let run = words(from, "256");
+    let keep = ["--snapshot", &snapshot, "--snapshot-at", "Run /init"];
+    let run: Vec<&str> = run.iter().map(String::as_str).chain(keep).collect();
+    ended(&run, 0)?;
+    let to = directory.join("explored").display().to_string();
+    let budget = ["--seeds", "2000", "--jobs", "2", "--budget", "1000000"];
+    let explore = ["explore", "-o", &to, "--until", "status:255"];
+    let said = ended(&[&explore[..], &budget, &[&snapshot]].concat(), 0)?.stderr;
+    let rate = said.split_once(" s (").and_then(|(_, rest)| rest.split_once(" a second"));
+    let rate = rate.context("no rate")?.0;
+    row("`explore`: futures of 1 M instructions in a second", "200", rate);
     Ok(())
 }
