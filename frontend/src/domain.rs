@@ -1,6 +1,7 @@
 //! Domains as the user describes them: by options on the command line, or by a TOML file with the
 //! same options.
 
+use crate::console::chardev::{self, Serial};
 use crate::status::{Failure, one_line};
 use crate::values;
 use serde::de::{SeqAccess, Visitor};
@@ -18,7 +19,8 @@ const MEMORY: u64 = 128 << 20;
 const WEIGHT: u16 = 256;
 
 /// The options that describe a domain.
-const OPTIONS: &str = "name=, kernel=, initrd=, memory=, vcpus=, weight=, cap= and append=";
+const OPTIONS: &str =
+    "name=, kernel=, initrd=, memory=, vcpus=, weight=, cap=, console= and append=";
 
 /// One domain. Without a kernel it is the embedded guest of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub(crate) struct Domain {
     pub(crate) weight: u16,
     /// The most of the processor, in percent; 0 is no limit.
     pub(crate) cap: u16,
+    /// A console of its own.
+    pub(crate) console: Option<Serial>,
     pub(crate) append: String,
 }
 
@@ -49,6 +53,7 @@ impl Domain {
             vcpus: 1,
             weight: WEIGHT,
             cap: 0,
+            console: None,
             append: String::new(),
         }
     }
@@ -77,6 +82,7 @@ impl Domain {
             "vcpus" => self.vcpus = values::processors(&value)?,
             "weight" => self.weight = number(&value, 1..=u16::MAX)?,
             "cap" => self.cap = number(&value, 0..=100)?,
+            "console" => self.console = Some(chardev::serial(&value)?),
             "append" => self.append = append(value)?,
             _ => return Err(format!("accepted are {OPTIONS}")),
         }
@@ -191,6 +197,7 @@ struct Options {
     vcpus: Option<Number>,
     weight: Option<Number>,
     cap: Option<Number>,
+    console: Option<String>,
     append: Option<String>,
 }
 
@@ -225,7 +232,7 @@ impl<'de> Deserialize<'de> for Number {
 
 impl Options {
     fn domain(self, place: &str, default: &str) -> Result<Domain, Failure> {
-        let Self { name, kernel, initrd, memory, vcpus, weight, cap, append } = self;
+        let Self { name, kernel, initrd, memory, vcpus, weight, cap, console, append } = self;
         let number = |n: Option<Number>| n.map(|Number(text)| text);
         let options = [
             ("name", name),
@@ -235,6 +242,7 @@ impl Options {
             ("vcpus", number(vcpus)),
             ("weight", number(weight)),
             ("cap", number(cap)),
+            ("console", console),
             ("append", append),
         ];
         let mut domain = Domain::embedded(default);
@@ -336,6 +344,13 @@ mod tests {
         check("", &["vcpus=0"], "--domu: vcpus=0: accepted is 1 to 32");
         check("", &["weight=0"], "--domu: weight=0: accepted is 1 to 65535");
         check("", &["cap=101"], "--domu: cap=101: accepted is 0 to 100");
+        let check_place = |options: &str, expect: &str| {
+            let found = show(list(None, &[options.to_owned()]));
+            assert!(found.starts_with(expect), "{found}");
+        };
+        check_place("console=vc", "--domu: console=vc: accepted are stdio, mon:stdio, file:NAME");
+        check_place("console=unix:/a,server=on", "--domu: server=on: accepted are name=");
+        check_place("console=\"unix:/a,server=on\"", "dom0 - - 128M 1 ''; domu1");
         check("", &["cpus=1"], &format!("--domu: cpus=1: accepted are {OPTIONS}"));
         let accepted = "accepted are 1 to 32 letters, digits, '-', '_' and '.'";
         check("", &["name=a b"], &format!("--domu: name=a b: {accepted}"));
@@ -357,7 +372,7 @@ mod tests {
             "[dom0]\nkernels = 'k'",
             &format!(
                 "f.toml:2: unknown field `kernels`, expected one of `name`, `kernel`, `initrd`, \
-                 `memory`, `vcpus`, `weight`, `cap`, `append`; {accepted}"
+                 `memory`, `vcpus`, `weight`, `cap`, `console`, `append`; {accepted}"
             ),
         );
         check_toml("[[domu]]\nvcpus = 99", "f.toml: [[domu]] 1: vcpus = 99: accepted is 1 to 32");

@@ -1,7 +1,8 @@
 //! From what was asked to everything a machine needs to start, read and checked.
 
-use crate::args::{self, Gdb, Host, Run, Trace};
+use crate::args::{self, Gdb, Host, Run};
 use crate::console::chardev::{Chardev, Serial};
+use crate::console::own::Own;
 use crate::console::{Language, Serials};
 use crate::domain::{self, Domain};
 use crate::embedded::{DOM0, DOMU, HYPERVISOR};
@@ -11,6 +12,7 @@ use crate::output;
 use crate::pace::Pacing;
 use crate::qemu;
 use crate::status::Failure;
+use crate::trace::Trace;
 use crate::values::{self, Content};
 use platform::boot::{self, Format};
 use platform::machine::{CodeOptions, Config, FwCfgFile, OptionalDevice};
@@ -35,6 +37,8 @@ pub(crate) struct Launch {
     pub(crate) modules: Vec<Blob>,
     pub(crate) devices: Vec<OptionalDevice>,
     pub(crate) no_reboot: bool,
+    /// Where the guest ends the run, the machine stands still.
+    pub(crate) no_shutdown: bool,
     /// IA32_FEATURE_CONTROL stays as after reset.
     pub(crate) vmx_unlocked: bool,
     pub(crate) serials: Serials,
@@ -104,8 +108,9 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         // By which the hypervisor tells of a domain's crash.
         devices: vec![OptionalDevice::Pvpanic],
         no_reboot: true,
+        no_shutdown: false,
         vmx_unlocked: false,
-        serials: Serials { switch: true, ..serials(host.serials.clone()) },
+        serials: Serials { switch: true, own: own(&domains)?, ..serials(host.serials.clone()) },
         pacing: host.serials.icount.unwrap_or_default(),
         stopped: host.serials.stopped,
         input: host.serials.input.clone(),
@@ -121,6 +126,19 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
     })
 }
 
+/// The consoles that domains have for themselves.
+fn own(domains: &[Domain]) -> Result<Vec<Own>, Failure> {
+    let mut all = Vec::new();
+    for (n, domain) in domains.iter().enumerate() {
+        let Some(serial) = domain.console.clone() else { continue };
+        let why = "console=: accepted with the first 256 domains";
+        let number = u8::try_from(n).map_err(|_| Failure::usage(&domain.place, why))?;
+        let (place, name) = (domain.place.clone(), domain.name.clone());
+        all.push(Own { domain: number, place, name, serial });
+    }
+    Ok(all)
+}
+
 /// The hypervisor itself, the embedded one or the user's.
 fn hypervisor(host: &Host) -> Result<Blob, Failure> {
     let cmdline = if host.until_domus_end { "until-domus-end" } else { "" }.into();
@@ -133,10 +151,12 @@ fn hypervisor(host: &Host) -> Result<Blob, Failure> {
 
 /// A domain's kernel and initramfs as the hypervisor's modules.
 fn domain_modules(domain: &Domain, embedded: &[u8]) -> Result<Vec<Blob>, Failure> {
-    let Domain { place, name, kernel, initrd, memory, vcpus, weight, cap, append } = domain;
+    let Domain { place, name, kernel, initrd, memory, vcpus, weight, cap, console, append } =
+        domain;
+    let own = if console.is_some() { " console=own" } else { "" };
     let of_domain = |failure: Failure| Failure::input(format_args!("{place}: {}", failure.text));
     let cmdline = format!(
-        "kernel name={name} memory={}M vcpus={vcpus} weight={weight} cap={cap} -- {append}",
+        "kernel name={name} memory={}M vcpus={vcpus} weight={weight} cap={cap}{own} -- {append}",
         memory >> 20
     );
     let Some(path) = kernel else {
@@ -183,6 +203,7 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
         devices,
         as_qemu: run.told.as_qemu,
         no_reboot: run.no_reboot,
+        no_shutdown: run.no_shutdown,
         vmx_unlocked: run.vmx_unlocked,
         pacing: run.serials.icount.unwrap_or_default(),
         stopped: run.serials.stopped,
@@ -209,6 +230,7 @@ pub(crate) fn restored(config: &Config, restore: &Restore) -> Launch {
         modules: Vec::new(),
         devices: config.devices.clone(),
         no_reboot: true,
+        no_shutdown: false,
         vmx_unlocked: config.vmx_unlocked,
         pacing: asked.icount.unwrap_or_default(),
         stopped: asked.stopped,
@@ -231,7 +253,7 @@ fn serials(asked: args::Serials) -> Serials {
     let person = asked.monitor.into_iter().map(|place| (Language::Person, place));
     let program = asked.qmp.into_iter().map(|place| (Language::Program, place));
     let monitors = person.chain(program).chain(asked.mon).collect();
-    Serials::new(asked.ports, asked.named, monitors)
+    Serials::new(asked.ports, asked.named, monitors, asked.debugcon)
 }
 
 /// The serial ports of a bare machine. Without a word about them the first is on the terminal, unless nothing is to

@@ -7,7 +7,8 @@
 //! A `kernel` module starts a new domain, the first of them dom0; what follows ` -- ` is the
 //! guest's own command line. `weight` and `cap` are the domain's share of the processor as Xen's
 //! credit scheduler has them: relative to the others' (256 unless said), and at most so many percent
-//! (0 is no limit). An `initrd` module belongs to the domain before it. A first word that is neither
+//! (0 is no limit). With `console=own` the domain's console is no part of the physical one:
+//! [`multiplex`](crate::multiplex). An `initrd` module belongs to the domain before it. A first word that is neither
 //! is taken for the file's name, which some loaders put there.
 
 use crate::xen::Share;
@@ -16,7 +17,7 @@ use alloc::string::{String, ToString};
 use core::ops::RangeInclusive;
 
 /// The words that describe a domain.
-const WORDS: &str = "name=, memory=, vcpus=, weight=, cap=";
+const WORDS: &str = "name=, memory=, vcpus=, weight=, cap=, console=own";
 /// Memory of a domain that does not say.
 pub const DEFAULT_MEMORY: u64 = 128 << 20;
 /// Most virtual processors of a domain: those whose state fits the shared info page.
@@ -42,6 +43,8 @@ pub struct DomainOptions {
     pub vcpus: u32,
     /// Its share of the processor.
     pub share: Share,
+    /// It has a console of its own.
+    pub own_console: bool,
     /// The guest's command line.
     pub cmdline: String,
 }
@@ -77,6 +80,7 @@ fn domain<'a>(
         memory: DEFAULT_MEMORY,
         vcpus: 1,
         share: Share::default(),
+        own_console: false,
         cmdline: cmdline.to_string(),
     };
     for word in words {
@@ -85,6 +89,7 @@ fn domain<'a>(
             Some(("memory", size)) => domain.memory = memory(size)?,
             Some(("vcpus", count)) => domain.vcpus = vcpus(count)?,
             Some(("weight", text)) => domain.share.weight = number(word, text, 1..=u16::MAX)?,
+            Some(("console", "own")) => domain.own_console = true,
             Some(("cap", text)) => domain.share.cap = number(word, text, 0..=100)?,
             _ => return Err(format!("word '{word}': accepted are {WORDS}")),
         }
@@ -125,11 +130,9 @@ mod tests {
     #[track_caller]
     fn check(line: &str, name: &str, memory: u64, vcpus: u32, cmdline: &str) {
         let (name, cmdline) = (name.to_string(), cmdline.to_string());
-        let share = Share::default();
-        assert_eq!(
-            parse(line),
-            Ok(ModuleKind::Kernel(DomainOptions { name, memory, vcpus, share, cmdline }))
-        );
+        let (share, own_console) = (Share::default(), false);
+        let options = DomainOptions { name, memory, vcpus, share, own_console, cmdline };
+        assert_eq!(parse(line), Ok(ModuleKind::Kernel(options)));
     }
 
     #[track_caller]
@@ -154,6 +157,16 @@ mod tests {
             panic!("a kernel");
         };
         assert_eq!(options.share, Share { weight: 65_535, cap: 30 });
+    }
+
+    #[test]
+    fn consoles() {
+        let own = |line| match parse(line) {
+            Ok(ModuleKind::Kernel(options)) => options.own_console,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([own("kernel console=own"), own("kernel -- console=own")], [true, false]);
+        check_error("kernel console=pty", "'console=pty'");
     }
 
     #[test]

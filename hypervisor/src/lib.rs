@@ -18,7 +18,7 @@
 //! ```
 //! The hypervisor's own option: `until-domus-end` powers the machine off when the last domU has
 //! ended; without it dom0's end does. Its lines on COM1 begin with `(hv) `, a domain's with its
-//! name.
+//! name; domains with `console=own` share COM2, see [`multiplex`].
 //!
 //! # Invariants
 //! - The hypervisor runs with interrupts off except while it idles; there is one processor.
@@ -37,6 +37,7 @@ pub mod ept;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod memory;
+pub mod multiplex;
 pub mod phys;
 pub mod ranges;
 pub mod vmx;

@@ -32,14 +32,14 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    fn new(output: Option<Output>, typed: Option<Typed>) -> Self {
+    pub(super) fn new(output: Option<Output>, typed: Option<Typed>) -> Self {
         let (input, monitor) = typed.map(|typed| (typed.input, typed.monitor)).unzip();
         Self { output, input, monitor: monitor.flatten() }
     }
 }
 
 /// The other ends of a [`Typist`].
-struct Typed {
+pub(super) struct Typed {
     input: Receiver<Key>,
     monitor: Option<Receiver<Key>>,
 }

@@ -1,11 +1,12 @@
 //! The machine's serial ports on the host's side.
 //!
 //! Reading order: `chardev` (where a port may lead), `backend` (what is opened for it, and its reader),
-//! `escape` (keys for the command), `terminal`, `socket`, `pty`.
+//! `escape` (keys for the command), `terminal`, `socket`, `pty`, `own` (domains' consoles).
 
 mod backend;
 pub(crate) mod chardev;
 mod escape;
+pub(crate) mod own;
 mod pty;
 mod socket;
 pub(crate) mod terminal;
@@ -16,6 +17,7 @@ use crate::stop::Stop;
 use backend::{Backend, Purpose, Run};
 use chardev::{Chardev, Named, Serial};
 pub(crate) use escape::Key;
+use own::{Frames, Own, frames};
 use std::io::{Error, ErrorKind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::Duration;
@@ -26,7 +28,11 @@ const WAIT: Duration = Duration::from_millis(100);
 
 /// Where each port's output goes, and where input comes from.
 pub(crate) struct Consoles {
+    /// Those of the machine, then the consoles of domains' own.
     ports: Vec<Backend>,
+    own: Option<OwnLine>,
+    /// Where the debug port leads.
+    debug: Option<Backend>,
     monitors: Vec<Monitor>,
     /// Rings when a reader has news.
     bell: Receiver<()>,
@@ -34,6 +40,15 @@ pub(crate) struct Consoles {
     person: bool,
     /// The terminal is raw as long as this is there.
     _raw: Option<Raw>,
+}
+
+/// The machine's port that domains' consoles share.
+struct OwnLine {
+    /// Whose they are, in the order of the consoles.
+    domains: Vec<u8>,
+    frames: Frames,
+    /// Who is asked first for what was typed.
+    turn: usize,
 }
 
 /// What a monitor speaks.
@@ -63,6 +78,10 @@ pub(crate) struct Serials {
     pub(crate) switch: bool,
     /// Monitors besides those behind Ctrl-A c.
     pub(crate) monitors: Vec<(Language, Serial)>,
+    /// Consoles of domains' own.
+    pub(crate) own: Vec<Own>,
+    /// Where the debug port leads.
+    pub(crate) debug: Option<Serial>,
 }
 
 impl Serials {
@@ -71,16 +90,17 @@ impl Serials {
         ports: Vec<Serial>,
         named: Vec<Named>,
         monitors: Vec<(Language, Serial)>,
+        debug: Option<Serial>,
     ) -> Self {
-        let stdio = |(_, place): &(Language, Serial)| {
-            matches!(place, Serial::To { device: Chardev::Stdio { .. }, .. })
-        };
+        let stdio =
+            |place: &Serial| matches!(place, Serial::To { device: Chardev::Stdio { .. }, .. });
+        let mut others = monitors.iter().map(|(_, place)| place).chain(&debug);
         let ports = match ports.is_empty() {
-            true if monitors.iter().any(stdio) => vec![chardev::NOWHERE],
+            true if others.any(stdio) => vec![chardev::NOWHERE],
             true => vec![chardev::TERMINAL],
             false => ports,
         };
-        Self { ports, named, switch: false, monitors }
+        Self { ports, named, switch: false, monitors, own: Vec::new(), debug }
     }
 
     /// The monitors that are not behind Ctrl-A c of a port, for which a device is both.
@@ -111,26 +131,44 @@ impl Serials {
     /// # Errors
     /// More ports than the machine has, one device for two of them, or a name that is no device's.
     fn devices(&self) -> Result<Vec<(&Chardev, bool)>, Failure> {
-        if self.ports.len() > 2 {
+        if self.ports.len() > PORTS {
             let why = format!("{} ports; accepted are at most two", self.ports.len());
             return Err(Failure::usage("-serial", why));
         }
-        let devices = self.ports.iter().map(|port| self.device(port));
-        let devices: Vec<_> = devices.collect::<Result<_, _>>()?;
+        if self.ports.len() == PORTS && !self.own.is_empty() {
+            let why = "COM2 is for the domains with console=; accepted is one port";
+            return Err(Failure::usage("-serial", why));
+        }
+        let devices: Vec<_> =
+            self.places().map(|place| self.device(place)).collect::<Result<_, _>>()?;
         let monitors = self.own_monitors().map(|(_, place)| self.device(place));
-        let monitors: Vec<_> = monitors.collect::<Result<_, _>>()?;
+        let mut monitors: Vec<_> = monitors.collect::<Result<_, _>>()?;
+        if let Some(place) = &self.debug {
+            monitors.push(self.device(place)?);
+        }
         let stdio = |d: &&(&Chardev, bool)| matches!(d.0, Chardev::Stdio { .. } | Chardev::Stdout);
-        let named = |s: &Serial| matches!(s, Serial::Named(_));
-        if devices.iter().chain(&monitors).filter(stdio).count() > 1
-            || self.ports.len() == 2 && self.ports[0] == self.ports[1] && named(&self.ports[0])
-        {
+        let named: Vec<_> = self.places().filter(|s| matches!(s, Serial::Named(_))).collect();
+        let twice = named.iter().enumerate().any(|(n, place)| named[..n].contains(place));
+        if devices.iter().chain(&monitors).filter(stdio).count() > 1 || twice {
             let why = "one device for two ports; accepted is one for each, stdio for one of them";
-            let flag = if monitors.is_empty() { "-serial" } else { "-serial, -monitor or -qmp" };
+            let flag = match (monitors.is_empty(), self.own.is_empty()) {
+                (true, true) => "-serial",
+                (true, false) => "-serial or console=",
+                _ => "-serial, -monitor, -qmp or -debugcon",
+            };
             return Err(Failure::usage(flag, why));
         }
         Ok(devices)
     }
+
+    /// Where the ports and the consoles of domains' own are.
+    fn places(&self) -> impl Iterator<Item = &Serial> {
+        self.ports.iter().chain(self.own.iter().map(|own| &own.serial))
+    }
 }
+
+/// Serial ports that a machine has.
+const PORTS: usize = 2;
 
 impl Consoles {
     /// Opens the ports in order.
@@ -142,9 +180,15 @@ impl Consoles {
         let mut person = false;
         let mut ports = Vec::new();
         let mut monitors = Vec::new();
-        for (port, (device, mux)) in devices.into_iter().enumerate() {
-            let label = format!("serial{port}");
-            let mut opened = backend::open(device, Purpose::Port(mux), &run, &label)?;
+        for (n, (device, mux)) in devices.into_iter().enumerate() {
+            let own = n.checked_sub(serials.ports.len()).map(|n| &serials.own[n]);
+            if own.is_some() {
+                ports.resize_with(PORTS.max(ports.len()), || Backend::new(None, None));
+            }
+            let port = ports.len();
+            let label = own.map_or_else(|| format!("serial{port}"), |own| own.name.clone());
+            let opened = backend::open(device, Purpose::Port(mux), &run, &label);
+            let mut opened = opened.map_err(|failure| at_domain(failure, own))?;
             monitors.extend(opened.monitor.take().map(|input| Monitor {
                 language: Language::Person,
                 input: Some(input),
@@ -170,7 +214,18 @@ impl Consoles {
                 raw = Some(Raw::new(true));
             }
         }
-        Ok(Self { ports, monitors, bell, person, _raw: raw })
+        let debug = serials.debug.as_ref().map(|place| {
+            let (device, _) = serials.device(place)?;
+            // Nobody types to the debug port.
+            let stdio = matches!(device, Chardev::Stdio { .. });
+            let device = if stdio { &Chardev::Stdout } else { device };
+            backend::open(device, Purpose::Port(false), &run, "debugcon")
+        });
+        let debug = debug.transpose()?;
+        let domains: Vec<u8> = serials.own.iter().map(|own| own.domain).collect();
+        let line = OwnLine { domains, frames: Frames::default(), turn: 0 };
+        let own = (!serials.own.is_empty()).then_some(line);
+        Ok(Self { ports, own, debug, monitors, bell, person, _raw: raw })
     }
 
     /// What each monitor speaks.
@@ -211,7 +266,25 @@ impl Consoles {
         bytes: Vec<u8>,
         stop: &Stop,
     ) -> Result<(), Failure> {
-        let output = self.ports.get_mut(port).and_then(|port| port.output.as_mut());
+        let Some(own) = self.own.as_mut().filter(|_| port == own::PORT) else {
+            return self.hand_on(port, bytes, stop);
+        };
+        let parts = own.frames.take(&bytes);
+        let place = |domain| own.domains.iter().position(|known| *known == domain);
+        let parts: Vec<_> =
+            parts.into_iter().filter_map(|(dom, bytes)| Some((place(dom)?, bytes))).collect();
+        parts.into_iter().try_for_each(|(n, bytes)| self.hand_on(PORTS + n, bytes, stop))
+    }
+
+    /// Hands on what was written to the debug port.
+    pub(crate) fn write_debug(&mut self, bytes: Vec<u8>, stop: &Stop) -> Result<(), Failure> {
+        let output = self.debug.as_mut().and_then(|debug| debug.output.as_mut());
+        let Some(output) = output else { return Ok(()) };
+        output.write(bytes, stop).map_err(|error| failure(error, stop))
+    }
+
+    fn hand_on(&mut self, n: usize, bytes: Vec<u8>, stop: &Stop) -> Result<(), Failure> {
+        let output = self.ports.get_mut(n).and_then(|port| port.output.as_mut());
         let Some(output) = output else { return Ok(()) };
         output.write(bytes, stop).map_err(|error| failure(error, stop))
     }
@@ -221,18 +294,35 @@ impl Consoles {
         for monitor in self.monitors.iter_mut().filter_map(|monitor| monitor.output.as_mut()) {
             monitor.finish_soon();
         }
-        let mut outputs = self.ports.iter_mut().filter_map(|port| port.output.as_mut());
+        let all = self.ports.iter_mut().chain(&mut self.debug);
+        let mut outputs = all.filter_map(|port| port.output.as_mut());
         outputs.try_for_each(|output| output.finish(stop)).map_err(|error| failure(error, stop))
     }
 
-    /// The ports from which more may come.
+    /// The ports of the machine from which more may come.
     pub(crate) fn inputs(&self) -> impl Iterator<Item = usize> {
-        self.ports.iter().enumerate().filter(|(_, port)| port.input.is_some()).map(|(n, _)| n)
+        let open = self.ports.iter().enumerate().filter(|(_, port)| port.input.is_some());
+        open.map(|(n, _)| if n < PORTS { n } else { own::PORT })
     }
 
     /// What was typed at a port since the last call.
     pub(crate) fn typed(&mut self, port: usize) -> Option<Key> {
-        received(&mut self.ports.get_mut(port)?.input)
+        match &mut self.own {
+            Some(own) if port == own::PORT => {
+                // Whoever types much keeps nobody else from it.
+                own.turn += 1;
+                let count = own.domains.len();
+                let turns = (0..count).map(|n| (own.turn + n) % count);
+                turns.into_iter().find_map(|n| {
+                    match received(&mut self.ports.get_mut(PORTS + n)?.input)? {
+                        Key::Bytes(bytes) => Some(Key::Bytes(frames(own.domains[n], &bytes))),
+                        // A domain's console has no line on which there could be a break.
+                        _ => None,
+                    }
+                })
+            }
+            _ => received(&mut self.ports.get_mut(port)?.input),
+        }
     }
 
     /// Waits for news from a reader, a moment at most, and not longer than `time`.
@@ -243,6 +333,13 @@ impl Consoles {
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(time),
         }
     }
+}
+
+/// A failure with the domain whose console it is about.
+fn at_domain(failure: Failure, own: Option<&Own>) -> Failure {
+    let Some(own) = own else { return failure };
+    let text = failure.text.strip_prefix("-serial ").unwrap_or(&failure.text);
+    Failure { status: failure.status, text: format!("{}: console={text}", own.place) }
 }
 
 /// What a reader has handed on, if it is still there.
@@ -274,11 +371,26 @@ mod tests {
 
     #[track_caller]
     fn check(ports: &[&str], named: &[&str], expect: &str) {
+        check_own(ports, named, &[], expect);
+    }
+
+    #[track_caller]
+    fn check_own(ports: &[&str], named: &[&str], own: &[&str], expect: &str) {
         let serials = Serials {
             ports: ports.iter().map(|p| chardev::serial(p).unwrap()).collect(),
             named: named.iter().map(|n| chardev::chardev(n).unwrap()).collect(),
             switch: false,
             monitors: Vec::new(),
+            debug: None,
+            own: own
+                .iter()
+                .map(|text| Own {
+                    domain: 1,
+                    place: "--domu (name=a)".into(),
+                    name: "a".into(),
+                    serial: chardev::serial(text).unwrap(),
+                })
+                .collect(),
         };
         let open = Consoles::open(&serials, &Stop::default()).map(|c| c.ports.len().to_string());
         let found = open.unwrap_or_else(|f| f.text);
@@ -298,5 +410,25 @@ mod tests {
         check(&["chardev:a", "null"], &["null,id=a"], "2");
         check(&["chardev:b"], &["null,id=a"], "-serial chardev:b: no such device");
         check(&["chardev:a", "chardev:a"], &["null,id=a"], "-serial: one device for two ports");
+    }
+    #[test]
+    fn consoles_of_domains_own() {
+        check_own(&["null"], &[], &["null", "null"], "4");
+        check_own(&[], &[], &["null"], "3");
+        check_own(
+            &["null", "null"],
+            &[],
+            &["null"],
+            "-serial: COM2 is for the domains with console=",
+        );
+        check_own(&["stdio"], &[], &["stdio"], "-serial or console=: one device for two ports");
+        check_own(
+            &["null"],
+            &["null,id=x"],
+            &["chardev:x", "chardev:x"],
+            "-serial or console=: one",
+        );
+        let expect = "--domu (name=a): console=file:/no/such: No such file";
+        check_own(&["null"], &[], &["file:/no/such"], expect);
     }
 }

@@ -244,7 +244,7 @@ impl World {
             }
             Action::Created(dom) => self.created(dom),
             Action::VcpusCreated(_) => {}
-            Action::Part { .. } | Action::BindGsi { .. } | Action::EoiGsi(_) => {}
+            Action::Raw { .. } | Action::BindGsi { .. } | Action::EoiGsi(_) => {}
         }
     }
 

@@ -1,5 +1,7 @@
 //! What is typed at the physical console, and to whom. As in Xen, Ctrl-A three times switches: from dom0 to each domU
-//! in turn, to the hypervisor, and back to dom0.
+//! in turn, to the hypervisor, and back to dom0. What the domain that is typed to prints passes as it is, so that its
+//! line editors and full-screen programs work; others' output stays lines that move no cursor. Domains with consoles of
+//! their own are left out.
 
 use super::abi::nr::virq;
 use super::host_services::{DomId, HostServices};
@@ -29,7 +31,7 @@ pub struct Typing {
     focus: Focus,
     /// How many times Ctrl-A has come in a row.
     escapes: u8,
-    /// Somebody has typed: then unfinished lines are shown.
+    /// Somebody has typed: before, nobody is there to whom the output of a domain could go as it is.
     used: bool,
 }
 
@@ -40,7 +42,7 @@ impl Default for Typing {
 }
 
 impl Typing {
-    /// Whether unfinished lines of `dom`, to which a person types, are shown.
+    /// Whether a person types to `dom`, and sees what that prints as it is.
     pub(super) fn shows(&self, dom: DomId) -> bool {
         self.used && self.focus == Focus::Domain(dom)
     }
@@ -60,15 +62,13 @@ pub enum Typed {
 impl Xen {
     /// Takes a byte that was typed at the physical console.
     pub fn typed(&mut self, host: &mut dyn HostServices, byte: u8) -> Typed {
-        self.typing.used = true;
         if byte == ESCAPE {
             self.typing.escapes += 1;
             if self.typing.escapes < TIMES {
                 return Typed::Taken;
             }
             self.typing.escapes = 0;
-            self.typing.focus = self.next_focus();
-            return Typed::Switched(self.typing.focus);
+            return self.switch(self.next_focus());
         }
         for _ in 0..core::mem::take(&mut self.typing.escapes) {
             self.type_to_focus(host, ESCAPE);
@@ -76,35 +76,72 @@ impl Xen {
         self.type_to_focus(host, byte)
     }
 
+    /// From now on `focus` is typed to.
+    fn switch(&mut self, focus: Focus) -> Typed {
+        self.typing.focus = focus;
+        self.typing.used = true;
+        self.show_focus();
+        Typed::Switched(focus)
+    }
+
     /// Who comes after the one that is typed to now.
     fn next_focus(&self) -> Focus {
-        let Focus::Domain(now) = self.typing.focus else { return Focus::Domain(DOM0) };
-        let mut domus = self.domains.iter().filter(|(_, domain)| domain.uart.is_some());
-        let next = domus.find(|(id, domain)| **id > now && domain.alive());
-        next.map_or(Focus::Hypervisor, |(id, _)| Focus::Domain(*id))
+        let after = match self.typing.focus {
+            Focus::Domain(now) => Some(now),
+            Focus::Hypervisor => None,
+        };
+        let shared = |dom: DomId| self.takes_typing(dom) && after.is_none_or(|now| dom > now);
+        let next = self.domains.keys().find(|dom| shared(**dom));
+        next.map_or(Focus::Hypervisor, |dom| Focus::Domain(*dom))
+    }
+
+    /// Whether `dom` can be typed to at the physical console.
+    fn takes_typing(&self, dom: DomId) -> bool {
+        let takes = |domain: &super::Domain| {
+            !domain.own_console && domain.alive() && (dom == DOM0 || domain.uart.is_some())
+        };
+        self.domain(dom).is_ok_and(takes)
     }
 
     /// Hands a byte to whom it is for. A domain that is gone is not typed to any more.
     fn type_to_focus(&mut self, host: &mut dyn HostServices, byte: u8) -> Typed {
         match self.typing.focus {
             Focus::Hypervisor => return Typed::Key(byte),
-            Focus::Domain(DOM0) => {
-                if self.console_input.len() < MOST {
-                    self.console_input.push_back(byte);
+            Focus::Domain(dom) if self.takes_typing(dom) => {
+                self.give(host, dom, byte);
+                if !core::mem::replace(&mut self.typing.used, true) {
+                    self.show_focus();
                 }
-                self.raise_global_virq(host, DOM0, virq::CONSOLE);
             }
-            Focus::Domain(dom) => {
-                let domain = self.domain_mut(dom).ok().filter(|domain| domain.alive());
-                let Some(uart) = domain.and_then(|domain| domain.uart.as_mut()) else {
-                    self.typing.focus = Focus::Domain(DOM0);
-                    return Typed::Switched(self.typing.focus);
-                };
-                uart.push_input(byte);
-                let line = uart.line();
-                self.set_gsi(host, dom, vuart::GSI, line);
+            Focus::Domain(DOM0) => return self.switch(self.next_focus()),
+            Focus::Domain(_) => {
+                let dom0 = Focus::Domain(DOM0);
+                let first = if self.takes_typing(DOM0) { dom0 } else { Focus::Hypervisor };
+                return self.switch(first);
             }
         }
         Typed::Taken
+    }
+
+    /// Takes a byte that was typed at the domain's own console.
+    pub fn typed_to(&mut self, host: &mut dyn HostServices, dom: DomId, byte: u8) {
+        if self.domain(dom).is_ok_and(|domain| domain.own_console && domain.alive()) {
+            self.give(host, dom, byte);
+        }
+    }
+
+    fn give(&mut self, host: &mut dyn HostServices, dom: DomId, byte: u8) {
+        if dom == DOM0 {
+            if self.console_input.len() < MOST {
+                self.console_input.push_back(byte);
+            }
+            return self.raise_global_virq(host, DOM0, virq::CONSOLE);
+        }
+        let uart = self.domain_mut(dom).ok().and_then(|domain| domain.uart.as_mut());
+        if let Some(uart) = uart {
+            uart.push_input(byte);
+            let line = uart.line();
+            self.set_gsi(host, dom, vuart::GSI, line);
+        }
     }
 }

@@ -168,6 +168,8 @@ pub struct Domain {
     pub memory_map: Vec<E820Entry>,
     /// The console line being written by `console_io`.
     pub console: LineBuffer,
+    /// Its output goes where nobody else's goes, and what is typed there comes to it alone.
+    pub own_console: bool,
     /// The domain's I/O APIC.
     pub ioapic: Vioapic,
     /// The domain's COM1, where it does not see the platform's.

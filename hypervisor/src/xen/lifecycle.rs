@@ -74,6 +74,7 @@ impl Xen {
             unmapped: 0,
             memory_map: Vec::new(),
             console: LineBuffer::default(),
+            own_console: false,
             ioapic: Vioapic::new(DEFAULT_PINS, privileged),
             uart: uart.then(Vuart::default),
         };
@@ -270,18 +271,28 @@ impl Xen {
         }
     }
 
-    /// Writes `bytes` to the physical console on behalf of `dom`, by lines.
+    /// Writes `bytes` to the console of `dom`: by lines beside those of others, or as they are.
     pub(super) fn output(&mut self, dom: DomId, bytes: &[u8]) {
         let Some(domain) = self.domains.get_mut(&dom) else { return };
+        if domain.own_console || self.typing.shows(dom) {
+            self.actions.push(Action::Raw { dom, bytes: bytes.to_vec() });
+            return;
+        }
         for &byte in bytes {
             if let Some(line) = domain.console.push(byte) {
                 self.actions.push(Action::Output { dom, line });
             }
         }
-        if self.typing.shows(dom)
-            && let Some(text) = domain.console.part()
-        {
-            self.actions.push(Action::Part { dom, text });
+    }
+
+    /// Shows the unfinished line of the domain that a person types to, as it was written.
+    pub(super) fn show_focus(&mut self) {
+        let shown = self.domains.iter_mut().find(|(dom, _)| self.typing.shows(**dom));
+        if let Some((dom, domain)) = shown {
+            let bytes = domain.console.raw();
+            if !bytes.is_empty() {
+                self.actions.push(Action::Raw { dom: *dom, bytes });
+            }
         }
     }
 

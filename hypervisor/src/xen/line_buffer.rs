@@ -34,10 +34,9 @@ impl LineBuffer {
         (!self.bytes.is_empty()).then(|| self.take())
     }
 
-    /// What there is of the unfinished line, unless that ends within a character.
-    pub fn part(&mut self) -> Option<String> {
-        let cut = core::str::from_utf8(&self.bytes).is_err_and(|error| error.error_len().is_none());
-        if cut { None } else { self.flush() }
+    /// The unfinished line as it was written.
+    pub fn raw(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.bytes)
     }
 
     fn take(&mut self) -> String {

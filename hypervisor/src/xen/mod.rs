@@ -107,12 +107,12 @@ pub enum Action {
         /// The line, without its end and without control characters.
         line: String,
     },
-    /// Text of an unfinished line, of the domain that a person types to.
-    Part {
-        /// The domain that wrote the text.
+    /// Output as it is, of the domain that a person types to, or that has a console of its own.
+    Raw {
+        /// The domain that wrote the bytes.
         dom: DomId,
-        /// What it has written since the last part, without control characters.
-        text: String,
+        /// What it has written.
+        bytes: Vec<u8>,
     },
     /// Dom0's I/O APIC pin was configured: do likewise with the physical pin, towards yourself.
     BindGsi {

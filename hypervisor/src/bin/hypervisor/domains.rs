@@ -72,6 +72,11 @@ impl Host {
     /// Creates and starts every domain that the modules describe; the first is dom0.
     pub(crate) fn create_all(&mut self, boot: &BootInfo) {
         let list = describe(boot).unwrap_or_else(|error| die!("{error}"));
+        if list.iter().any(|described| described.options.own_console) {
+            self.own_consoles = true;
+            console::init_own();
+            self.ioapic.bind(console::OWN_PIN, false, false, false);
+        }
         // What a domain may ever ask for is set aside now: none lives at another's cost.
         let mut left = self.memory.frames.free_pages();
         for (number, described) in list.into_iter().enumerate() {
@@ -112,6 +117,9 @@ impl Host {
             .xen
             .create_domain(&mut self.memory, config)
             .map_err(|error| format!("not created: {error:?}"))?;
+        if let Ok(domain) = self.xen.domain_mut(dom) {
+            domain.own_console = options.own_console;
+        }
         let frames = self.allocate_frames(dom).ok_or("no memory for its tables")?;
         self.resources.insert(dom, DomainResources { frames, name: name.into() });
         let image = Image {
@@ -142,7 +150,8 @@ impl Host {
         let msr_bitmap = self.memory.spare_frame(dom)?;
         let io = if dom == DomId(0) {
             let power = self.platform.power_off.map(|(port, _)| (port, 2));
-            bitmaps::ports_that_exit(DOM0_TRAPPED.into_iter().chain(power))
+            let own = self.own_consoles.then_some(console::OWN_PORTS);
+            bitmaps::ports_that_exit(DOM0_TRAPPED.into_iter().chain(power).chain(own))
         } else {
             [0xFF; 8192]
         };
@@ -242,20 +251,31 @@ impl Host {
             Action::Destroyed(dom) => self.bury(dom),
             Action::Output { dom, line } => {
                 let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
-                console::domain(dom.0, name, &line, true);
+                console::domain(dom.0, name, &line);
                 self.xen.log.push(&format!("({name}) {line}"));
             }
-            Action::Part { dom, text } => {
-                let name = self.resources.get(&dom).map_or("?", |resources| &resources.name);
-                console::domain(dom.0, name, &text, false);
-            }
-            Action::BindGsi { gsi, masked, level, active_low } if gsi != console::PIN => {
+            Action::Raw { dom, bytes } => self.raw(dom, &bytes),
+            Action::BindGsi { gsi, masked, level, active_low } if !self.is_console(gsi) => {
                 self.ioapic.bind(gsi, masked, level, active_low);
             }
-            // The console's pin stays the hypervisor's.
+            // The consoles' pins stay the hypervisor's.
             Action::BindGsi { .. } => {}
             Action::EoiGsi(gsi) => self.ioapic.release(gsi),
         }
+    }
+
+    /// Prints what a domain has written: on its own console, or as it is on the common one.
+    fn raw(&self, dom: DomId, bytes: &[u8]) {
+        let own = self.xen.domain(dom).is_ok_and(|domain| domain.own_console);
+        match u8::try_from(dom.0) {
+            Ok(dom) if own => console::own(dom, bytes),
+            _ => console::raw(dom.0, bytes),
+        }
+    }
+
+    /// Whether a pin of the I/O APIC is a console's.
+    pub(crate) fn is_console(&self, pin: u32) -> bool {
+        pin == console::PIN || pin == console::OWN_PIN && self.own_consoles
     }
 
     fn ended(&mut self, dom: DomId, reason: ShutdownReason) {
@@ -319,7 +339,7 @@ impl Host {
             self.xen.flush_console(dom);
         }
         for action in core::mem::take(&mut self.xen.actions) {
-            if let Action::Output { .. } | Action::Part { .. } = action {
+            if let Action::Output { .. } | Action::Raw { .. } = action {
                 self.act(action);
             }
         }

@@ -19,6 +19,7 @@ use alloc::vec::Vec;
 use core::ops::RangeBounds;
 use hypervisor::acpi::Platform;
 use hypervisor::memory::Memory;
+use hypervisor::multiplex::Frames;
 use hypervisor::vmx::controls::INTERRUPT_WINDOW;
 use hypervisor::vmx::exit::{self, Interruption};
 use hypervisor::vmx::field;
@@ -88,6 +89,9 @@ pub(crate) struct Host {
     pub(crate) until_domus_end: bool,
     /// A domain has crashed.
     pub(crate) crashed: bool,
+    /// COM2 is for consoles of domains' own, and what has come there of a frame.
+    pub(crate) own_consoles: bool,
+    frames: Frames,
     /// The slot whose state the processor holds.
     pub(crate) current: Option<usize>,
     pub(crate) last_vpid: u16,
@@ -124,6 +128,8 @@ impl Host {
             slots: Vec::new(),
             until_domus_end: false,
             crashed: false,
+            own_consoles: false,
+            frames: Frames::default(),
             current: None,
             last_vpid: 0,
             stand_ins: Vec::new(),
@@ -318,7 +324,7 @@ impl Host {
             return;
         }
         if let Some(pin) = self.ioapic.pin_of(vector) {
-            if pin == console::PIN {
+            if self.is_console(pin) {
                 return self.console_input();
             }
             self.ioapic.hold(pin);
@@ -331,8 +337,15 @@ impl Host {
         self.apic.eoi();
     }
 
-    /// Hands on the bytes typed on the console.
+    /// Hands on the bytes typed on the consoles.
     fn console_input(&mut self) {
+        while self.own_consoles
+            && let Some(byte) = console::received_own()
+        {
+            if let Some((dom, byte)) = self.frames.take(byte) {
+                self.xen.typed_to(&mut self.memory, dom, byte);
+            }
+        }
         while let Some(byte) = console::received() {
             match self.xen.typed(&mut self.memory, byte) {
                 Typed::Taken => {}

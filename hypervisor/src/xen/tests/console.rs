@@ -68,22 +68,59 @@ fn what_is_not_read_is_bounded() {
     assert_eq!(received(&mut world, 1).len(), 4096);
 }
 
+fn write(world: &mut World, dom: u16, text: &[u8]) -> Vec<Action> {
+    write_gpa(&mut world.host, DomId(dom), ARG, text).unwrap();
+    world.call(dom, nr::CONSOLE_IO, &[0, text.len() as u64, ARG]);
+    core::mem::take(&mut world.xen.actions)
+}
+
+fn raw(dom: u16, bytes: &[u8]) -> Action {
+    Action::Raw { dom: DomId(dom), bytes: bytes.into() }
+}
+
+fn line(dom: u16, line: &str) -> Action {
+    Action::Output { dom: DomId(dom), line: line.into() }
+}
+
 #[test]
-fn unfinished_lines_are_shown_of_whom_a_person_types_to() {
+fn whom_a_person_types_to_prints_as_it_is() {
     let mut world = World::new();
-    let write = |world: &mut World, dom: u16, text: &[u8]| {
-        write_gpa(&mut world.host, DomId(dom), ARG, text).unwrap();
-        world.call(dom, nr::CONSOLE_IO, &[0, text.len() as u64, ARG]);
-        core::mem::take(&mut world.xen.actions)
-    };
     assert_eq!(write(&mut world, 0, b"# "), []);
-    typed(&mut world, b"l");
-    let part = |dom, text: &str| Action::Part { dom: DomId(dom), text: text.into() };
-    let line = |dom, line: &str| Action::Output { dom: DomId(dom), line: line.into() };
-    assert_eq!(write(&mut world, 0, b"l"), [part(0, "# l")]);
-    assert_eq!(write(&mut world, 0, b"s\r\n"), [line(0, "s")]);
     assert_eq!(write(&mut world, 1, b"login: "), []);
-    // A character is not cut.
-    assert_eq!(write(&mut world, 0, b"\xC3"), []);
-    assert_eq!(write(&mut world, 0, b"\xA9\x1b"), [part(0, "é\\x1b")]);
+    // What stands there unfinished is shown.
+    typed(&mut world, b"l");
+    assert_eq!(core::mem::take(&mut world.xen.actions), [raw(0, b"# ")]);
+    assert_eq!(write(&mut world, 0, b"l\x1b[H\r\n"), [raw(0, b"l\x1b[H\r\n")]);
+    assert_eq!(write(&mut world, 2, b"\x1b[2J(hv) x\n"), [line(2, "\\x1b[2J(hv) x")]);
+    assert_eq!(typed(&mut world, SWITCH), to(1));
+    assert_eq!(core::mem::take(&mut world.xen.actions), [raw(1, b"login: ")]);
+    assert_eq!(write(&mut world, 0, b"\x1b\n"), [line(0, "\\x1b")]);
+    assert_eq!(write(&mut world, 1, b"\x1b\xff"), [raw(1, b"\x1b\xff")]);
+}
+
+#[test]
+fn a_console_of_its_own() {
+    let mut world = World::new();
+    world.xen.domain_mut(DomId(1)).unwrap().own_console = true;
+    assert_eq!(write(&mut world, 1, b"\x1b[H\n"), [raw(1, b"\x1b[H\n")]);
+    assert_eq!(typed(&mut world, SWITCH), to(2));
+    for (dom, byte) in [(1, b'a'), (2, b'b'), (7, b'c')] {
+        world.xen.typed_to(&mut world.host, DomId(dom), byte);
+    }
+    assert_eq!((received(&mut world, 1), received(&mut world, 2)), (b"a".to_vec(), vec![]));
+    assert_eq!(write(&mut world, 0, b"\x1b\n"), [line(0, "\\x1b")]);
+    world.xen.domain_mut(DomId(0)).unwrap().own_console = true;
+    assert_eq!(typed(&mut world, SWITCH), Typed::Switched(Focus::Hypervisor));
+    assert_eq!(typed(&mut world, SWITCH), to(2));
+    world.xen.typed_to(&mut world.host, DomId(0), b'x');
+    assert_eq!(world.xen.console_input, b"x");
+}
+
+/// Before anybody has chosen, it is not dom0 that is typed to if that has a console of its own.
+#[test]
+fn the_first_to_be_typed_to() {
+    let mut world = World::new();
+    world.xen.domain_mut(DomId(0)).unwrap().own_console = true;
+    assert_eq!(typed(&mut world, b"x"), to(1));
+    assert_eq!(world.xen.console_input, b"");
 }
