@@ -1,6 +1,8 @@
 //! `strata test`: verdicts, reports, and that neither follows from how many tests run at once.
 
 mod common;
+#[path = "common/junit.rs"]
+mod junit;
 
 use common::{STRATA, image, path};
 use serde_json::Value;
@@ -122,6 +124,30 @@ fn parts_and_groups() {
     let mut sorted = all.clone();
     sorted.sort();
     assert_eq!(parts, sorted);
+    // By an earlier run, in which one test took as long as all others.
+    let times = name("times.json");
+    let took =
+        |name: &str, seconds: f64| format!("{{\"name\":\"{name}\",\"cpu_seconds\":{seconds}}}");
+    let tests: Vec<_> = all.iter().map(|n| took(n, if n == "fails" { 7.0 } else { 1.0 })).collect();
+    fs::write(&times, format!("{{\"tests\":[{}]}}", tests.join(","))).unwrap();
+    let by_time = |part| names(&["--partition", part, "--shard-by", "time", "--times", &times]);
+    assert_eq!(by_time("1/2"), ["fails"]);
+    assert_eq!(by_time("2/2").len(), 7);
+    let out = strata(&[
+        "test",
+        "--list",
+        &list,
+        "--partition",
+        "1/2",
+        "--shard-by",
+        "time",
+        "--times",
+        &list,
+    ]);
+    assert!(
+        text(&out.stderr).ends_with("parts.toml: accepted is what --json has written\n"),
+        "{out:?}"
+    );
     assert_eq!(names(&["--group", "bad"]), ["says not", "fails", "spins too long"]);
     assert_eq!(names(&["spins", "says"]), ["says", "spins"]);
     let out = strata(&["test", "--list", &list, "nosuch"]);
@@ -137,8 +163,14 @@ fn files() {
     let out = strata(&["test", "--list", &list, "--junit", &junit, "--tap", &tap, "-j", "3"]);
     assert_eq!(out.status.code(), Some(6));
     let xml = fs::read_to_string(&junit).unwrap();
-    assert!(xml.contains("tests=\"8\" skipped=\"1\" failures=\"3\" errors=\"1\""), "{xml}");
-    assert_eq!(xml.matches("<testcase ").count(), 8);
+    assert_eq!(junit::against(&xml), [""; 0], "{xml}");
+    let suite = &junit::read(&xml).unwrap().children[0];
+    let count = |name: &str| suite.get(name).unwrap();
+    assert_eq!(["tests", "skipped", "failures", "errors"].map(count), ["8", "1", "3", "1"]);
+    let case = suite.children.iter().find(|case| case.get("name") == Some("says not")).unwrap();
+    let why = (case.children[0].name.as_str(), case.children[0].get("message").unwrap());
+    assert_eq!(why, ("failure", "the guest has not printed \"NO\""));
+    assert_eq!(case.children[1].text, "OK");
     let tap = fs::read_to_string(&tap).unwrap();
     assert!(tap.starts_with("TAP version 13\n1..8\nok 1 - says\n"), "{tap}");
     assert!(tap.contains("\nok 8 - is left out # SKIP not today\n"), "{tap}");
@@ -146,6 +178,33 @@ fn files() {
     assert_eq!(out.status.code(), Some(2));
     let out = strata(&["test", "--list", &list, "says", "--json", "/dev/full"]);
     assert_eq!(out.status.code(), Some(122), "{}", text(&out.stderr));
+}
+
+/// The rules that the report is held to can be broken.
+#[test]
+fn rules_of_junit() {
+    let check = |body: &str, expect: &[&str]| {
+        let xml = format!("<?xml version=\"1.0\"?>\n<testsuites name=\"n\">{body}</testsuites>\n");
+        assert_eq!(junit::against(&xml), expect, "{body}");
+    };
+    let suite = |counts: &str, body: &str| {
+        format!("<testsuite name=\"s\" tests=\"1\" {counts}>{body}</testsuite>")
+    };
+    let none = "failures=\"0\" errors=\"0\"";
+    let case = |body: &str| format!("<testcase name=\"a&lt;\">{body}</testcase>");
+    check(&suite(none, &case("")), &[]);
+    check(&suite(none, ""), &["testsuite: tests are 0"]);
+    check(&suite(none, &case("<failure/>")), &["testsuite: failures are 1"]);
+    check(&suite("failures=\"0\"", &case("")), &["testsuite lacks errors"]);
+    check(&suite(none, &case("<properties/>")), &["testcase has no properties"]);
+    check(&suite(none, "<testcase/>"), &["testcase lacks name"]);
+    check(&suite(&format!("{none} time=\"1e3\""), &case("")), &["testsuite: time=1e3"]);
+    check("<testcase name=\"a\"/>", &["testsuites has no testcase"]);
+    check("<x/>", &["testsuites has no x", "no element x"]);
+    check("x", &["testsuites has text"]);
+    check("&x;", &["no entity x"]);
+    check("<testsuite>", &["testsuite ends as /testsuites"]);
+    check("\u{1b}", &["'\\u{1b}' is no character of XML"]);
 }
 
 /// A folder as kvm-unit-tests have it, with kernels of our own.
@@ -165,7 +224,9 @@ fn kvm_unit_tests() {
                   [bad]\nfile = fail.flat\ntest_args = 'a b'\ngroups = g\n\
                   [left-out]\nfile = skip.flat\n\
                   [other]\nfile = pass.flat\narch = i386\n\
-                  [slow]\nfile = spin.flat\ntimeout = 1\n";
+                  [slow]\nfile = spin.flat\ntimeout = 1\n\
+                  [refused]\nfile = pass.flat\nqemu_params = -device nosuch\n\
+                  [by-hand]\nfile = pass.flat\ngroups = nodefault\n";
     fs::write(folder.join("x86/unittests.cfg"), config).unwrap();
     let out = strata(&[
         "test",
@@ -186,11 +247,24 @@ fn kvm_unit_tests() {
         "SKIP  left-out: ",
         "SKIP  other (i386 only)",
         "FAIL  slow (timeout): 1000000 instructions, ",
-        "5 tests: 1 passed, 2 failed, 0 errors, 2 skipped",
+        "SKIP  refused (qemu-system-x86_64: invalid value 'nosuch' for '-device <DEVICE>'",
+        "SKIP  by-hand (test marked as manual run only)",
+        "7 tests: 1 passed, 2 failed, 0 errors, 4 skipped",
     ];
     assert_eq!(lines.len(), begins.len(), "{said}");
     for (line, begin) in lines.iter().zip(begins) {
         assert!(line.starts_with(begin), "{line} does not begin with {begin}");
+    }
+    for words in [&["--all"][..], &["--group", "nodefault"], &["by-hand"]] {
+        let out = strata(
+            &[
+                &["test", "--kut", folder.to_str().unwrap()],
+                words,
+                &["--limit-instructions", "1000000"],
+            ]
+            .concat(),
+        );
+        assert!(text(&out.stdout).contains("PASS  by-hand: "), "{out:?}");
     }
     let out = strata(&["test", "--kut", "/no/such"]);
     assert_eq!(out.status.code(), Some(2));

@@ -128,6 +128,7 @@ fn case(section: &Section, folder: &Path, arch: &str) -> Result<Case, String> {
         limit: seconds.saturating_mul(1_000_000_000),
         expect: Expect::Kut,
         skip: skip(section, &kernel, arch),
+        by_hand: section.get(&["groups"]).is_some_and(|g| g.split(' ').any(|g| g == "nodefault")),
     })
 }
 
@@ -146,9 +147,6 @@ fn skip(section: &Section, kernel: &Path, arch: &str) -> Option<String> {
         let value = section.get(&[name]).filter(|value| !value.is_empty());
         value.filter(|value| !wanted.contains(value)).map(str::to_owned)
     };
-    if section.get(&["groups"]).is_some_and(|groups| groups.split(' ').any(|g| g == "nodefault")) {
-        return Some("test marked as manual run only".into());
-    }
     if let Some(other) = is("arch", &[arch]) {
         return Some(format!("{other} only"));
     }
@@ -219,9 +217,11 @@ groups = nodefault
                 "i386 only",
                 "kvm only, but ACCEL=tcg",
                 "/proc/version not equal to nothing",
-                "test marked as manual run only"
+                "Test file '/kut/x86/none' not found"
             ]
         );
+        let by_hand: Vec<_> = cases.iter().map(|case| case.by_hand).collect();
+        assert_eq!(by_hand, [false, false, false, false, true]);
     }
 
     #[test]

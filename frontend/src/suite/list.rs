@@ -103,6 +103,7 @@ fn case(entry: Entry, folder: &Path) -> Result<Case, String> {
         limit: limit.unwrap_or(LIMIT),
         expect: Expect::Status { status, text: text.filter(|text| !text.is_empty()) },
         skip,
+        by_hand: false,
     })
 }
 

@@ -1,7 +1,7 @@
 //! `strata test`: many guests, each by a child process of this program, and what came of each.
 //!
 //! Reading order: this file (what is asked, a test, a verdict), `kut` and `list` (where tests come from), `words`,
-//! `run` (one test), `pool` (many at once), `told` (lines, TAP, JUnit, JSON).
+//! `shard` (parts of them), `run` (one test), `pool` (many at once), `told` (lines, TAP, JUnit, JSON).
 //!
 //! Invariant: a verdict and a hash follow from the test alone; with how many others it runs, and in which order,
 //! changes nothing but the host's seconds.
@@ -10,13 +10,14 @@ mod kut;
 mod list;
 mod pool;
 mod run;
+mod shard;
 mod told;
 mod words;
 
 use crate::args::Limits;
 use crate::status::{Failure, Status};
 use crate::stop::Stop;
-use crate::values::Parsed;
+use shard::{Partition, ShardBy};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -35,8 +36,17 @@ pub(crate) struct Test {
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
     /// Only the K-th of N parts of the tests
-    #[arg(long, value_name = "K/N", value_parser = partition)]
+    #[arg(long, value_name = "K/N", value_parser = shard::partition)]
     partition: Option<Partition>,
+    /// What is to be the same in the parts: the number of tests, or their time
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t, requires = "partition")]
+    shard_by: ShardBy,
+    /// What --json has written of an earlier run: how long each test takes [default: up to its limit]
+    #[arg(long, value_name = "FILE", requires = "partition")]
+    times: Option<PathBuf>,
+    /// Of kvm-unit-tests those too that are run by hand only
+    #[arg(short, long)]
+    all: bool,
     /// Write what came of the tests as JUnit's XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -54,21 +64,6 @@ pub(crate) struct Test {
     only: Vec<String>,
 }
 
-/// The `part`-th of `of` parts, from 1 on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Partition {
-    part: usize,
-    of: usize,
-}
-
-/// Reads `K/N`.
-fn partition(text: &str) -> Parsed<Partition> {
-    let parts = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
-    let found = parts.map(|(part, of)| Partition { part, of });
-    let fits = |p: &Partition| (1..=p.of).contains(&p.part) && p.of <= 100_000;
-    found.filter(fits).ok_or_else(|| "accepted is K/N with K from 1 to N".into())
-}
-
 /// One guest to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Case {
@@ -83,6 +78,8 @@ struct Case {
     expect: Expect,
     /// Why it is not run.
     skip: Option<String>,
+    /// It runs only where it is asked for: by its name, its group, or with all.
+    by_hand: bool,
 }
 
 /// What is to come of a test.
@@ -171,21 +168,15 @@ fn cases(asked: &Test) -> Result<Vec<Case>, Failure> {
         (asked.only.is_empty() || asked.only.contains(&case.name))
             && asked.group.as_ref().is_none_or(|group| case.groups.contains(group))
     };
-    let wanted = all.into_iter().filter(wanted).enumerate();
-    let part = asked.partition.unwrap_or(Partition { part: 1, of: 1 });
-    let cases = wanted.filter(|(n, _)| n % part.of == part.part - 1).map(|(_, case)| case);
-    Ok(cases.collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn partitions() {
-        assert_eq!(partition("2/5"), Ok(Partition { part: 2, of: 5 }));
-        for wrong in ["", "2", "0/5", "6/5", "1/0", "a/b", "1/2/3", "-1/5"] {
-            assert_eq!(partition(wrong).unwrap_err(), "accepted is K/N with K from 1 to N");
+    let by_hand = asked.all || asked.group.is_some() || !asked.only.is_empty();
+    let or_skipped = |mut case: Case| {
+        if case.by_hand && !by_hand {
+            case.skip = Some("test marked as manual run only".into());
         }
-    }
+        case
+    };
+    let cases = all.into_iter().filter(wanted).map(or_skipped).collect();
+    let whole = Partition { part: 1, of: 1 };
+    let (part, times) = (asked.partition.unwrap_or(whole), asked.times.as_deref());
+    shard::part(cases, part, asked.shard_by, times)
 }
