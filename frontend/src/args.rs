@@ -11,6 +11,7 @@ use crate::pace::Pacing;
 use crate::qemu::{self, Meaning};
 use crate::status::Failure;
 use crate::suite;
+use crate::trace::Trace;
 use crate::values::{self, FwCfg};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
@@ -147,6 +148,9 @@ pub(crate) struct Run {
     /// End instead of starting again when the guest resets the machine
     #[arg(long)]
     pub(crate) no_reboot: bool,
+    /// Where the guest ends the run, have the machine stand still for a monitor, until somebody ends it
+    #[arg(long)]
+    pub(crate) no_shutdown: bool,
     /// A file for the guest in QEMU's fw_cfg device: name=NAME,file=FILE or name=NAME,string=TEXT; may be
     /// repeated
     #[arg(long = "fw_cfg", value_name = "OPTIONS", value_parser = values::fw_cfg)]
@@ -207,6 +211,9 @@ pub(crate) struct Serials {
     /// A monitor at a -chardev: chardev=ID,mode=readline or mode=control
     #[arg(long, value_name = "OPTIONS", value_parser = values::mon)]
     pub(crate) mon: Vec<(Language, Serial)>,
+    /// Where what the guest writes to the debug port E9h goes: as -serial has it [default: nowhere]
+    #[arg(long, value_name = "WHERE", value_parser = chardev::serial)]
+    pub(crate) debugcon: Option<Serial>,
     /// Wait for cont at a monitor before the first instruction
     #[arg(long = "S")]
     pub(crate) stopped: bool,
@@ -216,18 +223,6 @@ pub(crate) struct Serials {
     /// Write down what is typed, in the form that --input takes
     #[arg(long, value_name = "FILE")]
     pub(crate) input_log: Option<PathBuf>,
-}
-
-/// What to write down while running.
-#[derive(Debug, Default, Clone, clap::Args)]
-pub(crate) struct Trace {
-    /// What to trace: int, exec, in_asm, vmexit
-    #[arg(long = "d", value_name = "ITEMS", value_delimiter = ',',
-          value_parser = ["int", "exec", "in_asm", "vmexit"])]
-    pub(crate) items: Vec<String>,
-    /// Where the trace goes [default: stderr]
-    #[arg(long = "D", value_name = "FILE")]
-    pub(crate) file: Option<PathBuf>,
 }
 
 /// Whether gdb may join the run.
@@ -304,6 +299,7 @@ pub(crate) struct Completions {
 const HOST: [(&str, &str); 13] = [
     ("serial", "serial"),
     ("chardev", "chardev"),
+    ("debugcon", "debugcon"),
     ("icount", "icount"),
     ("accel", "accel"),
     ("d", "d"),
@@ -576,7 +572,7 @@ mod tests {
         check_error(
             "host --nosuch",
             "unexpected argument '--nosuch' found; accepted are --dom0, --domu, --config, \
-             --hypervisor, --until-domus-end, -serial, -chardev, -icount, -monitor, -qmp, -mon, -S, --input, --input-log, -cpu, --memory, -accel, --snapshot, --snapshot-at, -d, -D, -gdb, -s, --limit-instructions, --limit-seconds, \
+             --hypervisor, --until-domus-end, -serial, -chardev, -icount, -monitor, -qmp, -mon, -debugcon, -S, --input, --input-log, -cpu, --memory, -accel, --snapshot, --snapshot-at, -d, -D, --last, -gdb, -s, --limit-instructions, --limit-seconds, \
              --report, --events",
         );
         check_error(

@@ -1,9 +1,10 @@
 //! The options about runs that are kept: of `restore`, `snapshot`, `hash`, `record`, `replay`, `diff` and `debug`, and those of a
 //! snapshot.
 
-use crate::args::{Gdb, Serials, Trace};
+use crate::args::{Gdb, Serials};
 use crate::debug::connection::{self, Where};
 use crate::parts::{self, Slice};
+use crate::trace::Trace;
 use crate::values::{self, Moment};
 use clap::Subcommand;
 use platform::machine::CodeOptions;

@@ -1,7 +1,7 @@
 //! The `strata` command: command line, files, terminal and clock around the machine.
 //!
 //! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are written), `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `monitor`, `pace`, `stop` and
-//! `runner` (a run), `counts`, `events`, `status`, `summary` and `report` (what is told of it), `kept`, `keep`, `snapshot`, `record`, `replay`, `parts`, `difference`, `apart`
+//! `runner` (a run), `counts`, `trace`, `events`, `status`, `summary` and `report` (what is told of it), `kept`, `keep`, `snapshot`, `record`, `replay`, `parts`, `difference`, `apart`
 //! and `time_travel` (runs that are kept), `explore` (many futures of one state), `debug` (gdb), `suite` (many runs), `memory`, `image`, `link`, `manual`.
 //!
 //! Invariants: everything is read and checked before the machine starts; the host's clock, threads
@@ -49,6 +49,7 @@ mod stop;
 mod suite;
 mod summary;
 mod time_travel;
+mod trace;
 mod values;
 
 use args::{Args, Asked, Verb};

@@ -39,6 +39,10 @@ pub(crate) trait Runnable {
     fn retired(&self) -> u64;
     /// Takes what serial port `port` has sent.
     fn sent(&mut self, port: usize) -> Vec<u8>;
+    /// Takes what was written to the debug port.
+    fn sent_debug(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
     /// What the machine's clock shows: nanoseconds since it was started.
     fn time(&self) -> u64;
     /// Gives what was typed to serial port `port`, which takes it when the clock shows `at`, or at the next
@@ -48,6 +52,8 @@ pub(crate) trait Runnable {
     fn attend(&mut self, _: &mut Consoles) -> Attended {
         Attended::Run
     }
+    /// The machine stands still at its end, as monitors are told.
+    fn stay(&mut self, _: Status, _: &mut Consoles) {}
     /// Tells monitors of an event.
     fn happened(&mut self, _: Event, _: &mut Consoles) {}
     /// How many bytes serial port `port` has been given that the guest has left there.
@@ -58,6 +64,8 @@ pub(crate) trait Runnable {
 pub(crate) struct Ending<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) no_reboot: bool,
+    /// Where the guest ends the run, the machine stays until somebody asks for the end.
+    pub(crate) stays: bool,
     /// Where nothing can ever happen any more, the run goes on until somebody asks for its end.
     pub(crate) halts: bool,
     /// What somebody outside asks for.
@@ -111,10 +119,21 @@ impl<M: Runnable> Run<'_, M> {
         for port in 0..PORTS {
             consoles.write(port, machine.sent(port), ending.asked)?;
         }
+        consoles.write_debug(machine.sent_debug(), ending.asked)?;
+        let end = match stop {
+            Stop::End(status) => Some(status),
+            Stop::Reset if ending.no_reboot => Some(Status::Success),
+            _ => None,
+        };
+        if let Some(status) = end {
+            if !(ending.stays && by_guest(status)) {
+                return Ok(Some(status));
+            }
+            machine.stay(status, consoles);
+            return Ok(None);
+        }
         match stop {
-            Stop::Budget => {}
-            Stop::End(status) => return Ok(Some(status)),
-            Stop::Reset if ending.no_reboot => return Ok(Some(Status::Success)),
+            Stop::Budget | Stop::End(_) => {}
             Stop::Reset => {
                 machine.happened(Event::Reset { guest: true }, consoles);
                 machine.restart()?;
@@ -135,6 +154,11 @@ impl<M: Runnable> Run<'_, M> {
         }
         Ok(None)
     }
+}
+
+/// Whether this is an end at which QEMU's `-no-shutdown` keeps the machine.
+fn by_guest(status: Status) -> bool {
+    matches!(status, Status::Success | Status::TripleFault | Status::GuestPanicked)
 }
 
 /// Whether input may come that the guest takes: more of what it leaves unread will not wake the guest.
@@ -206,10 +230,10 @@ mod tests {
     }
 
     fn run(machine: &mut Script, limits: &Limits, no_reboot: bool, asked: &Asked) -> Status {
-        let ending = Ending { limits, no_reboot, halts: false, asked };
+        let ending = Ending { limits, no_reboot, stays: false, halts: false, asked };
         let nowhere = Serial::To { device: Chardev::Null, mux: false };
         let mut consoles =
-            Consoles::open(&Serials::new(vec![nowhere], vec![], vec![]), asked).unwrap();
+            Consoles::open(&Serials::new(vec![nowhere], vec![], vec![], None), asked).unwrap();
         let mut pace = Pace::new(Pacing::Off, false);
         let (consoles, pace) = (&mut consoles, &mut pace);
         Run { machine, consoles, pace, ending: &ending }.run_to_end().unwrap()

@@ -1,7 +1,7 @@
 //! A session: one machine from its start to its end, with resets, counts and the summary. The one file
 //! that drives `platform::machine`.
 
-use crate::args::{Limits, Trace};
+use crate::args::Limits;
 use crate::console::{Consoles, Key};
 use crate::counts::{self, Counts};
 use crate::debug::live::{self, Debuggable};
@@ -11,7 +11,7 @@ use crate::keep::Keep;
 use crate::launch::Launch;
 use crate::memory;
 use crate::monitor::{self, Attended, Monitors};
-use crate::output::{self, Output};
+use crate::output;
 use crate::pace::Pace;
 use crate::qemu;
 use crate::report::Report;
@@ -20,13 +20,10 @@ use crate::snapshot::{self, Chain};
 use crate::status::{Failure, Status};
 use crate::stop::Stop as Asked;
 use crate::summary::Summary;
+use crate::trace::Tracing;
 use platform::boot::BootModule;
-use platform::machine::{
-    Boot, Config, Error, Icount, Input, Machine, MachineStop, TraceItems, exit_reason,
-};
+use platform::machine::{Boot, Config, Error, Icount, Input, Machine, MachineStop, exit_reason};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::stderr;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -64,7 +61,8 @@ fn finish(mut session: Session<'_>, limits: &Limits) -> Result<Status, Failure> 
     if let Some(seconds) = limits.limit_seconds {
         asked.after(seconds)?;
     }
-    let ending = Ending { limits, no_reboot: launch.no_reboot, halts: launch.as_qemu, asked };
+    let Launch { no_reboot, no_shutdown: stays, as_qemu: halts, .. } = *launch;
+    let ending = Ending { limits, no_reboot, stays, halts, asked };
     let (machine, ports) = (&mut session, &mut consoles);
     let run = Run { machine, consoles: ports, pace: &mut pace, ending: &ending };
     let ended = match &gdb {
@@ -114,7 +112,7 @@ struct Session<'a> {
     /// What a triple fault was about.
     report: Option<String>,
     /// Where the trace goes.
-    trace: Output,
+    trace: Tracing,
     keep: Keep,
     /// The guest has ended the last slice, not the host.
     ended: bool,
@@ -132,7 +130,7 @@ impl<'a> Session<'a> {
         mut keep: Keep,
         asked: &'a Asked,
     ) -> Result<Self, Failure> {
-        let trace = open_trace(&launch.trace)?;
+        let trace = Tracing::open(&launch.trace, !launch.domains.is_empty())?;
         let script = launch.input.as_deref().map(Script::read).transpose()?.unwrap_or_default();
         let log = launch.input_log.as_deref().map(Log::create).transpose()?;
         keep.begin(&mut machine)?;
@@ -214,6 +212,7 @@ impl<'a> Session<'a> {
             for port in 0..runner::PORTS {
                 consoles.write(port, self.sent(port), self.asked)?;
             }
+            consoles.write_debug(self.sent_debug(), self.asked)?;
         }
         if self.asked.asked().is_some() {
             self.write_down(self.machine.now().0, &input::Event::End);
@@ -265,7 +264,7 @@ impl<'a> Session<'a> {
 
     /// Waits until trace and events are written.
     fn finish(&mut self) -> Result<(), Failure> {
-        let traced = self.trace.finish(self.asked).map_err(|_| Failure::emulator(NO_TRACE));
+        let traced = self.trace.finish(self.asked);
         let told = self.events.as_mut().map_or(Ok(()), |events| events.finish(self.asked));
         traced.and(told)
     }
@@ -278,12 +277,12 @@ impl<'a> Session<'a> {
 
     /// Writes down what was traced since the last call.
     fn take_trace(&mut self) -> Result<(), Failure> {
-        if let Some(events) = &mut self.events {
-            let passed = self.machine.take_transitions();
-            events.write(passed, self.reset_at, &mut self.counts, self.asked)?;
+        let (passed, offset, asked) = (self.machine.take_transitions(), self.reset_at, self.asked);
+        self.trace.write(&mut self.machine, &passed, offset, &mut self.counts, asked)?;
+        match &mut self.events {
+            Some(events) => events.write(passed, offset, &mut self.counts, asked),
+            None => Ok(()),
         }
-        let trace = self.machine.take_trace().into_bytes();
-        self.trace.write(trace, self.asked).map_err(|_| Failure::emulator(NO_TRACE))
     }
 
     fn summary(&mut self) -> Summary {
@@ -349,31 +348,6 @@ fn sums(counts: impl Iterator<Item = (impl ToString, u64)>) -> Vec<(String, u64)
     sums.into_iter().collect()
 }
 
-/// What is said where the trace's stream takes no more.
-const NO_TRACE: &str = "-D: the trace cannot be written";
-
-/// Where `-D` says, or standard error.
-fn open_trace(trace: &Trace) -> Result<Output, Failure> {
-    let Some(path) = &trace.file else { return Output::new(stderr()) };
-    let failed = |e| {
-        let what = format!("-D {}", path.display());
-        Failure::usage(what, format!("{e}; accepted is a file that can be written"))
-    };
-    Output::new(File::create(path).map_err(failed)?)
-}
-
-/// What `-d` asks for.
-pub(crate) fn trace_items(trace: &Trace) -> TraceItems {
-    let asked = |name: &str| trace.items.iter().any(|item| item == name);
-    TraceItems {
-        int: asked("int"),
-        exec: asked("exec"),
-        in_asm: asked("in_asm"),
-        vmexit: asked("vmexit"),
-        transitions: false,
-    }
-}
-
 /// Refuses a machine for which the host has not the memory, before it could fail in the middle of the run.
 pub(crate) fn check_memory(launch: &Launch) -> Result<(), Failure> {
     let guest = launch.memory;
@@ -396,7 +370,7 @@ pub(crate) fn boot(launch: &Launch, asked: &Asked) -> Result<Machine, Failure> {
         devices: launch.devices.clone(),
         fw_cfg: launch.fw_cfg.clone(),
         clock: launch.clock.unwrap_or(Config::default().clock),
-        trace: trace_items(&launch.trace),
+        trace: launch.trace.items(),
         code: launch.code,
     };
     let mut machine = Machine::new(&config).map_err(|error| match error {
@@ -437,8 +411,6 @@ impl Runnable for Session<'_> {
         self.counts.slice(&self.machine, counts::processor_seconds() - started);
         let traced = self.take_trace();
         self.note(traced);
-        // Nobody has asked for what the guest writes to the debug port.
-        drop(self.machine.debug_output());
         if let Some(failure) = &self.failure {
             return Stop::End(failure.status);
         }
@@ -485,6 +457,10 @@ impl Runnable for Session<'_> {
         sent
     }
 
+    fn sent_debug(&mut self) -> Vec<u8> {
+        self.machine.debug_output()
+    }
+
     fn time(&self) -> u64 {
         self.machine.now().0
     }
@@ -512,6 +488,10 @@ impl Runnable for Session<'_> {
     fn happened(&mut self, event: monitor::Event, consoles: &mut Consoles) {
         self.monitors.happened(event, consoles);
     }
+
+    fn stay(&mut self, status: Status, consoles: &mut Consoles) {
+        self.monitors.stay(status, consoles);
+    }
 }
 
 impl monitor::Target for Session<'_> {
@@ -535,7 +515,7 @@ impl monitor::Target for Session<'_> {
 
     fn load(&mut self, path: &Path) -> Result<(), String> {
         let host = Config {
-            trace: trace_items(&self.launch.trace),
+            trace: self.launch.trace.items(),
             code: self.launch.code,
             ..Config::default()
         };

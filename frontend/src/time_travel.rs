@@ -9,7 +9,7 @@ use crate::output;
 use crate::parts::Slice;
 use crate::record::{Every, Recorder};
 use crate::replay::{self, Audience};
-use crate::session::{self, trace_items};
+use crate::session;
 use crate::snapshot::Chain;
 use crate::status::{Failure, Status};
 use platform::machine::{Config, Machine};
@@ -25,7 +25,7 @@ pub(crate) fn restore(asked: &Restore, limits: &Limits) -> Result<Status, Failur
     let chain = Chain::read(&asked.file)?;
     chain.verify(&asked.file)?;
     let host = Config {
-        trace: trace_items(&asked.trace),
+        trace: asked.trace.items(),
         code: asked.accel.unwrap_or_default(),
         ..Config::default()
     };

@@ -156,6 +156,12 @@ pub(crate) fn fw_cfg(text: &str) -> Parsed<FwCfg> {
     content.filter(|_| fits).map(|content| FwCfg { name, content }).ok_or_else(accepted)
 }
 
+/// A number of lines.
+pub(crate) fn lines(text: &str) -> Parsed<usize> {
+    let found = text.parse().ok().filter(|lines| (1..=10_000_000).contains(lines));
+    found.ok_or_else(|| "accepted is a number of lines from 1 to 10000000".into())
+}
+
 /// What `-icount` takes.
 const ICOUNT: &str = "accepted is shift=0 (an instruction is a nanosecond) with sleep=on|off";
 

@@ -1,28 +1,23 @@
 //! Input as text: what was typed comes back to the same state.
 
 mod common;
+#[path = "common/echo.rs"]
+mod echo;
 
 use common::{STRATA, image, path};
+use echo::ECHO;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-/// Sends `>`; then sends back what comes on COM1, until that is `q`, which ends the run with status 33.
-const PROMPT: &[u8] = &[
-    0x66, 0xBA, 0xF8, 0x03, 0xB0, b'>', 0xEE, // mov dx, 3F8h; mov al, '>'; out dx, al
-    0x66, 0xBA, 0xFD, 0x03, // start: mov dx, 3FDh
-    0xEC, 0xA8, 0x01, 0x74, 0xFB, // l: in al, dx; test al, 1; jz l
-    0x66, 0xBA, 0xF8, 0x03, 0xEC, // mov dx, 3F8h; in al, dx
-    0x3C, b'q', 0x74, 0x03, // cmp al, 'q'; je end
-    0xEE, 0xEB, 0xEB, // out dx, al; jmp start
-    0xB0, 0x10, 0xE6, 0xF4, // end: mov al, 10h; out F4h, al
-];
+/// `mov dx, 3F8h; mov al, '>'; out dx, al`.
+const PROMPT: &[u8] = &[0x66, 0xBA, 0xF8, 0x03, 0xB0, b'>', 0xEE];
 
 /// `strata run` of the guest with `words`, and `typed` on standard input.
 fn run(words: &[&str], typed: &[u8]) -> Output {
     let mut command = Command::new(STRATA);
     command.args(["run", "-m", "16", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
-    command.args(["-kernel", &image("prompt", PROMPT)]).args(words);
+    command.args(["-kernel", &image("prompt", &[PROMPT, ECHO].concat())]).args(words);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(typed).unwrap();

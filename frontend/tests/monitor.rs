@@ -1,8 +1,11 @@
 //! Monitors: a person's and a program's commands, events, and clients that mean no good.
 
 mod common;
+#[path = "common/echo.rs"]
+mod echo;
 
 use common::{STRATA, image, path};
+use echo::ECHO;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -19,16 +22,8 @@ const HALT: &[u8] = &[0xFA, 0xF4];
 const COUNT: &[u8] = &[0xFF, 0x05, 0, 0, 0x20, 0, 0xEB, 0xF8];
 /// `mov dx, 505h; mov al, 1; out dx, al`.
 const PANIC: &[u8] = &[0x66, 0xBA, 0x05, 0x05, 0xB0, 1, 0xEE];
-/// Sends `A`, then sends back what comes on COM1, until that is `q`, which ends the run with status 33.
-const ECHO: &[u8] = &[
-    0x66, 0xBA, 0xF8, 0x03, 0xB0, b'A', 0xEE, // mov dx, 3F8h; mov al, 'A'; out dx, al
-    0x66, 0xBA, 0xFD, 0x03, // start: mov dx, 3FDh
-    0xEC, 0xA8, 0x01, 0x74, 0xFB, // l: in al, dx; test al, 1; jz l
-    0x66, 0xBA, 0xF8, 0x03, 0xEC, // mov dx, 3F8h; in al, dx
-    0x3C, b'q', 0x74, 0x03, // cmp al, 'q'; je end
-    0xEE, 0xEB, 0xEB, // out dx, al; jmp start
-    0xB0, 0x10, 0xE6, 0xF4, // end: mov al, 10h; out F4h, al
-];
+/// `mov dx, 3F8h; mov al, '>'; out dx, al`.
+const PROMPT: &[u8] = &[0x66, 0xBA, 0xF8, 0x03, 0xB0, b'>', 0xEE];
 
 /// `strata run` of a guest.
 fn run(name: &str, code: &[u8], words: &[&str]) -> Command {
@@ -120,7 +115,7 @@ fn keys_at_a_line() {
 fn behind_ctrl_a_c() {
     let named = ["-chardev", "stdio,mux=on,id=c", "-serial", "chardev:c", "-mon", "chardev=c"];
     for words in [&[][..], &["-serial", "mon:stdio"], &named] {
-        let out = typed("echo", ECHO, words, "X\u{1}cinfo status\n\u{1}cYq");
+        let out = typed("echo", &[PROMPT, ECHO].concat(), words, "X\u{1}cinfo status\n\u{1}cYq");
         let shown = text(&out.stdout);
         assert_eq!(out.status.code(), Some(33), "{shown}");
         assert!(shown.contains("info status\nVM status: running\n(qemu) "), "{shown}");
@@ -272,6 +267,38 @@ fn it_waits_for_cont() {
     program.ends(116);
 }
 
+/// `-no-shutdown`: at its end the machine stays, to be looked at, until a reset or the end of the run.
+#[test]
+fn it_stays() {
+    let resets: &[u8] = &[0xB0, 0xFE, 0xE6, 0x64]; // mov al, FEh; out 64h, al
+    for (name, code, words, status, reason) in [
+        ("stays-panic", PANIC, &["-device", "pvpanic"][..], "guest-panicked", "guest-panic"),
+        ("stays-reset", resets, &["-no-reboot"], "shutdown", "guest-shutdown"),
+    ] {
+        let words = [&["-S", "-no-shutdown"], words].concat();
+        let mut program = Program::start(name, code, &words);
+        program.ready();
+        program.command("{\"execute\": \"cont\"}");
+        program.event("RESUME", &Value::Null);
+        let panicked = status == "guest-panicked";
+        if panicked {
+            program.event("GUEST_PANICKED", &json!({"action": "shutdown"}));
+        }
+        program.event("SHUTDOWN", &json!({"guest": true, "reason": reason}));
+        program.event("STOP", &Value::Null);
+        let told = program.command("{\"execute\": \"query-status\"}");
+        assert_eq!((&told["status"], &told["running"]), (&status.into(), &false.into()));
+        program.send("{\"execute\": \"cont\"}");
+        let why = program.line()["error"]["desc"].take();
+        assert_eq!(why, "Resetting the Virtual Machine is required");
+        program.command("{\"execute\": \"system_reset\"}");
+        program.event("RESET", &json!({"guest": false, "reason": "host-qmp-system-reset"}));
+        assert_eq!(program.human("info status"), "VM status: paused\n");
+        program.command("{\"execute\": \"quit\"}");
+        program.ends(130);
+    }
+}
+
 #[test]
 fn resets_and_inputs() {
     let log = path("monitor-log.txt");
@@ -405,7 +432,10 @@ fn places() {
         assert!(said.contains(expect), "{said}");
     };
     says(&["-serial", "stdio", "-monitor", "stdio"], "one device for two ports");
-    says(&["-qmp", "stdio", "-monitor", "stdio"], "-serial, -monitor or -qmp: one device");
+    says(
+        &["-qmp", "stdio", "-monitor", "stdio"],
+        "-serial, -monitor, -qmp or -debugcon: one device",
+    );
     says(&["-qmp", "unix:/no/such/s,server"], "unix:/no/such/s: ");
     says(&["-mon", "chardev=x"], "chardev:x: no such device");
     says(&["-mon", "mode=control"], "accepted is chardev=ID with mode=readline or mode=control");

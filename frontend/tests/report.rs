@@ -111,6 +111,26 @@ fn the_main_job() {
     check_chrome(&json(&chrome), &exits[1..]);
 }
 
+/// `-d vmexit` tells of exits as `--events` does; `--last` keeps the end.
+#[test]
+fn exits_in_a_trace() {
+    let [trace, last, events] = ["trace.txt", "trace-last.txt", "trace-events.txt"].map(name);
+    let host = ["host", "-d", "vmexit", "-D"];
+    run(&[&host[..], &[&trace, "--events", &events, "--domu", "name=a"]].concat(), 0);
+    let traced = fs::read_to_string(&trace).unwrap();
+    assert_eq!(traced, fs::read_to_string(&events).unwrap());
+    assert!(traced.contains(" dom0/0 VMCALL hypercall=grant_table_op ip=0x"), "{trace}");
+    run(&[&host[..], &[&last, "--last", "7", "--domu", "name=a"]].concat(), 0);
+    let lines: Vec<_> = traced.lines().collect();
+    let kept = fs::read_to_string(&last).unwrap();
+    assert_eq!(kept.lines().collect::<Vec<_>>(), lines[lines.len() - 7..]);
+    // Between other lines, too.
+    run(&[&["host", "-d", "int,vmexit", "-D"][..], &[&last, "--domu", "name=a"]].concat(), 0);
+    let both = fs::read_to_string(&last).unwrap();
+    assert!(both.lines().any(|line| line.starts_with("int ")));
+    assert_eq!(both.lines().filter(|line| line.starts_with("vmexit ")).collect::<Vec<_>>(), lines);
+}
+
 /// A file for trace viewers: each event has what its kind needs; on each track no slice begins before the one before
 /// has ended; the guests' slices are their exits.
 #[track_caller]

@@ -3,8 +3,11 @@
 #![expect(clippy::disallowed_types, reason = "pacing is against the host's clock")]
 
 mod common;
+#[path = "common/echo.rs"]
+mod echo;
 
 use common::{STRATA, image, path};
+use echo::ECHO;
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::tcgetattr;
@@ -16,16 +19,6 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Sends back what comes on COM1, until that is `q`, which ends the run with status 33.
-const ECHO: &[u8] = &[
-    0x66, 0xBA, 0xFD, 0x03, // start: mov dx, 3FDh
-    0xEC, 0xA8, 0x01, 0x74, 0xFB, // l: in al, dx; test al, 1; jz l
-    0x66, 0xBA, 0xF8, 0x03, 0xEC, // mov dx, 3F8h; in al, dx
-    0x3C, b'q', 0x74, 0x03, // cmp al, 'q'; je end
-    0xEE, 0xEB, 0xEB, // out dx, al; jmp start
-    0xB0, 0x10, 0xE6, 0xF4, // end: mov al, 10h; out F4h, al
-];
 
 /// The status with which [`ECHO`] ends.
 const ENDED: i32 = 33;
@@ -268,4 +261,26 @@ fn pacing_changes_no_state() {
     assert_eq!(free, held);
     // Whatever the host does meanwhile, it takes no less than the guest's clock shows.
     assert!(took >= Duration::from_millis(250), "{took:?}");
+}
+
+/// `-debugcon`: what is written to E9h, and nothing else.
+#[test]
+fn the_debug_port() {
+    // mov al, 'D'; out E9h, al; then both serial ports.
+    let code = [&[0xB0, b'D', 0xE6, 0xE9][..], BOTH].concat();
+    let debug = path("debugcon.txt");
+    let place = format!("file:{}", debug.display());
+    let out = run("debug", &code).args(["-serial", "stdio", "-debugcon", &place]).output().unwrap();
+    assert_eq!((out.status.code(), &*out.stdout), (Some(ENDED), &b"A"[..]));
+    assert_eq!(fs::read(&debug).unwrap(), b"D");
+    for words in [
+        &["-debugcon", "stdio"][..],
+        &["-chardev", "stdio,id=d", "-debugcon", "chardev:d", "-serial", "null"],
+    ] {
+        let out = run("debug", &code).args(words).output().unwrap();
+        assert_eq!((out.status.code(), &*out.stdout), (Some(ENDED), &b"D"[..]), "{words:?}");
+    }
+    let out =
+        run("debug", &code).args(["-serial", "stdio", "-debugcon", "stdio"]).output().unwrap();
+    assert_eq!(out.status.code(), Some(2));
 }

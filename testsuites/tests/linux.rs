@@ -51,6 +51,17 @@ fn check_bare(words: &[&str], brought_up: &str) {
     assert_eq!(userspace(&run, ""), expected(&guest, "none"));
 }
 
+/// A kernel for 64-bit processors on one that is none halts, and the run says where.
+#[test]
+fn without_long_mode() {
+    let guest = guests::linux().needed("the Linux guest");
+    let kernel = text(guest.vmlinuz());
+    let words = ["run", "-cpu", "v3,-lm", "-kernel", &kernel, "-append", "console=ttyS0"];
+    let run = strata::run(&words).needed("strata");
+    assert_eq!((run.status, run.stdout.as_str()), (Some(118), ""), "{}", run.stderr);
+    assert!(run.stderr.contains("what halts: processor 0 at 0x"), "{}", run.stderr);
+}
+
 #[test]
 fn bare() {
     check_bare(&[], "Linux version 6");

@@ -1,11 +1,12 @@
 //! VM entries and exits as events, written down in one of several forms (`--events`).
 //!
 //! Reading order: this file (what is chosen, and where it goes), `decode` (what an exit is about), `xen` (names of
-//! hypercalls), `forms` (text, JSON lines), `chrome` (the form that trace viewers read).
+//! hypercalls), `forms` (text, JSON lines), `chrome` (the form that trace viewers read), `named` (exits in a trace).
 
 mod chrome;
 mod decode;
 mod forms;
+mod named;
 mod xen;
 
 use crate::counts::Counts;
@@ -13,7 +14,8 @@ use crate::output::Output;
 use crate::status::Failure;
 use crate::stop::Stop;
 use crate::values::{self, Parsed};
-use platform::machine::{Transition, TransitionKind, exit_reason};
+pub(crate) use named::exits_by_name;
+use platform::machine::{Transition, exit_reason};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::path::PathBuf;
@@ -190,17 +192,13 @@ impl Events {
         transition: &Transition,
         offset: u64,
     ) -> Option<Passage> {
-        let at = transition.at.saturating_add(offset);
         let known = self.processors.entry(processor).or_default();
-        let TransitionKind::Exit { reason, qualification, physical, rax, rcx } = transition.kind
-        else {
-            known.entered = Some(at);
+        let Some(exit) = Exit::of(transition, offset) else {
+            known.entered = Some(transition.at.saturating_add(offset));
             return None;
         };
-        let rip = transition.rip;
-        let exit = Exit { at, rip, reason, qualification, physical, rax, rcx };
         let entered = known.entered.take();
-        let before = known.left.replace((at, exit.name().to_owned()));
+        let before = known.left.replace((exit.at, exit.name().to_owned()));
         Some(Passage { processor, place, domain: String::new(), entered, before, exit })
     }
 

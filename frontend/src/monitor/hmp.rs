@@ -70,7 +70,7 @@ fn help(of: &str) -> String {
 fn steer(name: &str, control: &mut Control, target: &mut dyn Target) -> Result<String, String> {
     match name {
         "stop" => control.pause(true),
-        "cont" => control.pause(false),
+        "cont" => control.go_on()?,
         "quit" => control.quit = true,
         "system_reset" => control.reset(target)?,
         "system_powerdown" => control.power_down(target),

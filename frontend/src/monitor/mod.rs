@@ -69,6 +69,8 @@ pub(crate) enum Attended {
 #[derive(Default)]
 pub(crate) struct Control {
     paused: bool,
+    /// The guest has ended the run: only a reset has the machine go on.
+    ended: Option<Status>,
     reset: bool,
     quit: bool,
     events: Vec<Event>,
@@ -125,6 +127,14 @@ impl Monitors {
         }
     }
 
+    /// The guest has ended the run with `status`, and the machine stands still.
+    pub(crate) fn stay(&mut self, status: Status, consoles: &mut Consoles) {
+        self.control.ended = Some(status);
+        self.control.events.push(Event::Shutdown(status));
+        self.control.pause(true);
+        self.tell_events(consoles);
+    }
+
     /// Tells programs of an event.
     pub(crate) fn happened(&mut self, event: Event, consoles: &mut Consoles) {
         if !self.channels.is_empty() {
@@ -167,7 +177,21 @@ fn cut(answer: String) -> String {
 
 impl Control {
     fn status(&self) -> &'static str {
-        if self.paused { "paused" } else { "running" }
+        match self.ended {
+            Some(Status::GuestPanicked) => "guest-panicked",
+            Some(_) => "shutdown",
+            None if self.paused => "paused",
+            None => "running",
+        }
+    }
+
+    /// Has the machine go on, unless it is at its end.
+    fn go_on(&mut self) -> Result<(), String> {
+        if self.ended.is_some() {
+            return Err("Resetting the Virtual Machine is required".into());
+        }
+        self.pause(false);
+        Ok(())
     }
 
     fn pause(&mut self, paused: bool) {
@@ -183,6 +207,7 @@ impl Control {
             return Err(format!("no reset: {why}"));
         }
         self.reset = true;
+        self.ended = None;
         self.events.push(Event::Reset { guest: false });
         Ok(())
     }

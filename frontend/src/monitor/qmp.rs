@@ -183,7 +183,7 @@ fn execute(
 ) -> Result<Value, Failed> {
     match name {
         "stop" => control.pause(true),
-        "cont" => control.pause(false),
+        "cont" => control.go_on().map_err(generic)?,
         "quit" => control.quit = true,
         "system_reset" => control.reset(target).map_err(generic)?,
         "system_powerdown" => control.power_down(target),

@@ -48,12 +48,13 @@ pub(super) fn accel(words: &mut Words, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Values of `-action`: what follows when the guest resets the machine is heeded; its other ends end the run.
+/// Values of `-action`: what follows when the guest resets the machine or ends the run is heeded.
 pub(super) fn action(words: &mut Words, text: &str) -> Result<(), Failure> {
     for part in values::list(text) {
         match part.split_once('=') {
             Some(("reboot", "shutdown")) => words.push("no-reboot", OsStr::new("")),
             Some(("reboot", "reset")) => {}
+            Some(("shutdown", "pause")) => words.push("no-shutdown", OsStr::new("")),
             Some(("shutdown" | "panic" | "watchdog", _)) => {
                 words.note(&format!("action {part}"), "the run ends with the guest");
             }

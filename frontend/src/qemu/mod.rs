@@ -94,7 +94,15 @@ impl Words {
     /// A flag that is not QEMU's: Strata's own have two dashes.
     fn strange(&mut self, arg: &OsStr, name: &str) -> Result<(), Failure> {
         let word = arg.to_string_lossy();
-        let own = ["limit-instructions", "limit-seconds", "input", "input-log", "report", "events"];
+        let own = [
+            "limit-instructions",
+            "limit-seconds",
+            "input",
+            "input-log",
+            "report",
+            "events",
+            "last",
+        ];
         match name {
             "h" | "help" => self.words.push("--help".into()),
             "V" | "version" => self.words.push("--version".into()),
@@ -145,7 +153,6 @@ impl Words {
             "accel" => machine::accel(self, &text)?,
             "enable-kvm" => machine::accel(self, "kvm")?,
             "action" => machine::action(self, &text)?,
-            "no-shutdown" => self.note(name, "the run ends with the guest"),
             "cpu" => {
                 let asked = cpu::translate(&text, self.lenient);
                 self.warnings.extend(asked.warnings);
@@ -263,8 +270,9 @@ mod tests {
         check("-cpu max,+pku", "--cpu=v3,+monitor,+movdiri,+movdir64b");
         check(
             "-nodefaults -vga none -vnc none -name n -no-shutdown -boot c -global a.b=c -overcommit x -uuid u",
-            "--nodefaults",
+            "--nodefaults --no-shutdown",
         );
+        check("-action shutdown=pause -d int --last 3", "--no-shutdown --d=int --last 3");
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("d", true, Known),
     flag("D", true, Known),
     flag("daemonize", false, Absent("a shell puts it into the background")),
-    flag("debugcon", true, Only(&["null", "none"], "what is written to the debug port goes nowhere")),
+    flag("debugcon", true, Known),
     flag("device", true, Known),
     flag("dfilter", true, Absent("-d traces all code")),
     flag("display", true, Known),
