@@ -1,12 +1,14 @@
 //! What a run tells other programs: the report, and VM entries and exits in each form.
 
+#[path = "common/chrome.rs"]
+mod chrome;
 mod common;
 #[path = "common/schema.rs"]
 mod schema;
 
 use common::{STRATA, image, path};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -131,37 +133,66 @@ fn exits_in_a_trace() {
     assert_eq!(both.lines().filter(|line| line.starts_with("vmexit ")).collect::<Vec<_>>(), lines);
 }
 
-/// A file for trace viewers: each event has what its kind needs; on each track no slice begins before the one before
-/// has ended; the guests' slices are their exits.
+/// The guests' slices are their exits; what lies between them is the hypervisor's.
 #[track_caller]
-fn check_chrome(events: &Value, exits: &[u64]) {
-    let mut names = BTreeMap::new();
-    let mut slices: BTreeMap<(u64, u64), Vec<(f64, f64)>> = BTreeMap::new();
-    for event in events.as_array().unwrap() {
-        let ids = (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
-        match event["ph"].as_str().unwrap() {
-            "M" if event["name"] == "process_name" => {
-                names.insert(event["args"]["name"].as_str().unwrap().to_owned(), ids.0);
-            }
-            "M" => assert_eq!(event["name"], "thread_name"),
-            "X" => {
-                assert!(
-                    event["name"].is_string() && event["cat"] == "vmx" && event["args"].is_object()
-                );
-                let slice = (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap());
-                slices.entry(ids).or_default().push(slice);
-            }
-            other => panic!("{other}"),
-        }
-    }
-    for slices in slices.values() {
-        // Microseconds as binary fractions.
-        assert!(slices.windows(2).all(|two| two[0].0 + two[0].1 <= two[1].0 + 1e-3));
-        assert!(slices.iter().all(|(from, long)| *from >= 0.0 && *long >= 0.0));
-    }
-    let count = |name: &str| slices[&(names[name], 1)].len() as u64;
+fn check_chrome(file: &Value, exits: &[u64]) {
+    let slices = chrome::slices(file).unwrap();
+    let count = |name: &str| slices[&(name.to_owned(), "processor 0".to_owned())];
     assert_eq!(["dom0", "a", "b"].map(count), exits);
     assert_eq!(count("hypervisor"), exits.iter().sum::<u64>() - 1);
+}
+
+/// The rules that files for trace viewers are held to can be broken.
+#[test]
+fn rules_of_trace_viewers() {
+    let ids = |more: &str| format!("{{\"pid\": 1, \"tid\": 2, {more}}}");
+    let names = ids(r#""ph": "M", "name": "process_name", "args": {"name": "p"}"#)
+        + ","
+        + &ids(r#""ph": "M", "name": "thread_name", "args": {"name": "t"}"#);
+    let slice = |ts: &str, dur: &str| {
+        ids(&format!(
+            r#""ph": "X", "cat": "c", "name": "n", "args": {{}}, "ts": {ts}, "dur": {dur}"#
+        ))
+    };
+    let check = |events: &[&str], expect: &str| {
+        let file = serde_json::from_str(&format!("[{}]", events.join(","))).unwrap();
+        let found = match chrome::slices(&file) {
+            Ok(slices) => format!("{slices:?}"),
+            Err(why) => why,
+        };
+        assert!(found.contains(expect), "{found} lacks {expect}");
+    };
+    check(&[&names, &slice("1", "2"), &slice("3", "0")], r#"{("p", "t"): 2}"#);
+    check(&[&names, &slice("1", "2"), &slice("2.5", "0")], "overlap");
+    check(&[&names, &slice("-1", "2")], "ts is no time");
+    check(&[&names, &slice("1", "\"2\"")], "dur is no time");
+    check(&[&slice("1", "2")], "process 1 has no name");
+    check(&[&names, &names], "it was t");
+    check(&[&ids(r#""ph": "B", "name": "n", "args": {}"#)], "B n is none of the events");
+    check(&[&ids(r#""ph": "M", "name": "process_name""#)], "args is no object");
+    check(&[r#"{"pid": 1}"#], "tid is no number");
+}
+
+/// The schema that reports are held to can be broken.
+#[test]
+fn a_report_against_its_schema() {
+    let file = name("broken.json");
+    run(&["run", "-kernel", &image("report-fault", &[0x0F, 0x0B]), "--report", &file], 120);
+    let schema = json(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/report.schema.json"));
+    let good = report(&file);
+    for (place, value) in [
+        ("status", Value::from(256)),
+        ("state", Value::from("short")),
+        ("ended", Value::from("somehow")),
+        ("levels", serde_json::json!([{"name": "x", "instructions": -1, "exits": []}])),
+        ("exits", serde_json::json!([{"name": "x"}])),
+        ("unknown", Value::Null),
+    ] {
+        let mut broken = good.clone();
+        broken[place] = value;
+        let checked = std::panic::catch_unwind(|| schema::check(&schema, &schema, &broken, ""));
+        assert!(checked.is_err(), "{place} may be anything");
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Debian's Linux on the machine: its work prints what the host's busybox prints, it powers off,
 //! and a second run ends in the same state.
 
+#[path = "../../frontend/tests/common/chrome.rs"]
+mod chrome;
+
 use testsuites::guests::{self, Linux};
 use testsuites::outcome::Needed;
 use testsuites::strata::{self, Ended};
@@ -86,6 +89,17 @@ fn domu_of_32_bits() {
     assert_eq!(userspace(&run, "(a) "), expected(&guest, "xen"));
 }
 
+/// The file for trace viewers is as they read it, and each domain has its track.
+#[track_caller]
+fn check_events(file: &str) {
+    let bytes = std::fs::read(file).needed("the events");
+    let slices = chrome::slices(&serde_json::from_slice(&bytes).unwrap()).unwrap();
+    let track = |name: &str| slices[&(name.to_owned(), "processor 0".to_owned())];
+    let exits = ["dom0", "a", "b"].map(track);
+    assert!(exits.iter().all(|count| *count > 1000), "{exits:?}");
+    assert_eq!(track("hypervisor"), exits.iter().sum::<u64>() - 1);
+}
+
 /// Linux as dom0 and in two domUs at the same time. dom0 sleeps when its domUs end the run.
 #[test]
 fn dom0_and_domus() {
@@ -99,8 +113,10 @@ fn dom0_and_domus() {
         format!("name={name},kernel={domu},initrd={initrd},memory=256M,append=console=ttyS0")
     };
     let [a, b] = ["a", "b"].map(domu);
+    let events = text(std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("linux-events.json"));
     let words = ["host", "--dom0", &dom0, "--domu", &a, "--domu", &b, "--until-domus-end"];
-    let run = twice(&[&words[..], &["--limit-instructions", LIMIT]].concat());
+    let run = twice(&[&words[..], &["--limit-instructions", LIMIT, "--events", &events]].concat());
+    check_events(&events);
     for name in ["(a) ", "(b) "] {
         assert_eq!(userspace(&run, name), expected(&guest, "xen"), "{name}");
     }
