@@ -296,7 +296,7 @@ pub(crate) struct Completions {
 }
 
 /// QEMU's names that `strata host` takes too, and the names of its own options.
-const HOST: [(&str, &str); 13] = [
+const HOST: [(&str, &str); 14] = [
     ("serial", "serial"),
     ("chardev", "chardev"),
     ("debugcon", "debugcon"),
