@@ -6,6 +6,7 @@ use crate::block::CodeCache;
 use crate::bus::Bus;
 use crate::mem::{FastMem, Mem};
 use crate::op::op_flags;
+use crate::processor::Env;
 use crate::state::{CodeMode, ar, flags, gpr, seg};
 use crate::trap::{Exception, Trap, vector};
 use crate::word::Word;
@@ -16,13 +17,21 @@ use mmu::{
 
 const PAGE: u64 = 4096;
 
+impl Env {
+    /// The memory of the machine, lent for the run.
+    #[inline(always)]
+    pub(crate) fn mmu(&mut self) -> &mut Mmu {
+        debug_assert!(!self.mmu.is_null());
+        // SAFETY: lent for the run, and nothing holds another reference across a call.
+        unsafe { &mut *self.mmu }
+    }
+}
+
 impl Cpu {
     /// The memory of the machine.
     #[inline(always)]
     pub(crate) fn mmu(&mut self) -> &mut Mmu {
-        debug_assert!(!self.env.mmu.is_null());
-        // SAFETY: see [`crate::processor::Env`]; nothing holds another reference across a call.
-        unsafe { &mut *self.env.mmu }
+        self.env.mmu()
     }
 
     /// Memory, to look at.

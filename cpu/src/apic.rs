@@ -38,7 +38,7 @@ const ESR_RECEIVE_VECTOR: u32 = 1 << 6;
 const ESR_REGISTER: u32 = 1 << 7;
 
 /// Registers by their x2APIC number (xAPIC offset / 16).
-mod reg {
+pub(crate) mod reg {
     pub(super) const ID: u32 = 0x02;
     pub(super) const VERSION: u32 = 0x03;
     pub(super) const TPR: u32 = 0x08;
@@ -55,7 +55,7 @@ mod reg {
     pub(super) const ICR_HIGH: u32 = 0x31;
     pub(super) const LVT: u32 = 0x32;
     pub(super) const INITIAL: u32 = 0x38;
-    pub(super) const CURRENT: u32 = 0x39;
+    pub(crate) const CURRENT: u32 = 0x39;
     pub(super) const DIVIDE: u32 = 0x3e;
     pub(super) const SELF_IPI: u32 = 0x3f;
 }
@@ -266,7 +266,7 @@ impl Apic {
     }
 
     /// Reads a register by its x2APIC number; `None` where there is none.
-    fn read(&mut self, r: u32, now: u64) -> Option<u64> {
+    pub(crate) fn read(&mut self, r: u32, now: u64) -> Option<u64> {
         Some(match r {
             reg::ID if self.x2() => self.id as u64,
             reg::ID => (self.xapic_id as u64) << 24,
@@ -379,8 +379,7 @@ impl Cpu {
     }
 
     pub(crate) fn apic_mmio_read(&mut self, offset: u64, _size: u8) -> u64 {
-        let now = self.now();
-        let v = self.state.apic.read((offset >> 4) as u32, now).unwrap_or_else(|| {
+        let v = self.apic_read((offset >> 4) as u32).unwrap_or_else(|| {
             // The error may raise an interrupt.
             self.env.leave = true;
             self.state.apic.error(ESR_REGISTER);
@@ -403,12 +402,11 @@ impl Cpu {
 
     /// Reads APIC MSR `n`: IA32_APIC_BASE, IA32_TSC_DEADLINE or an x2APIC register. `None`: #GP(0).
     pub(crate) fn apic_msr_read(&mut self, n: u32) -> Option<u64> {
-        let now = self.now();
         match n {
             0x1b => Some(self.state.apic.base),
             0x6e0 if self.state.apic.deadline_mode() => Some(self.state.apic.tsc_deadline),
             0x6e0 => Some(0),
-            0x800..=0x8ff if self.state.apic.x2() => self.state.apic.read(n - 0x800, now),
+            0x800..=0x8ff if self.state.apic.x2() => self.apic_read(n - 0x800),
             _ => None,
         }
     }

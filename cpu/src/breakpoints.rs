@@ -168,15 +168,7 @@ impl Cpu {
     }
 
     /// Notes a VM exit that is made.
-    #[inline]
     pub(crate) fn note_exit(&mut self, reason: u32) {
-        if self.halts.active {
-            self.meet_exit(reason);
-        }
-    }
-
-    #[cold]
-    fn meet_exit(&mut self, reason: u32) {
         let reason = reason & 0xffff;
         let met = match self.halts.at.exits {
             None => false,

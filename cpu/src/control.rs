@@ -68,14 +68,11 @@ impl Cpu {
     /// Recomputes the paging regime from CR0, CR3, CR4, EFER (and EPT), and takes up its TLB bank.
     pub(crate) fn update_paging(&mut self) {
         self.update_fallback();
-        let regime = self.paging_regime();
-        if !self.env.mmu.is_null() {
-            self.caches.bank = self.mmu().activate(&regime).index;
-        }
-        self.caches.regime = regime;
+        self.caches.regime = self.paging_regime();
         if self.env.mmu.is_null() {
             return;
         }
+        self.caches.bank = self.env.mmu().activate(&self.caches.regime).index;
         self.update_mode();
         self.update_view();
     }

@@ -2,11 +2,25 @@
 #![expect(unsafe_code, reason = "the environment of a run is reached through raw pointers")]
 
 use crate::Cpu;
+use crate::apic::reg;
 use crate::bus::{Bus, Completion};
 use crate::trap::Trap;
 use mmu::HostPhys;
 
+/// What a read of the APIC timer's current count takes besides its own instruction: about what an access to a register
+/// of the APIC takes on silicon. Those who wait for a count read it again and again.
+const CURRENT_COUNT_TIME: u64 = 100;
+
 impl Cpu {
+    /// Reads register `r` of the local APIC. `None`: there is none.
+    pub(crate) fn apic_read(&mut self, r: u32) -> Option<u64> {
+        if r == reg::CURRENT {
+            self.env.stall += CURRENT_COUNT_TIME;
+        }
+        let now = self.now();
+        self.state.apic.read(r, now)
+    }
+
     /// Accesses a device at the present instant.
     #[inline(never)]
     pub(crate) fn access_device<T>(&mut self, access: impl FnOnce(&mut dyn Bus, u64) -> T) -> T {

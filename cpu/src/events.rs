@@ -235,38 +235,46 @@ impl Cpu {
     }
 
     /// Delivers `event`, and what delivering it raises in turn.
-    pub(crate) fn inject(&mut self, event: Event) {
-        let mut next = Some(event);
-        // Real-address mode has no error codes.
-        let coded = self.protected();
-        let in_mode = |e: Event| if coded { e } else { Event { error: None, ..e } };
-        while let Some(event) = next.take().map(in_mode) {
+    pub(crate) fn inject(&mut self, mut event: Event) {
+        loop {
+            // Real-address mode has no error codes.
+            if !self.protected() {
+                event.error = None;
+            }
             let injected = self.state.vmx.injecting;
             // The exception bitmap is asked for what is met, and then for what becomes of it.
             if self.vmx_intercepts(&event) {
                 return;
             }
-            let Some(becomes) = escalate(self.state.sys.delivering, event).map(in_mode) else {
-                return self.triple_fault();
-            };
-            if becomes.vector != event.vector && self.vmx_intercepts(&becomes) {
-                return;
+            if self.state.sys.delivering.is_some() {
+                let Some(becomes) = self.escalated(event) else { return self.triple_fault() };
+                if becomes.vector != event.vector && self.vmx_intercepts(&becomes) {
+                    return;
+                }
+                event = becomes;
             }
-            let event = becomes;
             // A debug exception that a VM entry injects leaves the debug registers alone.
             if !injected && event.kind == EventKind::Hardware && event.vector == vector::DB {
                 self.take_debug_bits(event.address);
             }
             match self.deliver(event) {
-                Ok(()) => {}
+                Ok(()) => return,
                 // Delivering it may raise it again, without end: let time pass in between.
                 Err(Trap::Fault(e)) if e.vector == vector::AC => {
-                    self.state.sys.task_fault = Some(e)
+                    self.state.sys.task_fault = Some(e);
+                    return;
                 }
-                Err(Trap::Fault(e)) => next = Some(Event::exception(e)),
+                Err(Trap::Fault(e)) => event = Event::exception(e),
                 Err(_) => return self.vm_exit(),
             }
         }
+    }
+
+    /// What becomes of `event`, met while another one is delivered; nothing: a triple fault.
+    #[cold]
+    fn escalated(&self, event: Event) -> Option<Event> {
+        let becomes = escalate(self.state.sys.delivering, event)?;
+        Some(if self.protected() { becomes } else { Event { error: None, ..becomes } })
     }
 
     fn triple_fault(&mut self) {

@@ -54,6 +54,14 @@ impl Cpu {
         self.state.rip = e.rip;
     }
 
+    /// RIP, RFLAGS and the general-purpose registers.
+    pub fn registers(&self) -> [u64; 18] {
+        let mut all = [0; 18];
+        (all[0], all[1]) = (self.state.rip, self.state.flags.get());
+        all[2..].copy_from_slice(&self.state.regs[..16]);
+        all
+    }
+
     /// Sets the level of the INTR pin.
     pub fn set_intr(&mut self, level: bool) {
         self.state.sys.intr = level;

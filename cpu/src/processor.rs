@@ -69,6 +69,12 @@ pub(crate) struct Env {
     pub(crate) budget_zero_at: u64,
     /// Time that the running instruction takes besides its own, in instructions.
     pub(crate) stall: u64,
+    /// The instruction whose time `stall` is gives way to other processors.
+    pub(crate) yields: bool,
+    /// Up to what count the processor's turn goes, if longer than the run.
+    pub(crate) turn_end: u64,
+    /// Somebody debugs, or has something traced.
+    pub(crate) attended: bool,
     /// Time that has passed in blocks without an instruction, since it was last asked for.
     pub(crate) stalled: u64,
     /// The running operation, valid in slow paths.
@@ -147,6 +153,9 @@ impl Env {
             budget_at_op: 0,
             budget_zero_at: 0,
             stall: 0,
+            yields: false,
+            turn_end: 0,
+            attended: false,
             stalled: 0,
             op: std::ptr::null(),
             leave: false,

@@ -23,7 +23,7 @@ const OUTSIDE: u64 = mmu::ram::LOW_MAX >> 12;
 /// The most instructions that run before the outer loop looks whether the host asks for a pause: less than
 /// 0.1 s of the host's time, whatever they do. What one instruction may cost above some microseconds is
 /// charged to [`Credit`](crate::processor::Credit), or leaves.
-const LOOK: i64 = 1 << 15;
+const LOOK: u64 = 1 << 15;
 
 /// Why [`Cpu::run`] returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,16 +60,25 @@ impl Cpu {
         self.env.borrow(mmu, code, bus);
         self.set_now(now);
         self.env.until = until;
+        self.env.turn_end = self.env.turn_end.max(until);
         self.update_paging();
         self.watch_apic_registers();
         self.watch_apic_page();
-        let attended = self.halts.active || self.trace.items.exec;
+        let step_by_step = self.halts.active || self.trace.items.exec;
+        self.env.attended = step_by_step || self.trace.items.transitions || self.trace.items.vmexit;
         let callers = host::mxcsr();
         host::set_mxcsr(host::MXCSR);
-        let stop = if attended { self.outer::<true>(until) } else { self.outer::<false>(until) };
+        let stop =
+            if step_by_step { self.outer::<true>(until) } else { self.outer::<false>(until) };
         host::set_mxcsr(callers);
+        self.env.turn_end = 0;
         self.env.release();
         stop
+    }
+
+    /// Lets the turn of this processor go up to `end`, which may be later than where the next run ends.
+    pub fn take_turn(&mut self, end: u64) {
+        self.env.turn_end = end;
     }
 
     fn set_now(&mut self, now: u64) {
@@ -120,16 +129,21 @@ impl Cpu {
     #[cold]
     pub(crate) fn take_time(&mut self, failed: bool) {
         let time = std::mem::take(&mut self.env.stall);
+        let yields = std::mem::take(&mut self.env.yields) && self.bus_is_shared();
         if failed && !matches!(self.env.trap, Some(Trap::Again)) {
             return;
         }
-        if self.env.budget >= time as i64 && !self.bus_is_shared() {
+        // Not the run's end: how runs are cut makes no difference.
+        let (timer, then) = (self.next_timer(), self.now().saturating_add(1 + time));
+        if !yields && then < self.env.turn_end.min(timer) {
+            // The block was chosen to end before the run does.
+            self.env.leave |= then.saturating_add(MAX_BLOCK as u64) >= self.env.until.min(timer);
             self.env.budget -= time as i64;
             self.env.budget_at_op -= time as i64;
             self.env.stalled += time;
             self.count_idle(time);
         } else {
-            self.state.sys.stalled_until = self.now().saturating_add(1 + time);
+            self.state.sys.stalled_until = then;
             self.env.leave = true;
         }
     }
@@ -152,8 +166,8 @@ impl Cpu {
             self.env.stall = 0;
             // What waits at the last boundary is for the next run: a boundary is looked at once, wherever
             // runs are cut.
-            let until = self.env.until;
-            if self.now() >= until {
+            let (until, mut now) = (self.env.until, self.now());
+            if now >= until {
                 return if until < asked { Stop::Paused } else { Stop::Budget };
             }
             // Here a run may end anyway, so that it leaves no trace that it does.
@@ -171,12 +185,7 @@ impl Cpu {
                     if ATTENDED {
                         self.begin_step();
                     }
-                    self.service_events();
-                    // A task switch on the way to a handler may have left a trap, which comes before the
-                    // handler's first instruction.
-                    if self.state.sys.pending_debug != 0 && !self.env.io {
-                        self.service_events();
-                    }
+                    self.serve();
                     let halts = ATTENDED && self.end_step();
                     if self.env.io {
                         return Stop::Io;
@@ -187,6 +196,7 @@ impl Cpu {
                     }
                     // Another event waits for the next boundary, wherever runs are cut.
                     another_event_pending = self.event_pending();
+                    now = self.now();
                 }
                 let activity = self.state.sys.activity;
                 match activity {
@@ -197,13 +207,16 @@ impl Cpu {
                 }
             }
             let until = until.min(self.next_timer());
-            if self.now() >= until {
+            if now >= until {
                 if self.timer_due() {
                     continue;
                 }
                 return Stop::Budget;
             }
-            self.slice::<ATTENDED>(until, event_may_be_pending, another_event_pending);
+            if ATTENDED {
+                self.begin_step();
+            }
+            self.slice::<ATTENDED>(now, until, event_may_be_pending, another_event_pending);
             let halts = ATTENDED && self.end_step();
             if self.env.io {
                 return Stop::Io;
@@ -214,13 +227,26 @@ impl Cpu {
         }
     }
 
-    /// Runs blocks until something stops them, at the latest at `until`; `event_may_be_pending` as of before;
-    /// `alone`: one instruction; `ATTENDED` as of [`Cpu::outer`].
+    /// Takes an event, and the trap that a task switch on the way to its handler may have left, which comes before the
+    /// handler's first instruction.
     #[inline(always)]
-    fn slice<const ATTENDED: bool>(&mut self, until: u64, event_may_be_pending: bool, alone: bool) {
-        if ATTENDED {
-            self.begin_step();
+    fn serve(&mut self) {
+        self.service_events();
+        if self.state.sys.pending_debug != 0 && !self.env.io {
+            self.service_events();
         }
+    }
+
+    /// Runs blocks from `now` until something stops them, at the latest at `until`; `event_may_be_pending` as of
+    /// before; `alone`: one instruction; `ATTENDED` as of [`Cpu::outer`].
+    #[inline(always)]
+    fn slice<const ATTENDED: bool>(
+        &mut self,
+        now: u64,
+        until: u64,
+        event_may_be_pending: bool,
+        alone: bool,
+    ) {
         if event_may_be_pending && let Some(e) = self.state.sys.task_fault.take() {
             return self.handle(Trap::Fault(e));
         }
@@ -231,27 +257,28 @@ impl Cpu {
             return;
         }
         self.env.leave = false;
-        let now = self.now();
-        let remaining = (until - now) as i64;
-        let longest = self.code().max_block as i64 + 1;
+        let remaining = until - now;
+        let longest = self.code().max_block as u64 + 1;
         let stepping = event_may_be_pending && self.stepping();
         let near_limit = self.near_limit();
         let attended = ATTENDED && (self.trace.items.exec || self.halts.step);
         let single = stepping || alone || near_limit || attended;
-        let op = match self.enter(if single { 0 } else { remaining as u64 }) {
-            Ok(op) if near_limit && self.passes_limit(op) => Err(Trap::GP0),
-            other => other,
+        let op = match self.enter(if single { 0 } else { remaining }) {
+            Ok(op) => op,
+            Err(trap) => return self.handle(trap),
         };
-        let Ok(op) = op.map_err(|trap| self.handle(trap)) else { return };
+        if near_limit && self.passes_limit(op) {
+            return self.handle(Trap::GP0);
+        }
         // What runs alone leaves behind the instruction, not before.
         self.env.leave &= !single;
         self.before_step(stepping);
         let next = if stepping { self.state.rip.wrapping_add(length(op)) } else { 0 };
         let guest = self.state.vmx.guest;
         // What follows on the first block may be any other.
-        let budget = if single { 0 } else { (remaining - longest).clamp(0, LOOK) };
-        self.env.budget_zero_at = now.wrapping_add(budget as u64);
-        self.env.budget = budget;
+        let budget = if single { 0 } else { remaining.saturating_sub(longest).min(LOOK) };
+        self.env.budget_zero_at = now.wrapping_add(budget);
+        self.env.budget = budget as i64;
         self.clear_host_exceptions();
         // SAFETY: `op` starts a live block; the environment is set.
         unsafe { dispatch::run(op, self) };
@@ -321,7 +348,8 @@ impl Cpu {
     #[inline(always)]
     fn enter(&mut self, room: u64) -> Result<*const Op, Trap> {
         self.sync_caches();
-        let la = self.rip_linear()?;
+        // What the jump cache has is canonical.
+        let la = if self.is_64() { self.state.rip } else { self.rip_linear()? };
         self.state.bases.page = la & !0xfff;
         self.caches.link_tag = (la & TAG_ADDRESS) | self.caches.space_tag;
         if room <= MAX_BLOCK as u64 {
@@ -337,6 +365,7 @@ impl Cpu {
     /// As `enter`, where the jump cache has nothing for `la`.
     #[inline(never)]
     fn enter_anew(&mut self, la: u64) -> Result<*const Op, Trap> {
+        self.checked_rip(self.state.rip)?;
         let key = self.key_at(la)?;
         let op = self.block(key, self.state.bases.page)?.op;
         self.note_jump_entry(la, op);
@@ -346,6 +375,7 @@ impl Cpu {
     /// As `enter`, where not every block may be run whole.
     #[inline(never)]
     fn enter_near_deadline(&mut self, la: u64, room: u64) -> Result<*const Op, Trap> {
+        self.checked_rip(self.state.rip)?;
         let most = BlockLimit::within(room);
         let whole = self.deadline_entry(la, BlockLimit::ANY);
         if let Some(start) = whole
@@ -409,12 +439,10 @@ impl Cpu {
     }
 
     /// The linear address of CS:RIP. #GP(0) outside the limit of CS or if not canonical.
+    #[inline(never)]
     fn rip_linear(&self) -> Result<u64, Trap> {
-        let rip = self.checked_rip(self.state.rip)?;
-        if self.is_64() {
-            return Ok(rip);
-        }
-        Ok(rip.wrapping_add(self.state.bases.seg[seg::CS]) as u32 as u64)
+        self.checked_rip(self.state.rip)?;
+        Ok(self.linear_rip())
     }
 
     /// `rip`, if code may be there. #GP(0) outside the limit of CS or if not canonical.

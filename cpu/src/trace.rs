@@ -74,7 +74,7 @@ impl Cpu {
     /// The guest is entered; its first instruction is the one at `at`.
     #[inline]
     pub(crate) fn trace_entry(&mut self, at: u64) {
-        if self.trace.items.transitions {
+        if self.env.attended && self.trace.items.transitions {
             self.write_transition(at, TransitionKind::Entry);
         }
     }
@@ -92,7 +92,7 @@ impl Cpu {
     /// The guest exits, or was not entered.
     #[inline]
     pub(crate) fn trace_exit(&mut self, e: &Exit) {
-        if self.trace.items.transitions || self.trace.items.vmexit {
+        if self.env.attended {
             self.write_exit(*e);
         }
     }
@@ -100,6 +100,7 @@ impl Cpu {
     #[cold]
     fn write_exit(&mut self, e: Exit) {
         let Exit { reason, qualification, physical, .. } = e;
+        self.note_exit(reason);
         if self.trace.items.transitions {
             let [rax, rcx] = [gpr::RAX, gpr::RCX].map(|register| self.state.regs[register]);
             let kind = TransitionKind::Exit { reason, qualification, physical, rax, rcx };

@@ -281,6 +281,7 @@ const PAUSE_TIME: u64 = 100;
 fn pause(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.vmx_intercept(i, Cause::Pause)?;
     cpu.env.stall = PAUSE_TIME;
+    cpu.env.yields = true;
     Ok(())
 }
 

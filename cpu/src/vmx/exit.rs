@@ -57,7 +57,6 @@ impl Cpu {
         self.save_guest(&e, event);
         self.trace_exit(&e);
         self.stats.vmx.exit(e.reason);
-        self.note_exit(e.reason);
         self.finish_exit(e.reason);
     }
 
