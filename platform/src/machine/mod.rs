@@ -21,6 +21,7 @@ mod perturb;
 mod report;
 mod save;
 mod schedule;
+mod spin;
 mod state;
 mod trail;
 

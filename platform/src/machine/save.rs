@@ -6,6 +6,7 @@ use super::config::{Config, Error};
 use super::input::InputQueue;
 use super::pages::{PageHash, Pages};
 use super::schedule::{Lead, Processor, QUANTUM, Schedule, Shared};
+use super::spin::Look;
 use crate::board::Board;
 use crate::memory_map::MemoryMap;
 use crate::time::Icount;
@@ -36,6 +37,7 @@ struct SavedProcessor {
     at: u64,
     idle: bool,
     still: u64,
+    look: Option<Look>,
     /// Instructions retired, for the user; other counters start anew.
     retired: u64,
 }
@@ -96,9 +98,16 @@ impl Machine {
         let Schedule { processors, cut, quantum, trace: _, transitions: _, debugging: _ } =
             schedule;
         let processors = processors.iter().map(|p| {
-            let Processor { cpu, at, idle, still } = p;
+            let Processor { cpu, at, idle, still, look } = p;
             let (state, retired) = (cpu.save(), cpu.stats.retired);
-            SavedProcessor { state, at: *at, idle: *idle, still: *still, retired }
+            SavedProcessor {
+                state,
+                at: *at,
+                idle: *idle,
+                still: *still,
+                look: look.clone(),
+                retired,
+            }
         });
         Saved {
             config: config.clone(),
@@ -132,12 +141,12 @@ impl Machine {
         }
         let model: Model = super::model_of(&config)?;
         let processors = processors.into_iter().zip(0..).map(|(saved, id)| {
-            let SavedProcessor { state, at, idle, still, retired } = saved;
+            let SavedProcessor { state, at, idle, still, look, retired } = saved;
             let mut cpu = Cpu::power_up(model.clone(), id);
             cpu.restore(state);
             cpu.count_from(at, retired);
             cpu.set_trace(config.trace);
-            Processor { cpu, at, idle, still }
+            Processor { cpu, at, idle, still, look }
         });
         let schedule = Schedule { cut, quantum, ..Schedule::of(processors.collect()) };
         let pages = Pages::holding(ram.pages(), held);
@@ -165,10 +174,10 @@ impl Machine {
         self.shared.mmu.flush_all();
         drop(self.take_unmarked());
         for (p, saved) in self.schedule.processors.iter_mut().zip(processors) {
-            let SavedProcessor { state, at, idle, still, retired } = saved;
+            let SavedProcessor { state, at, idle, still, look, retired } = saved;
             p.cpu.restore(state);
             p.cpu.count_from(at, retired);
-            (p.at, p.idle, p.still) = (at, idle, still);
+            (p.at, p.idle, p.still, p.look) = (at, idle, still, look);
         }
         (self.schedule.cut, self.schedule.quantum) = (cut, quantum);
         self.schedule.forget_debugging(steps);

@@ -7,9 +7,9 @@
 //! The processor furthest behind catches up with the next. When several are equally far behind, the
 //! first of them leads: it runs [`QUANTUM`] ahead, while the machine's time stands still. An access
 //! to the board, a message, HLT, PAUSE and the board's next deadline end a turn. When all idle, the time of
-//! all passes at once.
+//! all passes at once. A processor that waits for others in a loop stands still for the rest of its turn (`spin`).
 //!
-//! So who runs, and how far, follows from the processors' times and the board alone. A run pauses, and
+//! So who runs, and how far, follows from the processors' times and states and the board alone. A run pauses, and
 //! inputs are taken, exactly when the machine's time reaches the value asked for: while the last
 //! processor catches up, or while all idle. After a pause the same turn goes on as without. So it
 //! leaves no trace how a run is sliced, nor when an input became known.
@@ -24,6 +24,7 @@ use super::bus::Chipset;
 use super::debugging::Debugging;
 use super::input::InputQueue;
 use super::report::{self, MachineStop};
+use super::spin::{Look, PERIOD};
 use crate::time::Icount;
 use cpu::bus::Message;
 use cpu::state::trace::{Trace, Transition};
@@ -34,7 +35,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How far a processor runs ahead of the others.
-pub const QUANTUM: u64 = 20_000;
+pub const QUANTUM: u64 = 24 * PERIOD;
 
 /// A processor and its time.
 pub(super) struct Processor {
@@ -45,6 +46,8 @@ pub(super) struct Processor {
     pub(super) idle: bool,
     /// Up to what time of its own it stands still.
     pub(super) still: u64,
+    /// What it was found doing last, where there are others.
+    pub(super) look: Option<Look>,
 }
 
 /// What the processors share.
@@ -81,7 +84,7 @@ pub(super) struct Schedule {
 impl Schedule {
     /// The processors at power-up.
     pub(super) fn new(cpus: impl Iterator<Item = Box<Cpu>>) -> Schedule {
-        Schedule::of(cpus.map(|cpu| Processor { cpu, at: 0, idle: false, still: 0 }).collect())
+        Schedule::of(cpus.map(Processor::new).collect())
     }
 
     /// These processors, at the begin of a turn.
@@ -170,9 +173,10 @@ impl Schedule {
         }
         let who = (0..p.len()).min_by_key(|&n| p[n].at)?;
         let others = (0..p.len()).filter(|&n| n != who).map(|n| p[n].at).min();
-        let (until, leads) = match others.unwrap_or(u64::MAX) {
+        let level = others.unwrap_or(u64::MAX);
+        let (until, leads) = match level {
             next if next > p[who].at => (next.min(input).min(end), false),
-            level => (level.saturating_add(self.quantum), true),
+            level => (level.saturating_add(self.longest_lead()), true),
         };
         let until = until.min(deadline);
         if p[who].idle || p[who].stands_still() {
@@ -182,13 +186,18 @@ impl Schedule {
         if leads {
             return self.lead(shared, Lead { who, until });
         }
-        let stop = self.step(who, shared, until);
+        let stop = self.step(who, shared, until, level);
         stop.filter(|stop| *stop != MachineStop::Paused)
+    }
+
+    /// How far a processor may lead now.
+    fn longest_lead(&self) -> u64 {
+        self.processors.iter().map(Processor::allows_lead).fold(self.quantum, u64::min)
     }
 
     /// A processor leads, or goes on with a lead that was cut.
     fn lead(&mut self, shared: &mut Shared, lead: Lead) -> Option<MachineStop> {
-        let stop = self.step(lead.who, shared, lead.until);
+        let stop = self.step(lead.who, shared, lead.until, lead.until);
         if stop == Some(MachineStop::Paused) {
             self.cut = Some(lead);
             return None;
@@ -196,13 +205,25 @@ impl Schedule {
         stop
     }
 
-    /// Processor `who` runs, at most to `until`.
-    fn step(&mut self, who: usize, shared: &mut Shared, until: u64) -> Option<MachineStop> {
+    /// Processor `who` runs, at most to `until`; its turn goes up to `goal`.
+    fn step(
+        &mut self,
+        who: usize,
+        shared: &mut Shared,
+        until: u64,
+        goal: u64,
+    ) -> Option<MachineStop> {
         let Shared { mmu, code, chipset, .. } = shared;
-        let bound = self.bound(who, until);
+        self.processors[who].look_first(goal);
+        if self.processors[who].stands_still() {
+            return None;
+        }
+        let look = self.processors[who].next_look(goal);
+        let bound = self.bound(who, until.min(look));
         let p = &mut self.processors[who];
         chipset.begin();
         let from = p.at;
+        p.cpu.take_turn(until);
         let stop = p.cpu.run(mmu, code, chipset, from, bound);
         p.at = p.cpu.now();
         let stalled = p.cpu.take_stalled();
@@ -214,15 +235,22 @@ impl Schedule {
         }
         self.trace.push_str(&p.cpu.take_trace());
         self.transitions.extend(p.cpu.take_transitions().into_iter().map(|t| (who, t)));
-        let cut = p.at < until;
+        let short = p.at < until;
         self.note(who, retired);
         let p = &mut self.processors[who];
+        match stop {
+            Stop::Io => p.acts(),
+            Stop::Idle => {}
+            _ if p.at == look => p.look(goal),
+            _ => {}
+        }
+        let cut = short && !p.stands_still();
         match stop {
             // What the debugger has cut goes on as after a pause.
             Stop::Budget if bound < until => cut.then_some(MachineStop::Paused),
             Stop::Debugger => cut.then_some(MachineStop::Paused),
             Stop::Budget | Stop::Io => None,
-            Stop::Paused => Some(MachineStop::Paused),
+            Stop::Paused => cut.then_some(MachineStop::Paused),
             Stop::Idle => {
                 p.idle = true;
                 None
@@ -247,6 +275,10 @@ impl Schedule {
 }
 
 impl Processor {
+    fn new(cpu: Box<Cpu>) -> Processor {
+        Processor { cpu, at: 0, idle: false, still: 0, look: None }
+    }
+
     /// Whether it is in a time in which it runs nothing, whatever comes.
     fn stands_still(&self) -> bool {
         self.at < self.still

@@ -25,6 +25,9 @@ impl StateHash {
         if p.still > p.at {
             self.feed(&p.still);
         }
+        if let Some(look) = &p.look {
+            self.feed(look);
+        }
     }
 
     /// Feeds how far a processor leads, if that is not as always.
