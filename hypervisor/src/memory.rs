@@ -6,6 +6,7 @@ use crate::xen::abi::Errno;
 use crate::xen::frames::{FrameKind, FrameTable};
 use crate::xen::grant_table::MAX_FRAMES;
 use crate::xen::host_services::{DomId, HostServices, Mapping, P2mKind};
+use crate::xen::pc::io_server;
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -80,6 +81,9 @@ pub fn most_frames(pages: u64, vcpus: u32) -> u64 {
 
 /// Frames of a domain's bitmaps: two of ports, one of MSRs.
 const BITMAPS: u64 = 3;
+
+/// Frames of the servers of device models: two each.
+const SERVER_FRAMES: u64 = 2 * io_server::MOST as u64;
 
 impl Map {
     /// The address of a frame for one more table.
@@ -237,8 +241,8 @@ impl<P: Physical> Memory<P> {
     }
 
     /// Has frame `gfn` of `dom` lead to a frame of its own that holds what `gfn` led to, or ones, and can be read
-    /// and written. None if there is no memory.
-    pub fn stand_in(&mut self, dom: DomId, gfn: u64) -> Option<StandIn> {
+    /// and perhaps `written`. None if there is no memory.
+    pub fn stand_in(&mut self, dom: DomId, gfn: u64, written: bool) -> Option<StandIn> {
         let ept = self.maps.get(&dom).filter(|_| gfn < ept::GFN_END)?.ept;
         let old = ept.lookup(&self.physical, gfn);
         let frame = self.own_frame()?;
@@ -247,7 +251,8 @@ impl<P: Physical> Memory<P> {
             self.physical.read(leaf.mfn << 12, &mut page);
         }
         self.physical.write(frame, &page);
-        let flags = ept::READ | ept::WRITE | ept::WRITE_BACK;
+        let write = if written { ept::WRITE } else { 0 };
+        let flags = ept::READ | write | ept::WRITE_BACK;
         let leaf = Leaf { mfn: frame >> 12, flags, kind: 0 };
         let (physical, frames) = (&mut self.physical, &mut self.frames);
         self.stale = true;
@@ -345,7 +350,8 @@ impl<P: Physical> HostServices for Memory<P> {
     }
 
     fn create(&mut self, dom: DomId, vcpus: u32) -> Result<(), Errno> {
-        let (held, spare) = (SPARE_TABLES + u64::from(MAX_FRAMES) + 1, BITMAPS + u64::from(vcpus));
+        let held = SPARE_TABLES + u64::from(MAX_FRAMES) + 1 + SERVER_FRAMES;
+        let spare = BITMAPS + u64::from(vcpus);
         if self.free_pages() < held + spare {
             return Err(Errno::NoMem);
         }
@@ -436,7 +442,7 @@ mod tests {
         let free = m.free_pages();
         for (gfn, holds) in [(5, *b"text"), (0x1234_5678, [0xFF; 4])] {
             let before = m.lookup(DOM, gfn);
-            let page = m.stand_in(DOM, gfn).expect("memory");
+            let page = m.stand_in(DOM, gfn, true).expect("memory");
             let now = m.lookup(DOM, gfn).expect("mapped");
             assert_eq!((now.kind, now.mfn << 12), (P2mKind::Ram, page.frame));
             let mut bytes = [0; 4];
@@ -450,8 +456,8 @@ mod tests {
         let mut bytes = [0; 4];
         m.read(mfn, 8, &mut bytes);
         assert_eq!(bytes, *b"text");
-        assert!(m.stand_in(DOM, ept::GFN_END).is_none());
-        assert!(m.stand_in(DomId(9), 0).is_none());
+        assert!(m.stand_in(DOM, ept::GFN_END, true).is_none());
+        assert!(m.stand_in(DomId(9), 0, true).is_none());
         assert_eq!(m.free_pages(), free);
     }
 

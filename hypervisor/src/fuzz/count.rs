@@ -22,6 +22,7 @@ struct Leaf {
 
 /// The kinds of leaves, as `memory.rs` numbers them.
 const RAM: u64 = 0;
+const RAM_RO: u64 = 1;
 const GRANT_RW: u64 = 3;
 const GRANT_RO: u64 = 4;
 const FOREIGN: u64 = 5;
@@ -78,6 +79,10 @@ impl Counts {
         }
         self.refer(domain.shared_info);
         domain.grants.frames.iter().for_each(|&mfn| self.refer(mfn));
+        for server in domain.pc.iter().flat_map(|pc| &pc.servers) {
+            let buffered = server.buffered.map(|(page, _)| page);
+            [Some(server.page), buffered].into_iter().flatten().for_each(|mfn| self.refer(mfn));
+        }
         let moved = domain.vcpus.iter().filter(|vcpu| vcpu.info_registered);
         moved.for_each(|vcpu| self.refer(vcpu.info.mfn));
         for handle in 0..domain.grants.mapped.len() {
@@ -124,7 +129,7 @@ fn owners(world: &World, domain: &Domain, map: &Map) {
         let Leaf { gfn, mfn, span, kind, writable } = *leaf;
         let owned = |dom| (mfn..mfn + span).all(|mfn| world.memory.frames.owner(mfn) == Some(dom));
         match kind {
-            RAM => assert!(owned(domain.id), "{:?} sees {mfn:#x} at {gfn:#x}", domain.id),
+            RAM | RAM_RO => assert!(owned(domain.id), "{:?} sees {mfn:#x} at {gfn:#x}", domain.id),
             GRANT_RW | GRANT_RO => {
                 let tracks = (0..domain.grants.mapped.len())
                     .filter_map(|handle| domain.grants.mapped.get(handle).copied().flatten());

@@ -4,13 +4,16 @@ use super::input::Input;
 use super::machine;
 use super::toolstack;
 use super::witness::SECRET_PAGES;
-use super::world::{DOM0, FIRST_GRANT, GRANTS, HOSTILE, Key, Registers, SHARED, WITNESS, World};
+use super::world::{
+    DOM0, FIRST_GRANT, GRANTS, HOSTILE, HVM, Key, Registers, SHARED, WITNESS, World,
+};
 use crate::xen::abi::layout::{
     AddToPhysmapBatch, DomctlHead, DomctlScheduler, GrantEntry, Layout, SchedPoll,
     SchedRemoteShutdown,
 };
 use crate::xen::abi::nr::{ctl, domid, hypercall as nr, mem, sched};
 use crate::xen::host_services::HostServices;
+use crate::xen::pc::io_server::{Access, Space};
 use crate::xen::{DomId, Width, vioapic, vlapic, vuart};
 
 /// Something other than a hypercall.
@@ -26,7 +29,26 @@ pub(super) fn act(world: &mut World, input: &mut Input<'_>, (dom, vcpu): Key) {
             let interrupts = !input.once_in(8);
             world.xen.halt(&world.memory, dom, vcpu, interrupts);
         }
+        _ if world.xen.pc(dom).is_some() => pc(world, input, (dom, vcpu)),
         _ => device(world, input, (dom, vcpu)),
+    }
+}
+
+/// The ports and the memory of a PC, of which some are a device model's.
+fn pc(world: &mut World, input: &mut Input<'_>, key: Key) {
+    const PORTS: [u64; 20] = [
+        0x20, 0x21, 0xA0, 0xA1, 0x4D0, 0x40, 0x40, 0x42, 0x43, 0x61, 0x70, 0x71, 0xB000, 0xB008,
+        0x1F40, 0xCF8, 0xCFC, 0x1F0, 1, 0xFFFF,
+    ];
+    let (space, addr) = match input.below(6) {
+        0 => (Space::Memory, input.pick(&[0, 1, 0xFEC0_0000, 0xFEE0_0020, 0xF_FFFF_FFFF])),
+        _ => (Space::Port, input.pick(&PORTS)),
+    };
+    let written = if input.once_in(3) { None } else { Some(input.word().into()) };
+    let access = Access::new(space, addr, input.pick(&[1, 1, 2, 4, 8]), written);
+    let now = machine::now();
+    if world.xen.access(&mut world.memory, key, access, now).is_some() {
+        world.xen.answer(key.0, key.1);
     }
 }
 
@@ -115,6 +137,9 @@ const TOOLS: u64 = 0x2000;
 pub(super) fn tools(world: &mut World, input: &mut Input<'_>) -> Registers {
     if input.once_in(2) {
         return toolstack::tools(world, input);
+    }
+    if input.once_in(3) {
+        return toolstack::device_model(world, input, HVM);
     }
     let target = input.pick(&HOSTILE);
     let most = world.limits[&target].pages;

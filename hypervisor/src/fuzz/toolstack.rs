@@ -4,7 +4,8 @@ use super::input::Input;
 use super::world::{DOM0, Registers, World};
 use crate::xen::abi::hvm_context::{CpuState, HEADER_SIZE, MAGIC, Record, code, push_record};
 use crate::xen::abi::layout::*;
-use crate::xen::abi::nr::{ctl, hypercall as nr, mem};
+use crate::xen::abi::nr::{ctl, evtchn, hypercall as nr, mem};
+use crate::xen::host_services::HostServices;
 use crate::xen::{DomId, Width};
 use alloc::vec::Vec;
 
@@ -28,7 +29,8 @@ fn target(world: &World, input: &mut Input<'_>) -> Option<DomId> {
 /// A call of the tools.
 pub(super) fn tools(world: &mut World, input: &mut Input<'_>) -> Registers {
     let Some(dom) = target(world, input) else { return create(world, input) };
-    let cmd = match input.below(20) {
+    let cmd = match input.below(26) {
+        20..=25 => return device_model(world, input, dom),
         0..=3 => return create(world, input),
         4 | 5 => put(world, ctl::DOM_MAX_VCPUS, &MaxVcpus { max: input.pick(&[2, 2, 1, 0, 33]) }),
         6..=8 => hvm_context(world, input),
@@ -74,7 +76,7 @@ fn create(world: &mut World, input: &mut Input<'_>) -> Registers {
         max_vcpus: input.pick(&[2, 1, 2, 32, 33, 0]),
         max_evtchn_port: input.pick(&[1023, 0, 3, u32::MAX]),
         max_grant_frames: input.pick(&[u32::MAX, 1, 64, 65]),
-        emulation_flags: input.pick(&[1, 1, 1, 0, 0x3FF]),
+        emulation_flags: input.pick(&[1, 1, 0x3FF, 0x1FF, 0]),
         ..CreateDomain::default()
     };
     put(world, ctl::DOM_CREATE, &config);
@@ -146,6 +148,73 @@ fn resource(world: &mut World, input: &mut Input<'_>, dom: DomId) -> Registers {
     };
     world.put(DOM0, TOOLS, Width::Long, &arg);
     call(nr::MEMORY_OP, [mem::ACQUIRE_RESOURCE, TOOLS])
+}
+
+/// A device model of `dom` changes what it answers for, or answers.
+pub(super) fn device_model(world: &mut World, input: &mut Input<'_>, dom: DomId) -> Registers {
+    match input.below(6) {
+        0 => {
+            reply(world, input, dom);
+            answer(world, input)
+        }
+        1 => resource(world, input, dom),
+        2 => {
+            let bind = EvtchnBindInterdomain {
+                remote_dom: dom.0,
+                remote_port: input.port(),
+                ..Default::default()
+            };
+            world.put(DOM0, TOOLS, Width::Long, &bind);
+            call(nr::EVENT_CHANNEL_OP, [evtchn::BIND_INTERDOMAIN, TOOLS])
+        }
+        _ => dm_op(world, input, dom),
+    }
+}
+
+/// What a device model does, and what it may not.
+fn dm_op(world: &mut World, input: &mut Input<'_>, dom: DomId) -> Registers {
+    /// A server, its ports and memory, and its beginning.
+    const MODEL: [[u32; 8]; 4] = [
+        [1, 0, 1, 0, 0, 0, 0, 0],
+        [3, 0, 0, 0, 0, 0, 0xFFFF, 0],
+        [3, 0, 0, 1, 0, 0, u32::MAX, u32::MAX],
+        [5, 0, 0x1_0000, 0, 0, 0, 0, 0],
+    ];
+    let mut words = input.pick(&MODEL);
+    if input.once_in(2) {
+        words[0] = input.below(24) as u32;
+        for word in &mut words[2..] {
+            *word = input.pick(&[0, 0, 1, 1, 2, 3, 0x1_0000, 0x1F0, 0x0101_0100, u32::MAX]);
+        }
+    }
+    let raw = words.map(u32::to_le_bytes);
+    let raw = raw.as_flattened();
+    world.write(DOM0, LISTS, raw);
+    let size = input.pick(&[32, 32, 32, 32, 8, 14, 0, u64::MAX]);
+    world.put(DOM0, TOOLS, Width::Long, &DmOpBuf { h: LISTS, size });
+    let target = if input.once_in(16) { input.domain() } else { dom.0 };
+    let count = input.pick(&[1, 1, 1, 0, 3]);
+    Registers::new(Width::Long, nr::DM_OP, [target.into(), count, TOOLS, 0, 0, 0])
+}
+
+/// The device model writes to the page of its requests by a mapping of its own, and the event comes.
+fn reply(world: &mut World, input: &mut Input<'_>, dom: DomId) {
+    let vcpu = input.below(4) as usize;
+    let Some(server) = world.xen.pc(dom).and_then(|pc| pc.servers.first()) else { return };
+    let (page, port) = (server.page, server.ports.get(vcpu).copied().unwrap_or(0));
+    let flags = input.pick(&[0x23, 0x23, 3, 1, 0xFF]);
+    world.memory.write(page, vcpu * 32 + 30, &[flags]);
+    world.xen.raise_port(&mut world.memory, dom, port);
+}
+
+/// A device model writes to the page of its requests, and sends an event.
+fn answer(world: &mut World, input: &mut Input<'_>) -> Registers {
+    let page = (0x100 + input.below(8)) << 12;
+    let at = page + input.below(4) * 32 + input.pick(&[30, 30, 8, 24]);
+    // Where it has no page there is nothing to write to.
+    world.write(DOM0, at, &[input.pick(&[0x23, 3, 0x13, 0, 0xFF])]);
+    world.put(DOM0, TOOLS, Width::Long, &EvtchnPort { port: input.port() });
+    call(nr::EVENT_CHANNEL_OP, [evtchn::SEND, TOOLS])
 }
 
 /// RAM for a domain, page by page or all at once.

@@ -7,8 +7,10 @@ use crate::xen::abi::nr::{domid, evtchn, gnt, hypercall as nr, mem};
 use crate::xen::frames::FrameTable;
 use crate::xen::guest_memory::{Paging, read_gpa, write_gpa};
 use crate::xen::hypercall::{Context, Flow};
+use crate::xen::pc::Pc;
 use crate::xen::vcpu::Activity;
 use crate::xen::{Action, DomId, DomainConfig, Width, Xen};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -19,6 +21,8 @@ pub(super) type Key = (DomId, u32);
 pub(super) const DOM0: DomId = DomId(0);
 /// The domUs that the input drives.
 pub(super) const HOSTILE: [DomId; 2] = [DomId(1), DomId(2)];
+/// The one of them that has a PC.
+pub(super) const HVM: DomId = HOSTILE[1];
 /// The domU whose calls succeed whatever others do.
 pub(super) const WITNESS: DomId = DomId(3);
 
@@ -118,6 +122,7 @@ impl World {
         for (dom, pages, vcpus) in DOMAINS {
             world.create(dom, pages, vcpus);
         }
+        world.give_pc();
         world.xen.most_domains = DOMAINS.len() + MOST_CREATED as usize;
         for dom in HOSTILE {
             for table in 4..4 + tables {
@@ -126,6 +131,15 @@ impl World {
             }
         }
         world
+    }
+
+    /// Makes [`HVM`] what it is, with a device model in dom0 that answers for everything.
+    fn give_pc(&mut self) {
+        self.xen.domain_mut(HVM).expect("a domain").pc = Some(Box::new(Pc::new(0)));
+        self.xen.create_server(&mut self.memory, HVM, DOM0, true).expect("a server");
+        let pc = self.xen.pc_mut(HVM).expect("a PC");
+        pc.servers[0].ranges = [(); 3].map(|()| alloc::vec![(0, u64::MAX)]);
+        pc.servers[0].enabled = true;
     }
 
     fn create(&mut self, dom: DomId, pages: u64, vcpus: u32) {

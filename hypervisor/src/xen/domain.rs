@@ -5,12 +5,13 @@ use super::cpu_policy::CpuPolicy;
 use super::grant_table::GrantTable;
 use super::host_services::DomId;
 use super::line_buffer::LineBuffer;
+use super::pc::Pc;
 use super::scheduler::{Account, Share};
 use super::table::Table;
 use super::vcpu::Vcpu;
 use super::vioapic::Vioapic;
 use super::vuart::Vuart;
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 /// The connection of an event channel port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,7 +74,7 @@ const fn nr_vcpus() -> u32 {
 
 /// The most of the hypervisor's heap that a domain takes, in bytes, when every table of its is full:
 /// 4096 ports, 32768 grants in use, 4096 mappings of grants, 32 vCPUs with 128 ports polled each, the
-/// console's line and what its COM1 has not read.
+/// console's line, what its COM1 has not read, and 8 device models with 256 ranges of each kind.
 pub const HEAP: u64 = 1 << 20;
 
 /// The reason why a domain ended: `sched.h`'s `SHUTDOWN_*`.
@@ -174,6 +175,8 @@ pub struct Domain {
     pub ioapic: Vioapic,
     /// The domain's COM1, where it does not see the platform's.
     pub uart: Option<Vuart>,
+    /// The emulated part of its PC, if it is an HVM domain.
+    pub pc: Option<Box<Pc>>,
 }
 
 impl Domain {

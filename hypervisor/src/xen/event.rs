@@ -66,6 +66,9 @@ impl Domain {
 impl Xen {
     /// Makes `port` of `dom` pending and tells its vCPU. A closed or unknown port is ignored.
     pub fn raise_port(&mut self, host: &mut dyn HostServices, dom: DomId, port: u32) {
+        if self.answered(host, dom, port) {
+            return;
+        }
         let Ok(domain) = self.domain(dom) else { return };
         let Ok(&channel) = domain.channel(port) else { return };
         let (width, page) = (domain.width, domain.shared_info);
@@ -217,8 +220,9 @@ impl Xen {
     pub fn close_all_ports(&mut self, host: &mut dyn HostServices, dom: DomId) -> bool {
         let ports = self.domain(dom).map_or(0, |domain| domain.channels.len() as u32);
         // A closed port is no error here, and takes no time.
-        (1..ports)
-            .rev()
-            .all(|port| self.close_port(host, dom, port).is_err() || !self.slice_ended(host))
+        (1..ports).rev().all(|port| {
+            let kept = self.port_of_server(dom, port);
+            kept || self.close_port(host, dom, port).is_err() || !self.slice_ended(host)
+        })
     }
 }

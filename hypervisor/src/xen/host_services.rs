@@ -34,6 +34,11 @@ pub enum P2mKind {
 }
 
 impl P2mKind {
+    /// True for the domain's own memory.
+    pub fn is_own(self) -> bool {
+        matches!(self, Self::Ram | Self::RamRo)
+    }
+
     /// True if the guest may write through this mapping.
     pub fn writable(self) -> bool {
         !matches!(self, Self::RamRo | Self::GrantRo)

@@ -77,6 +77,7 @@ impl Xen {
             own_console: false,
             ioapic: Vioapic::new(DEFAULT_PINS, privileged),
             uart: uart.then(Vuart::default),
+            pc: None,
         };
         self.domains.insert(id, domain);
         if !created {
@@ -108,7 +109,7 @@ impl Xen {
     }
 
     /// Writes the wall clock and every vCPU's pvclock into the pages they live in.
-    fn write_clock(&self, host: &mut dyn HostServices, dom: DomId) {
+    pub(super) fn write_clock(&self, host: &mut dyn HostServices, dom: DomId) {
         self.write_wallclock(host, dom);
         let Ok(domain) = self.domain(dom) else { return };
         domain.vcpus.iter().for_each(|vcpu| self.write_time(host, vcpu.info));
@@ -209,6 +210,7 @@ impl Xen {
         }
         if !core::mem::replace(&mut domain.dying, true) {
             self.flush_console(dom);
+            self.destroy_servers(host, dom);
         }
         let done = self.close_all_ports(host, dom)
             && self.unmap_all_grants(host, dom)

@@ -29,6 +29,7 @@ pub mod hypercall;
 pub mod lifecycle;
 pub mod line_buffer;
 pub mod log;
+pub mod pc;
 pub mod refused;
 pub mod scheduler;
 pub mod table;

@@ -13,7 +13,6 @@
 use super::Xen;
 use super::domain::{Domain, MAX_VCPUS};
 use super::host_services::{DomId, HostServices};
-use super::vcpu::Activity;
 
 /// The time that a vCPU may run while others wait, in milliseconds.
 pub const SLICE_MS: u64 = 5;
@@ -152,7 +151,7 @@ impl Domain {
         if !self.alive() || self.pause_count != 0 {
             return 0;
         }
-        let ready = self.vcpus.iter().filter(|vcpu| vcpu.activity == Activity::Runnable);
+        let ready = self.vcpus.iter().filter(|vcpu| vcpu.ready());
         ready.fold(0, |bits, vcpu| bits | 1 << vcpu.id)
     }
 }

@@ -21,6 +21,23 @@ pub enum Activity {
     Polling(Poll),
 }
 
+/// A question of the vCPU to a device model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Io {
+    /// No question is open.
+    #[default]
+    None,
+    /// The vCPU waits for the answer.
+    Waits {
+        /// The number of the server that was asked.
+        server: u16,
+        /// The bits that the answer has.
+        mask: u64,
+    },
+    /// The answer is there.
+    Answered(u64),
+}
+
 /// The ends of a `SCHEDOP_poll`, beside interrupts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Poll {
@@ -120,6 +137,8 @@ pub struct Vcpu {
     pub upcall_taken: bool,
     /// A non-maskable interrupt waits.
     pub nmi: bool,
+    /// Its question to a device model.
+    pub io: Io,
     /// The vCPU's local APIC.
     pub lapic: Vlapic,
     /// The vCPU's registers, while dom0's tools look at them or have set them.
@@ -144,10 +163,16 @@ impl Vcpu {
             upcall_vector: 0,
             upcall_taken: false,
             nmi: false,
+            io: Io::None,
             lapic: Vlapic::new(id),
             registers: None,
             affinity: [u64::MAX; 2],
         }
+    }
+
+    /// True if it wants to run, and no device model keeps it waiting.
+    pub fn ready(&self) -> bool {
+        self.activity == Activity::Runnable && !matches!(self.io, Io::Waits { .. })
     }
 
     /// The timeout of a poll in progress, ns.

@@ -62,6 +62,13 @@ impl Vioapic {
         self.entries.len() as u32
     }
 
+    /// True if pin 0 is the wire by which the 8259A pair's interrupts reach the local APIC `id`: hvmloader's way.
+    pub fn virtual_wire(&self, id: u32) -> bool {
+        const EXT_INT: u64 = 7 << 8;
+        let entry = self.entries[0];
+        entry & (MASKED | EXT_INT) == EXT_INT && (entry >> 56) as u32 == id
+    }
+
     /// Sets the level of a pin; unknown pins are ignored.
     pub fn set_line(&mut self, pin: u32, level: bool) -> Option<Output> {
         if pin >= self.pins() {
@@ -165,6 +172,41 @@ impl Vioapic {
         }
         out.extend(self.deliver_level(pin));
         out
+    }
+}
+
+/// Bytes of `hvm_hw_vioapic`, which has 48 pins.
+pub const RECORD: usize = 16 + 48 * 8;
+
+impl Vioapic {
+    /// As a record of an HVM context.
+    pub fn record(&self) -> [u8; RECORD] {
+        let Self { id, select, entries, lines: _, physical: _ } = self;
+        let mut raw = [0; RECORD];
+        raw[..8].copy_from_slice(&PAGE.to_le_bytes());
+        raw[8..12].copy_from_slice(&select.to_le_bytes());
+        raw[12..16].copy_from_slice(&id.to_le_bytes());
+        for (place, entry) in raw[16..].chunks_exact_mut(8).zip(entries) {
+            place.copy_from_slice(&entry.to_le_bytes());
+        }
+        raw
+    }
+
+    /// Takes a record over.
+    pub fn load(&mut self, raw: &[u8; RECORD]) {
+        let (words, _) = raw.as_chunks::<8>();
+        let [_, head, entries @ ..] = words else { return };
+        let [a, b, c, d, e, f, g, h] = *head;
+        (self.select, self.id) =
+            (u32::from_le_bytes([a, b, c, d]) & 0xFF, u32::from_le_bytes([e, f, g, h]) & 0xF);
+        for (entry, word) in self.entries.iter_mut().zip(entries) {
+            *entry = u64::from_le_bytes(*word);
+        }
+    }
+
+    /// Says how the lines are, without any having changed.
+    pub fn set_levels(&mut self, lines: u64) {
+        self.lines = lines;
     }
 }
 

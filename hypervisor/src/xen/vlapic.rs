@@ -257,6 +257,12 @@ impl Vlapic {
         if task >> 4 >= service >> 4 { task } else { service & 0xF0 }
     }
 
+    /// True if interrupts of the 8259A pair reach the processor: by LINT0, or past a disabled APIC.
+    pub fn takes_legacy(&self) -> bool {
+        const MODE: u32 = 7 << 8;
+        self.base & BASE_EN == 0 || self.lvt[4] & (MODE | LVT_MASKED) == MODE
+    }
+
     /// The vector that would be delivered now.
     pub fn deliverable(&self) -> Option<u8> {
         if !self.enabled() {

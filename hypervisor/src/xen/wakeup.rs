@@ -16,6 +16,8 @@ pub enum Event {
     Nmi,
     /// The event channel upcall by `HVM_PARAM_CALLBACK_IRQ`, which bypasses the local APIC.
     Upcall(u8),
+    /// An interrupt of the 8259A pair.
+    Legacy(u8),
     /// An interrupt of the local APIC.
     Interrupt(u8),
 }
@@ -37,14 +39,21 @@ impl Xen {
         {
             return Some(Event::Upcall(vector));
         }
+        if let Some(vector) = self.legacy_vector(dom, vcpu) {
+            return Some(Event::Legacy(vector));
+        }
         state.lapic.deliverable().map(Event::Interrupt)
     }
 
     /// Marks `event`, as [`Xen::pending`] named it, as taken by the vCPU.
     pub fn accept(&mut self, dom: DomId, vcpu: u32, event: Event) {
+        if let (Event::Legacy(_), Some(pc)) = (event, self.pc_mut(dom)) {
+            pc.pic.acknowledge();
+        }
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return };
         match event {
             Event::Nmi => state.nmi = false,
+            Event::Legacy(_) => {}
             Event::Upcall(_) => state.upcall_taken = true,
             Event::Interrupt(vector) => state.lapic.acknowledge(vector),
         }
@@ -53,7 +62,7 @@ impl Xen {
     /// True if the vCPU may run now.
     pub fn runnable(&self, dom: DomId, vcpu: u32) -> bool {
         let Ok(domain) = self.domain(dom) else { return false };
-        let ready = domain.vcpu(vcpu).is_some_and(|v| v.activity == Activity::Runnable);
+        let ready = domain.vcpu(vcpu).is_some_and(Vcpu::ready);
         ready && domain.alive() && domain.pause_count == 0
     }
 
@@ -148,6 +157,9 @@ impl Xen {
         let ns = self.clock.ns(now);
         let count = self.domain(dom).map_or(0, |d| if d.alive() { d.vcpus.len() } else { 0 });
         (0..count as u32).for_each(|vcpu| self.tick_vcpu(host, dom, vcpu, now, ns));
+        if count != 0 {
+            self.tick_pc(host, dom, now);
+        }
     }
 
     fn tick_vcpu(&mut self, host: &mut dyn HostServices, dom: DomId, vcpu: u32, now: u64, ns: u64) {
@@ -173,8 +185,11 @@ impl Xen {
     /// The next deadline of each vCPU of `domains` that has one.
     pub fn deadlines(&self, domains: impl RangeBounds<DomId>) -> impl Iterator<Item = u64> {
         let domains = self.domains.range(domains).map(|(_, domain)| domain);
-        let vcpus = domains.filter(|d| d.alive()).flat_map(|d| &d.vcpus);
-        vcpus.filter_map(|vcpu| self.vcpu_deadline(vcpu))
+        domains.filter(|d| d.alive()).flat_map(|domain| {
+            let pc = domain.pc.as_deref().and_then(|pc| pc.deadline(&self.clock));
+            let vcpus = domain.vcpus.iter().filter_map(|vcpu| self.vcpu_deadline(vcpu));
+            vcpus.chain(pc)
+        })
     }
 
     fn vcpu_deadline(&self, vcpu: &Vcpu) -> Option<u64> {
@@ -201,6 +216,7 @@ impl Xen {
         let Some(state) = domain.vcpu(vcpu) else { return };
         let state = match state.activity {
             Activity::Runnable if paused => RunState::Offline,
+            Activity::Runnable if !state.ready() => RunState::Blocked,
             Activity::Runnable => RunState::Runnable,
             Activity::Halted | Activity::Blocked | Activity::Polling(_) => RunState::Blocked,
             Activity::Down => RunState::Offline,

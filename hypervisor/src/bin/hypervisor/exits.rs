@@ -289,23 +289,35 @@ impl Host {
 
     fn io(&mut self, index: usize) -> Outcome {
         let io = exit::Io(vmx_ops::read(field::EXIT_QUALIFICATION));
+        if self.xen.pc(self.slots[index].dom).is_some() {
+            self.device_port(index, io);
+            return Ok(());
+        }
         if io.is_string() {
             self.string_io(index, io);
             return Ok(());
         }
         let slot = &self.slots[index];
         let (dom, rax) = (slot.dom, slot.vcpu.gpr(RAX));
-        let mask = u64::MAX >> (64 - 8 * u32::from(io.size()));
         if io.is_in() {
-            let value = u64::from(self.port_read(dom, io.port())) & mask;
-            // A 32-bit result clears the upper half, a smaller one keeps the rest of RAX.
-            let kept = if io.size() == 4 { 0 } else { rax & !mask };
-            self.slots[index].vcpu.set_gpr(RAX, kept | value);
+            let value = u64::from(self.port_read(dom, io.port()));
+            self.finish_in(index, io, value);
         } else {
+            let mask = u64::MAX >> (64 - 8 * u32::from(io.size()));
             self.port_write(dom, io.port(), io.size(), (rax & mask) as u32);
+            advance();
         }
-        advance();
         Ok(())
+    }
+
+    /// Ends an IN that has read `value`.
+    pub(crate) fn finish_in(&mut self, index: usize, io: exit::Io, value: u64) {
+        let vcpu = &mut self.slots[index].vcpu;
+        let mask = u64::MAX >> (64 - 8 * u32::from(io.size()));
+        // A 32-bit result clears the upper half, a smaller one keeps the rest of RAX.
+        let kept = if io.size() == 4 { 0 } else { vcpu.gpr(RAX) & !mask };
+        vcpu.set_gpr(RAX, kept | value & mask);
+        advance();
     }
 
     /// A read from a port: devices here are a byte wide, and nothing else drives the bus.

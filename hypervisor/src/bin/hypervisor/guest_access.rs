@@ -90,6 +90,11 @@ impl Host {
         if qualification & 1 << 7 != 0 && qualification & 1 << 8 == 0 {
             return refused("page table in missing memory");
         }
+        if self.xen.pc(self.slots[index].dom).is_some()
+            && let Some(operand) = self.operand(index)
+        {
+            return self.device_memory(index, gpa, operand, qualification & 2 != 0);
+        }
         self.stand_in(index, gpa, qualification & 2 != 0)
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::apic::{self, Apic};
 use crate::console::{self, say};
+use crate::device_access;
 use crate::direct_map::Direct;
 use crate::ioapic::IoApic;
 use crate::stand_in;
@@ -42,11 +43,16 @@ pub(crate) struct Slot {
     window: bool,
     /// An event is already in the entry-interruption field.
     pub(crate) injecting: bool,
+    /// What devices have still to answer for the instruction that has exited.
+    pub(crate) wait: Option<device_access::Wait>,
+    /// What an instruction that is to be executed will read of devices.
+    pub(crate) readings: Vec<device_access::Reading>,
 }
 
 impl Slot {
     pub(crate) fn new(dom: DomId, id: u32, vcpu: VmxVcpu) -> Self {
-        Self { dom, id, vcpu: Box::new(vcpu), window: false, injecting: false }
+        let (wait, readings) = (None, Vec::new());
+        Self { dom, id, vcpu: Box::new(vcpu), window: false, injecting: false, wait, readings }
     }
 
     /// The vCPU's name in the ABI.
@@ -57,6 +63,8 @@ impl Slot {
     /// The vCPU has been set up anew, perhaps with an event to take at its first entry.
     pub(crate) fn started(&mut self, injecting: bool) {
         (self.window, self.injecting) = (false, injecting);
+        self.wait = None;
+        self.readings.clear();
     }
 
     /// Sets `bit` of the primary controls that come and go, and no other of them.
@@ -234,9 +242,15 @@ impl Host {
 
     fn run_vcpu(&mut self, key: (DomId, u32), now: u64) {
         let Some(index) = self.enter(key, now) else { return };
+        if !self.go_on(index) {
+            return;
+        }
         let deadline = self.deadline(key.0, now);
         self.set_timer(Some(deadline));
-        self.inject(index);
+        // Nothing comes between a device's answer and the instruction that it is for.
+        if self.stand_ins.is_empty() {
+            self.inject(index);
+        }
         self.enter_guest(index);
         // Nobody else sees the pages that stand in, and no event comes between.
         while !self.stand_ins.is_empty() {
@@ -271,7 +285,7 @@ impl Host {
                 Event::Nmi => {
                     (Interruption::nmi(), interruptibility & (SHADOW | BLOCKED_BY_NMI) == 0)
                 }
-                Event::Upcall(vector) | Event::Interrupt(vector) => (
+                Event::Upcall(vector) | Event::Legacy(vector) | Event::Interrupt(vector) => (
                     Interruption::external(vector),
                     interruptibility & SHADOW == 0
                         && vmx_ops::read(field::GUEST_RFLAGS) & RFLAGS_IF != 0,
@@ -302,6 +316,9 @@ impl Host {
         let steps = matches!(reason, exit::EPT_VIOLATION | exit::MONITOR_TRAP);
         if !self.stand_ins.is_empty() && !steps {
             self.give_up_step(index);
+            if reason != exit::EXTERNAL_INTERRUPT {
+                self.slots[index].readings.clear();
+            }
         }
         let result = if full >> 31 != 0 {
             Err(format!(

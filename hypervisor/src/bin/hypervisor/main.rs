@@ -7,6 +7,7 @@ extern crate alloc;
 mod apic;
 mod console;
 mod control_registers;
+mod device_access;
 mod direct_map;
 mod domain_build;
 mod domains;

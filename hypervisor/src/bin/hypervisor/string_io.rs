@@ -14,7 +14,7 @@ const RDI: u8 = 7;
 const RFLAGS_DF: u64 = 1 << 10;
 
 /// The bits of an address register that the instruction uses.
-fn address_mask() -> u64 {
+pub(crate) fn address_mask() -> u64 {
     match vmx_ops::read(field::EXIT_INSTRUCTION_INFO) >> 7 & 7 {
         0 => 0xFFFF,
         1 => 0xFFFF_FFFF,
@@ -40,22 +40,33 @@ impl Host {
             self.outs(index, linear, io)
         };
         if result.is_err() {
-            // DEPARTURE: the error code says "not present" even where the page only lacks rights.
-            let user = vmx_ops::read(field::GUEST_SS_ACCESS) >> 5 & 3 == 3;
-            let code = u32::from(io.is_in()) << 1 | u32::from(user) << 2;
-            control_registers::set_cr2(linear);
-            return self.fault(index, PF, Some(code));
+            return self.string_fault(index, linear, io);
         }
+        self.finish_strings(index, io, 1);
+    }
+
+    /// #PF for an element that cannot be reached.
+    pub(crate) fn string_fault(&mut self, index: usize, linear: u64, io: exit::Io) {
+        // DEPARTURE: the error code says "not present" even where the page only lacks rights.
+        let user = vmx_ops::read(field::GUEST_SS_ACCESS) >> 5 & 3 == 3;
+        let code = u32::from(io.is_in()) << 1 | u32::from(user) << 2;
+        control_registers::set_cr2(linear);
+        self.fault(index, PF, Some(code));
+    }
+
+    /// Moves the registers on past `count` elements, at most as many as are left.
+    pub(crate) fn finish_strings(&mut self, index: usize, io: exit::Io, count: u32) {
+        let size = u64::from(io.size()) * u64::from(count);
         let mask = address_mask();
         let vcpu = &mut self.slots[index].vcpu;
         let pointer = if io.is_in() { RDI } else { RSI };
         let old = vcpu.gpr(pointer);
         let down = vmx_ops::read(field::GUEST_RFLAGS) & RFLAGS_DF != 0;
-        let step = if down { (size as u64).wrapping_neg() } else { size as u64 };
+        let step = if down { size.wrapping_neg() } else { size };
         vcpu.set_gpr(pointer, merge(old, old.wrapping_add(step), mask));
         if io.is_rep() {
             let old = vcpu.gpr(RCX);
-            let count = merge(old, old.wrapping_sub(1), mask);
+            let count = merge(old, old.wrapping_sub(count.into()), mask);
             vcpu.set_gpr(RCX, count);
             if count & mask != 0 {
                 return;
@@ -76,7 +87,12 @@ impl Host {
         Ok(())
     }
 
-    fn store(&mut self, index: usize, linear: u64, data: &[u8]) -> Result<(), BadAddress> {
+    pub(crate) fn store(
+        &mut self,
+        index: usize,
+        linear: u64,
+        data: &[u8],
+    ) -> Result<(), BadAddress> {
         let dom = self.slots[index].dom;
         for (i, byte) in data.iter().enumerate() {
             let at = linear.wrapping_add(i as u64);

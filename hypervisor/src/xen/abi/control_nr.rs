@@ -44,6 +44,9 @@ pub const CDF_NESTED_VIRT: u32 = 1 << 6;
 pub const CDF_VPMU: u32 = 1 << 7;
 /// `XEN_X86_EMU_*`: the parts of a PC that a domain has.
 pub const EMU_LAPIC: u32 = 1 << 0;
+pub const EMU_USE_PIRQ: u32 = 1 << 9;
+/// What a PC has: local and I/O APIC, HPET, power management, clock, 8259A, VGA, IOMMU, timer.
+pub const EMU_PC: u32 = 0x1FF;
 /// `XEN_X86_MSR_RELAXED`.
 pub const MSR_RELAXED: u32 = 1 << 0;
 /// `XEN_VCPUAFFINITY_*`.

@@ -9,8 +9,16 @@ pub mod code {
     pub const END: u16 = 0;
     pub const HEADER: u16 = 1;
     pub const CPU: u16 = 2;
+    pub const PIC: u16 = 3;
+    pub const IOAPIC: u16 = 4;
     pub const LAPIC: u16 = 5;
     pub const LAPIC_REGS: u16 = 6;
+    pub const PCI_IRQ: u16 = 7;
+    pub const ISA_IRQ: u16 = 8;
+    pub const PCI_LINK: u16 = 9;
+    pub const PIT: u16 = 10;
+    pub const RTC: u16 = 11;
+    pub const PMTIMER: u16 = 13;
     pub const MTRR: u16 = 14;
     pub const TSC_ADJUST: u16 = 19;
     pub const CPU_MSR: u16 = 20;

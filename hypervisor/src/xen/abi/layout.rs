@@ -111,6 +111,8 @@ layouts! {
     /// `multicall_entry` without its arguments, which follow at 16 (8 in compat).
     MulticallHead: 16 / 8 { op: u64 = 0 / u32 = 0, result: u64 = 8 / u32 = 4 }
 
+    /// `xen_dm_op_buf`.
+    DmOpBuf: 16 / 8 { h: u64 = 0 / u32 = 0, size: u64 = 8 / u32 = 4 }
     /// `xen_add_to_physmap`.
     AddToPhysmap: 24 / 16 {
         domid: u16 = 0 / u16 = 0, size: u16 = 2 / u16 = 2, space: u32 = 4 / u32 = 4,

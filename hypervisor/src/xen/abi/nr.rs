@@ -200,6 +200,35 @@ pub mod vcpu {
     pub const SSHOTTMR_FUTURE: u32 = 1;
 }
 
+/// `hvm/dm_op.h`.
+#[expect(missing_docs, reason = "the names are those of dm_op.h")]
+pub mod dm {
+    pub const CREATE_IOREQ_SERVER: u32 = 1;
+    pub const GET_IOREQ_SERVER_INFO: u32 = 2;
+    pub const MAP_IO_RANGE: u32 = 3;
+    pub const UNMAP_IO_RANGE: u32 = 4;
+    pub const SET_IOREQ_SERVER_STATE: u32 = 5;
+    pub const DESTROY_IOREQ_SERVER: u32 = 6;
+    pub const TRACK_DIRTY_VRAM: u32 = 7;
+    pub const SET_PCI_INTX_LEVEL: u32 = 8;
+    pub const SET_ISA_IRQ_LEVEL: u32 = 9;
+    pub const SET_PCI_LINK_ROUTE: u32 = 10;
+    pub const MODIFIED_MEMORY: u32 = 11;
+    pub const SET_MEM_TYPE: u32 = 12;
+    pub const INJECT_EVENT: u32 = 13;
+    pub const INJECT_MSI: u32 = 14;
+    pub const MAP_MEM_TYPE: u32 = 15;
+    pub const REMOTE_SHUTDOWN: u32 = 16;
+    pub const RELOCATE_MEMORY: u32 = 17;
+    pub const PIN_MEMORY_CACHEATTR: u32 = 18;
+    pub const SET_IRQ_LEVEL: u32 = 19;
+    pub const NR_VCPUS: u32 = 20;
+    /// `hvmmem_type_t`.
+    pub const MEM_RAM_RW: u16 = 0;
+    pub const MEM_RAM_RO: u16 = 1;
+    pub const MEM_MMIO_DM: u16 = 2;
+}
+
 /// `hvm/hvm_op.h` and `hvm/params.h`.
 #[expect(missing_docs, reason = "the names are those of hvm_op.h and params.h")]
 pub mod hvm {
@@ -213,6 +242,8 @@ pub mod hvm {
     pub const PARAM_CALLBACK_IRQ: usize = 0;
     pub const PARAM_STORE_PFN: usize = 1;
     pub const PARAM_STORE_EVTCHN: usize = 2;
+    pub const PARAM_ACPI_IOPORTS_LOCATION: usize = 19;
+    pub const PARAM_VM_GENERATION_ID_ADDR: usize = 34;
     pub const PARAM_CONSOLE_PFN: usize = 17;
     pub const PARAM_CONSOLE_EVTCHN: usize = 18;
     pub const NR_PARAMS: usize = 39;

@@ -29,10 +29,12 @@ impl Call<'_> {
             op::BIND_IPI => self.bind_ipi(arg),
             op::CLOSE => {
                 let EvtchnPort { port } = self.load(arg)?;
+                self.not_of_server(port)?;
                 self.xen.close_port(self.host, self.c.dom, port)
             }
             op::SEND => {
                 let EvtchnPort { port } = self.load(arg)?;
+                self.not_of_server(port)?;
                 self.xen.send(self.host, self.c.dom, port)
             }
             op::UNMASK => {
@@ -79,6 +81,11 @@ impl Call<'_> {
         let EvtchnSetPriority { port, .. } = self.load(arg)?;
         self.xen.domain(self.c.dom)?.channel(port)?;
         Err(Errno::NoSys)
+    }
+
+    /// `-EINVAL` for an end that is the hypervisor's, by which a device model answers.
+    fn not_of_server(&self, port: u32) -> Result<(), Errno> {
+        if self.xen.port_of_server(self.c.dom, port) { Err(Errno::Inval) } else { Ok(()) }
     }
 
     fn open(&mut self, dom: DomId, state: PortState, vcpu: u32) -> Result<u32, Errno> {
@@ -143,6 +150,7 @@ impl Call<'_> {
 
     fn bind_vcpu(&mut self, arg: u64) -> Result<(), Errno> {
         let EvtchnBindVcpu { port, vcpu } = self.load(arg)?;
+        self.not_of_server(port)?;
         self.xen.vcpu(self.c.dom, vcpu)?;
         let domain = self.xen.domain_mut(self.c.dom)?;
         match domain.channel(port)?.state {

@@ -7,7 +7,8 @@ use super::{Args, Call};
 
 /// Parameters only the tools may write (1, 2, 17, 18: pages and ports of xenstore and console).
 fn for_tools(index: usize) -> bool {
-    !matches!(index, op::PARAM_CALLBACK_IRQ | 12 | 14 | 15 | 37)
+    let firmware = [op::PARAM_ACPI_IOPORTS_LOCATION, op::PARAM_VM_GENERATION_ID_ADDR];
+    !matches!(index, op::PARAM_CALLBACK_IRQ | 12 | 14 | 15 | 37) && !firmware.contains(&index)
 }
 
 /// The page and the port of xenstore's and of the console's ring, which a domain has if the tools say so.

@@ -17,6 +17,9 @@ const MAX_ORDER: u32 = 9;
 /// `e820` types are copied as they are; entries beyond this many do not exist.
 const MAX_MAP: usize = 128;
 
+/// The frames of a device model's server.
+const SERVER_FRAMES: u32 = 2;
+
 impl Call<'_> {
     pub(super) fn memory_op(&mut self, args: Args) -> Result<Step, Errno> {
         let [full, arg, ..] = args;
@@ -79,6 +82,10 @@ impl Call<'_> {
             self.host.put(mfn);
         } else if space == op::SPACE_SHARED_INFO {
             self.moved_shared_info(dom, gfn);
+            if self.xen.pc(dom).is_some() {
+                // hvmloader has cleared it before it goes.
+                self.xen.write_clock(self.host, dom);
+            }
         }
         done
     }
@@ -114,13 +121,13 @@ impl Call<'_> {
         if domain.dying {
             return Err(Errno::Inval);
         }
-        let map = self.host.lookup(foreign, gfn).filter(|map| map.kind == P2mKind::Ram);
+        let map = self.host.lookup(foreign, gfn).filter(|map| map.kind.is_own());
         map.map(|map| map.mfn).ok_or(Errno::Inval)
     }
 
     /// `XENMAPSPACE_gmfn`: moves a page within the domain.
-    fn move_frame(&mut self, dom: DomId, from: u64, to: u64) -> Result<(), Errno> {
-        let map = self.host.lookup(dom, from).filter(|map| map.kind == P2mKind::Ram);
+    pub(super) fn move_frame(&mut self, dom: DomId, from: u64, to: u64) -> Result<(), Errno> {
+        let map = self.host.lookup(dom, from).filter(|map| map.kind.is_own());
         let map = map.ok_or(Errno::Inval)?;
         if from == to {
             return Ok(());
@@ -230,15 +237,17 @@ impl Call<'_> {
             return Err(Errno::Perm);
         }
         let dom = self.target(r.domid)?;
-        let table = (op::RESOURCE_GRANT_TABLE, op::RESOURCE_GRANT_TABLE_SHARED);
-        if (r.kind, r.id) != table {
+        let of_table =
+            (r.kind, r.id) == (op::RESOURCE_GRANT_TABLE, op::RESOURCE_GRANT_TABLE_SHARED);
+        if !of_table && r.kind != op::RESOURCE_IOREQ_SERVER {
             return Err(Errno::Inval);
         }
         if r.frame_list == 0 {
             if r.nr_frames != 0 || start != 0 {
                 return Err(Errno::Inval);
             }
-            r.nr_frames = self.xen.domain(dom)?.grants.most_frames;
+            let table = self.xen.domain(dom)?.grants.most_frames;
+            r.nr_frames = if of_table { table } else { SERVER_FRAMES };
             return self.store(arg, &r).map(|()| Step::Done(0));
         }
         if start >= u64::from(r.nr_frames) || r.nr_frames > u32::MAX >> EXTENT_SHIFT {
@@ -247,13 +256,31 @@ impl Call<'_> {
         for index in start..r.nr_frames.into() {
             let at = r.frame_list.wrapping_add(index * self.c.long_size() as u64);
             let gfn = self.c.load_long(self.host, at)?;
-            let mfn = self.grant_frame(dom, r.frame + index)?;
+            let mfn = match r.kind {
+                op::RESOURCE_GRANT_TABLE => self.grant_frame(dom, r.frame + index)?,
+                _ => self.server_frame(dom, r.id, r.frame + index)?,
+            };
             self.map_foreign(gfn, mfn)?;
             if index + 1 < r.nr_frames.into() && self.preempted() {
                 return Ok(Step::Again(rest(op::ACQUIRE_RESOURCE, index + 1, arg)));
             }
         }
         Ok(Step::Done(0))
+    }
+
+    /// A frame of a device model's server: 0 is that of buffered requests, 1 of those that are answered.
+    fn server_frame(&self, dom: DomId, id: u32, frame: u64) -> Result<u64, Errno> {
+        let pc = self.xen.pc(dom).ok_or(Errno::Inval)?;
+        let found = pc.servers.iter().find(|server| u32::from(server.id) == id);
+        let server = found.ok_or(Errno::Inval)?;
+        if server.owner != self.c.dom {
+            return Err(Errno::Perm);
+        }
+        match frame {
+            0 => server.buffered.map(|(page, _)| page).ok_or(Errno::NoEnt),
+            1 => Ok(server.page),
+            _ => Err(Errno::Inval),
+        }
     }
 
     /// Has frame `gfn` of the caller lead to another domain's frame.
@@ -325,7 +352,7 @@ impl Call<'_> {
 
     fn free_extent(&mut self, dom: DomId, gfn: u64, order: u32) -> Result<(), Errno> {
         for gfn in extent(gfn, order)? {
-            let map = self.host.lookup(dom, gfn).filter(|map| map.kind == P2mKind::Ram);
+            let map = self.host.lookup(dom, gfn).filter(|map| map.kind.is_own());
             map.ok_or(Errno::Inval)?;
             self.xen.install(self.host, dom, gfn, None)?;
         }

@@ -1,6 +1,7 @@
 //! Hypercalls: the register ABI, the table of handlers, and multicalls.
 
 mod console;
+mod dm_op;
 mod domctl;
 mod evtchn;
 mod grant;
@@ -76,6 +77,7 @@ const TABLE: &[Row] = &[
     Row(nr::HVM_OP,           whole!(Call::hvm_op)),
     Row(nr::SYSCTL,           whole!(Call::sysctl)),
     Row(nr::DOMCTL,           |c, a| c.domctl(a)),
+    Row(nr::DM_OP,            |c, a| c.dm_op(a)),
 ];
 
 /// The positions of the arguments in the x86 register order.

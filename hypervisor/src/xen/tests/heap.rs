@@ -7,8 +7,11 @@ use crate::xen::abi::layout::*;
 use crate::xen::abi::nr::{GrantStatus, domid, gnt, hypercall as nr};
 use crate::xen::domain::{DomainConfig, HEAP, MAX_VCPUS};
 use crate::xen::host_services::DomId;
+use crate::xen::pc::Pc;
+use crate::xen::pc::io_server::{IoServer, MOST, MOST_RANGES};
 use crate::xen::testing::World;
 use crate::xen::vcpu::{Activity, Poll};
+use alloc::boxed::Box;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::Cell;
 use std::alloc::System;
@@ -87,6 +90,22 @@ fn map_grants(world: &mut World) -> i16 {
     0
 }
 
+/// A PC with as many device models as there may be, which answer for as much as they may.
+fn full_pc() -> Box<Pc> {
+    let mut pc = Pc::new(0);
+    let ranges = || alloc::vec![(0, 0); MOST_RANGES];
+    pc.servers.extend((0..MOST as u16).map(|id| IoServer {
+        id,
+        owner: DomId(0),
+        enabled: true,
+        page: 0,
+        buffered: Some((0, 0)),
+        ports: alloc::vec![0; MAX_VCPUS as usize],
+        ranges: [ranges(), ranges(), ranges()],
+    }));
+    Box::new(pc)
+}
+
 #[test]
 fn a_greedy_domain_stays_within_its_share() {
     let mut world = World::new();
@@ -100,6 +119,7 @@ fn a_greedy_domain_stays_within_its_share() {
         vcpu.activity = Activity::Polling(poll);
         vcpu.runstate_area = alloc::vec![(0, 24); 2];
     }
+    world.xen.domain_mut(many).unwrap().pc = Some(full_pc());
     let domain = world.xen.domain_mut(DomId(1)).unwrap();
     for _ in 0..1023 {
         domain.console.push(b'x');

@@ -20,9 +20,9 @@ const UNION: u64 = ARG + 16;
 const SYS_UNION: u64 = ARG + 8;
 const LIST: u64 = 0x4000;
 /// The first number that the tools get.
-const NEW: u16 = 3;
+pub(super) const NEW: u16 = 3;
 
-fn domctl<T: Layout>(world: &mut World, cmd: u32, domain: u16, arg: T) -> (i64, T) {
+pub(super) fn domctl<T: Layout>(world: &mut World, cmd: u32, domain: u16, arg: T) -> (i64, T) {
     world.put(0, ARG, &DomctlHead { cmd, interface_version: 0x15, domain });
     world.put(0, UNION, &arg);
     (world.call(0, nr::DOMCTL, &[ARG]), world.get(0, UNION))
@@ -34,7 +34,7 @@ fn sysctl<T: Layout>(world: &mut World, cmd: u32, arg: T) -> (i64, T) {
     (world.call(0, nr::SYSCTL, &[ARG]), world.get(0, SYS_UNION))
 }
 
-fn pvh() -> CreateDomain {
+pub(super) fn pvh() -> CreateDomain {
     CreateDomain {
         flags: ctl::CDF_HVM | ctl::CDF_HAP | ctl::CDF_OOS_OFF,
         max_vcpus: 2,
@@ -50,7 +50,12 @@ fn pvh() -> CreateDomain {
 
 /// A domain of the tools, with two vCPUs and `pages` of RAM.
 fn created(world: &mut World, pages: u64) -> DomId {
-    assert_eq!(domctl(world, ctl::DOM_CREATE, 0, pvh()).0, 0);
+    created_as(world, pages, pvh())
+}
+
+/// The same of another configuration.
+pub(super) fn created_as(world: &mut World, pages: u64, config: CreateDomain) -> DomId {
+    assert_eq!(domctl(world, ctl::DOM_CREATE, 0, config).0, 0);
     assert_eq!(world.get::<DomctlHead>(0, ARG).domain, NEW);
     assert_eq!(domctl(world, ctl::DOM_MAX_VCPUS, NEW, MaxVcpus { max: 2 }).0, 0);
     assert_eq!(domctl(world, ctl::DOM_MAX_MEM, NEW, MaxMem { max_memkb: pages * 4 }).0, 0);
@@ -82,7 +87,8 @@ fn what_is_not_there_cannot_be_created() {
     refused(|c| c.vmtrace_size = 4096, 0, Errno::Inval);
     refused(|c| c.cpupool_id = 1, 0, Errno::Inval);
     refused(|c| c.misc_flags = 2, 0, Errno::Inval);
-    refused(|c| c.emulation_flags = 0x3FF, 0, Errno::Inval);
+    refused(|c| c.emulation_flags = 0x3FE, 0, Errno::Inval);
+    refused(|c| c.emulation_flags = 0x7FF, 0, Errno::Inval);
     refused(|_| {}, 2, Errno::Exist);
 }
 

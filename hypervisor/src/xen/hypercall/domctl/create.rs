@@ -6,9 +6,12 @@ use super::super::super::abi::{Errno, OpResult};
 use super::super::super::domain::{DomainConfig, MAX_VCPUS, Toolstack};
 use super::super::super::grant_table::{MAX_FRAMES, MAX_MAPTRACK_FRAMES};
 use super::super::super::host_services::DomId;
+use super::super::super::pc::{self, Pc};
+use super::super::super::vioapic::Vioapic;
 use super::super::super::{Action, Share};
 use super::super::Call;
 use super::UNION;
+use alloc::boxed::Box;
 use alloc::format;
 
 /// The flags that exist; those beside HVM, HAP and the ones without effect are refused.
@@ -25,6 +28,11 @@ const REFUSED_FLAGS: u32 =
 /// `XEN_DOMCTL_GRANT_version_mask`.
 const GRANT_VERSION: u32 = 0xF;
 
+/// A domain has a local APIC alone, or all of a PC; whether pins reach event channels is left open.
+fn emulated(flags: u32) -> bool {
+    flags == op::EMU_LAPIC || flags & !op::EMU_USE_PIRQ == op::EMU_PC
+}
+
 /// Xen's checks, and what is not there: PV domains, nested VMX, an IOMMU, tracing.
 fn check(config: &CreateDomain) -> Result<(), Errno> {
     let hvm = config.flags & (op::CDF_HVM | op::CDF_HAP) == op::CDF_HVM | op::CDF_HAP;
@@ -38,8 +46,7 @@ fn check(config: &CreateDomain) -> Result<(), Errno> {
         || config.vmtrace_size != 0
         || config.misc_flags & !op::MSR_RELAXED != 0
         || config.cpupool_id != 0
-        // DEPARTURE: a PVH domain alone; the emulated parts of a PC are not there yet.
-        || config.emulation_flags != op::EMU_LAPIC
+        || !emulated(config.emulation_flags)
         || limit(config.max_grant_frames, MAX_FRAMES)
         || limit(config.max_maptrack_frames, MAX_MAPTRACK_FRAMES);
     if bad { Err(Errno::Inval) } else { Ok(()) }
@@ -81,8 +88,13 @@ impl Call<'_> {
             ..DomainConfig::default()
         };
         let dom = self.xen.create_numbered(self.host, described, named)?;
+        let wallclock = self.xen.wallclock.0 as i64;
         let domain = self.xen.domain_mut(dom)?;
         domain.name = format!("d{}", dom.0);
+        if config.emulation_flags != op::EMU_LAPIC {
+            domain.pc = Some(Box::new(Pc::new(wallclock)));
+            domain.ioapic = Vioapic::new(pc::lines::INPUTS, false);
+        }
         domain.max_ports = config.max_evtchn_port.saturating_add(1);
         if config.max_grant_frames as i32 >= 0 {
             domain.grants.most_frames = config.max_grant_frames;

@@ -8,6 +8,7 @@ use super::super::super::abi::hvm_context::{
 };
 use super::super::super::abi::layout::{Field, HvmContext, HvmContextPartial};
 use super::super::super::host_services::DomId;
+use super::super::super::pc::records;
 use super::super::super::vcpu::{Activity, Vcpu};
 use super::super::Call;
 use alloc::boxed::Box;
@@ -22,11 +23,12 @@ const CR0_PG: u64 = 1 << 31;
 const CR4_BITS: u64 = 0x7FF | 1 << 11 | 1 << 16 | 1 << 17 | 1 << 20 | 1 << 21;
 const EFER_BITS: u64 = 1 | 1 << 8 | 1 << 10 | 1 << 11;
 
-/// The bytes that the context of a domain with `vcpus` takes at most.
-fn size(vcpus: u32) -> u32 {
+/// The bytes that the context of a domain with `vcpus`, and perhaps a `pc`, takes at most.
+fn size(vcpus: u32, pc: bool) -> u32 {
     let records = [CPU_SIZE, LAPIC_SIZE, LAPIC_REGS_SIZE, MTRR_SIZE];
     let each: usize = records.iter().map(|size| DESCRIPTOR + size).sum();
-    (2 * DESCRIPTOR + HEADER_SIZE) as u32 + vcpus * each as u32
+    let pc = if pc { records::SIZE } else { 0 };
+    (2 * DESCRIPTOR + HEADER_SIZE + pc) as u32 + vcpus * each as u32
 }
 
 impl Call<'_> {
@@ -45,7 +47,7 @@ impl Call<'_> {
     pub(super) fn get_hvm_context(&mut self, dom: DomId, at: u64) -> Result<bool, Errno> {
         let mut arg: HvmContext = self.load(at)?;
         let dom = self.other(dom)?;
-        let size = size(self.xen.domain(dom)?.max_vcpus);
+        let size = size(self.xen.domain(dom)?.max_vcpus, self.xen.pc(dom).is_some());
         if arg.buffer == 0 {
             arg.size = size;
             return self.store(at, &arg).map(|()| true);
@@ -73,10 +75,12 @@ impl Call<'_> {
         let dom = self.other(dom)?;
         let known = [code::CPU, code::LAPIC, code::LAPIC_REGS, code::MTRR];
         let domain = self.xen.domain(dom)?;
-        if domain.dying || !known.iter().any(|&code| u32::from(code) == arg.kind) {
+        let is = |code: &u16| u32::from(*code) == arg.kind;
+        let of_pc = domain.pc.is_some() && records::CODES.iter().any(is);
+        if domain.dying || !(of_pc || known.iter().any(is)) {
             return Err(Errno::Inval);
         }
-        if domain.vcpu(arg.instance).is_none() {
+        if !of_pc && domain.vcpu(arg.instance).is_none() {
             return Err(Errno::NoEnt);
         }
         if !self.have_registers(dom)? {
@@ -111,6 +115,10 @@ impl Call<'_> {
             push(code::CPU, vcpu.id, &state.encode()[..]);
         }
         let now = self.c.now;
+        self.xen.pc_records(dom, out);
+        let mut push = |code: u16, id: u32, bytes: &[u8]| {
+            push_record(out, Record { code, instance: id as u16, bytes });
+        };
         for vcpu in &domain.vcpus {
             push(code::LAPIC, vcpu.id, &vcpu.lapic.hidden_record(now));
         }
@@ -168,6 +176,9 @@ impl Call<'_> {
 
     fn load_record(&mut self, dom: DomId, record: Record<'_>) -> Result<(), Errno> {
         let id = u32::from(record.instance);
+        if records::CODES.contains(&record.code) {
+            return self.xen.load_pc_record(dom, &record, self.c.now);
+        }
         let vcpu = self.xen.domain_mut(dom)?.vcpu_mut(id).ok_or(Errno::Inval)?;
         match record.code {
             code::CPU => {

@@ -63,8 +63,7 @@ impl Call<'_> {
             }
             op::DOM_SET_TIME_OFFSET => {
                 let MaxMem { max_memkb: offset } = self.load(at)?;
-                self.xen.domain_mut(dom)?.toolstack.time_offset = offset as i32;
-                Ok(())
+                self.set_time_offset(dom, offset as i32)
             }
             op::DOM_SUBSCRIBE => {
                 let super::super::abi::layout::EvtchnPort { port } = self.load(at)?;
@@ -92,6 +91,17 @@ impl Call<'_> {
             op::DOM_SET_CPU_POLICY => self.set_cpu_policy(dom, at),
             _ => Err(Errno::NoSys),
         }
+    }
+
+    /// The seconds by which a domain's clocks differ; that of an HVM domain is set anew.
+    fn set_time_offset(&mut self, dom: DomId, offset: i32) -> Result<(), Errno> {
+        let epoch = self.xen.wallclock.0 as i64 + i64::from(offset);
+        let domain = self.xen.domain_mut(dom)?;
+        domain.toolstack.time_offset = offset;
+        if let Some(pc) = &mut domain.pc {
+            pc.rtc = super::super::pc::rtc::Rtc::new(epoch);
+        }
+        Ok(())
     }
 
     /// `-EINVAL` for the caller itself: it cannot do this to itself.
