@@ -8,6 +8,7 @@ use crate::events::{self, Chosen};
 use crate::explore;
 use crate::kept::{Debugger, Diff, Hash, Record, Replay, Restore, Snapshot, SnapshotAt};
 use crate::pace::Pacing;
+use crate::process::Process;
 use crate::qemu::{self, Meaning};
 use crate::status::Failure;
 use crate::suite;
@@ -172,6 +173,8 @@ pub(crate) struct Run {
     pub(crate) trace: Trace,
     #[command(flatten)]
     pub(crate) gdb: Gdb,
+    #[command(flatten)]
+    pub(crate) process: Process,
     #[arg(skip)]
     pub(crate) told: Told,
 }

@@ -10,6 +10,7 @@ use crate::files::{self, Blob};
 use crate::kept::{Restore, SnapshotAt};
 use crate::output;
 use crate::pace::Pacing;
+use crate::process::Process;
 use crate::qemu;
 use crate::status::Failure;
 use crate::trace::Trace;
@@ -58,6 +59,7 @@ pub(crate) struct Launch {
     pub(crate) code: CodeOptions,
     pub(crate) keep: SnapshotAt,
     pub(crate) gdb: Gdb,
+    pub(crate) process: Process,
     /// The domains on the machine, in the hypervisor's order; none on a bare machine.
     pub(crate) domains: Vec<String>,
 }
@@ -122,6 +124,7 @@ fn on_hypervisor(domains: Vec<Domain>, host: &Host) -> Result<Launch, Failure> {
         code: host.accel.unwrap_or_default(),
         keep: host.keep.clone(),
         gdb: host.gdb.clone(),
+        process: Process::default(),
         domains: domains.into_iter().map(|d| d.name).collect(),
     })
 }
@@ -193,6 +196,10 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
     let kernel = Blob { name, bytes, cmdline: run.append.clone() };
     files::check_boot(&kernel, &modules, run.memory)?;
     let (serials, devices, fw_cfg) = (bare_serials(&run), devices(&run)?, fw_cfg(&run)?);
+    if run.process.daemonize && serials.use_stdio() {
+        let why = "accepted with serial ports and monitors elsewhere than on stdio, such as -serial file:NAME";
+        return Err(Failure::usage("-daemonize", why));
+    }
     Ok(Launch {
         memory: run.memory,
         vcpus: run.smp,
@@ -215,6 +222,7 @@ pub(crate) fn bare(run: Run) -> Result<Launch, Failure> {
         code: run.accel.unwrap_or_default(),
         keep: run.keep,
         gdb: run.gdb,
+        process: run.process,
         domains: Vec::new(),
     })
 }
@@ -244,6 +252,7 @@ pub(crate) fn restored(config: &Config, restore: &Restore) -> Launch {
         code: accel.unwrap_or_default(),
         keep: keep.clone(),
         gdb: gdb.clone(),
+        process: Process::default(),
         domains: Vec::new(),
     }
 }

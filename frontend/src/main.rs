@@ -1,6 +1,6 @@
 //! The `strata` command: command line, files, terminal and clock around the machine.
 //!
-//! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are written), `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `monitor`, `pace`, `stop` and
+//! Reading order: `args` (what can be asked), `values`, `qemu` and `domain` (how values are written), `launch`, `files` and `embedded` (what is booted), `session`, `console`, `input`, `output`, `monitor`, `pace`, `stop`, `process` and
 //! `runner` (a run), `counts`, `trace`, `events`, `status`, `summary` and `report` (what is told of it), `kept`, `keep`, `snapshot`, `record`, `replay`, `parts`, `difference`, `apart`
 //! and `time_travel` (runs that are kept), `explore` (many futures of one state), `debug` (gdb), `suite` (many runs), `memory`, `image`, `link`, `manual`.
 //!
@@ -37,6 +37,7 @@ mod monitor;
 mod output;
 mod pace;
 mod parts;
+mod process;
 mod qemu;
 mod record;
 mod replay;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
     let argv: Vec<_> = std::env::args_os().collect();
     let as_qemu = args::as_qemu(&argv);
     let ended = match args::parse(&argv) {
+        Ok(args) if is_elsewhere(&args) => process::start(&argv),
         Ok(args) => obey(args),
         Err(Asked::Failure(failure)) => Err(failure),
         Err(Asked::Text(text)) => print(text.trim_end()),
@@ -73,6 +75,11 @@ fn main() -> ExitCode {
         failure.status
     });
     ExitCode::from(if as_qemu { qemu::code(status) } else { status.code() })
+}
+
+/// The run is to be in the background, in a process that has not been started yet.
+fn is_elsewhere(args: &Args) -> bool {
+    matches!(&args.verb, Some(Verb::Run(run)) if run.process.is_elsewhere())
 }
 
 /// Prints the text that was asked for.

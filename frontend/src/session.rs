@@ -53,6 +53,7 @@ fn finish(mut session: Session<'_>, limits: &Limits) -> Result<Status, Failure> 
     let (launch, asked) = (session.launch, session.asked);
     let report = limits.report.as_deref().map(Report::create).transpose()?;
     let gdb = live::listen(&launch.gdb)?;
+    let _pid_file = launch.process.begin()?;
     let mut consoles = Consoles::open(&launch.serials, asked)?;
     let mut pace = Pace::new(launch.pacing, consoles.person());
     session.events = limits.events.as_ref().map(|chosen| session.events(chosen)).transpose()?;
@@ -61,6 +62,7 @@ fn finish(mut session: Session<'_>, limits: &Limits) -> Result<Status, Failure> 
     if let Some(seconds) = limits.limit_seconds {
         asked.after(seconds)?;
     }
+    launch.process.ready()?;
     let Launch { no_reboot, no_shutdown: stays, as_qemu: halts, .. } = *launch;
     let ending = Ending { limits, no_reboot, stays, halts, asked };
     let (machine, ports) = (&mut session, &mut consoles);

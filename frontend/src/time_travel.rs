@@ -142,6 +142,9 @@ pub(crate) fn launch_of(words: Vec<OsString>, verb: &str) -> Result<(Launch, Lim
     let launch = match inner.verb {
         None => launch::main_job()?,
         Some(Verb::Host(host)) => launch::host(&host)?,
+        Some(Verb::Run(run)) if run.process.daemonize => {
+            return Err(Failure::usage("-daemonize", "accepted with run and qemu"));
+        }
         Some(Verb::Run(run)) => launch::bare(run)?,
         Some(_) => {
             let why = "accepted after -- are run, host and no verb";

@@ -4,7 +4,12 @@ mod common;
 
 use common::{STRATA, image, path};
 use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 /// `jmp $`, `hlt`, an undefined instruction without an IDT, and a reset by the keyboard controller.
 const SPIN: &[u8] = &[0xEB, 0xFE];
@@ -130,6 +135,70 @@ fn bad_input() {
         &format!(
             "could not open kernel: -kernel _NO_FILE_4Uhere_: No such file or directory (os error 2); {failure}"
         ),
+    );
+}
+
+#[test]
+fn firmware_that_nobody_needs() {
+    let warning = "qemu-system-x86_64: -bios qboot.rom: warning: there is no firmware to run, the kernel is loaded \
+                   without it\n";
+    check(&says_item(5), &["-bios", "qboot.rom"], 1, "1", warning);
+}
+
+/// Tries until it succeeds, for ten seconds.
+#[track_caller]
+fn soon<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..1000 {
+        if let Some(done) = attempt() {
+            return done;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it has not happened");
+}
+
+/// A run in the background is there when its command has ended: its number, monitor and serial port; and what the
+/// guest has sent before anybody has come to the port is not lost.
+#[test]
+fn in_the_background() {
+    let [monitor, serial, pid] = ["daemon-monitor", "daemon-serial", "daemon-pid"].map(path);
+    for file in [&monitor, &serial, &pid] {
+        _ = fs::remove_file(file);
+    }
+    // `mov dx, 3F8h; mov al, 'A'; out dx, al`, then a reset.
+    let code = [&[0x66, 0xBA, 0xF8, 0x03, 0xB0, b'A', 0xEE][..], RESET].concat();
+    let socket = |file: &Path| format!("unix:{},server,nowait", file.display());
+    let (kernel, to_monitor, to_serial) =
+        (image("daemon", &code), socket(&monitor), socket(&serial));
+    let words = [
+        &["-kernel", &kernel, "-no-reboot", "-nographic", "-S", "-daemonize"][..],
+        &["-pidfile", pid.to_str().unwrap(), "-monitor", &to_monitor, "-serial", &to_serial],
+    ];
+    let out = qemu(&words.concat());
+    assert_eq!((text(&out.stderr).as_str(), out.status.code()), ("", Some(0)));
+    let number: u32 = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    let process = PathBuf::from(format!("/proc/{number}"));
+    assert!(process.exists());
+    UnixStream::connect(&monitor).unwrap().write_all(b"cont\n").unwrap();
+    // The guest has come to its end, or soon does, whoever is there.
+    thread::sleep(Duration::from_millis(100));
+    let mut said = String::new();
+    UnixStream::connect(&serial).unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "A");
+    soon(|| (!process.exists() && !pid.exists()).then_some(()));
+}
+
+#[test]
+fn wrong_in_the_background() {
+    let kernel = image("daemon-halt", HALT);
+    check_error(
+        &["-kernel", &kernel, "-daemonize", "-nographic"],
+        "-daemonize: accepted with serial ports and monitors elsewhere than on stdio, such as -serial file:NAME",
+    );
+    let words = ["-kernel", &kernel, "-daemonize", "-display", "none"];
+    check_error(
+        &[&words[..], &["-pidfile", "/no/such/file"]].concat(),
+        "-pidfile /no/such/file: No such file or directory (os error 2); accepted is a file that can be written",
     );
 }
 

@@ -3,7 +3,8 @@
 
 use super::chardev::Chardev;
 use super::escape::{HELP, Key, Keys, SWITCH_HELP};
-use super::{pty, socket, terminal};
+use super::socket::{self, Peer};
+use super::{pty, terminal};
 use crate::output::{self, Output};
 use crate::status::{Failure, Status};
 use crate::stop::{self, Stop};
@@ -29,12 +30,14 @@ pub(super) struct Backend {
     pub(super) input: Option<Receiver<Key>>,
     /// What is typed for the monitor behind Ctrl-A c.
     pub(super) monitor: Option<Receiver<Key>>,
+    /// A socket at which somebody may still be to come.
+    pub(super) peer: Option<Peer>,
 }
 
 impl Backend {
     pub(super) fn new(output: Option<Output>, typed: Option<Typed>) -> Self {
         let (input, monitor) = typed.map(|typed| (typed.input, typed.monitor)).unzip();
-        Self { output, input, monitor: monitor.flatten() }
+        Self { output, input, monitor: monitor.flatten(), peer: None }
     }
 }
 
@@ -87,6 +90,11 @@ impl Typist {
         let greets = purpose == Purpose::Monitor;
         let typist = Self { run: run.clone(), to, keys, monitor, at_monitor: false, greets, drops };
         (typist, Typed { input, monitor: heard })
+    }
+
+    /// Whether whoever comes is greeted.
+    pub(super) fn greets(&self) -> bool {
+        self.greets
     }
 
     /// Somebody has come.
@@ -173,8 +181,10 @@ pub(super) fn open(
         }
         Chardev::Socket(socket) => {
             let (typist, typed) = typist(false);
-            let output = Output::new(socket::open(socket, typist)?)?;
-            Ok(Backend::new(Some(output), Some(typed)))
+            let peer = socket::open(socket, typist)?;
+            let output = Output::new(peer.clone())?;
+            let backend = Backend::new(Some(output), Some(typed));
+            Ok(Backend { peer: socket.server.then_some(peer), ..backend })
         }
         Chardev::Pty => {
             let (mut typist, typed) = typist(true);

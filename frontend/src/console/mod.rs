@@ -18,6 +18,7 @@ use backend::{Backend, Purpose, Run};
 use chardev::{Chardev, Named, Serial};
 pub(crate) use escape::Key;
 use own::{Frames, Own, frames};
+use socket::Peer;
 use std::io::{Error, ErrorKind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::time::Duration;
@@ -25,6 +26,9 @@ use terminal::Raw;
 
 /// How long a wait for input lasts at most.
 const WAIT: Duration = Duration::from_millis(100);
+/// How often the end of a run looks whether somebody has come to a socket, and how many times.
+const LOOK: Duration = Duration::from_millis(50);
+const PATIENCE: u32 = 20;
 
 /// Where each port's output goes, and where input comes from.
 pub(crate) struct Consoles {
@@ -126,6 +130,14 @@ impl Serials {
         }
     }
 
+    /// Whether a port or a monitor is on the terminal.
+    pub(crate) fn use_stdio(&self) -> bool {
+        let monitors = self.monitors.iter().map(|(_, place)| place);
+        let stdio = |d: &Chardev| matches!(d, Chardev::Stdio { .. } | Chardev::Stdout);
+        let is_stdio = |place| self.device(place).is_ok_and(|(device, _)| stdio(device));
+        self.places().chain(monitors).chain(&self.debug).any(is_stdio)
+    }
+
     /// The devices of all ports, of which one at most may be the terminal.
     ///
     /// # Errors
@@ -208,7 +220,7 @@ impl Consoles {
         for (n, (language, place)) in serials.own_monitors().enumerate() {
             let (device, _) = serials.device(place)?;
             let opened = backend::open(device, Purpose::Monitor, &run, &format!("monitor{n}"))?;
-            let Backend { output, input, monitor: _ } = opened;
+            let Backend { output, input, .. } = opened;
             monitors.push(Monitor { language: *language, input, output, port: usize::MAX });
             if matches!(device, Chardev::Stdio { .. }) && terminal::is_stdin() {
                 raw = Some(Raw::new(true));
@@ -296,7 +308,20 @@ impl Consoles {
         }
         let all = self.ports.iter_mut().chain(&mut self.debug);
         let mut outputs = all.filter_map(|port| port.output.as_mut());
-        outputs.try_for_each(|output| output.finish(stop)).map_err(|error| failure(error, stop))
+        let finished = outputs.try_for_each(|output| output.finish(stop));
+        self.await_readers(stop);
+        finished.map_err(|error| failure(error, stop))
+    }
+
+    /// Who starts a run and then connects to its sockets finds them, also if the guest has ended by then: for what
+    /// nobody has read yet, a reader has a second to come.
+    fn await_readers(&self, stop: &Stop) {
+        let peers = self.ports.iter().filter_map(|port| port.peer.as_ref());
+        let mut patience = PATIENCE;
+        while patience > 0 && stop.asked().is_none() && peers.clone().any(Peer::is_awaited) {
+            std::thread::sleep(LOOK);
+            patience -= 1;
+        }
     }
 
     /// The ports of the machine from which more may come.

@@ -1,4 +1,5 @@
-//! A serial port on a socket: one connection at a time; what is sent while nobody is connected is lost.
+//! A serial port on a socket: one connection at a time. What is sent before the first is kept for it, as far as a
+//! bound; what is sent between two is lost.
 
 use super::backend::Typist;
 use super::chardev::{Address, Socket};
@@ -11,11 +12,23 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Bytes that are kept for the first connection: what a socket takes at once, whether it is read or not.
+const EARLY: usize = 16 << 10;
 
 /// A connection, or none.
-#[derive(Clone, Default)]
-pub(super) struct Peer(Arc<Mutex<Option<Stream>>>);
+#[derive(Clone)]
+pub(super) struct Peer(Arc<Mutex<Side>>);
+
+/// What is on the other side.
+enum Side {
+    /// Nobody yet: what waits to be read.
+    Nobody(Vec<u8>),
+    /// Nobody any more.
+    Gone,
+    Somebody(Stream),
+}
 
 enum Stream {
     Unix(UnixStream),
@@ -64,20 +77,52 @@ impl Listener {
 }
 
 impl Peer {
-    fn set(&self, stream: Option<Stream>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = stream;
+    /// For a port, which says its bytes to whoever comes first, or for a monitor, which greets whoever comes.
+    fn new(greets: bool) -> Self {
+        let side = if greets { Side::Gone } else { Side::Nobody(Vec::new()) };
+        Self(Arc::new(Mutex::new(side)))
     }
 
-    /// The connection, on a handle of its own: nobody who waits in a write holds up who reads.
-    fn get(&self) -> Option<Stream> {
-        let peer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        peer.as_ref().and_then(|stream| stream.try_clone().ok())
+    fn side(&self) -> MutexGuard<'_, Side> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody has come, and gets what waits.
+    fn set(&self, mut stream: Stream) {
+        let mut side = self.side();
+        if let Side::Nobody(waiting) = &*side {
+            _ = stream.write_all(waiting);
+        }
+        *side = Side::Somebody(stream);
+    }
+
+    fn leave(&self) {
+        *self.side() = Side::Gone;
+    }
+
+    /// Something waits for the first who comes.
+    pub(super) fn is_awaited(&self) -> bool {
+        matches!(&*self.side(), Side::Nobody(waiting) if !waiting.is_empty())
+    }
+
+    /// The connection, on a handle of its own: nobody who waits in a write holds up who reads. Without one, `bytes`
+    /// wait.
+    fn get(&self, bytes: &[u8]) -> Option<Stream> {
+        match &mut *self.side() {
+            Side::Nobody(waiting) => {
+                let room = EARLY - waiting.len();
+                waiting.extend(&bytes[..bytes.len().min(room)]);
+                None
+            }
+            Side::Gone => None,
+            Side::Somebody(stream) => stream.try_clone().ok(),
+        }
     }
 
     /// A connection, for as long as it lasts.
     fn serve(&self, mut stream: Stream, typist: &mut Typist) -> bool {
         let Ok(kept) = stream.try_clone() else { return true };
-        self.set(Some(kept));
+        self.set(kept);
         typist.hello();
         let mut buffer = [0; 256];
         let heard = loop {
@@ -88,15 +133,15 @@ impl Peer {
                 _ => break true,
             }
         };
-        self.set(None);
+        self.leave();
         heard
     }
 }
 
 impl Write for Peer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.get().is_some_and(|mut stream| stream.write_all(bytes).is_err()) {
-            self.set(None);
+        if self.get(bytes).is_some_and(|mut stream| stream.write_all(bytes).is_err()) {
+            self.leave();
         }
         Ok(bytes.len())
     }
@@ -113,12 +158,12 @@ pub(super) fn open(socket: &Socket, mut typist: Typist) -> Result<Peer, Failure>
         let why = if socket.server { "a place to listen at" } else { "where somebody listens" };
         Failure::usage(format!("-serial {shown}"), format!("{error}; accepted is {why}"))
     };
-    let peer = Peer::default();
+    let peer = Peer::new(typist.greets());
     let serving = peer.clone();
     if !socket.server {
         let stream = connect(&socket.address).map_err(failed)?;
         let kept = stream.try_clone().map_err(failed)?;
-        peer.set(Some(kept));
+        peer.set(kept);
         stop::spawn("input", move || _ = serving.serve(stream, &mut typist))?;
         return Ok(peer);
     }
@@ -127,7 +172,7 @@ pub(super) fn open(socket: &Socket, mut typist: Typist) -> Result<Peer, Failure>
     if socket.wait {
         output::say(&format!("strata: waiting for a connection to {shown}\n"));
         let stream = listener.accept().map_err(failed)?;
-        peer.set(stream.try_clone().ok());
+        peer.set(stream.try_clone().map_err(failed)?);
         first = Some(stream);
     }
     stop::spawn("input", move || {

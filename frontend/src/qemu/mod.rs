@@ -39,6 +39,7 @@ pub(crate) struct Words {
     pub(crate) text: Option<String>,
     /// As QEMU takes it: what it knows and this machine lacks is a warning.
     lenient: bool,
+    accelerators: machine::Accelerators,
 }
 
 /// The name in a flag, which has one dash or two.
@@ -87,6 +88,7 @@ pub(crate) fn translate(
         };
         words.flag(flag, value)?;
     }
+    words.accelerators.settle(&mut words.warnings)?;
     Ok(words)
 }
 
@@ -119,6 +121,10 @@ impl Words {
             Meaning::Absent(why) => Err(Failure::usage(format!("-{name}"), why)),
             Meaning::Ignored(why) => {
                 self.note(name, why);
+                Ok(())
+            }
+            Meaning::Warned(why) => {
+                self.warnings.push(format!("-{name} {text}: warning: {why}"));
                 Ok(())
             }
             Meaning::Only(values, why) if values.contains(&&*text) => {
@@ -264,6 +270,7 @@ mod tests {
         check("-machine q35,accel=strata,vmport=on,kernel-irqchip=split", "");
         check("-accel interpreter,block=1", "--accel=interpreter,block=1");
         check("-accel tcg,thread=single", "");
+        check("-accel kvm -accel hvf -accel tcg -machine accel=kvm:hvf:tcg", "");
         check("-action reboot=shutdown,panic=none", "--no-reboot");
         check("-d int,cpu_reset,guest_errors -D f", "--d=int --D=f");
         check("-d guest_errors", "");
@@ -283,6 +290,9 @@ mod tests {
             ["-vga: there is no display", "-machine vmport=on: the machine is as it is"]
         );
         assert_eq!(words.warnings, ["-accel kvm: warning: the processor is in software"]);
+        let words = translated("-bios qboot.rom -kernel K", true).unwrap();
+        let warning = "warning: there is no firmware to run, the kernel is loaded without it";
+        assert_eq!(words.warnings, [format!("-bios qboot.rom: {warning}")]);
     }
 
     #[test]
@@ -302,7 +312,8 @@ mod tests {
             "-machine virt: unsupported machine type; accepted are q35 and pc, which are the same; \
              -machine help lists them",
         );
-        check_error("-accel whpx", "-accel whpx: accepted are strata, interpreter, tcg and kvm");
+        check_error("-accel whpx", "-accel whpx: accepted are strata, interpreter, tcg, kvm");
+        check_error("-accel tgc", "-accel tgc: accepted are strata, interpreter, tcg, kvm");
         check_error(
             "-action foo=bar",
             "-action foo=bar: accepted are reboot=, shutdown=, panic= and watchdog=",

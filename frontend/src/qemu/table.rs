@@ -1,6 +1,6 @@
 //! Every flag of QEMU's x86 system emulator, and what becomes of it here. tidy: table
 
-use Meaning::{Absent, Ignored, Known, Only};
+use Meaning::{Absent, Ignored, Known, Only, Warned};
 
 /// What becomes of a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,6 +9,8 @@ pub(crate) enum Meaning {
     Known,
     /// Accepted: it has no effect, for the reason given.
     Ignored(&'static str),
+    /// Accepted: it has no effect, which a warning says with the reason.
+    Warned(&'static str),
     /// Accepted with these values, which ask for nothing; otherwise refused, for the reason given.
     Only(&'static [&'static str], &'static str),
     /// Refused; the text says what exists instead.
@@ -48,7 +50,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("audio", true, Only(&["none", "driver=none"], "there is no sound")),
     flag("audiodev", true, Ignored("there is no sound")),
     flag("balloon", true, Only(&["none"], "there is no balloon")),
-    flag("bios", true, Absent(FIRMWARE)),
+    flag("bios", true, Warned("there is no firmware to run, the kernel is loaded without it")),
     flag("blockdev", true, Absent(DISKS)),
     flag("boot", true, Ignored("the kernel is what is booted")),
     flag("cdrom", true, Absent(DISKS)),
@@ -57,7 +59,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("cpu", true, Known),
     flag("d", true, Known),
     flag("D", true, Known),
-    flag("daemonize", false, Absent("a shell puts it into the background")),
+    flag("daemonize", false, Known),
     flag("debugcon", true, Known),
     flag("device", true, Known),
     flag("dfilter", true, Absent("-d traces all code")),
@@ -116,7 +118,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     flag("parallel", true, Only(&["none", "null"], "there is no parallel port")),
     flag("perfmap", false, Ignored("no code is generated")),
     flag("pflash", true, Absent(FIRMWARE)),
-    flag("pidfile", true, Absent("a shell knows the process as $!")),
+    flag("pidfile", true, Known),
     flag("plugin", true, Absent("-d int,exec,in_asm,vmexit traces")),
     flag("preconfig", false, Absent("the machine is configured by flags")),
     flag("qmp", true, Known),
