@@ -31,7 +31,7 @@ fn set_up() -> Vec<u8> {
         outb(0xcfd, 0x4a),
         copy(0x3_8000, &relocate),
         copy(0xa_8000, &[&inc(COUNT)[..], &[0x0f, 0xaa]].concat()),
-        outd(0xb030, 0x21),
+        outd(0x630, 0x21),
         outb(0xb2, 0),
         outb(0xcfd, 0x1a),
     ]
@@ -143,7 +143,7 @@ fn by_the_io_apic() {
 fn a_refused_image() {
     // mov dword [3ff58h], 80000010h; rsm
     let spoil = [0x67, 0x66, 0xc7, 0x05, 0x58, 0xff, 0x03, 0, 0x10, 0, 0, 0x80, 0x0f, 0xaa];
-    let program = [copy(0x3_8000, &spoil), outd(0xb030, 0x21), outb(0xb2, 0)].concat();
+    let program = [copy(0x3_8000, &spoil), outd(0x630, 0x21), outb(0xb2, 0)].concat();
     match machine(1, &program).run(100_000) {
         MachineStop::TripleFault(text) => {
             assert!(text.contains("PG is not set without PE"), "{text}")

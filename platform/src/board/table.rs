@@ -38,8 +38,8 @@ use crate::{
     time::Icount,
 };
 
-/// Base port of the ACPI register block.
-pub const PM_BASE: u16 = 0xb000;
+/// Base port of the ACPI register block, which is where kernels that read no tables look for QEMU's.
+pub const PM_BASE: u16 = 0x600;
 /// Port of `pvpanic`.
 pub const PANIC_PORT: u16 = 0x505;
 /// First port of the firmware configuration.

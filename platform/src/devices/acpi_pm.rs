@@ -11,8 +11,8 @@ use crate::{
 
 /// Frequency of the PM timer.
 pub const PM_TIMER_HZ: u64 = 3_579_545;
-/// SLP_TYP of the soft-off state, as the DSDT's `\_S5` says.
-pub const S5_SLEEP_TYPE: u8 = 5;
+/// SLP_TYP of the soft-off state, as the DSDT's `\_S5` says: QEMU's, for kernels that do not ask.
+pub const S5_SLEEP_TYPE: u8 = 0;
 
 const TMR_STS: u16 = 1;
 const PWRBTN_STS: u16 = 1 << 8;

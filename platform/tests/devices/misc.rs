@@ -27,12 +27,12 @@ fn post_code_and_debug_console() {
 #[test]
 fn pm_timer() {
     let second = 1_000_000_000;
-    check(&[In(0xb008, 4, 0), At(second), In(0xb008, 4, 3_579_545), In(0xb008, 1, 0x99)]);
+    check(&[In(0x608, 4, 0), At(second), In(0x608, 4, 3_579_545), In(0x608, 1, 0x99)]);
     // Bit 31 changes after 2³¹ ticks, and interrupts if it may.
     let half = (1u64 << 31) * second;
     let half = half.div_ceil(3_579_545);
-    let enabled = [Out(0xb002, 2, 1), Deadline(Some(half)), At(half - 1), Intr(false), At(half)];
-    let raised = [Intr(true), Ack(0x29), In(0xb000, 2, 1), Out(0xb000, 2, 1), In(0xb000, 2, 0)];
+    let enabled = [Out(0x602, 2, 1), Deadline(Some(half)), At(half - 1), Intr(false), At(half)];
+    let raised = [Intr(true), Ack(0x29), In(0x600, 2, 1), Out(0x600, 2, 1), In(0x600, 2, 0)];
     let next = [Deadline(Some(((1u64 << 32) * second).div_ceil(3_579_545)))];
     check(&[&INIT_PICS[..], &enabled, &raised, &next].concat());
 }
@@ -40,12 +40,12 @@ fn pm_timer() {
 #[test]
 fn pm_registers_in_bytes() {
     check(&[
-        out(0xb003, 0xff),
-        In(0xb002, 2, 0x0700),
-        Out(0xb000, 4, 0xffff_0000),
-        In(0xb002, 2, 0x0721),
+        out(0x603, 0xff),
+        In(0x602, 2, 0x0700),
+        Out(0x600, 4, 0xffff_0000),
+        In(0x602, 2, 0x0721),
     ]);
-    check(&[In(0xb004, 2, 1), out(0xb005, 0x14), In(0xb004, 2, 0x1401)]);
+    check(&[In(0x604, 2, 1), out(0x605, 0x14), In(0x604, 2, 0x1401)]);
 }
 
 /// What the guest asked for.
@@ -60,10 +60,11 @@ fn outcome(steps: &[Step], expect: Option<Ending>) {
 fn outcomes() {
     let (off, reset, none) = (Some(Ending::PowerOff), Some(Ending::Reset), None);
     outcome(&[], none);
-    outcome(&[Out(0xb004, 2, 0x3400)], off);
-    outcome(&[out(0xb005, 0x34)], off);
-    outcome(&[Out(0xb004, 2, 0x2400)], none);
-    outcome(&[Out(0xb004, 2, 0x1400)], none);
+    outcome(&[Out(0x604, 2, 0x2000)], off);
+    outcome(&[out(0x605, 0x20)], off);
+    outcome(&[Out(0x604, 2, 0x3400)], none);
+    outcome(&[Out(0x604, 2, 0x2400)], none);
+    outcome(&[Out(0x604, 2, 0x1400)], none);
     outcome(&[out(0xcf9, 0x02)], none);
     outcome(&[out(0xcf9, 0x06)], reset);
     outcome(&[out(0x64, 0xfe)], reset);
@@ -99,9 +100,9 @@ fn pvpanic() {
 fn power_button() {
     let mut board = Board::new(&BoardConfig::default());
     run(&mut board, &INIT_PICS);
-    run(&mut board, &[Out(0xb002, 2, 0x100), Intr(false)]);
+    run(&mut board, &[Out(0x602, 2, 0x100), Intr(false)]);
     board.press_power_button(Icount(0));
-    run(&mut board, &[Intr(true), Ack(0x29), In(0xb000, 2, 0x100)]);
+    run(&mut board, &[Intr(true), Ack(0x29), In(0x600, 2, 0x100)]);
 }
 
 /// APM_CNT and APM_STS at B2h and B3h, SMI_EN and SMI_STS at PMBASE + 30h.
@@ -112,22 +113,22 @@ fn smi_sources() {
         run(&mut board, steps);
         assert_eq!((board.take_smi(), board.take_smi()), (raised, false), "{steps:x?}");
     };
-    smi(&[In(0xb030, 4, 2), In(0xb034, 4, 0), out(0xb2, 5), inb(0xb2, 5)], false);
+    smi(&[In(0x630, 4, 2), In(0x634, 4, 0), out(0xb2, 5), inb(0xb2, 5)], false);
     smi(
         &[out(0xb3, 7), inb(0xb3, 7), inb(0xb2, 0), Out(0xb2, 2, 0x0908), In(0xb2, 2, 0x0908)],
         false,
     );
     // APMC_EN alone sets the status, both enables are an SMI.
-    smi(&[Out(0xb030, 4, 0x20), out(0xb2, 1), In(0xb034, 4, 0x20)], false);
-    smi(&[Out(0xb030, 4, 1), out(0xb2, 1), In(0xb034, 4, 0)], false);
-    let both = [Out(0xb030, 4, u32::MAX), In(0xb030, 4, 0x23), out(0xb2, 1)];
+    smi(&[Out(0x630, 4, 0x20), out(0xb2, 1), In(0x634, 4, 0x20)], false);
+    smi(&[Out(0x630, 4, 1), out(0xb2, 1), In(0x634, 4, 0)], false);
+    let both = [Out(0x630, 4, u32::MAX), In(0x630, 4, 0x23), out(0xb2, 1)];
     smi(&both, true);
     smi(
-        &[&both[..], &[out(0xb034, 0xdf), inb(0xb034, 0x20), out(0xb034, 0x20), inb(0xb034, 0)]]
+        &[&both[..], &[out(0x634, 0xdf), inb(0x634, 0x20), out(0x634, 0x20), inb(0x634, 0)]]
             .concat(),
         true,
     );
-    smi(&[out(0xb030, 0x20), out(0xb031, 0xff), out(0xb030, 0x21), out(0xb2, 0)], true);
+    smi(&[out(0x630, 0x20), out(0x631, 0xff), out(0x630, 0x21), out(0xb2, 0)], true);
 }
 
 /// `pc-testdev`: latch, interrupt lines, memory; nobody answers without the device.

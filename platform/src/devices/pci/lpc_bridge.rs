@@ -21,7 +21,7 @@ const REGISTERS: &[Register] = &[
     (0x00, 4, 0x2918_8086, 0),          // vendor, device: ICH9 LPC interface controller
     (0x04, 2, 0x0007, 0),               // command: I/O, memory, bus master
     (0x08, 4, 0x0601_0002, 0),          // class: ISA bridge
-    (0x40, 4, 0x0000_b001, 0),          // PMBASE
+    (0x40, 4, 0x0000_0601, 0),          // PMBASE
     (0x44, 1, 0x80, 0),                 // ACPI_CNTL: enabled, SCI on IRQ9
     (0x60, 4, 0x8080_8080, 0x8f8f_8f8f),// PIRQA–D: not routed to ISA
     (0x68, 4, 0x8080_8080, 0x8f8f_8f8f),// PIRQE–H
