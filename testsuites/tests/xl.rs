@@ -1,5 +1,5 @@
 //! Debian's own `xl` in dom0 on the bundled hypervisor: Linux as dom0, of the guest of `xen.rs`, creates
-//! domUs, which come to userspace and power off; then dom0 powers off.
+//! PVH and HVM domUs, which come to userspace and power off; then dom0 powers off.
 
 use testsuites::guests::xen;
 use testsuites::outcome::Needed;
@@ -49,6 +49,21 @@ fn domus_of_the_tools() {
     let [first, second] = [run("pvh,smp"), run("pvh,smp")];
     check(&first, "pvh,smp");
     assert!(first.stdout.contains("Brought up 1 node, 2 CPUs"), "{}", first.stdout);
+    assert_eq!(first.state().unwrap(), second.state().unwrap());
+}
+
+/// One whose PC is emulated: its platform by the hypervisor, the rest by QEMU in dom0.
+#[test]
+fn hvm_by_qemu() {
+    check(&run("hvm"), "hvm");
+}
+
+/// The same once more ends in the same state.
+#[test]
+#[ignore = "six minutes: cargo test --release --workspace --test xl -- --ignored"]
+fn hvm_twice() {
+    let [first, second] = [run("hvm"), run("hvm")];
+    check(&first, "hvm");
     assert_eq!(first.state().unwrap(), second.state().unwrap());
 }
 
