@@ -569,7 +569,7 @@ mod tests {
         check_error(
             "walk",
             "unrecognized subcommand 'walk'; accepted are run, host, qemu, link, image, \
-             restore, snapshot, hash, record, replay, debug, man, completions, test, --limit-instructions, --limit-seconds, --report, \
+             restore, snapshot, hash, record, replay, debug, diff, explore, man, completions, test, --limit-instructions, --limit-seconds, --report, \
              --events",
         );
         check_error(
