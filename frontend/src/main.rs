@@ -56,7 +56,7 @@ mod values;
 use args::{Args, Asked, Verb};
 use keep::Keep;
 use status::{Failure, Status};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -82,11 +82,14 @@ fn is_elsewhere(args: &Args) -> bool {
     matches!(&args.verb, Some(Verb::Run(run)) if run.process.is_elsewhere())
 }
 
-/// Prints the text that was asked for.
+/// Prints the text that was asked for. A reader that has found what it looked for, as `grep -q`, leaves quietly.
 fn print(text: &str) -> Result<Status, Failure> {
     let mut out = std::io::stdout();
-    let printed = writeln!(out, "{text}").and_then(|()| out.flush());
-    printed.map(|()| Status::Success).map_err(|error| Failure::output("standard output", &error))
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Ok(()) => Ok(Status::Success),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Status::Interrupted(0)),
+        Err(error) => Err(Failure::output("standard output", &error)),
+    }
 }
 
 /// Does what was asked.
