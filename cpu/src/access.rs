@@ -170,6 +170,12 @@ impl Cpu {
                 return Ok(p);
             }
         }
+        self.translate_anew(la, kind)
+    }
+
+    /// As `translate`, where the TLB has nothing.
+    #[inline(never)]
+    fn translate_anew(&mut self, la: u64, kind: AccessKind) -> Result<HostPhys, Trap> {
         let (regime, bank, view) = (self.caches.regime, self.caches.bank, self.caches.view);
         let a = self.access(kind);
         let r = self.mmu().fill(&regime, bank, view, Linear(la), a);

@@ -60,8 +60,11 @@ pub(crate) mod reg {
     pub(super) const SELF_IPI: u32 = 0x3f;
 }
 
+/// The highest vector of a set: of its four words of 64 bits, since most are empty.
+#[inline]
 fn highest(v: &Vectors) -> Option<u8> {
-    (0..8).rev().find(|&i| v[i] != 0).map(|i| (i as u32 * 32 + v[i].ilog2()) as u8)
+    let word = |i: usize| u64::from(v[2 * i + 1]) << 32 | u64::from(v[2 * i]);
+    (0..4).rev().find(|&i| word(i) != 0).map(|i| (i as u32 * 64 + word(i).ilog2()) as u8)
 }
 
 fn set(v: &mut Vectors, n: u8, on: bool) {
@@ -347,14 +350,13 @@ impl Cpu {
             || self.state.sys.intr && self.state.apic.accepts_extint()
     }
 
-    /// Acknowledges the external interrupt that waits; its vector. The 8259 pair goes first.
-    pub(crate) fn acknowledge_interrupt(&mut self) -> u8 {
+    /// Acknowledges the external interrupt that waits, if one does; its vector. The 8259 pair goes first.
+    pub(crate) fn acknowledge_interrupt(&mut self) -> Option<u8> {
         if self.state.sys.intr && self.state.apic.accepts_extint() {
             self.state.sys.intr = false;
-            return self.bus().acknowledge();
+            return Some(self.bus().acknowledge());
         }
-        let spurious = self.state.apic.svr as u8;
-        self.state.apic.acknowledge().unwrap_or(spurious)
+        self.state.apic.acknowledge()
     }
 
     /// The retired-instruction count at which the APIC timer is due; `u64::MAX` for never.

@@ -44,7 +44,7 @@ impl Cpu {
     /// Whether anything but running instructions may have to be done at this boundary. Most often false:
     /// then nothing that [`Cpu::event_pending`] looks at is due, the processor is active and instructions
     /// run together.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn event_may_be_pending(&self) -> bool {
         let s = &self.state.sys;
         let pending = s.init_pending | s.sipi_pending.is_some() | s.nmi_pending | s.intr;
@@ -62,7 +62,8 @@ impl Cpu {
     #[inline]
     pub(crate) fn event_pending(&self) -> bool {
         let s = &self.state.sys;
-        if s.init_pending && !self.init_blocked() || s.sipi_pending.is_some() || self.smi_ready() {
+        let rare = s.init_pending | s.sipi_pending.is_some() | s.smm.pending;
+        if rare && self.rare_event_pending() {
             return true;
         }
         let nmi = s.nmi_pending && !s.nmi_blocked;
@@ -76,6 +77,13 @@ impl Cpu {
             || s.dr7 & 0xff != 0 && s.activity == Activity::Active
             || self.interrupts_open() && self.interrupt_pending()
             || self.vmx_event_pending()
+    }
+
+    /// Whether INIT, a start-up IPI or an SMI waits that is not blocked.
+    #[cold]
+    fn rare_event_pending(&self) -> bool {
+        let s = &self.state.sys;
+        s.init_pending && !self.init_blocked() || s.sipi_pending.is_some() || self.smi_ready()
     }
 
     /// Whether an external interrupt can be taken at this boundary.
@@ -144,8 +152,9 @@ impl Cpu {
         if self.vmx_low_event() {
             return;
         }
-        if self.interrupts_open() && self.interrupt_pending() {
-            let vector = self.acknowledge_interrupt();
+        if self.interrupts_open()
+            && let Some(vector) = self.acknowledge_interrupt()
+        {
             self.stats.interrupts += 1;
             return self.inject(Event::new(EventKind::External, vector));
         }

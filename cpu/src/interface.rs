@@ -117,6 +117,12 @@ impl Cpu {
         self.trace.items = items;
     }
 
+    /// Whether lines or transitions have been written down since they were last taken.
+    #[inline]
+    pub fn has_trace(&self) -> bool {
+        !self.trace.text.is_empty() || !self.trace.transitions.is_empty()
+    }
+
     /// Takes the transitions written down since the last call.
     pub fn take_transitions(&mut self) -> Vec<Transition> {
         std::mem::take(&mut self.trace.transitions)

@@ -44,19 +44,19 @@ impl Mmu {
     /// Makes `r` current: finds its TLB bank, or evicts the one longest unused. Nothing is flushed.
     #[inline]
     pub fn activate(&mut self, r: &Regime) -> Bank {
-        if self.banks[self.current].tag != Tag::new(r) {
-            self.switch(r);
+        let tag = Tag::new(r);
+        if self.banks[self.current].tag != tag {
+            self.switch(r, &tag);
         }
         self.ram.window = r.window;
         let generation = self.banks[self.current].generation;
         Bank { index: self.current as u32, generation }
     }
 
-    fn switch(&mut self, r: &Regime) {
+    fn switch(&mut self, r: &Regime, tag: &Tag) {
         self.clock += 1;
         let guess = self.banks[self.current].follower;
-        let tag = Tag::new(r);
-        let is = |b: &TlbBank| b.tag == tag;
+        let is = |b: &TlbBank| b.tag == *tag;
         let next = if is(&self.banks[guess]) {
             guess
         } else {

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "reads and writes the map through raw pointers")]
 
 use crate::addr::HostPhys;
+use crate::kinds::set;
 use bitvec::vec::BitVec;
 use core::ptr;
 use memmap2::{MmapMut, MmapOptions, MmapRaw};
@@ -201,7 +202,7 @@ impl Ram {
     #[inline]
     fn page_to_store(&mut self, p: HostPhys) -> Option<*mut u8> {
         let frame = self.frame(p)?;
-        self.stored.set(frame, true);
+        set(&mut self.stored, frame);
         Some(self.frame_ptr(frame))
     }
 

@@ -75,9 +75,12 @@ impl TlbEntry {
     #[inline]
     #[must_use]
     pub const fn permits(&self, la: u64, write: bool) -> bool {
+        // Most often it is of another page.
+        if self.page() != la & !0xfff {
+            return false;
+        }
         let valid = self.phys & 0xfff <= TlbEntry::TOLD | TlbEntry::DEVICE;
-        let may = !write || self.wtag == self.rtag && !self.is_device() || self.is_told();
-        valid && may && self.page() == la & !0xfff
+        valid && (!write || self.wtag == self.rtag && !self.is_device() || self.is_told())
     }
 
     /// Whether stores are permitted, but do not hit.
@@ -377,12 +380,33 @@ impl TlbBank {
     /// Drops the pages from `la` on, `1 << shift` bytes.
     #[inline]
     pub(crate) fn drop_range(&mut self, la: u64, shift: u32, count: &mut Count<'_>) {
+        if shift == 12 {
+            return self.drop_page(la & !0xfff, count);
+        }
         let pages = 1usize << (shift - 12).min(10);
         let from = slot(la) & !(pages - 1);
         let which = |page: u64, _| (page ^ la) >> shift == 0;
         self.drop_if(from..from + pages, which, count);
-        let places = if shift == 12 { 1 << victim_place(la) } else { u64::MAX };
-        self.drop_victims(places, which, count);
+        self.drop_victims(u64::MAX, which, count);
+    }
+
+    /// Drops one page.
+    fn drop_page(&mut self, page: u64, count: &mut Count<'_>) {
+        let i = slot(page);
+        for v in 0..VIEWS {
+            let e = self.at(v, i);
+            if e.page() == page {
+                count.lost(e);
+                *e = TlbEntry::empty(i);
+            }
+        }
+        for e in self.exec.iter_mut().map(|view| &mut view[i]).filter(|e| e.tag == page) {
+            *e = ExecEntry::empty(i);
+        }
+        let place = 1 << victim_place(page);
+        if self.displaced & place != 0 {
+            self.drop_victims(place, |other, _| other == page, count);
+        }
     }
 
     /// Drops the entries of one frame.

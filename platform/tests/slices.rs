@@ -193,7 +193,7 @@ fn nothing_but_input() {
 #[test]
 fn power_button() {
     let program = [
-        0x66, 0xba, 0x00, 0xb0, // mov dx, b000h
+        0x66, 0xba, 0x00, 0x06, // mov dx, 600h
         0x66, 0xed, // again: in ax, dx
         0xf6, 0xc4, 0x01, // test ah, 1
         0x74, 0xf9, // jz again

@@ -91,8 +91,8 @@ impl Cpu {
             return false;
         }
         let acknowledge = self.state.vmx.vmcs[Field::ExitControls] & exit::ACKNOWLEDGE != 0;
-        let event =
-            acknowledge.then(|| Event::new(EventKind::External, self.acknowledge_interrupt()));
+        let vector = if acknowledge { self.acknowledge_interrupt() } else { None };
+        let event = vector.map(|vector| Event::new(EventKind::External, vector));
         let interruption = event.map_or(0, |e| interruption(&e));
         self.exit_now(Exit { interruption, ..Exit::new(reason::EXTERNAL_INTERRUPT) })
     }

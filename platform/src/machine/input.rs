@@ -92,6 +92,12 @@ impl InputQueue {
         self.0.keys().next().copied()
     }
 
+    /// Whether an input is due at `now`.
+    #[inline]
+    pub(super) fn is_due(&self, now: Icount) -> bool {
+        self.next().is_some_and(|at| at <= now)
+    }
+
     /// Hands the inputs that are due at `now` to the board, and returns those for the processors.
     pub(super) fn take_due(&mut self, board: &mut Board, now: Icount) -> Vec<Input> {
         let mut others = Vec::new();

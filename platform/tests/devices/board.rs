@@ -115,7 +115,7 @@ fn time_in_steps_or_at_once() {
         run(board, &INIT_PICS);
         run(board, &[out(0x43, 0x34), out(0x40, 0x10), out(0x40, 0x27)]);
         run(board, &[out(0x70, 0x0b), out(0x71, 0x72)]);
-        run(board, &[Out(0xb002, 2, 1), Store(0xfed0_0108, 8, 12345), Store(0xfed0_0010, 8, 1)]);
+        run(board, &[Out(0x602, 2, 1), Store(0xfed0_0108, 8, 12345), Store(0xfed0_0010, 8, 1)]);
         run(board, &[out(0x3f9, 1), out(0x3fa, 0xc1), Serial(b"abc")]);
     };
     let mut coarse = Board::new(&BoardConfig::default());
