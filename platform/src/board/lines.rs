@@ -27,6 +27,7 @@ impl Board {
 
     /// INTA: the vector of the interrupt that INTR announces.
     pub fn acknowledge(&mut self) -> u8 {
+        self.traces.disturbed = true;
         self.devices.pic.acknowledge()
     }
 

@@ -13,9 +13,9 @@ pub(super) struct Chipset {
     pub(super) board: Board,
     /// IPIs of the running processor.
     messages: Vec<Message>,
-    /// What the processor that runs knows of the board.
-    known: Seen,
-    /// There is one processor, whose turn no access need end.
+    /// What the processor that runs knows of the board; None: nothing yet.
+    known: Option<Seen>,
+    /// All other processors are idle: no access, and no PAUSE, need end the turn of the one that runs.
     alone: bool,
 }
 
@@ -28,27 +28,37 @@ struct Seen {
 }
 
 impl Chipset {
-    /// `board` between `processors`.
-    pub(super) fn new(board: Board, processors: u32) -> Chipset {
-        let alone = processors == 1;
-        Chipset { board, messages: Vec::new(), known: Seen::default(), alone }
+    /// `board`, between processors.
+    pub(super) fn new(board: Board) -> Chipset {
+        Chipset { board, messages: Vec::new(), known: None, alone: false }
     }
 
     /// A board as it was saved, with messages on their way.
-    pub(super) fn restored(board: Board, messages: Vec<Message>, processors: u32) -> Chipset {
-        Chipset { messages, ..Chipset::new(board, processors) }
+    pub(super) fn restored(board: Board, messages: Vec<Message>) -> Chipset {
+        Chipset { messages, ..Chipset::new(board) }
     }
 
-    /// A processor begins to run.
-    pub(super) fn begin(&mut self) {
-        self.known = self.seen();
-        self.board.settled();
+    /// A processor begins to run, while all others are idle if it is `alone`.
+    pub(super) fn begin(&mut self, alone: bool) {
+        self.alone = alone;
+        if self.known.is_none() || self.board.disturbed() {
+            self.known = Some(self.seen());
+            self.board.settled();
+        }
     }
 
     /// Who sees system-management RAM.
     pub(super) fn smram(&self) -> Smram {
+        if let Some(known) = self.known.filter(|_| !self.board.disturbed()) {
+            return known.smram;
+        }
         let host_bridge::Smram { enabled, open, closed } = self.board.smram();
         Smram { enabled, open, closed }
+    }
+
+    /// There are messages to take.
+    pub(super) fn has_messages(&self) -> bool {
+        !self.messages.is_empty() || self.board.has_messages()
     }
 
     /// Takes the messages to the local APICs since the last call: those of the processor that ran,
@@ -68,7 +78,7 @@ impl Chipset {
 
     /// Whether the board, although disturbed, shows what it showed when the run began.
     fn unchanged(&mut self) -> bool {
-        let same = self.seen() == self.known
+        let same = Some(self.seen()) == self.known
             && !self.board.has_messages()
             && !self.board.wants_memory()
             && !self.board.has_smi()

@@ -91,7 +91,7 @@ impl Machine {
         let shared = Shared {
             mmu: Mmu::new(ram, Limits::default()),
             code: config.code.cache(),
-            chipset: Chipset::new(config.board(&map), config.vcpus),
+            chipset: Chipset::new(config.board(&map)),
             inputs: InputQueue::default(),
             pause: Arc::default(),
         };

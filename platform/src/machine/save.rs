@@ -150,7 +150,7 @@ impl Machine {
         });
         let schedule = Schedule { cut, quantum, ..Schedule::of(processors.collect()) };
         let pages = Pages::holding(ram.pages(), held);
-        let chipset = Chipset::restored(board, messages, config.vcpus);
+        let chipset = Chipset::restored(board, messages);
         let mmu = Mmu::new(ram, Limits::default());
         let shared =
             Shared { mmu, code: config.code.cache(), chipset, inputs, pause: Arc::default() };
@@ -181,7 +181,7 @@ impl Machine {
         }
         (self.schedule.cut, self.schedule.quantum) = (cut, quantum);
         self.schedule.forget_debugging(steps);
-        self.shared.chipset = Chipset::restored(board, messages, self.config.vcpus);
+        self.shared.chipset = Chipset::restored(board, messages);
         self.shared.inputs = inputs;
     }
 

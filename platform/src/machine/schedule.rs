@@ -5,9 +5,9 @@
 //! processor reaches `t`. The others may be up to [`QUANTUM`] ahead by then.
 //!
 //! The processor furthest behind catches up with the next. When several are equally far behind, the
-//! first of them leads: it runs [`QUANTUM`] ahead, while the machine's time stands still. An access
-//! to the board, a message, HLT, PAUSE and the board's next deadline end a turn. When all idle, the time of
-//! all passes at once. A processor that waits for others in a loop stands still for the rest of its turn (`spin`).
+//! first of them leads: it runs [`QUANTUM`] ahead, while the machine's time stands still. A message, HLT and
+//! the board's next deadline end a turn; so do an access to the board and PAUSE, unless the others idle and
+//! see nothing of it. When all idle, the time of all passes at once. A processor that waits for others in a loop stands still for the rest of its turn (`spin`).
 //!
 //! So who runs, and how far, follows from the processors' times and states and the board alone. A run pauses, and
 //! inputs are taken, exactly when the machine's time reaches the value asked for: while the last
@@ -122,8 +122,10 @@ impl Schedule {
             }
             let now = self.now();
             chipset.board.arrive(Icount(now));
-            let taken = inputs.take_due(&mut chipset.board, Icount(now));
-            taken.iter().for_each(|input| self.perturb(input));
+            if inputs.is_due(Icount(now)) {
+                let taken = inputs.take_due(&mut chipset.board, Icount(now));
+                taken.iter().for_each(|input| self.perturb(input));
+            }
             shared.lend_memory();
             self.route(&mut shared.chipset);
             if now >= end {
@@ -149,8 +151,8 @@ impl Schedule {
         processors[0].cpu.set_intr(chipset.board.intr_output());
         let smram = chipset.smram();
         processors.iter_mut().for_each(|p| p.cpu.set_smram(smram));
-        for message in chipset.take_messages() {
-            deliver(processors, &message);
+        if chipset.has_messages() {
+            chipset.take_messages().iter().for_each(|message| deliver(processors, message));
         }
         for p in processors.iter_mut().filter(|p| p.idle) {
             p.idle = !p.cpu.wakeable();
@@ -167,7 +169,8 @@ impl Schedule {
         if p.iter().all(|p| p.idle && !p.stands_still()) {
             let maskable = p.iter().any(|p| p.cpu.heeds_interrupts());
             let extint = p[0].cpu.heeds_extint();
-            let awaited = shared.chipset.board.may_interrupt(maskable, extint);
+            let board = &mut shared.chipset.board;
+            let awaited = deadline != u64::MAX && board.may_interrupt(maskable, extint);
             let deadline = if awaited { deadline } else { u64::MAX };
             return self.idle(deadline.min(input), end);
         }
@@ -220,8 +223,9 @@ impl Schedule {
         }
         let look = self.processors[who].next_look(goal);
         let bound = self.bound(who, until.min(look));
+        let alone = self.processors.iter().enumerate().all(|(n, p)| n == who || p.idle);
         let p = &mut self.processors[who];
-        chipset.begin();
+        chipset.begin(alone);
         let from = p.at;
         p.cpu.take_turn(until);
         let stop = p.cpu.run(mmu, code, chipset, from, bound);
@@ -233,8 +237,10 @@ impl Schedule {
         if chipset.board.take_smi() {
             p.cpu.raise_smi();
         }
-        self.trace.push_str(&p.cpu.take_trace());
-        self.transitions.extend(p.cpu.take_transitions().into_iter().map(|t| (who, t)));
+        if p.cpu.has_trace() {
+            self.trace.push_str(&p.cpu.take_trace());
+            self.transitions.extend(p.cpu.take_transitions().into_iter().map(|t| (who, t)));
+        }
         let short = p.at < until;
         self.note(who, retired);
         let p = &mut self.processors[who];
