@@ -119,7 +119,8 @@ fn shell(tmux: &Tmux, console: &str) {
 
     // An editor of the whole screen.
     tmux.clear();
-    tmux.line("vi /tmp/f");
+    // A serial line has no size; vi would ask the terminal, and wait for 50 ms.
+    tmux.line("stty rows 24 cols 80; vi /tmp/f");
     let status = |screen: &str, mode: &str| {
         screen.lines().any(|line| line.starts_with(&format!("{mode} /tmp/f")))
     };

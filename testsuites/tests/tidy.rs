@@ -318,6 +318,10 @@ fn commands() {
     check("cargo test -p others", "there is no package others");
     check("cargo run -p platform --example boot", "");
     check("cargo run -p platform --example fly", "there is no platform/examples/fly.rs");
+    check("cargo build --workspace --example boot", "");
+    check("cargo test --workspace --test tidy", "");
+    check("cargo test --workspace --test fly", "there is no frontend/tests/fly.rs");
+    check("target/release/examples/boot /tmp/kernel", "");
     check("strata run -smp 2 --limit-seconds 3", "");
     check("strata run \\\n-cpus 2", "strata has no flag cpus");
     check("cargo run --release -- run --slow", "strata has no flag slow");

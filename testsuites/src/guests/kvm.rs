@@ -66,17 +66,18 @@ impl Kvm {
 pub fn kvm() -> Result<Kvm> {
     let linux = linux()?;
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let dir = cached(&stamp(), |tmp| build(tmp, &linux))?;
+    let dir = cached(&stamp(&linux)?, |tmp| build(tmp, &linux))?;
     Ok(Kvm { linux, dir })
 }
 
-/// As for the Linux guest: the folder's name says what was built.
-fn stamp() -> String {
+/// As for the Linux guest, of which this one is made: the folder's name says what was built.
+fn stamp(linux: &Linux) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(RECIPE.to_le_bytes());
     hash.update([INIT, PACKAGES].concat());
+    hash.update(linux.packages()?);
     let sum = hash.finalize();
-    format!("kvm-{}", sum[..6].iter().map(|b| format!("{b:02x}")).collect::<String>())
+    Ok(format!("kvm-{}", sum[..6].iter().map(|b| format!("{b:02x}")).collect::<String>()))
 }
 
 /// Builds everything in `tmp/out`.
@@ -90,7 +91,9 @@ fn build(tmp: &Path, linux: &Linux) -> Result<()> {
     root::install(&linux.dir().join("busybox"), &root, "bin/busybox")?;
     root::script(&root, "init", INIT)?;
     let kernel = tmp.join("kernel");
-    fetched.push(root::modules("linux-image-cloud-amd64", &kernel, &root, &MODULES)?);
+    let package = linux.package(0)?;
+    root::modules(&package, &kernel, &root, &MODULES)?;
+    fetched.push(package);
     root::install(&linux.vmlinuz(), &root, "guest/vmlinuz")?;
     root::install(&linux.initrd(), &root, "guest/plain")?;
     fs::write(root.join("guest/nested"), root::archive(&root)?)?;

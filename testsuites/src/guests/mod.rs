@@ -84,6 +84,22 @@ impl Linux {
         &self.dir
     }
 
+    /// The packages of which the guest was made, a line each: name, version, SHA-256.
+    fn packages(&self) -> Result<String> {
+        fs::read_to_string(self.dir.join("packages.txt")).context("packages.txt")
+    }
+
+    /// The package in line `n` of [`Self::packages`]; 0: the cloud kernel, 1: the full one. Modules of another version
+    /// do not fit, and the lists may offer another by now.
+    fn package(&self, n: usize) -> Result<Package> {
+        let all = self.packages()?;
+        let mut words = all.lines().nth(n).unwrap_or_default().split(' ');
+        let (Some(name), Some(version)) = (words.next(), words.next()) else {
+            bail!("packages.txt has no line {n}");
+        };
+        packages::fetch_version(name, version, &cache().join("packages"))
+    }
+
     /// What the guest's work must print, line by line, `MARK` lines included but without their
     /// times: the same commands run on the host by the same busybox.
     pub fn work(&self) -> Result<Vec<String>> {
@@ -206,6 +222,26 @@ fn build32(tmp: &Path) -> Result<()> {
     fs::write(out.join("initrd.gz"), initrd(&program, &[])?)?;
     fs::write(out.join("packages.txt"), list(&[kernel, busybox])?)?;
     Ok(())
+}
+
+/// Debian's memtest86+, a bzImage for 64 bits and one for 32, fetched at the first call on this machine.
+///
+/// # Errors
+/// When the package cannot be had, or does not hold them.
+pub fn memtest() -> Result<[PathBuf; 2]> {
+    let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let package = packages::fetch("memtest86+", &cache().join("packages"))?;
+    let stem = package.file.file_stem().context("a package has a name")?;
+    let name = stem.to_string_lossy().into_owned();
+    let dir = cached(&name, |tmp| {
+        let out = tmp.join("out");
+        packages::unpack(&package, &out)?;
+        Ok(fs::write(out.join("packages.txt"), list(&[package])?)?)
+    })?;
+    let image = |bits: &str| dir.join(format!("boot/memtest86+{bits}.bin"));
+    let images = ["x64", "ia32"].map(image);
+    anyhow::ensure!(images.iter().all(|image| image.is_file()), "no images in memtest86+");
+    Ok(images)
 }
 
 /// The program in the unpacked package `busybox-static`.

@@ -54,6 +54,16 @@ pub(super) fn fetch(name: &str, dir: &Path) -> Result<Package> {
     Ok(Package { name: name.to_owned(), version, file })
 }
 
+/// The `version` of the package `name` in `dir`, downloaded if it is not there.
+pub(super) fn fetch_version(name: &str, version: &str, dir: &Path) -> Result<Package> {
+    let file = dir.join(format!("{name}_{}_amd64.deb", version.replace(':', "%3a")));
+    if !file.is_file() {
+        fs::create_dir_all(dir)?;
+        download(name, version, dir, &file)?;
+    }
+    Ok(Package { name: name.to_owned(), version: version.to_owned(), file })
+}
+
 /// The download goes through a folder of its own, so that a half-fetched file is never taken.
 fn download(name: &str, version: &str, dir: &Path, file: &Path) -> Result<()> {
     let tmp = dir.join(format!("tmp.{}", std::process::id()));

@@ -116,13 +116,12 @@ fn add(archive: &mut cpio::Newc, folder: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Fetches the kernel that the package `meta` stands for, unpacks it into `tmp`, and puts its modules
-/// `names` into `root` as `modules/N-NAME`: N counts in the order of loading.
-pub(super) fn modules(meta: &str, tmp: &Path, root: &Path, names: &[&str]) -> Result<Package> {
-    let package = packages::fetch(&packages::kernel_of(meta)?, &cache().join("packages"))?;
-    packages::unpack(&package, tmp)?;
+/// Unpacks a kernel's package into `tmp`, and puts its modules `names` into `root` as `modules/N-NAME`: N counts in
+/// the order of loading.
+pub(super) fn modules(kernel: &Package, tmp: &Path, root: &Path, names: &[&str]) -> Result<()> {
+    packages::unpack(kernel, tmp)?;
     for (name, bytes) in super::modules(tmp, names)? {
         fs::write(root.join("modules").join(name), bytes)?;
     }
-    Ok(package)
+    Ok(())
 }

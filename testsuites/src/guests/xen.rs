@@ -112,18 +112,19 @@ impl Xen {
 pub fn xen() -> Result<Xen> {
     let linux = linux()?;
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let dir = cached(&stamp(), |tmp| build(tmp, &linux))?;
+    let dir = cached(&stamp(&linux)?, |tmp| build(tmp, &linux))?;
     Ok(Xen { linux, dir })
 }
 
-/// As for the Linux guest: the folder's name says what was built.
-fn stamp() -> String {
+/// As for the Linux guest, of which this one is made: the folder's name says what was built.
+fn stamp(linux: &Linux) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(RECIPE.to_le_bytes());
     hash.update([INIT, PACKAGES, MENU].concat());
     hash.update([PROGRAMS, FILES].concat().concat());
+    hash.update(linux.packages()?);
     let sum = hash.finalize();
-    format!("xen-{}", sum[..6].iter().map(|b| format!("{b:02x}")).collect::<String>())
+    Ok(format!("xen-{}", sum[..6].iter().map(|b| format!("{b:02x}")).collect::<String>()))
 }
 
 /// Builds everything in `tmp/out`.
@@ -142,7 +143,9 @@ fn build(tmp: &Path, linux: &Linux) -> Result<()> {
     root::install(&linux.dir().join("busybox"), &root, "bin/busybox")?;
     root::script(&root, "init", INIT)?;
     fs::write(root.join("etc/xen/xl.conf"), "autoballoon=\"off\"\nrun_hotplug_scripts=0\n")?;
-    fetched.push(root::modules("linux-image-amd64", &tmp.join("kernel"), &root, &MODULES)?);
+    let package = linux.package(1)?;
+    root::modules(&package, &tmp.join("kernel"), &root, &MODULES)?;
+    fetched.push(package);
     root::install(&linux.vmlinuz(), &root, "domu/vmlinuz")?;
     root::install(&linux.initrd(), &root, "domu/initrd")?;
     cd(&tmp.join("cd"), &root)?;

@@ -67,7 +67,9 @@ fn command(tree: &Tree, words: &[&str]) -> Option<String> {
             unknown_flag(tree, package.unwrap_or(&"frontend"), &words[at + 1..])
         }),
         "strata" | "target/release/strata" => unknown_flag(tree, "frontend", &words[1..]),
-        path if path.contains('/') && !path.starts_with('/') && !tree.0.contains_key(path) => {
+        // What a build makes.
+        path if path.starts_with("target/") || path.starts_with('/') => None,
+        path if path.contains('/') && !tree.0.contains_key(path) => {
             Some(format!("there is no {path}"))
         }
         _ => None,
@@ -86,12 +88,18 @@ fn cargo(tree: &Tree, words: &[&str]) -> Option<String> {
         return Some(format!("there is no package {package}"));
     }
     let package = after("-p").unwrap_or("frontend");
+    let packages = match words.contains(&"--workspace") {
+        true => CRATES.iter().map(|(package, _)| *package).collect(),
+        false => vec![package],
+    };
     let missing = |flag: &str, folder: &str| {
         let name = after(flag)?;
-        let file = format!("{package}/{folder}/{name}.rs");
-        let main = format!("{package}/{folder}/{name}/main.rs");
-        let there = tree.0.contains_key(&file) || tree.0.contains_key(&main);
-        (!there).then(|| format!("there is no {file}"))
+        let file = |package: &str| format!("{package}/{folder}/{name}.rs");
+        let main = |package: &str| format!("{package}/{folder}/{name}/main.rs");
+        let has =
+            |package: &str| [file(package), main(package)].iter().any(|f| tree.0.contains_key(f));
+        let there = packages.iter().any(|package| has(package));
+        (!there).then(|| format!("there is no {}", file(package)))
     };
     let folders = [("--test", "tests"), ("--bin", "src/bin"), ("--example", "examples")];
     folders.iter().find_map(|(flag, folder)| missing(flag, folder))
