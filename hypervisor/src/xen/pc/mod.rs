@@ -280,6 +280,14 @@ impl Xen {
         self.drive_lines(host, dom);
     }
 
+    /// The power button of a domain's PC, or its sleep button, is pressed.
+    pub(super) fn press_button(&mut self, host: &mut dyn HostServices, dom: DomId, sleep: bool) {
+        if let Some(pc) = self.pc_mut(dom) {
+            pc.pm.press(sleep);
+            self.drive_lines(host, dom);
+        }
+    }
+
     /// Tells both interrupt controllers how the lines are, and wakes the first vCPU if that interrupts.
     pub(super) fn drive_lines(&mut self, host: &mut dyn HostServices, dom: DomId) {
         let Some(pc) = self.pc_mut(dom) else { return };

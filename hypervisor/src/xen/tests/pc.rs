@@ -310,6 +310,27 @@ fn the_timer_ticks() {
     assert_eq!(ask(&mut world, 0, port(0x20, 1, None)), Some(1));
 }
 
+/// The status register of power management events tells of the button, and the enabled one interrupts.
+#[test]
+fn buttons() {
+    const EVENTS: u16 = 0x1F40;
+    let mut world = hvm();
+    server(&mut world);
+    let press = |world: &mut World, trigger| {
+        domctl(world, ctl::DOM_SEND_TRIGGER, NEW, SendTrigger { trigger, vcpu: 0 }).0
+    };
+    let status = |world: &mut World| ask(world, 0, port(u64::from(EVENTS), 2, None));
+    let sci = |world: &World| world.xen.pc(DOM).unwrap().lines.isa() >> 9 & 1;
+    assert_eq!(press(&mut world, ctl::TRIGGER_POWER), 0);
+    assert_eq!((status(&mut world), sci(&world)), (Some(0x100), 0));
+    assert_eq!(ask(&mut world, 0, port(u64::from(EVENTS) + 2, 2, Some(0x300))), Some(0));
+    assert_eq!(sci(&world), 1);
+    assert_eq!(ask(&mut world, 0, port(u64::from(EVENTS), 2, Some(0x100))), Some(0));
+    assert_eq!((status(&mut world), sci(&world)), (Some(0), 0));
+    assert_eq!(press(&mut world, ctl::TRIGGER_SLEEP), 0);
+    assert_eq!((status(&mut world), sci(&world)), (Some(0x200), 1));
+}
+
 #[test]
 fn roms_are_not_written() {
     let mut world = hvm();

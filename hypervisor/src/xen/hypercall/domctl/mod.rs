@@ -191,7 +191,7 @@ impl Call<'_> {
         Ok(true)
     }
 
-    /// An NMI. A domain without a PC's power management has no buttons.
+    /// An NMI, or the power or sleep button, which only a domain with a PC's power management has.
     fn trigger(&mut self, dom: DomId, at: u64) -> Result<(), Errno> {
         let SendTrigger { trigger, vcpu } = self.load(at)?;
         let state = self.xen.domain_mut(dom)?.vcpu_mut(vcpu).ok_or(Errno::Srch)?;
@@ -201,7 +201,10 @@ impl Call<'_> {
                 self.xen.wake(self.host, dom, vcpu);
                 Ok(())
             }
-            op::TRIGGER_POWER | op::TRIGGER_SLEEP => Ok(()),
+            op::TRIGGER_POWER | op::TRIGGER_SLEEP => {
+                self.xen.press_button(self.host, dom, trigger == op::TRIGGER_SLEEP);
+                Ok(())
+            }
             _ => Err(Errno::NoSys),
         }
     }
