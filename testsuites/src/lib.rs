@@ -16,6 +16,7 @@ pub mod bochs;
 pub mod coverage;
 pub mod fuzz;
 pub mod guests;
+pub mod on_xen;
 pub mod oracle;
 pub mod outcome;
 pub mod strata;

@@ -1,9 +1,9 @@
 //! Debian's Xen on the machine, entered by multiboot and going back to real mode for the firmware's services:
 //! Linux as dom0 creates domUs of each kind, which come to userspace and power off; then dom0 powers off.
 
-use testsuites::guests::xen;
+use testsuites::guests::xen::{self, Hypervisor};
 use testsuites::outcome::Needed;
-use testsuites::strata::{self, Ended};
+use testsuites::strata::Ended;
 
 /// Far above what the runs take: a hanging guest ends with a status of its own.
 const LIMIT: &str = "120000000000";
@@ -11,15 +11,7 @@ const LIMIT: &str = "120000000000";
 /// The domUs `kinds`, parted by commas.
 fn run(kinds: &str) -> Ended {
     let guest = xen::xen().needed("the Xen guest");
-    let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
-    let (xen, kernel, initrd) = (text(guest.xen()), text(guest.kernel()), text(guest.initrd()));
-    let domus = kinds.replace(',', ",,");
-    let modules = format!("{kernel} console=hvc0 domus={domus},{initrd}");
-    let words = ["run", "-m", "1024", "-kernel", &xen, "-initrd", &modules];
-    let more = ["-append", "console=com1 com1=115200,8n1 dom0_mem=512M,max:512M"];
-    let rest =
-        ["-serial", "stdio", "-display", "none", "-no-reboot", "--limit-instructions", LIMIT];
-    strata::run(&[&words[..], &more[..], &rest[..]].concat()).needed("strata")
+    guest.run(Hypervisor::Xen, &format!("domus={kinds}"), LIMIT).needed("strata")
 }
 
 /// The run ended well, and so did each of its domUs.

@@ -1,9 +1,9 @@
 //! Debian's own `xl` in dom0 on the bundled hypervisor: Linux as dom0, of the guest of `xen.rs`, creates
 //! PVH and HVM domUs, which come to userspace and power off; then dom0 powers off.
 
-use testsuites::guests::xen;
+use testsuites::guests::xen::{self, Hypervisor};
 use testsuites::outcome::Needed;
-use testsuites::strata::{self, Ended};
+use testsuites::strata::Ended;
 
 /// Far above what the runs take: a hanging guest ends with a status of its own.
 const LIMIT: &str = "60000000000";
@@ -11,14 +11,7 @@ const LIMIT: &str = "60000000000";
 /// The domUs `kinds`, parted by commas, and more words for dom0.
 fn run(kinds: &str) -> Ended {
     let guest = xen::xen().needed("the Xen guest");
-    let text = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
-    let (kernel, initrd) = (text(guest.kernel()), text(guest.initrd()));
-    let domus = kinds.replace(',', ",,");
-    let dom0 =
-        format!("kernel={kernel},initrd={initrd},memory=512M,append=console=hvc0 domus={domus}");
-    let words = ["host", "--memory", "1024M", "--dom0", &dom0];
-    strata::run(&[&words[..], &["-serial", "stdio", "--limit-instructions", LIMIT]].concat())
-        .needed("strata")
+    guest.run(Hypervisor::Strata, &format!("domus={kinds}"), LIMIT).needed("strata")
 }
 
 /// The run ended well, and so did each of its domUs.

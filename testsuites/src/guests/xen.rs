@@ -4,6 +4,7 @@
 //! [`linux`]: with `work=none` it says that it has come to userspace, and powers off.
 
 use super::{BUILDING, Linux, cached, linux, list, root};
+use crate::strata::{self, Ended};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -17,6 +18,9 @@ const RECIPE: u32 = 1;
 
 const INIT: &str = include_str!("xen/dom0.sh");
 
+/// What dom0 runs with the word `commands`: a shell's line each.
+pub const COMMANDS: &str = include_str!("xen/commands.txt");
+
 /// Xen, its tools, the device model with its ROMs, and the libraries that these need.
 const PACKAGES: &str = "\
     libbz2-1.0 libc6 libdw1 libelf1 libfdt1 libffi8 libgcc-s1 libglib2.0-0 \
@@ -25,9 +29,12 @@ const PACKAGES: &str = "\
     libudev1 libunwind8 libusb-1.0-0 libuuid1 libxencall1 libxendevicemodel1 libxenevtchn1 \
     libxenforeignmemory1 libxengnttab1 libxenhypfs1 libxenmisc4.17 libxenstore4 libxentoolcore1 \
     libxentoollog1 libyajl2 libzstd1 qemu-system-data qemu-system-xen seabios \
-    xen-hypervisor-4.17-amd64 xen-utils-4.17 zlib1g";
+    xen-hypervisor-4.17-amd64 xen-utils-4.17 xenstore-utils zlib1g";
 
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 9] = [
+    "usr/bin/xenstore-exists",
+    "usr/bin/xenstore-list",
+    "usr/bin/xenstore-ls",
     "usr/lib/xen-4.17/bin/xen-init-dom0",
     "usr/lib/xen-4.17/bin/xenconsoled",
     "usr/lib/xen-4.17/bin/xenstored",
@@ -102,6 +109,37 @@ impl Xen {
     pub fn initrd(&self) -> PathBuf {
         self.dir.join("dom0.cpio")
     }
+
+    /// Runs the guest to its end, at most `limit` instructions, with `append` on the command line of dom0's kernel.
+    ///
+    /// # Errors
+    /// When there is no `strata`, and it cannot be built.
+    pub fn run(&self, hypervisor: Hypervisor, append: &str, limit: &str) -> Result<Ended> {
+        let append = append.replace(',', ",,");
+        let [xen, kernel, initrd] =
+            [self.xen(), self.kernel(), self.initrd()].map(|path| path.display().to_string());
+        let modules = format!("{kernel} console=hvc0 {append},{initrd}");
+        let dom0 =
+            format!("kernel={kernel},initrd={initrd},memory=512M,append=console=hvc0 {append}");
+        let options = "console=com1 com1=115200,8n1 dom0_mem=512M,max:512M";
+        let words = match hypervisor {
+            Hypervisor::Xen => {
+                let words = ["run", "-m", "1024", "-kernel", &xen, "-initrd", &modules];
+                [&words[..], &["-append", options, "-display", "none", "-no-reboot"]].concat()
+            }
+            Hypervisor::Strata => vec!["host", "--memory", "1024M", "--dom0", &dom0],
+        };
+        strata::run(&[&words[..], &["-serial", "stdio", "--limit-instructions", limit]].concat())
+    }
+}
+
+/// Under which dom0 runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hypervisor {
+    /// Debian's Xen: dom0 is paravirtualised.
+    Xen,
+    /// The bundled one: dom0 is of Xen's kind PVH.
+    Strata,
 }
 
 /// The Xen guest, built at the first call on this machine.
@@ -120,8 +158,8 @@ pub fn xen() -> Result<Xen> {
 fn stamp(linux: &Linux) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(RECIPE.to_le_bytes());
-    hash.update([INIT, PACKAGES, MENU].concat());
-    hash.update([PROGRAMS, FILES].concat().concat());
+    hash.update([INIT, COMMANDS, PACKAGES, MENU].concat());
+    hash.update([PROGRAMS.concat(), FILES.concat()].concat());
     hash.update(linux.packages()?);
     let sum = hash.finalize();
     Ok(format!("xen-{}", sum[..6].iter().map(|b| format!("{b:02x}")).collect::<String>()))
@@ -142,6 +180,7 @@ fn build(tmp: &Path, linux: &Linux) -> Result<()> {
     root::copy(&pool, &root, &FILES)?;
     root::install(&linux.dir().join("busybox"), &root, "bin/busybox")?;
     root::script(&root, "init", INIT)?;
+    fs::write(root.join("commands"), COMMANDS)?;
     fs::write(root.join("etc/xen/xl.conf"), "autoballoon=\"off\"\nrun_hotplug_scripts=0\n")?;
     let package = linux.package(1)?;
     root::modules(&package, &tmp.join("kernel"), &root, &MODULES)?;

@@ -2,7 +2,8 @@
 # The first process of Linux as Xen's dom0. It starts Xen's tools, creates the domUs that the word
 # domus=pv,pvh,smp,saved,hvm,cd on the kernel's command line names, one after another, each until it has ended,
 # and powers off. With the word cycles=N it then creates and destroys so many, which leaves as much memory free
-# as before. Lines of a domU's console begin with its name in parentheses.
+# as before. With the word commands it runs those of the file /commands, each with its status and what it prints.
+# Lines of a domU's console begin with its name in parentheses.
 /bin/busybox --install -s /bin
 export PATH=/bin:/usr/bin:/usr/lib/xen-4.17/bin
 mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev; mount -t tmpfs t /run
@@ -88,6 +89,17 @@ if [ "$cycles" ]; then
     before=$(free)
     for i in $(seq "$cycles"); do xl create -p -q /run/saved.cfg && xl destroy saved; done
     [ "$(free)" = "$before" ] && mark "cycles-$cycles" || echo "free: $before before, $(free) after"
+fi
+if grep -qw commands /proc/cmdline; then
+    configuration saved | sed "s/'saved'/'a'/" >/run/a.cfg
+    dmesg -n 1
+    n=0
+    while read -r line; do
+        n=$((n + 1))
+        timeout 60 sh -c "$line" </dev/null >/run/said 2>&1
+        echo "STATUS $n $?"
+        sed "s/^/SAID $n /" /run/said
+    done </commands
 fi
 xl list
 mark done
