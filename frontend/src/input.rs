@@ -8,6 +8,7 @@
 //! after "# " com1 break              a break on the line
 //! 9000000000 power                   the power button
 //! 9000000000 nmi                     an NMI for all processors
+//! 9000000000 key a down              a key goes down, or up, by its name in `sendkey` or its number
 //! 9000000000 stall 1 5000            processor 1 stands still for so many instructions
 //! 9000000000 quantum 100             from now on a processor leads by so many instructions
 //! 9000000000 random 7                RDRAND and RDSEED take from this sequence
@@ -18,6 +19,7 @@
 //! In quotes `\n`, `\r`, `\t`, `\\`, `\"` and `\xHH` are bytes. Entries with a text wait for each other: the
 //! second is looked for in what is printed after the first. The clock of a machine that is reset goes on.
 
+use crate::keys;
 use crate::status::Failure;
 use platform::machine::Input;
 use std::collections::VecDeque;
@@ -32,7 +34,7 @@ const MOST: u64 = 64 << 20;
 const PORTS: [&str; 2] = ["com1", "com2"];
 /// What an entry is.
 const ACCEPTED: &str = "accepted are COUNT or after \"TEXT\", then com1 or com2 with \"BYTES\" or break; or COUNT \
-     with power, nmi, stall PROCESSOR TIME, quantum N, random N, tsc N or end";
+     with power, nmi, key KEY down or up, stall PROCESSOR TIME, quantum N, random N, tsc N or end";
 
 /// Something that is to happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,11 +167,19 @@ fn event(text: &str) -> Result<Event, String> {
         }
         (None, "power", "") => Ok(Event::Input(Input::PowerButton)),
         (None, "nmi", "") => Ok(Event::Input(Input::Nmi)),
+        (None, "key", rest) => key(rest).map(Event::Input).ok_or_else(|| ACCEPTED.into()),
         (None, "end", "") => Ok(Event::End),
         (None, what, rest) => {
             perturbation(what, rest).map(Event::Input).ok_or_else(|| ACCEPTED.into())
         }
     }
+}
+
+/// A key, by name or number, and where it goes.
+fn key(rest: &str) -> Option<Input> {
+    let (key, way) = rest.split_once(' ')?;
+    let down = ["up", "down"].iter().position(|known| *known == way.trim())? == 1;
+    Some(Input::Key { key: keys::number(key)?, down })
 }
 
 /// What is chosen of what hardware leaves open.
@@ -243,6 +253,9 @@ pub(crate) fn line(at: u64, event: &Event) -> String {
         Event::Input(Input::Break { port }) => format!("{at} {} break\n", port_name(*port)),
         Event::Input(Input::PowerButton) => format!("{at} power\n"),
         Event::Input(Input::Nmi) => format!("{at} nmi\n"),
+        Event::Input(Input::Key { key, down }) => {
+            format!("{at} key {} {}\n", keys::name(*key), if *down { "down" } else { "up" })
+        }
         Event::Input(Input::Stall { processor, time }) => {
             format!("{at} stall {processor} {time}\n")
         }
@@ -286,6 +299,8 @@ mod tests {
             (7, Event::Input(Input::Break { port: 1 })),
             (u64::MAX, Event::Input(Input::PowerButton)),
             (u64::MAX, Event::Input(Input::Nmi)),
+            (u64::MAX, Event::Input(Input::Key { key: 0xd3, down: true })),
+            (u64::MAX, Event::Input(Input::Key { key: 0x7f, down: false })),
             (u64::MAX, Event::Input(Input::Stall { processor: 1, time: 20 })),
             (u64::MAX, Event::Input(Input::Quantum { instructions: 3 })),
             (u64::MAX, Event::Input(Input::Random { seed: 4 })),

@@ -29,6 +29,7 @@ mod image;
 mod input;
 mod keep;
 mod kept;
+mod keys;
 mod launch;
 mod link;
 mod manual;

@@ -94,12 +94,46 @@ fn a_persons_commands() {
         ("info", "~info mtree -- addresses of the devices"),
         ("help", "~quit|q  -- end the run"),
         ("cpu 1", "Error: accepted is 0 to 0"),
-        ("sendkey a", "Error: there is no keyboard; the guest reads its serial port"),
+        ("sendkey ctrl-nosuch", "Error: unknown key: 'nosuch'"),
+        ("sendkey a", ""),
         ("nosuch", "Error: unknown command: 'nosuch'"),
         ("info nosuch", "Error: unknown command: 'info nosuch'"),
         ("x/99999x 0", "Error: accepted are at most 4096 items"),
         ("", ""),
     ]);
+}
+
+/// Prints what comes from the keyboard to COM1, and ends with Escape.
+#[rustfmt::skip]
+const KEYBOARD: &[u8] = &[
+    0xE4, 0x64, // l: in al, 64h
+    0xA8, 0x01, // test al, 1
+    0x74, 0xFA, // jz l
+    0xE4, 0x60, // in al, 60h
+    0x66, 0xBA, 0xF8, 0x03, // mov dx, 3F8h
+    0xEE, // out dx, al
+    0x3C, 0x81, // cmp al, 81h
+    0x75, 0xEF, // jne l
+    0xB0, 0x10, // mov al, 10h
+    0xE6, 0xF4, // out F4h, al
+];
+
+/// What is typed at a monitor is written down, and given back leads to the same state.
+#[test]
+fn sendkey() {
+    let (shown, log) = (path("monitor-keys.out"), path("monitor-keys.log"));
+    let (shown, log) = (shown.to_str().unwrap(), log.to_str().unwrap());
+    let serial = format!("file:{shown}");
+    let words = ["-monitor", "stdio", "-serial", &serial, "--input-log", log];
+    let out = typed("keys-sent", KEYBOARD, &words, "sendkey ctrl-alt-delete\nsendkey esc\n");
+    assert_eq!(out.status.code(), Some(33), "{}", text(&out.stderr));
+    let codes = [0x1d, 0x38, 0xe0, 0x53, 0xe0, 0xd3, 0xb8, 0x9d, 0x01, 0x81];
+    assert_eq!(fs::read(shown).unwrap(), codes);
+    assert!(fs::read_to_string(log).unwrap().contains(" key delete down\n"));
+    let again = typed("keys-sent", KEYBOARD, &["-serial", &serial, "--input", log], "");
+    let state = |said: &[u8]| text(said).lines().last().unwrap().to_owned();
+    assert_eq!(state(&again.stderr), state(&out.stderr));
+    assert_eq!(fs::read(shown).unwrap(), codes);
 }
 
 #[test]
@@ -225,6 +259,7 @@ fn a_programs_commands() {
         ("{\"execute\": \"nosuch\"}", "CommandNotFound", "The command nosuch has not been found"),
         ("{\"execute\": \"screendump\"}", "GenericError", "there is no display"),
         ("{\"execute\": \"human-monitor-command\"}", "GenericError", "'command-line' is missing"),
+        ("{\"execute\": \"send-key\"}", "GenericError", "Parameter 'keys' expects"),
         ("[1]", "GenericError", "lacks member 'execute'"),
         ("{]", "GenericError", "JSON parse error"),
     ] {
@@ -252,6 +287,16 @@ fn one_program_after_the_other() {
     assert_eq!(program.command("{\"execute\": \"query-status\"}")["running"], false);
     program.command("{\"execute\": \"quit\"}");
     program.ends(130);
+}
+
+#[test]
+fn keys_by_a_program() {
+    let mut program = Program::start("qmp-keys", KEYBOARD, &[]);
+    program.ready();
+    let keys = json!([{"type": "qcode", "data": "shift"}, {"type": "number", "data": 1}]);
+    program.command(&json!({"execute": "send-key", "arguments": {"keys": keys}}).to_string());
+    program.event("SHUTDOWN", &json!({"guest": true, "reason": "guest-shutdown"}));
+    program.ends(33);
 }
 
 /// `-S`: nothing has run when a command comes.

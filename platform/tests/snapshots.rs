@@ -156,6 +156,6 @@ fn messages() {
     bytes[64..128].fill(0);
     bytes[64..73].copy_from_slice(b"strata 7\n");
     let version =
-        "byte 8: version 9 of the format, written by strata 7\\n; this program reads version 2";
+        "byte 8: version 9 of the format, written by strata 7\\n; this program reads version 3";
     assert_eq!(say(&bytes), version);
 }

@@ -1,6 +1,7 @@
 //! A person's commands, as QEMU has them.
 
 use super::{Control, Target, expression, memory, show};
+use crate::keys;
 use platform::machine::Input;
 use std::path::PathBuf;
 
@@ -25,7 +26,7 @@ const COMMANDS: &[Row] = &[
     (&["gva2gpa"], "ADDRESS", "show the physical address of a linear one"),
     (&["savevm"], "FILE", "write a snapshot"),
     (&["loadvm"], "FILE", "go on from a snapshot"),
-    (&["sendkey"], "KEYS", "not to be had: there is no keyboard"),
+    (&["sendkey"], "KEYS", "press the keys and release them: sendkey ctrl-alt-delete"),
 ];
 
 /// What a command has to say.
@@ -50,7 +51,7 @@ pub(super) fn obey(
         Some("cpu") => choose(rest, processor, target),
         Some("x" | "xp" | "print" | "gva2gpa") => look(name, rest, *processor, target),
         Some("savevm" | "loadvm") => state(name, rest, control, target),
-        Some("sendkey") => Err("there is no keyboard; the guest reads its serial port".into()),
+        Some("sendkey") => press(rest, target),
         Some(name) => steer(name, control, target),
         None => Err(format!("unknown command: '{name}'")),
     };
@@ -75,6 +76,18 @@ fn steer(name: &str, control: &mut Control, target: &mut dyn Target) -> Result<S
         "system_reset" => control.reset(target)?,
         "system_powerdown" => control.power_down(target),
         _ => target.input(Input::Nmi),
+    }
+    Ok(String::new())
+}
+
+/// Presses keys in their order and releases them, the last one first.
+pub(super) fn press(text: &str, target: &mut dyn Target) -> Result<String, String> {
+    let keys = keys::chord(text).map_err(|key| format!("unknown key: '{key}'"))?;
+    for &key in &keys {
+        target.input(Input::Key { key, down: true });
+    }
+    for &key in keys.iter().rev() {
+        target.input(Input::Key { key, down: false });
     }
     Ok(String::new())
 }

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const MOST: usize = 64 << 10;
 
 /// The commands, for `query-commands`.
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "cont",
     "human-monitor-command",
     "inject-nmi",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 16] = [
     "query-version",
     "quit",
     "screendump",
+    "send-key",
     "snapshot-save",
     "stop",
     "system_powerdown",
@@ -205,6 +206,12 @@ fn execute(
             return Ok(COMMANDS.iter().map(|name| json!({"name": name})).collect());
         }
         "query-name" => {}
+        "send-key" => {
+            let keys = chord(&arguments["keys"]).ok_or_else(|| {
+                generic("Parameter 'keys' expects [{\"type\": \"qcode\", \"data\": \"a\"}, ...]")
+            })?;
+            hmp::press(&keys, target).map_err(generic)?;
+        }
         "screendump" => return Err(generic("there is no display")),
         "snapshot-save" => {
             let file = arguments["tag"].as_str();
@@ -217,6 +224,17 @@ fn execute(
         }
     }
     Ok(json!({}))
+}
+
+/// `[{"type": "qcode", "data": "ctrl"}, {"type": "number", "data": 30}]` in the form of `sendkey`.
+fn chord(keys: &Value) -> Option<String> {
+    let key = |key: &Value| match key["type"].as_str()? {
+        "qcode" => key["data"].as_str().map(str::to_owned),
+        "number" => Some(format!("{:#x}", key["data"].as_u64()?)),
+        _ => None,
+    };
+    let keys: Option<Vec<String>> = keys.as_array()?.iter().map(key).collect();
+    keys.map(|keys| keys.join("-"))
 }
 
 fn cpus(target: &mut dyn Target) -> Value {

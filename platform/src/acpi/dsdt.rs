@@ -82,6 +82,7 @@ fn isa_bridge(optional: &[OptionalDevice]) -> Aml {
         name("_ADR", &integer(0x001f_0000)),
         pnp("COM1", b"PNP0501", 1, &[io(com1.0, 8), irq(com1.1)]),
         pnp("COM2", b"PNP0501", 2, &[io(com2.0, 8), irq(com2.1)]),
+        pnp("KBD", b"PNP0303", 0, &[io(0x60, 1), io(0x64, 1), irq(1)]),
         pnp("RTC", b"PNP0B00", 0, &[io(0x70, 2), irq(8)]),
         pnp("TIMR", b"PNP0100", 0, &[io(0x40, 4), irq(0)]),
         pnp("PIC", b"PNP0000", 0, &[io(0x20, 2), io(0xa0, 2), irq(2)]),

@@ -118,8 +118,8 @@ fn port_address(port: u16, bits: u8, access: u8) -> Vec<u8> {
 
 /// The fields of a revision 5 FADT that are not zero: offset in the table, value.
 fn fadt_fields(facs: u64, dsdt: u64) -> Vec<(usize, Vec<u8>)> {
-    // No VGA (bit 2), no 8042 (bit 1); there are ISA devices (bit 0).
-    let boot_flags: u16 = 1 << 0 | 1 << 2;
+    // No VGA (bit 2); there are an 8042 (bit 1) and ISA devices (bit 0).
+    let boot_flags: u16 = 1 << 0 | 1 << 1 | 1 << 2;
     // WBINVD works, C1 works, sleep button absent, RTC wake not fixed, 32-bit timer, reset register.
     let flags: u32 = 1 << 0 | 1 << 2 | 1 << 5 | 1 << 6 | 1 << 8 | 1 << 10;
     let le32 = |value: u64| (value as u32).to_le_bytes().to_vec();

@@ -234,6 +234,13 @@ impl Board {
         }
     }
 
+    /// A key of the keyboard goes down or up at `now`, see [`crate::machine::Input::Key`].
+    pub fn press_key(&mut self, key: u8, down: bool, now: Icount) {
+        self.advance(now);
+        self.devices.i8042.key(key, down, now);
+        self.settle();
+    }
+
     /// Presses the power button at `now`.
     pub fn press_power_button(&mut self, now: Icount) {
         self.advance(now);

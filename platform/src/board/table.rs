@@ -91,11 +91,11 @@ soldered {
         memory (HPET_BASE, 0x400, 8, 0);
         is timed;
     }
-    i8042: I8042 = I8042::default() => {
+    i8042: I8042 = I8042::new(config.rate) => {
         port (0x60, 1, 1, 0);
         port (0x64, 1, 1, 4);
         line 1 => |keyboard, _| keyboard.keyboard_irq();
-        is ends, slow;
+        is timed, ends, slow;
     }
     ioapic: IoApic = IoApic::default() => {
         memory (IOAPIC_BASE, 0x100, 4, 0);

@@ -6,6 +6,7 @@ pub mod fw_cfg;
 pub mod hpet;
 pub mod i8042;
 pub mod ioapic;
+mod keyboard;
 pub mod misc;
 pub mod pci;
 pub mod pic;

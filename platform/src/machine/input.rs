@@ -50,6 +50,13 @@ pub enum Input {
         /// The ticks to go on by.
         ticks: u64,
     },
+    /// A key of the keyboard goes down or up.
+    Key {
+        /// The key's code in scan code set 1, with bit 7 for one behind E0h.
+        key: u8,
+        /// Down, not up.
+        down: bool,
+    },
 }
 
 impl Input {
@@ -58,7 +65,8 @@ impl Input {
 
     /// Whether it is for the processors, not the board.
     fn is_for_processors(&self) -> bool {
-        !matches!(self, Self::Serial { .. } | Self::Break { .. } | Self::PowerButton)
+        use Input::{Break, Key, PowerButton, Serial};
+        !matches!(self, Serial { .. } | Break { .. } | PowerButton | Key { .. })
     }
 
     /// Does to the board, at `now`, what the outside world does there.
@@ -67,6 +75,7 @@ impl Input {
             Self::Serial { port, bytes } => board.push_serial_input(*port, bytes, now),
             Self::Break { port } => board.push_serial_break(*port, now),
             Self::PowerButton => board.press_power_button(now),
+            Self::Key { key, down } => board.press_key(*key, *down, now),
             Self::Nmi
             | Self::Stall { .. }
             | Self::Quantum { .. }

@@ -27,7 +27,8 @@ impl Schedule {
                     state.sys.tsc_offset = state.sys.tsc_offset.wrapping_add(ticks);
                 }
             }),
-            Input::Serial { .. } | Input::Break { .. } | Input::PowerButton => {}
+            Input::Serial { .. } | Input::Break { .. } | Input::PowerButton | Input::Key { .. } => {
+            }
         }
     }
 

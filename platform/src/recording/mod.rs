@@ -31,7 +31,7 @@ pub const FILE: &str = "recording";
 /// The first bytes of that file.
 pub const MAGIC: [u8; 8] = *b"\x89STRATR\n";
 /// The version of the format that this program writes and reads.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Bytes before the first frame.
 const HEADER: u64 = 128;

@@ -29,7 +29,7 @@ pub use write::write;
 /// How a snapshot begins.
 pub const MAGIC: [u8; 8] = *b"\x89STRATA\n";
 /// The version of the format that this program writes and reads.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The program, by the name that it writes into files.
 pub const PROGRAM: &str = concat!("strata ", env!("CARGO_PKG_VERSION"));
 

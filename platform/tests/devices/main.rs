@@ -6,6 +6,7 @@ mod functions;
 mod fw_cfg;
 mod hpet;
 mod ioapic;
+mod keyboard;
 mod misc;
 mod pci;
 mod pic;
@@ -25,6 +26,8 @@ use platform::{
 pub(crate) enum Step {
     /// The clock shows this many instructions (1 ns each) since power-on.
     At(u64),
+    /// So many instructions pass.
+    Wait(u64),
     /// `OUT`: port, size, value.
     Out(u16, u8, u32),
     /// `IN`: port, size, expected value.
@@ -47,6 +50,8 @@ pub(crate) enum Step {
     Serial(&'static [u8]),
     /// Serial port 0 receives a break.
     SerialBreak,
+    /// A key of this number goes down, or up.
+    Key(u8, bool),
     /// Serial port 0 has sent exactly these bytes.
     Sent(&'static [u8]),
 }
@@ -96,11 +101,16 @@ fn apply(board: &mut Board, now: &mut Icount, step: &Step) -> Option<String> {
             *now = Icount(instant);
             board.advance(*now);
         }
+        Wait(time) => {
+            *now = now.plus(time);
+            board.advance(*now);
+        }
         Out(port, size, value) => board.port_write(port, size, value, *now),
         Store(address, size, value) => board.mmio_write(address, size, value, *now),
         Eoi(vector) => board.eoi(vector),
         Serial(bytes) => board.push_serial_input(0, bytes, *now),
         SerialBreak => board.push_serial_break(0, *now),
+        Key(key, down) => board.press_key(key, down, *now),
         In(port, size, expect) => return differs(board.port_read(port, size, *now), expect),
         Load(address, size, expect) => {
             return differs(board.mmio_read(address, size, *now), expect);
