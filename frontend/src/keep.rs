@@ -1,6 +1,7 @@
 //! What is kept of a run besides its output: a recording, a snapshot.
 
 use crate::kept::SnapshotAt;
+use crate::output;
 use crate::record::Recorder;
 use crate::snapshot;
 use crate::status::{Failure, Status};
@@ -76,6 +77,18 @@ impl Keep {
         self.recorder.as_mut().map_or(Ok(()), |recorder| recorder.look(machine))
     }
 
+    /// Somebody at the terminal wants the snapshot now, instead of later.
+    pub(crate) fn now(&mut self, machine: &mut Machine) -> Result<(), Failure> {
+        let Some(path) = &self.snapshot.snapshot else {
+            output::say("\nstrata: --snapshot does not say where to\n");
+            return Ok(());
+        };
+        let said = format!("\nstrata: snapshot {}, at {}\n", path.display(), machine.now().0);
+        self.write(machine)?;
+        output::say(&said);
+        Ok(())
+    }
+
     /// The run has ended.
     pub(crate) fn end(
         &mut self,
@@ -83,7 +96,7 @@ impl Keep {
         status: Status,
         by_guest: bool,
     ) -> Result<(), Failure> {
-        if self.snapshot.snapshot_at.is_none() {
+        if self.snapshot.snapshot_at.is_none() && !self.done {
             self.write(machine)?;
         }
         let recorder = self.recorder.as_mut();
@@ -111,7 +124,7 @@ impl Keep {
     fn write(&mut self, machine: &mut Machine) -> Result<(), Failure> {
         (self.due, self.done) = (false, true);
         match &self.snapshot.snapshot {
-            Some(path) => snapshot::write(machine, path, None).map(drop),
+            Some(path) => snapshot::write(machine, path),
             None => Ok(()),
         }
     }

@@ -92,7 +92,7 @@ impl Recorder {
     fn snapshot(&mut self, machine: &mut Machine, begins: bool) -> Result<(), Failure> {
         let at = machine.now();
         let file = format!("{:06}.snapshot", self.count);
-        let id = snapshot::write(machine, &self.directory.join(&file), self.last.take())?;
+        let id = snapshot::write_next(machine, &self.directory.join(&file), self.last.take())?;
         self.count += 1;
         self.last = Some(Parent { file: file.clone(), id });
         self.next_snapshot = at.0.saturating_add(self.every.snapshot);

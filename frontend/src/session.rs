@@ -410,6 +410,10 @@ impl Runnable for Session<'_> {
             let kept = self.keep.look(&mut self.machine);
             self.note(kept);
         }
+        if matches!(stop, MachineStop::Budget | MachineStop::Idle) && self.asked.take_wish() {
+            let kept = self.keep.now(&mut self.machine);
+            self.note(kept);
+        }
         self.counts.slice(&self.machine, counts::processor_seconds() - started);
         let traced = self.take_trace();
         self.note(traced);
@@ -471,7 +475,7 @@ impl Runnable for Session<'_> {
         let input = match typed {
             Key::Bytes(bytes) => Input::Serial { port, bytes },
             Key::Break => Input::Break { port },
-            Key::Quit | Key::Help | Key::Monitor | Key::Commit | Key::Hello => return,
+            Key::Quit | Key::Help | Key::Monitor | Key::Snapshot | Key::Hello => return,
         };
         self.give(at, input);
     }
@@ -512,7 +516,7 @@ impl monitor::Target for Session<'_> {
 
     fn save(&mut self, path: &Path) -> Result<(), String> {
         self.go_on_to_a_time();
-        snapshot::write(&mut self.machine, path, None).map(drop).map_err(|failure| failure.text)
+        snapshot::write(&mut self.machine, path).map_err(|failure| failure.text)
     }
 
     fn load(&mut self, path: &Path) -> Result<(), String> {

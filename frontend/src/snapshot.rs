@@ -11,12 +11,22 @@ use std::path::{Path, PathBuf};
 /// Increments to one another at most.
 const CHAIN_MAX: usize = 100_000;
 
-/// Writes a snapshot of `machine` to `path`: a file of that name is replaced when all is on the disk.
-pub(crate) fn write(
+/// Writes a full snapshot of `machine` to `path`: a file of that name is replaced when all is on the disk.
+pub(crate) fn write(machine: &mut Machine, path: &Path) -> Result<(), Failure> {
+    replace(path, |file| snapshot::write_alone(machine, file)).map(drop)
+}
+
+/// As [`write()`], with `parent` as an increment to that. Later increments are to this one.
+pub(crate) fn write_next(
     machine: &mut Machine,
     path: &Path,
     parent: Option<Parent>,
 ) -> Result<Id, Failure> {
+    replace(path, |file| snapshot::write(machine, parent, file))
+}
+
+/// Has `write` write the file `path`, which is replaced when all is on the disk.
+fn replace(path: &Path, write: impl FnOnce(&File) -> io::Result<Id>) -> Result<Id, Failure> {
     let failed = |error: io::Error| {
         let what = format!("snapshot {}: {error}", path.display());
         Failure::emulator(what)
@@ -26,7 +36,7 @@ pub(crate) fn write(
     temporary.push(name);
     temporary.push(".tmp");
     let temporary = path.with_file_name(temporary);
-    let written = write_to(machine, &temporary, parent);
+    let written = write_to(&temporary, write);
     let id = written.and_then(|id| fs::rename(&temporary, path).map(|()| id));
     id.map_err(|error| {
         // What there is of it is of no use to anybody.
@@ -35,9 +45,9 @@ pub(crate) fn write(
     })
 }
 
-fn write_to(machine: &mut Machine, path: &Path, parent: Option<Parent>) -> io::Result<Id> {
+fn write_to(path: &Path, write: impl FnOnce(&File) -> io::Result<Id>) -> io::Result<Id> {
     let file = File::create(path)?;
-    let id = snapshot::write(machine, parent, &file)?;
+    let id = write(&file)?;
     file.sync_all()?;
     Ok(id)
 }

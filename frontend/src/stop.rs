@@ -1,4 +1,4 @@
-//! What ends a run from outside: signals, and the limit of seconds.
+//! What is asked of a run from outside: its end, by signals and the limit of seconds, and a snapshot.
 
 use crate::console::terminal;
 use crate::status::{Failure, Status};
@@ -15,6 +15,8 @@ use std::time::Duration;
 pub(crate) struct Stop {
     asked: Arc<AtomicBool>,
     status: Arc<OnceLock<Status>>,
+    /// A snapshot is wished for.
+    wish: Arc<AtomicBool>,
 }
 
 impl Stop {
@@ -28,6 +30,16 @@ impl Stop {
     /// The status with which the run is to end, if somebody has asked.
     pub(crate) fn asked(&self) -> Option<Status> {
         self.status.get().copied()
+    }
+
+    /// Asks for a snapshot of the run, which goes on.
+    pub(crate) fn wish(&self) {
+        self.wish.store(true, Ordering::Release);
+    }
+
+    /// Whether somebody has asked for a snapshot since the last call.
+    pub(crate) fn take_wish(&self) -> bool {
+        self.wish.swap(false, Ordering::AcqRel)
     }
 
     /// The flag that the machine looks at.

@@ -3,6 +3,7 @@
 use platform::machine::Input;
 use platform::recording::{Frame, Recording, Writer};
 use std::fs;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -123,6 +124,62 @@ fn snapshots_are_compared() {
     assert!(text.contains("machine time        2000\n"), "{text}");
     assert!(text.contains("machine             -m 16 -smp 1 -cpu default\n"), "{text}");
     assert_eq!(check(&dir, "snapshot verify b", "", 0).0, b"all of it is as it was written\n");
+}
+
+/// A snapshot that is made while a run is recorded is none of the recording's, which is as it would be without.
+#[test]
+fn a_snapshot_beside_a_recording() {
+    let dir = directory("beside");
+    echo(&dir);
+    let every = "--hash-every 1000000 --snapshot-every 4000000";
+    for (to, keep) in [("plain", ""), ("beside", " --snapshot s --snapshot-at 7999999")] {
+        check(&dir, &format!("record -o {to} {every} -- {RUN}{keep}"), "text", 124);
+        check(&dir, &format!("replay {to} --verify"), "", 0);
+    }
+    for file in ["recording", "000000.snapshot", "000001.snapshot", "000002.snapshot"] {
+        let [plain, beside] = ["plain", "beside"].map(|to| fs::read(dir.join(to).join(file)));
+        assert!(plain.unwrap() == beside.unwrap(), "{file} differs");
+    }
+}
+
+/// What `from` sends up to and with `text`.
+fn sent_up_to(from: &mut impl Read, text: &str) -> String {
+    let mut sent = Vec::new();
+    while !sent.ends_with(text.as_bytes()) {
+        let mut byte = [0];
+        from.read_exact(&mut byte).unwrap();
+        sent.extend(byte);
+    }
+    String::from_utf8(sent).unwrap()
+}
+
+/// Ctrl-A s writes the snapshot at once, again and again; the end of the run writes none then.
+#[test]
+fn a_snapshot_by_a_key() {
+    let dir = directory("key");
+    echo(&dir);
+    let words = "run -m 16 -device isa-debug-exit,iobase=0xf4,iosize=4 -kernel echo --snapshot s";
+    let mut command = Command::new(STRATA);
+    command.current_dir(&dir).args(words.split(' '));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run = command.spawn().unwrap();
+    let (mut keys, mut out) = (run.stdin.take().unwrap(), run.stdout.take().unwrap());
+    let (mut said, mut at) = (run.stderr.take().unwrap(), String::new());
+    for text in ["first", "second"] {
+        keys.write_all(text.as_bytes()).unwrap();
+        sent_up_to(&mut out, text);
+        keys.write_all(b"\x01s").unwrap();
+        sent_up_to(&mut said, "strata: snapshot s, at ");
+        at = sent_up_to(&mut said, "\n").trim().to_owned();
+    }
+    keys.write_all(b"q").unwrap();
+    sent_up_to(&mut out, "q");
+    assert_eq!(run.wait().unwrap().code(), Some(33));
+    let info = String::from_utf8(check(&dir, "snapshot info s", "", 0).0).unwrap();
+    assert!(info.contains(&format!("machine time        {at}\n")), "{at}: {info}");
+    let later = at.parse::<u64>().unwrap() + 5000;
+    fs::write(dir.join("later"), format!("{later} com1 \"q\"\n")).unwrap();
+    assert_eq!(check(&dir, "restore s --input later", "", 33).0, b"q");
 }
 
 #[test]

@@ -157,7 +157,7 @@ random.seed(7)
 run("monitor goto end")
 run("maintenance flush register-cache")
 end = number("icount")
-times = sorted(random.randrange(end) for n in range(30))
+times = sorted(random.randrange(end) for n in range(POINTS))
 def at(time):
     monitor("goto %d" % time)
     return registers()
@@ -180,14 +180,22 @@ for n in reversed(range(40)):
 say("steps", same, len(guests) > 0)
 "#;
 
+/// How many times there are: `STRATA_GDB_POINTS`, or 30.
+#[expect(clippy::disallowed_methods, reason = "how long the test runs is the user's choice")]
+fn points() -> u32 {
+    std::env::var("STRATA_GDB_POINTS").map_or(30, |points| points.parse().unwrap())
+}
+
 #[test]
 fn the_same_both_ways() {
     if !has_gdb() {
         return;
     }
+    let points = points().to_string();
     let recording = recorded("both-ways", "7000000");
-    let said = gdb("both-ways-script", &on(&recording), BOTH_WAYS);
-    assert_eq!(said, ["times 30", "steps 40 True", "done"]);
+    let script = BOTH_WAYS.replace("POINTS", &points);
+    let said = gdb("both-ways-script", &on(&recording), &script);
+    assert_eq!(said, [&format!("times {points}"), "steps 40 True", "done"]);
     fs::remove_dir_all(recording).unwrap();
 }
 

@@ -127,7 +127,7 @@ impl Typist {
                 self.at_monitor = !self.at_monitor && self.monitor.is_some();
                 return !self.at_monitor || self.pass(Key::Hello);
             }
-            Key::Commit => output::say("\nstrata: there are no disks\n"),
+            Key::Snapshot => self.run.stop.wish(),
             Key::Hello => {}
             Key::Break if self.at_monitor => {}
             Key::Bytes(_) | Key::Break => return self.pass(key),

@@ -16,15 +16,15 @@ pub(crate) enum Key {
     Monitor,
     /// Somebody has come to a monitor.
     Hello,
-    /// Disks' changes to be written to their images.
-    Commit,
+    /// The machine to be written to a file.
+    Snapshot,
 }
 
 /// The list of keys.
 pub(crate) const HELP: &str = "\
 Ctrl-A h       this list
 Ctrl-A x       end the run
-Ctrl-A s       write disks' changes to their images (there are no disks)
+Ctrl-A s       write the snapshot of --snapshot now
 Ctrl-A b       send a break
 Ctrl-A c       switch between console and monitor
 Ctrl-A Ctrl-A  send Ctrl-A
@@ -72,7 +72,7 @@ impl Keys {
             (1, b'h' | b'?') => keys.push(Key::Help),
             (1, b'b') => keys.push(Key::Break),
             (1, b'c') => keys.push(Key::Monitor),
-            (1, b's') => keys.push(Key::Commit),
+            (1, b's') => keys.push(Key::Snapshot),
             (1, _) => {}
             (_, ESCAPE) => send(&[ESCAPE; 3], keys),
             (_, _) => send(&[ESCAPE, byte], keys),
@@ -108,7 +108,7 @@ mod tests {
         check(false, &["ls\r\u{3}\u{4}"], &[bytes("ls\r\u{3}\u{4}")]);
         check(false, &["a\u{1}", "xb"], &[bytes("a"), Key::Quit, bytes("b")]);
         check(false, &["\u{1}h\u{1}?"], &[Key::Help, Key::Help]);
-        check(false, &["\u{1}b\u{1}c\u{1}s\u{1}q"], &[Key::Break, Key::Monitor, Key::Commit]);
+        check(false, &["\u{1}b\u{1}c\u{1}s\u{1}q"], &[Key::Break, Key::Monitor, Key::Snapshot]);
         check(false, &["\u{1}\u{1}x"], &[bytes("\u{1}x")]);
     }
 

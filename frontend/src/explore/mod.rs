@@ -90,7 +90,7 @@ fn start(words: Vec<std::ffi::OsString>, out: &Path) -> Result<PathBuf, Failure>
     session::check_memory(&launch)?;
     let mut machine = session::boot(&launch, &Asked::default())?;
     let path = out.join("start.snapshot");
-    snapshot::write(&mut machine, &path, None)?;
+    snapshot::write(&mut machine, &path)?;
     Ok(path)
 }
 

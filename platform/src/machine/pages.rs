@@ -20,15 +20,17 @@ pub(super) struct Pages {
     /// Pages that may have changed since they were last asked for by [`Pages::take_unmarked`].
     unmarked: BitVec<u64>,
     hashes: Vec<PageHash>,
+    /// The hashes when they were last asked for by [`Pages::take_changed`].
+    saved: Vec<PageHash>,
 }
 
 impl Pages {
     /// Nothing is known of `count` pages but that they are zero.
     pub(super) fn zero(count: usize) -> Pages {
         let none = || BitVec::repeat(false, count);
-        let hashes = vec![[0; 16]; count];
+        let [hashes, saved] = [(); 2].map(|()| vec![ZERO_PAGE; count]);
         let [written, unhashed, unsaved, unmarked] = [none(), none(), none(), none()];
-        Pages { written, unhashed, unsaved, unmarked, hashes }
+        Pages { written, unhashed, unsaved, unmarked, hashes, saved }
     }
 
     /// The pages `held` have these hashes, the others are zero. All count as saved.
@@ -36,7 +38,7 @@ impl Pages {
         let mut pages = Pages::zero(count);
         for (n, hash) in held {
             pages.written.set(*n, true);
-            pages.hashes[*n] = *hash;
+            (pages.hashes[*n], pages.saved[*n]) = (*hash, *hash);
         }
         pages
     }
@@ -86,11 +88,15 @@ impl Pages {
         self.written.iter_ones().collect()
     }
 
-    /// The pages that may have changed since the last call, or since the machine was made or restored.
+    /// The pages that have changed since the last call, or since the machine was made or restored. Which pages may have
+    /// changed is the caches' business; these are the same whatever is cached.
     pub(super) fn take_changed(&mut self, mmu: &mut Mmu) -> Vec<(usize, PageHash)> {
         self.update(mmu);
-        let changed = self.unsaved.iter_ones().map(|n| (n, self.hashes[n])).collect();
-        self.unsaved.fill(false);
+        let Pages { unsaved, hashes, saved, .. } = self;
+        let changed = unsaved.iter_ones().filter(|n| hashes[*n] != saved[*n]);
+        let changed: Vec<_> = changed.map(|n| (n, hashes[n])).collect();
+        changed.iter().for_each(|(n, hash)| saved[*n] = *hash);
+        unsaved.fill(false);
         changed
     }
 }

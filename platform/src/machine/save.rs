@@ -205,7 +205,7 @@ impl Machine {
         self.pages.held(&mut self.shared.mmu).collect()
     }
 
-    /// The pages that may have changed since the last call, or since the machine was made or restored.
+    /// The pages that have changed since the last call, or since the machine was made or restored.
     pub fn changed_pages(&mut self) -> Vec<(usize, PageHash)> {
         self.pages.take_changed(&mut self.shared.mmu)
     }

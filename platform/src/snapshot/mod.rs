@@ -24,7 +24,7 @@ use crate::machine::Saved;
 use crate::machine::pages::PageHash;
 pub use read::{Snapshot, SnapshotError, restore};
 use serde::{Deserialize, Serialize};
-pub use write::write;
+pub use write::{write, write_alone};
 
 /// How a snapshot begins.
 pub const MAGIC: [u8; 8] = *b"\x89STRATA\n";

@@ -5,6 +5,7 @@ use super::{
     memory_offset,
 };
 use crate::machine::Machine;
+use crate::machine::pages::PageHash;
 use rustix::fs::ftruncate;
 use rustix::io::pwrite;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
@@ -16,6 +17,22 @@ use std::os::fd::AsFd;
 pub fn write(machine: &mut Machine, parent: Option<Parent>, to: &impl AsFd) -> io::Result<Id> {
     let changed = machine.changed_pages();
     let pages = if parent.is_some() { changed } else { machine.held_pages() };
+    write_pages(machine, parent, pages, to)
+}
+
+/// Writes `machine`, between two runs, to the empty file `to`, in full. The next increment does not follow this one: it
+/// is to the same parent as it would be without.
+pub fn write_alone(machine: &mut Machine, to: &impl AsFd) -> io::Result<Id> {
+    let pages = machine.held_pages();
+    write_pages(machine, None, pages, to)
+}
+
+fn write_pages(
+    machine: &Machine,
+    parent: Option<Parent>,
+    pages: Vec<(usize, PageHash)>,
+    to: &impl AsFd,
+) -> io::Result<Id> {
     let pages: Vec<_> = pages.into_iter().map(|(n, hash)| (n as u32, hash)).collect();
     let metadata = Metadata { parent, saved: machine.save(), pages };
     let bytes = postcard::to_allocvec(&metadata).map_err(io::Error::other)?;
