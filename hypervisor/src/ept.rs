@@ -19,6 +19,10 @@ pub const WRITE_BACK: u64 = 6 << 3;
 /// Memory type uncacheable, at a leaf.
 pub const UNCACHED: u64 = 0;
 
+/// The EPT pointer's bit that has the processor set [`DIRTY`].
+const ACCESSED_DIRTY: u64 = 1 << 6;
+/// A leaf through which was stored.
+const DIRTY: u64 = 1 << 9;
 const LARGE: u64 = 1 << 7;
 const ADDRESS: u64 = 0x000F_FFFF_FFFF_F000;
 const KIND_SHIFT: u32 = 52;
@@ -90,6 +94,53 @@ impl Ept {
         self.root | 3 << 3 | 6
     }
 
+    /// As [`Self::pointer`], and the processor notes in the leaves what is stored to.
+    pub fn logging_pointer(self) -> u64 {
+        self.pointer() | ACCESSED_DIRTY
+    }
+
+    /// Calls `each` with the index, the machine frame and the dirtiness of each frame that is mapped among the 512 from
+    /// `gfn` on, a multiple of 512. If `clean` they are clean afterwards, and told apart from then on if there is a
+    /// table for that.
+    pub fn dirty(
+        self,
+        memory: &mut impl Physical,
+        new_table: NewTable,
+        (gfn, clean): (u64, bool),
+        each: &mut dyn FnMut(u64, u64, bool),
+    ) {
+        let (at, entry) = self.deepest(memory, gfn, 1);
+        if entry & ALL == 0 {
+            return;
+        }
+        let leaves = if entry & LARGE == 0 {
+            Some(entry & ADDRESS)
+        } else if clean && entry & DIRTY != 0 {
+            split(memory, new_table, at, entry).ok()
+        } else {
+            None
+        };
+        let Some(leaves) = leaves else {
+            let first = leaf(entry, 0).mfn;
+            (0..512).for_each(|i| each(i, first + i, entry & DIRTY != 0));
+            if clean {
+                memory.write_u64(at, entry & !DIRTY);
+            }
+            return;
+        };
+        for i in 0..512 {
+            let at = leaves + 8 * i;
+            let entry = memory.read_u64(at);
+            if entry & ALL == 0 {
+                continue;
+            }
+            each(i, leaf(entry, 0).mfn, entry & DIRTY != 0);
+            if clean && entry & DIRTY != 0 {
+                memory.write_u64(at, entry & !DIRTY);
+            }
+        }
+    }
+
     /// Maps one frame; `gfn` is below [`GFN_END`].
     pub fn map(
         self,
@@ -134,7 +185,7 @@ impl Ept {
         gfn: u64,
         leaf: Leaf,
     ) -> Result<Replaced, Replaced> {
-        let (at, entry) = self.deepest(memory, gfn);
+        let (at, entry) = self.deepest(memory, gfn, 0);
         let mut tables = Vec::new();
         let counted = &mut || {
             let table = new_table()?;
@@ -152,13 +203,14 @@ impl Ept {
         replaced.tables
     }
 
-    /// The address and the content of the last entry on the way to `gfn`.
-    fn deepest(self, memory: &impl Physical, gfn: u64) -> (u64, u64) {
+    /// The address and the content of the last entry on the way to `gfn`, down to `lowest`.
+    fn deepest(self, memory: &impl Physical, gfn: u64, lowest: u32) -> (u64, u64) {
         let (mut table, mut level) = (self.root, 3);
         loop {
             let at = slot(table, gfn, level);
             let entry = memory.read_u64(at);
-            if level == 0 || entry & ALL == 0 || entry & LARGE != 0 {
+            let large = level > 0 && entry & LARGE != 0;
+            if level == lowest || entry & ALL == 0 || large {
                 return (at, entry);
             }
             (table, level) = (entry & ADDRESS, level - 1);
@@ -379,6 +431,40 @@ mod tests {
         f.check(0x205, None);
         f.check(0x206, Some(leaf(9)));
         f.check(0x3FF, Some(leaf(0x5FF)));
+    }
+
+    /// The dirty ones among 512 frames, and then they are clean, if `clean`.
+    fn dirty(f: &mut Fixture, gfn: u64, clean: bool) -> Vec<(u64, u64)> {
+        let mut found = Vec::new();
+        let next = &mut f.next;
+        f.ept.dirty(&mut f.memory, &mut || take(next), (gfn, clean), &mut |index, mfn, dirty| {
+            found.extend(dirty.then_some((index, mfn)));
+        });
+        found
+    }
+
+    #[test]
+    fn stores_are_told_of_once() {
+        let mut f = Fixture::new();
+        f.map(0x203, leaf(7));
+        f.map(0x204, leaf(8));
+        f.map_large(0x400, leaf(0x600));
+        let mark = |f: &mut Fixture, gfn| {
+            let (at, entry) = f.ept.deepest(&f.memory, gfn, 0);
+            f.memory.write_u64(at, entry | DIRTY);
+        };
+        mark(&mut f, 0x204);
+        assert_eq!(dirty(&mut f, 0x200, false), [(4, 8)]);
+        assert_eq!(dirty(&mut f, 0x200, true), [(4, 8)]);
+        assert_eq!(dirty(&mut f, 0x200, true), []);
+        assert_eq!(dirty(&mut f, 0, true), []);
+        // Of a large page all is told, then each frame alone.
+        mark(&mut f, 0x405);
+        assert_eq!(dirty(&mut f, 0x400, true).len(), 512);
+        assert_eq!(dirty(&mut f, 0x400, true), []);
+        mark(&mut f, 0x405);
+        assert_eq!(dirty(&mut f, 0x400, true), [(5, 0x605)]);
+        f.check(0x405, Some(leaf(0x605)));
     }
 
     #[test]

@@ -33,11 +33,13 @@ extern crate std;
 pub mod acpi;
 pub mod boot;
 pub mod cmdline;
+pub mod dirty_log;
 pub mod ept;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 pub mod memory;
 pub mod multiplex;
+pub mod p2m;
 pub mod phys;
 pub mod ranges;
 pub mod vmx;

@@ -1,11 +1,13 @@
 //! The machine's memory as the ABI logic needs it: frames with owners, one EPT per domain.
 
+use crate::dirty_log::DirtyLog;
 use crate::ept::{self, Ept, Leaf, NoMemory, Replaced};
+use crate::p2m::{leaf_of, mapping_of};
 use crate::phys::Physical;
 use crate::xen::abi::Errno;
 use crate::xen::frames::{FrameKind, FrameTable};
 use crate::xen::grant_table::MAX_FRAMES;
-use crate::xen::host_services::{DomId, HostServices, Mapping, P2mKind};
+use crate::xen::host_services::{BLOCK, DomId, HostServices, Mapping, P2mKind};
 use crate::xen::pc::io_server;
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -28,6 +30,8 @@ pub struct Memory<P> {
     /// Set when a translation that a processor may have cached was changed or removed: it must
     /// drop them (INVEPT) before it runs a guest again.
     pub stale: bool,
+    /// What others than its own processors have stored to while a domain's stores are written down, or was mapped.
+    written: DirtyLog,
     /// Reads the time-stamp counter.
     clock: fn() -> u64,
 }
@@ -40,6 +44,8 @@ struct Map {
     most_tables: u64,
     /// Dom0's tools have created the domain: it has what others leave.
     created: bool,
+    /// Stores are written down.
+    logs: bool,
     /// Frames for what the freestanding part keeps of the domain.
     spare: Vec<u64>,
 }
@@ -97,30 +103,6 @@ impl Map {
     }
 }
 
-fn leaf_of(mapping: Mapping) -> Leaf {
-    let (kind, flags) = match mapping.kind {
-        P2mKind::Ram => (0, ept::ALL | ept::WRITE_BACK),
-        P2mKind::RamRo => (1, ept::READ | ept::EXECUTE | ept::WRITE_BACK),
-        P2mKind::MmioDirect => (2, ept::READ | ept::WRITE | ept::UNCACHED),
-        P2mKind::GrantRw => (3, ept::READ | ept::WRITE | ept::WRITE_BACK),
-        P2mKind::GrantRo => (4, ept::READ | ept::WRITE_BACK),
-        P2mKind::Foreign => (5, ept::READ | ept::WRITE | ept::WRITE_BACK),
-    };
-    Leaf { mfn: mapping.mfn, flags, kind }
-}
-
-fn mapping_of(leaf: Leaf) -> Mapping {
-    let kind = match leaf.kind {
-        0 => P2mKind::Ram,
-        1 => P2mKind::RamRo,
-        2 => P2mKind::MmioDirect,
-        3 => P2mKind::GrantRw,
-        4 => P2mKind::GrantRo,
-        _ => P2mKind::Foreign,
-    };
-    Mapping { mfn: leaf.mfn, kind }
-}
-
 /// A frame of the hypervisor's own; its address.
 fn table(frames: &mut FrameTable) -> Option<u64> {
     frames.alloc(DomId::XEN, FrameKind::Xen).map(|mfn| mfn << 12)
@@ -130,7 +112,16 @@ impl<P: Physical> Memory<P> {
     /// Memory whose frames are in `frames`; `clock` reads the time-stamp counter.
     pub fn new(physical: P, frames: FrameTable, clock: fn() -> u64) -> Self {
         let (maps, set_aside) = (BTreeMap::new(), BTreeMap::new());
-        Self { physical, frames, maps, set_aside, kept: 0, stale: false, clock }
+        Self {
+            physical,
+            frames,
+            maps,
+            set_aside,
+            kept: 0,
+            stale: false,
+            written: DirtyLog::default(),
+            clock,
+        }
     }
 
     /// A zeroed frame of the hypervisor's own; its address.
@@ -155,12 +146,12 @@ impl<P: Physical> Memory<P> {
     /// The value for a domain's EPT-pointer field; a new domain gets empty tables first.
     pub fn ept_pointer(&mut self, dom: DomId) -> Option<u64> {
         if let Some(map) = self.maps.get(&dom) {
-            return Some(map.ept.pointer());
+            return Some(if map.logs { map.ept.logging_pointer() } else { map.ept.pointer() });
         }
         let Self { physical, frames, .. } = self;
         let ept = Ept::new(physical, &mut || table(frames)).ok()?;
         let (tables, most_tables, spare) = (0, SPARE_TABLES, Vec::new());
-        let map = Map { ept, tables, most_tables, created: false, spare };
+        let map = Map { ept, tables, most_tables, created: false, logs: false, spare };
         self.maps.insert(dom, map);
         Some(ept.pointer())
     }
@@ -205,6 +196,7 @@ impl<P: Physical> Memory<P> {
                 large.then(|| self.frames.alloc_contiguous(dom, FrameKind::Ram, LARGE, LARGE));
             if let Some(mfn) = block.flatten() {
                 self.physical.clear(mfn << 12, LARGE << 12);
+                self.written.note(mfn, LARGE);
                 self.map_large(dom, at, Mapping { mfn, kind: P2mKind::Ram })?;
                 at += LARGE;
             } else {
@@ -274,8 +266,19 @@ impl<P: Physical> Memory<P> {
         self.stale = true;
     }
 
+    /// Ends what [`HostServices::log_dirty`] has begun.
+    fn end_log(&mut self, dom: DomId) {
+        let Some(map) = self.maps.get_mut(&dom).filter(|map| map.logs) else { return };
+        map.logs = false;
+        self.stale = true;
+        if self.maps.values().all(|map| !map.logs) {
+            self.written.end();
+        }
+    }
+
     /// Frees the tables of a domain, not what they map.
     pub fn remove_domain(&mut self, dom: DomId) {
+        self.end_log(dom);
         self.kept -= self.set_aside.remove(&dom).unwrap_or(0);
         if let Some(map) = self.maps.remove(&dom) {
             map.spare.iter().for_each(|&frame| self.give_back(frame));
@@ -294,6 +297,7 @@ impl<P: Physical> HostServices for Memory<P> {
     }
 
     fn write(&mut self, mfn: u64, offset: usize, data: &[u8]) {
+        self.written.note(mfn, 1);
         self.physical.write((mfn << 12) + offset as u64, data);
     }
 
@@ -337,6 +341,12 @@ impl<P: Physical> HostServices for Memory<P> {
     }
 
     fn set(&mut self, dom: DomId, gfn: u64, mapping: Option<Mapping>) -> Result<(), Errno> {
+        // What is mapped is new here, and what was may have been stored to through this mapping.
+        if self.written.is_on() {
+            let both = [mapping, self.lookup(dom, gfn)].into_iter().flatten();
+            both.filter(|map| map.kind.holds_reference())
+                .for_each(|map| self.written.note(map.mfn, 1));
+        }
         let Self { physical, frames, maps, stale, .. } = self;
         let map = maps.get_mut(&dom).ok_or(Errno::Srch)?;
         let ept = map.ept;
@@ -390,6 +400,36 @@ impl<P: Physical> HostServices for Memory<P> {
         }
         *stale = true;
         Some(cut.end)
+    }
+
+    fn log_dirty(&mut self, dom: DomId, on: bool) -> Result<(), Errno> {
+        if !on {
+            self.end_log(dom);
+            return Ok(());
+        }
+        self.written.begin(self.max_mfn()).map_err(|_| Errno::NoMem)?;
+        self.maps.get_mut(&dom).ok_or(Errno::Srch)?.logs = true;
+        self.stale = true;
+        Ok(())
+    }
+
+    fn dirty_block(&mut self, dom: DomId, gfn: u64, clean: bool) -> [u8; BLOCK as usize / 8] {
+        let mut block = [0; BLOCK as usize / 8];
+        let Self { physical, frames, maps, stale, written, .. } = self;
+        let Some(map) = maps.get_mut(&dom).filter(|map| map.logs) else { return block };
+        let ept = map.ept;
+        let mut found = Vec::new();
+        let new_table = &mut || map.table(frames);
+        ept.dirty(physical, new_table, (gfn, clean), &mut |index, mfn, dirty| {
+            found.push((index, mfn, dirty));
+        });
+        for (index, mfn, dirty) in found {
+            if written.take(mfn, clean) | dirty || frames.refs(mfn) > 1 {
+                block[index as usize / 8] |= 1_u8 << (index % 8);
+            }
+        }
+        *stale |= clean;
+        block
     }
 
     fn tsc(&self) -> u64 {

@@ -258,6 +258,7 @@ impl World {
             }
             Action::Created(dom) => self.created(dom),
             Action::VcpusCreated(_) => {}
+            Action::Key(_) | Action::LogDirty(_) => {}
             Action::Raw { .. } | Action::BindGsi { .. } | Action::EoiGsi(_) => {}
         }
     }

@@ -118,6 +118,10 @@ pub struct Toolstack {
     pub time_offset: i32,
     /// The port by which the tools learn that it has suspended.
     pub suspend_port: u32,
+    /// What it stores to is written down.
+    pub log_dirty: bool,
+    /// How far a call has got that reads the log: the next frame, and the dirty ones before.
+    pub logged: (u64, u32),
 }
 
 /// The state of one domain.

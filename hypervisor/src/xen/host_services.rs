@@ -114,6 +114,12 @@ pub trait HostServices {
     /// mapped to `gone`, with the references it held. The frame after them; `None` if nothing is
     /// mapped from there on.
     fn unmap_next(&mut self, dom: DomId, from: u64, gone: &mut Vec<Mapping>) -> Option<u64>;
+    /// Writes down from now on which frames of `dom` are stored to, or no more. [`Errno::NoMem`] if there is no
+    /// memory for that.
+    fn log_dirty(&mut self, dom: DomId, on: bool) -> Result<(), Errno>;
+    /// A bit for each of [`BLOCK`] frames of `dom` from `gfn` on, a multiple of that: it may have been stored to since
+    /// it was last clean, or others can store to it. With `clean` they are clean from now on.
+    fn dirty_block(&mut self, dom: DomId, gfn: u64, clean: bool) -> [u8; BLOCK as usize / 8];
     /// The time-stamp counter now.
     fn tsc(&self) -> u64;
     /// Free frames that are not set aside for domains that exist.
@@ -123,6 +129,9 @@ pub trait HostServices {
     /// The highest machine frame number of RAM.
     fn max_mfn(&self) -> u64;
 }
+
+/// Frames of which [`HostServices::dirty_block`] tells.
+pub const BLOCK: u64 = 512;
 
 /// The first guest frame number that no guest may name: 2^40 bytes of guest-physical space.
 pub const GFN_LIMIT: u64 = 1 << 28;

@@ -79,6 +79,10 @@ pub enum Action {
         /// The vCPU.
         vcpu: u32,
     },
+    /// A key is pressed that is for the hypervisor.
+    Key(u8),
+    /// Stores of a domain's processors are written down from now on, or no more.
+    LogDirty(DomId),
     /// Dom0's tools have created a domain: it needs what vCPUs share below.
     Created(DomId),
     /// A domain of dom0's tools has its vCPUs now.

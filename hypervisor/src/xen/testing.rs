@@ -4,10 +4,14 @@ use super::abi::{Errno, layout::Layout};
 use super::domain::DomainConfig;
 use super::frames::{FrameKind, FrameTable};
 use super::guest_memory::{Paging, write_gpa};
-use super::host_services::{DomId, HostServices, Mapping, PAGE_SIZE};
+use super::host_services::{BLOCK, DomId, HostServices, Mapping, PAGE_SIZE};
 use super::hypercall::{Context, Flow};
 use super::{Action, Width, Xen};
-use alloc::{boxed::Box, collections::BTreeMap, vec::Vec};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
 use core::cell::Cell;
 
 /// The first frame of the test machine's RAM.
@@ -18,6 +22,8 @@ pub(super) struct VecMachine {
     ram: Vec<u8>,
     pub(super) frames: FrameTable,
     pub(super) maps: BTreeMap<(DomId, u64), Mapping>,
+    /// Frames stored to since they were last clean, by whomever.
+    pub(super) written: BTreeSet<u64>,
     /// The time-stamp counter: every service takes some ticks.
     pub(super) tsc: Cell<u64>,
 }
@@ -30,7 +36,8 @@ impl VecMachine {
         let mut frames = FrameTable::default();
         frames.add(FIRST..FIRST + pages);
         let ram = alloc::vec![0; pages as usize * PAGE_SIZE];
-        Self { ram, frames, maps: BTreeMap::new(), tsc: Cell::new(0) }
+        let (maps, written) = Default::default();
+        Self { ram, frames, maps, written, tsc: Cell::new(0) }
     }
 
     /// Lets the time pass that an access to `bytes` takes.
@@ -56,6 +63,7 @@ impl HostServices for VecMachine {
         self.spend(data.len());
         let at = Self::place(mfn, offset, data.len());
         self.ram[at..at + data.len()].copy_from_slice(data);
+        self.written.insert(mfn);
     }
     fn alloc(&mut self, owner: DomId) -> Option<u64> {
         let mfn = self.frames.alloc(owner, FrameKind::Ram)?;
@@ -108,6 +116,24 @@ impl HostServices for VecMachine {
         }
         self.spend(4096);
         Some(first + 512)
+    }
+    fn log_dirty(&mut self, _dom: DomId, _on: bool) -> Result<(), Errno> {
+        self.written.clear();
+        Ok(())
+    }
+    fn dirty_block(&mut self, dom: DomId, gfn: u64, clean: bool) -> [u8; BLOCK as usize / 8] {
+        let mut block = [0; BLOCK as usize / 8];
+        self.spend(4096);
+        for index in 0..BLOCK {
+            let Some(map) = self.maps.get(&(dom, gfn + index)) else { continue };
+            if self.written.contains(&map.mfn) {
+                block[index as usize / 8] |= 1_u8 << (index % 8);
+            }
+            if clean {
+                self.written.remove(&map.mfn);
+            }
+        }
+        block
     }
     fn tsc(&self) -> u64 {
         self.tsc.get()

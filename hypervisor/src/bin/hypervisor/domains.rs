@@ -212,6 +212,19 @@ impl Host {
         }
     }
 
+    /// The domain's processors take up tables that note what is stored to, or others.
+    fn log_dirty(&mut self, dom: DomId) {
+        self.leave(rdtsc());
+        let (Some(ept), Some(resources)) =
+            (self.memory.ept_pointer(dom), self.resources.get_mut(&dom))
+        else {
+            return;
+        };
+        resources.frames.ept = ept;
+        self.slots.iter().filter(|slot| slot.dom == dom).for_each(|slot| slot.vcpu.set_ept(ept));
+        self.memory.stale = true;
+    }
+
     fn start(&mut self, dom: DomId, id: u32, start: Start<'_>) {
         self.leave(rdtsc());
         if let Some(index) = self.slot_of(dom, id) {
@@ -240,6 +253,8 @@ impl Host {
             }
             // Its registers are set when it starts.
             Action::ResetVcpu { .. } => {}
+            Action::Key(key) => self.key(key),
+            Action::LogDirty(dom) => self.log_dirty(dom),
             Action::Created(dom) => self.created(dom),
             Action::VcpusCreated(dom) => {
                 // The frames were set aside when the domain was created.

@@ -383,14 +383,18 @@ impl Host {
     }
 
     /// A key for the hypervisor itself.
-    fn key(&self, key: u8) {
+    pub(crate) fn key(&mut self, key: u8) {
         match key {
-            b'h' | b'?' => say!("keys: d the domains, h this list"),
-            b'd' => self.xen.domains.iter().for_each(|(dom, domain)| {
-                let name = self.resources.get(dom).map_or("?", |r| r.name.as_str());
-                let state = if domain.alive() { "alive" } else { "ended" };
-                say!("domain {} ({name}): {} vCPUs, {state}", dom.0, domain.vcpus.len());
-            }),
+            b'h' | b'?' => self.note("'h' pressed -> keys: d the domains, h this list"),
+            b'd' => {
+                self.note("'d' pressed -> the domains");
+                let lines = self.xen.domains.iter().map(|(dom, domain)| {
+                    let name = self.resources.get(dom).map_or("?", |r| r.name.as_str());
+                    let state = if domain.alive() { "alive" } else { "ended" };
+                    format!("domain {} ({name}): {} vCPUs, {state}", dom.0, domain.vcpus.len())
+                });
+                lines.collect::<Vec<_>>().iter().for_each(|line| self.note(line));
+            }
             _ => {}
         }
     }

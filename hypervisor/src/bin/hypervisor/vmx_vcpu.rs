@@ -62,6 +62,8 @@ pub(crate) struct VmxVcpu {
     vmcs: u64,
     vpid: u16,
     launched: bool,
+    /// Its VMCS holds a state.
+    started: bool,
     pub(crate) msrs: [u64; SWITCHED_MSRS.len()],
     pub(crate) tsc_aux: u64,
     pub(crate) cr2: u64,
@@ -78,6 +80,7 @@ impl VmxVcpu {
             vmcs,
             vpid,
             launched: false,
+            started: false,
             msrs: [0; SWITCHED_MSRS.len()],
             tsc_aux: 0,
             cr2: 0,
@@ -95,6 +98,7 @@ impl VmxVcpu {
     pub(crate) fn start(&mut self, controls: &Controls, frames: &DomainFrames, start: Start<'_>) {
         *self = Self { exits: self.exits, ..Self::new(self.vmcs, self.vpid) };
         vmx_ops::start(self.vmcs);
+        self.started = true;
         set_controls(controls, frames, self.vpid);
         set_host();
         set_flat_guest();
@@ -112,6 +116,14 @@ impl VmxVcpu {
         }
         if controls.secondary(VPID) {
             vmx_ops::invalidate_vpids();
+        }
+    }
+
+    /// Makes it take up the tables of an EPT pointer. No VMCS is to be current.
+    pub(crate) fn set_ept(&self, ept: u64) {
+        if self.started {
+            vmx_ops::load(self.vmcs);
+            vmx_ops::write(field::EPT_POINTER, ept);
         }
     }
 

@@ -11,6 +11,8 @@ pub const DOM_GETINFO: u32 = 5;
 pub const DOM_SET_VCPU_AFFINITY: u32 = 9;
 pub const DOM_SHADOW_OP: u32 = 10;
 pub const DOM_MAX_MEM: u32 = 11;
+pub const DOM_SET_VCPU_CONTEXT: u32 = 12;
+pub const DOM_GET_VCPU_CONTEXT: u32 = 13;
 pub const DOM_GET_VCPU_INFO: u32 = 14;
 pub const DOM_MAX_VCPUS: u32 = 15;
 pub const DOM_SCHEDULER_OP: u32 = 16;
@@ -62,6 +64,9 @@ pub const PFINFO_NOTAB: u64 = 0;
 pub const PFINFO_XTAB: u64 = 0xF << 28;
 /// `XEN_DOMCTL_SHADOW_OP_*`.
 pub const SHADOW_OFF: u32 = 0;
+pub const SHADOW_ENABLE_LOGDIRTY: u32 = 2;
+pub const SHADOW_CLEAN: u32 = 11;
+pub const SHADOW_PEEK: u32 = 12;
 pub const SHADOW_GET_ALLOCATION: u32 = 30;
 pub const SHADOW_SET_ALLOCATION: u32 = 31;
 
@@ -76,9 +81,13 @@ pub const SYS_CPUTOPOINFO: u32 = 16;
 pub const SYS_NUMAINFO: u32 = 17;
 pub const SYS_CPUPOOL_OP: u32 = 18;
 pub const SYS_SCHEDULER_OP: u32 = 19;
+pub const SYS_PCITOPOINFO: u32 = 22;
 pub const SYS_CPU_LEVELLING_CAPS: u32 = 25;
 pub const SYS_CPU_FEATURESET: u32 = 26;
 pub const SYS_CPU_POLICY: u32 = 29;
+
+/// `XEN_INVALID_DEV`: the node of a PCI function that is not known.
+pub const INVALID_DEV: u32 = u32::MAX - 1;
 
 /// `XEN_SYSCTL_CPUPOOL_OP_*`.
 pub const POOL_CREATE: u32 = 1;

@@ -310,6 +310,8 @@ layouts! {
         kind: u32 = 0 / u32 = 0, instance: u32 = 4 / u32 = 4, bufsz: u64 = 8 / u64 = 8,
         buffer: u64 = 16 / u64 = 16,
     }
+    /// `xen_domctl_vcpucontext`.
+    VcpuContext: 16 / 16 { vcpu: u32 = 0 / u32 = 0, ctxt: u64 = 8 / u64 = 8 }
     /// `xen_domctl_tsc_info`.
     TscInfo: 24 / 24 {
         tsc_mode: u32 = 0 / u32 = 0, gtsc_khz: u32 = 4 / u32 = 4, incarnation: u32 = 8 / u32 = 8,
@@ -330,10 +332,11 @@ layouts! {
     PageFrameInfo: 16 / 16 { num: u64 = 0 / u64 = 0, array: u64 = 8 / u64 = 8 }
     /// `xen_domctl_paging_mempool`.
     PagingMempool: 8 / 8 { size: u64 = 0 / u64 = 0 }
-    /// `xen_domctl_shadow_op` without its statistics, which follow at 32.
-    ShadowOp: 32 / 32 {
+    /// `xen_domctl_shadow_op`.
+    ShadowOp: 40 / 40 {
         op: u32 = 0 / u32 = 0, mode: u32 = 4 / u32 = 4, mb: u32 = 8 / u32 = 8,
         dirty_bitmap: u64 = 16 / u64 = 16, pages: u64 = 24 / u64 = 24,
+        fault_count: u32 = 32 / u32 = 32, dirty_count: u32 = 36 / u32 = 36,
     }
     /// `xen_domctl_max_mem`.
     MaxMem: 8 / 8 { max_memkb: u64 = 0 / u64 = 0 }
@@ -369,6 +372,12 @@ layouts! {
     ReadConsole: 24 / 24 {
         clear: u8 = 0 / u8 = 0, incremental: u8 = 1 / u8 = 1, index: u32 = 4 / u32 = 4,
         buffer: u64 = 8 / u64 = 8, count: u32 = 16 / u32 = 16,
+    }
+    /// `xen_sysctl_debug_keys`.
+    DebugKeys: 16 / 16 { keys: u64 = 0 / u64 = 0, nr_keys: u32 = 8 / u32 = 8 }
+    /// `xen_sysctl_pcitopoinfo`.
+    PciTopoInfo: 24 / 24 {
+        num_devs: u32 = 0 / u32 = 0, devs: u64 = 8 / u64 = 8, nodes: u64 = 16 / u64 = 16,
     }
     /// `xen_sysctl_scheduler_op` with the second credit scheduler's part of its union.
     SysctlScheduler: 32 / 32 {

@@ -1,8 +1,10 @@
 //! `sysctl`: what dom0 asks about the machine. Interface version 15h.
 
+use super::super::Action;
 use super::super::abi::layout::{
-    AvailHeap, CpuTopo, CpuTopoInfo, CpupoolOp, DomainInfo, DomainInfoList, GetCpuInfo, Layout,
-    MaxVcpus, MemInfo, NumaInfo, PhysInfo, ReadConsole, SchedId, SysctlHead, SysctlScheduler,
+    AvailHeap, CpuTopo, CpuTopoInfo, CpupoolOp, DebugKeys, DomainInfo, DomainInfoList, GetCpuInfo,
+    Layout, MaxVcpus, MemInfo, NumaInfo, PciTopoInfo, PhysInfo, ReadConsole, SchedId, SysctlHead,
+    SysctlScheduler,
 };
 use super::super::abi::nr::ctl as op;
 use super::super::abi::{Errno, OpResult};
@@ -16,6 +18,10 @@ const UNION: u64 = SysctlHead::MAX as u64;
 const POOL_BITMAP: u64 = 24;
 /// The processor is the only one of the only pool, and the memory that of the only node.
 const ONE: u32 = 1;
+/// The keys that one call may press.
+const MOST_KEYS: usize = 64;
+/// The PCI functions of which one call tells: the caller asks again for the rest, as in Xen.
+const MOST_DEVICES: u32 = 64;
 /// The distance of a node to itself.
 const OWN_DISTANCE: u32 = 10;
 
@@ -36,8 +42,8 @@ impl Call<'_> {
             op::SYS_SCHED_ID => self.store(at, &SchedId { sched_id: op::SCHED_CREDIT2 })?,
             op::SYS_SCHEDULER_OP => self.scheduler_op(at)?,
             op::SYS_READCONSOLE => self.read_console(at)?,
-            // Nothing listens to keys.
-            op::SYS_DEBUG_KEYS => {}
+            op::SYS_DEBUG_KEYS => self.debug_keys(at)?,
+            op::SYS_PCITOPOINFO => self.pci_nodes(at)?,
             op::SYS_CPU_LEVELLING_CAPS => self.store(at, &MaxVcpus { max: 0 })?,
             op::SYS_GETCPUINFO => self.cpu_info(at)?,
             op::SYS_AVAILHEAP => {
@@ -53,6 +59,31 @@ impl Call<'_> {
             _ => return Err(Errno::NoSys),
         }
         Ok(0)
+    }
+
+    /// Keys as typed at the console while the hypervisor is typed to.
+    fn debug_keys(&mut self, at: u64) -> Result<(), Errno> {
+        let DebugKeys { keys, nr_keys } = self.load(at)?;
+        // DEPARTURE: more at once are passed over.
+        let mut typed = [0; MOST_KEYS];
+        let typed = &mut typed[..MOST_KEYS.min(nr_keys as usize)];
+        self.c.read(self.host, keys, typed)?;
+        self.xen.actions.extend(typed.iter().map(|key| Action::Key(*key)));
+        Ok(())
+    }
+
+    /// The node of each of a list of PCI functions: it is known of none.
+    fn pci_nodes(&mut self, at: u64) -> Result<(), Errno> {
+        let mut arg: PciTopoInfo = self.load(at)?;
+        if arg.devs == 0 || arg.nodes == 0 {
+            return Err(Errno::Inval);
+        }
+        arg.num_devs = arg.num_devs.min(MOST_DEVICES);
+        for index in 0..u64::from(arg.num_devs) {
+            let node = op::INVALID_DEV.to_le_bytes();
+            self.c.write(self.host, arg.nodes.wrapping_add(4 * index), &node)?;
+        }
+        self.store(at, &arg)
     }
 
     /// The last lines on the console, or those after the ones read before.

@@ -10,6 +10,7 @@ mod hypercalls;
 mod interrupts;
 mod layouts;
 mod memory;
+mod migration;
 mod pc;
 mod preemption;
 mod scheduler;

@@ -18,7 +18,7 @@ use alloc::vec::Vec;
 /// The union of a `domctl`, that of a `sysctl`, and a place for lists.
 const UNION: u64 = ARG + 16;
 const SYS_UNION: u64 = ARG + 8;
-const LIST: u64 = 0x4000;
+pub(super) const LIST: u64 = 0x4000;
 /// The first number that the tools get.
 pub(super) const NEW: u16 = 3;
 
@@ -28,7 +28,7 @@ pub(super) fn domctl<T: Layout>(world: &mut World, cmd: u32, domain: u16, arg: T
     (world.call(0, nr::DOMCTL, &[ARG]), world.get(0, UNION))
 }
 
-fn sysctl<T: Layout>(world: &mut World, cmd: u32, arg: T) -> (i64, T) {
+pub(super) fn sysctl<T: Layout>(world: &mut World, cmd: u32, arg: T) -> (i64, T) {
     world.put(0, ARG, &SysctlHead { cmd, interface_version: 0x15 });
     world.put(0, SYS_UNION, &arg);
     (world.call(0, nr::SYSCTL, &[ARG]), world.get(0, SYS_UNION))
@@ -49,7 +49,7 @@ pub(super) fn pvh() -> CreateDomain {
 }
 
 /// A domain of the tools, with two vCPUs and `pages` of RAM.
-fn created(world: &mut World, pages: u64) -> DomId {
+pub(super) fn created(world: &mut World, pages: u64) -> DomId {
     created_as(world, pages, pvh())
 }
 
@@ -149,7 +149,7 @@ fn nothing_is_left_of_a_domain() {
 }
 
 /// The records of an HVM context: a header, then `records`, then the end.
-fn context(records: &[Record<'_>]) -> Vec<u8> {
+pub(super) fn context(records: &[Record<'_>]) -> Vec<u8> {
     let mut head = [0; HEADER_SIZE];
     head[..4].copy_from_slice(&0x5468_1286_u32.to_le_bytes());
     head[4] = 1;
@@ -160,13 +160,13 @@ fn context(records: &[Record<'_>]) -> Vec<u8> {
     out
 }
 
-fn set_context(world: &mut World, bytes: &[u8]) -> i64 {
+pub(super) fn set_context(world: &mut World, bytes: &[u8]) -> i64 {
     write_gpa(&mut world.host, DomId(0), LIST, bytes).unwrap();
     let arg = HvmContext { size: bytes.len() as u32, buffer: LIST };
     domctl(world, ctl::DOM_SET_HVM_CONTEXT, NEW, arg).0
 }
 
-fn entry_state() -> CpuState {
+pub(super) fn entry_state() -> CpuState {
     let mut state = CpuState { rip: 0x100_0000, ..CpuState::default() };
     state.cr[0] = 0x11;
     state.gpr[3] = 0x1234;

@@ -34,7 +34,7 @@ fn size(vcpus: u32, pc: bool) -> u32 {
 impl Call<'_> {
     /// True once the registers of all vCPUs that are up are in their records; false if they have to
     /// be fetched first.
-    fn have_registers(&mut self, dom: DomId) -> Result<bool, Errno> {
+    pub(super) fn have_registers(&mut self, dom: DomId) -> Result<bool, Errno> {
         let known = |v: &Vcpu| v.activity == Activity::Down || v.registers.is_some();
         let all = self.xen.domain(dom)?.vcpus.iter().all(known);
         if !all {
@@ -212,7 +212,7 @@ fn canonical(address: u64) -> bool {
 
 /// Registers that a processor can have, as far as the hypervisor loads them itself: the rest is
 /// checked by the VM entry.
-fn checked(mut state: CpuState) -> Result<CpuState, Errno> {
+pub(super) fn checked(mut state: CpuState) -> Result<CpuState, Errno> {
     let [cr0, _, _, cr4] = state.cr;
     let bad = cr0 & !CR0_BITS != 0
         || cr0 & (CR0_PG | CR0_PE) == CR0_PG

@@ -3,12 +3,14 @@
 mod create;
 mod hvm_context;
 mod info;
+mod log_dirty;
 mod policy;
 mod processors;
+mod vcpu_context;
 
 use super::super::abi::layout::{
     DomainHandle, DomctlHead, DomctlScheduler, Layout, MaxMem, PageFrameInfo, PagingMempool,
-    SendTrigger, ShadowOp, TscInfo,
+    SendTrigger, TscInfo,
 };
 use super::super::abi::nr::ctl as op;
 use super::super::abi::{Errno, nr::domid};
@@ -39,6 +41,9 @@ impl Call<'_> {
                 match head.cmd {
                     op::DOM_DESTROY => self.destroy(dom)?,
                     op::DOM_GET_HVM_CONTEXT => self.get_hvm_context(dom, at)?,
+                    op::DOM_GET_VCPU_CONTEXT => self.get_vcpu_context(dom, at)?,
+                    op::DOM_SET_VCPU_CONTEXT => self.set_vcpu_context(dom, at)?,
+                    op::DOM_SHADOW_OP => self.shadow_op(dom, at)?,
                     op::DOM_GET_PAGE_FRAME_INFO => self.page_frame_info(dom, at)?,
                     op::DOM_GET_HVM_CONTEXT_PARTIAL => self.get_hvm_record(dom, at)?,
                     _ => self.domctl_at(head.cmd, dom, at).map(|()| true)?,
@@ -85,7 +90,6 @@ impl Call<'_> {
             op::DOM_GET_PAGING_MEMPOOL_SIZE | op::DOM_SET_PAGING_MEMPOOL_SIZE => {
                 self.paging_pool(cmd, dom, at)
             }
-            op::DOM_SHADOW_OP => self.shadow_op(dom, at),
             op::DOM_SET_HVM_CONTEXT => self.set_hvm_context(dom, at),
             op::DOM_GET_CPU_POLICY => self.get_cpu_policy(dom, at),
             op::DOM_SET_CPU_POLICY => self.set_cpu_policy(dom, at),
@@ -235,23 +239,5 @@ impl Call<'_> {
         }
         self.xen.domain_mut(dom)?.toolstack.paging_pool = size;
         Ok(())
-    }
-
-    /// Tables are made as they are needed; there is no log of dirty pages to turn off.
-    fn shadow_op(&mut self, dom: DomId, at: u64) -> Result<(), Errno> {
-        let mut arg: ShadowOp = self.load(at)?;
-        let dom = self.other(dom)?;
-        match arg.op {
-            op::SHADOW_OFF => Ok(()),
-            op::SHADOW_GET_ALLOCATION => {
-                arg.mb = (self.xen.domain(dom)?.toolstack.paging_pool >> 20) as u32;
-                self.store(at, &arg)
-            }
-            op::SHADOW_SET_ALLOCATION => {
-                self.xen.domain_mut(dom)?.toolstack.paging_pool = u64::from(arg.mb) << 20;
-                Ok(())
-            }
-            _ => Err(Errno::Inval),
-        }
     }
 }
