@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The first process of Linux as Xen's dom0. It starts Xen's tools, creates the domUs that the word
-# domus=pv,pvh,smp,saved,hvm,cd on the kernel's command line names, one after another, each until it has ended,
+# domus=pv,pvh,smp,saved,hvm,hvm2,cd on the kernel's command line names, one after another, each until it has ended,
 # and powers off. With the word cycles=N it then creates and destroys so many, which leaves as much memory free
 # as before. With the word commands it runs those of the file /commands, each with its status and what it prints.
 # Lines of a domU's console begin with its name in parentheses.
@@ -42,6 +42,7 @@ nographic=1
 usb=0
 vnc=0" ;;
     esac
+    [ "$1" = hvm2 ] && echo "vcpus=2"
     case $1 in
         cd) echo "boot='d'
 disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/cd.iso']" ;;
@@ -54,7 +55,8 @@ cmdline='console=hvc0 work=none $([ "$1" = saved ] && echo hold)'" ;;
 # await FILE TEXT: until the text is in the file.
 await() { until grep -q "$2" "$1"; do usleep 100000; done; }
 
-# saved CONFIGURATION LOG: a domU that is saved, restored, asked whether it still answers, and destroyed.
+# saved CONFIGURATION LOG: a domU that is saved, restored, asked whether it still answers, moved to this very host
+# while it runs, and destroyed.
 saved() {
     xl create -q "$1" || return
     await "$2" 'MARK done'
@@ -62,6 +64,8 @@ saved() {
     xl sysrq saved h
     await "$2" 'sysrq: HELP'
     mark restored
+    xl migrate -s '' saved 'xl migrate-receive' || return
+    mark migrated
     xl destroy saved
     rm /run/saved.img
 }
