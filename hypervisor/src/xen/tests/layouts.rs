@@ -119,7 +119,14 @@ fn toolstack_layouts() {
     row!(Long DomainCpuPolicy 40 . msrs 16);
     row!(Long DomainCpuPolicy 40 . err_msr 32);
     row!(Long CpuidLeaf 24 . d 20);
-    row!(Long ShadowOp 32 . dirty_bitmap 16);
+    row!(Long ShadowOp 40 . dirty_bitmap 16);
+    row!(Long ShadowOp 40 . pages 24);
+    row!(Long ShadowOp 40 . fault_count 32);
+    row!(Long ShadowOp 40 . dirty_count 36);
+    row!(Long VcpuContext 16 . ctxt 8);
+    row!(Long DebugKeys 16 . nr_keys 8);
+    row!(Long PciTopoInfo 24 . devs 8);
+    row!(Long PciTopoInfo 24 . nodes 16);
     row!(Long PageFrameInfo 16 . array 8);
     row!(Long CpupoolOp 40 . n_dom 20);
     row!(Long CpupoolOp 40 . bitmap 24);
