@@ -235,6 +235,7 @@ pub fn memtest() -> Result<[PathBuf; 2]> {
     let name = stem.to_string_lossy().into_owned();
     let dir = cached(&name, |tmp| {
         let out = tmp.join("out");
+        fs::create_dir_all(&out)?;
         packages::unpack(&package, &out)?;
         Ok(fs::write(out.join("packages.txt"), list(&[package])?)?)
     })?;
