@@ -4,9 +4,9 @@
 use crate::console::Language;
 use crate::console::chardev::{self, Named, Serial};
 use crate::debug::connection::{self, Where};
-use crate::events::{self, Chosen};
 use crate::explore;
 use crate::kept::{Debugger, Diff, Hash, Record, Replay, Restore, Snapshot, SnapshotAt};
+use crate::limits::Limits;
 use crate::pace::Pacing;
 use crate::process::Process;
 use crate::qemu::{self, Meaning};
@@ -36,43 +36,23 @@ Exit status: 0 the guest powered off (or reset, under -no-reboot); 2 bad input, 
 snapshots or recordings differ; 6 a test has failed; 8 explore has found something; 116 the guest panicked (pvpanic), or a domain did; 118 all processors halt for ever; 120 triple fault; 122 the
 emulator failed; 124 a limit was reached; 130 Ctrl-C; odd: the guest wrote (status - 1) / 2 to isa-debug-exit.";
 
-/// What ends a run from outside, and what is told of every run.
-#[derive(Debug, Default, Clone, clap::Args)]
-pub(crate) struct Limits {
-    /// End after N instructions
-    #[arg(long, value_name = "N", global = true, value_parser = values::limit)]
-    pub(crate) limit_instructions: Option<u64>,
-    /// End after S seconds of the host's clock
-    #[arg(long, value_name = "S", global = true, value_parser = values::limit)]
-    pub(crate) limit_seconds: Option<u64>,
-    /// Write down in JSON how the run ended and what it has counted
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(crate) report: Option<PathBuf>,
-    /// Write down VM entries and exits: FILE.json for trace viewers, FILE.jsonl or FILE.txt, then domain=NAME,
-    /// reason=NUMBER, except=NUMBER, from=N, to=N, last=N behind commas
-    #[arg(long, value_name = "FILE,OPTIONS", global = true, value_parser = events::chosen)]
-    pub(crate) events: Option<Chosen>,
-}
-
-impl Limits {
-    /// These, and where they say nothing `others`.
-    pub(crate) fn or(self, others: Limits) -> Limits {
-        Limits {
-            limit_instructions: self.limit_instructions.or(others.limit_instructions),
-            limit_seconds: self.limit_seconds.or(others.limit_seconds),
-            report: self.report.or(others.report),
-            events: self.events.or(others.events),
+impl Verb {
+    /// The limits that are heeded, if they are not those of a run.
+    pub(crate) fn limits(&self) -> Option<&'static [&'static str]> {
+        match self {
+            Verb::Run(_) | Verb::Host(_) | Verb::Qemu | Verb::Restore(_) | Verb::Record(_) => None,
+            Verb::Test(_) => Some(&["--limit-instructions", "--limit-seconds"]),
+            Verb::Explore(_) => Some(&["--limit-seconds"]),
+            Verb::Link(_)
+            | Verb::Image(_)
+            | Verb::Snapshot(_)
+            | Verb::Hash(_)
+            | Verb::Replay(_)
+            | Verb::Debug(_)
+            | Verb::Diff(_)
+            | Verb::Man
+            | Verb::Completions(_) => Some(&[]),
         }
-    }
-
-    /// Refuses what only a run could heed.
-    pub(crate) fn without_run(&self) -> Result<(), Failure> {
-        let asked = [(self.report.is_some(), "--report"), (self.events.is_some(), "--events")];
-        let first = asked.into_iter().find(|(asked, _)| *asked);
-        first.map_or(Ok(()), |(_, flag)| {
-            let why = "accepted with a run: the main job, run, host, qemu, restore and record";
-            Err(Failure::usage(flag, why))
-        })
     }
 }
 

@@ -72,7 +72,7 @@ pub(crate) struct Record {
     #[arg(long, value_name = "N", default_value_t = 1_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) hash_every: u64,
     /// Instructions of machine time between two snapshots
-    #[arg(long, value_name = "N", default_value_t = 4_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) snapshot_every: u64,
     /// What to run: the words after "strata", with their verb; nothing for the main job
     #[arg(last = true, value_name = "WORDS")]

@@ -24,6 +24,7 @@ mod domain;
 mod embedded;
 mod events;
 mod explore;
+mod expression;
 mod files;
 mod image;
 mod input;
@@ -31,6 +32,7 @@ mod keep;
 mod kept;
 mod keys;
 mod launch;
+mod limits;
 mod link;
 mod manual;
 mod memory;
@@ -95,21 +97,8 @@ fn print(text: &str) -> Result<Status, Failure> {
 
 /// Does what was asked.
 fn obey(args: Args) -> Result<Status, Failure> {
-    if matches!(
-        args.verb,
-        Some(
-            Verb::Link(_)
-                | Verb::Image(_)
-                | Verb::Snapshot(_)
-                | Verb::Replay(_)
-                | Verb::Explore(_)
-                | Verb::Diff(_)
-                | Verb::Man
-                | Verb::Completions(_)
-                | Verb::Test(_)
-        )
-    ) {
-        args.limits.without_run()?;
+    if let Some(heeded) = args.verb.as_ref().and_then(Verb::limits) {
+        args.limits.only(heeded)?;
     }
     let launch = match args.verb {
         None => launch::main_job()?,
@@ -124,7 +113,7 @@ fn obey(args: Args) -> Result<Status, Failure> {
         Some(Verb::Record(record)) => return time_travel::record(record, args.limits),
         Some(Verb::Replay(replay)) => return time_travel::replay(&replay),
         Some(Verb::Diff(asked)) => return apart::run(&asked),
-        Some(Verb::Explore(asked)) => return explore::run(asked),
+        Some(Verb::Explore(asked)) => return explore::run(asked, &args.limits),
         Some(Verb::Debug(asked)) => return debug::recording(&asked),
         Some(Verb::Man) => return print(manual::page()?.trim_end()),
         Some(Verb::Completions(asked)) => {

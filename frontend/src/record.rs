@@ -4,7 +4,7 @@ use crate::snapshot;
 use crate::status::{Failure, Status};
 use platform::machine::{Input, Machine};
 use platform::recording::{FILE, Frame, Writer};
-use platform::snapshot::Parent;
+use platform::snapshot::Lineage;
 use platform::time::Icount;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -28,7 +28,8 @@ pub(crate) struct Recorder {
     next_snapshot: u64,
     /// Snapshots so far.
     count: u32,
-    last: Option<Parent>,
+    /// Those of the run that is recorded.
+    lineage: Lineage,
 }
 
 impl Recorder {
@@ -44,13 +45,13 @@ impl Recorder {
             }
             _ => wrong(e.to_string()),
         })?;
-        let directory = directory.to_owned();
-        Ok(Recorder { directory, log, every, next_hash: 0, next_snapshot: 0, count: 0, last: None })
+        let (directory, lineage) = (directory.to_owned(), Lineage::default());
+        Ok(Recorder { directory, log, every, next_hash: 0, next_snapshot: 0, count: 0, lineage })
     }
 
     /// A run begins: the machine is as after power-on, with what it boots in memory.
     pub(crate) fn begin(&mut self, machine: &mut Machine) -> Result<(), Failure> {
-        self.last = None;
+        self.lineage = Lineage::default();
         self.snapshot(machine, true)?;
         self.next_hash = machine.now().0.saturating_add(self.every.hash);
         Ok(())
@@ -92,9 +93,9 @@ impl Recorder {
     fn snapshot(&mut self, machine: &mut Machine, begins: bool) -> Result<(), Failure> {
         let at = machine.now();
         let file = format!("{:06}.snapshot", self.count);
-        let id = snapshot::write_next(machine, &self.directory.join(&file), self.last.take())?;
+        let path = self.directory.join(&file);
+        let id = snapshot::write_next(machine, &path, &mut self.lineage)?;
         self.count += 1;
-        self.last = Some(Parent { file: file.clone(), id });
         self.next_snapshot = at.0.saturating_add(self.every.snapshot);
         self.add(&Frame::Snapshot { at, file, id, begins })?;
         self.log.sync().map_err(|error| self.failed(&error))

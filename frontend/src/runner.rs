@@ -1,8 +1,8 @@
 //! Runs a machine in slices: between two of them serial bytes move, and it is looked whether somebody
 //! has asked for the end, which ends a slice too. How a run is sliced does not change what the machine does.
 
-use crate::args::Limits;
 use crate::console::{Consoles, Key};
+use crate::limits::Limits;
 use crate::monitor::{Attended, Event};
 use crate::pace::Pace;
 use crate::status::{Failure, Status};

@@ -1,7 +1,6 @@
 //! A session: one machine from its start to its end, with resets, counts and the summary. The one file
 //! that drives `platform::machine`.
 
-use crate::args::Limits;
 use crate::console::{Consoles, Key};
 use crate::counts::{self, Counts};
 use crate::debug::live::{self, Debuggable};
@@ -9,6 +8,7 @@ use crate::events::{Chosen, Events};
 use crate::input::{self, Log, Script};
 use crate::keep::Keep;
 use crate::launch::Launch;
+use crate::limits::Limits;
 use crate::memory;
 use crate::monitor::{self, Attended, Monitors};
 use crate::output;

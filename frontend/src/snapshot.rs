@@ -3,7 +3,7 @@
 use crate::memory;
 use crate::status::Failure;
 use platform::machine::{Config, Machine};
-use platform::snapshot::{self, Id, Parent, Snapshot};
+use platform::snapshot::{self, Id, Lineage, Snapshot};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,16 +13,17 @@ const CHAIN_MAX: usize = 100_000;
 
 /// Writes a full snapshot of `machine` to `path`: a file of that name is replaced when all is on the disk.
 pub(crate) fn write(machine: &mut Machine, path: &Path) -> Result<(), Failure> {
-    replace(path, |file| snapshot::write_alone(machine, file)).map(drop)
+    replace(path, |file| snapshot::write(machine, file)).map(drop)
 }
 
-/// As [`write()`], with `parent` as an increment to that. Later increments are to this one.
+/// As [`write()`], the next snapshot of a run, as an increment to an earlier one.
 pub(crate) fn write_next(
     machine: &mut Machine,
     path: &Path,
-    parent: Option<Parent>,
+    lineage: &mut Lineage,
 ) -> Result<Id, Failure> {
-    replace(path, |file| snapshot::write(machine, parent, file))
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    replace(path, |file| lineage.write(machine, name, file))
 }
 
 /// Has `write` write the file `path`, which is replaced when all is on the disk.

@@ -1,10 +1,11 @@
 //! The verbs about runs that are kept: `restore`, `snapshot`, `hash`, `record`, `replay`.
 
-use crate::args::{self, Asked, Limits, Verb};
+use crate::args::{self, Asked, Verb};
 use crate::difference;
 use crate::keep::Keep;
 use crate::kept::{Hash, Record, Replay, Restore, Snapshot as Looked, SnapshotVerb};
 use crate::launch::{self, Launch};
+use crate::limits::Limits;
 use crate::output;
 use crate::parts::Slice;
 use crate::record::{Every, Recorder};

@@ -41,6 +41,8 @@ fn check(words: &[&str], says: &[&str]) {
 fn flags() {
     check(&["run", "-kernel", "K", "-m", "x"], &["'x' for '-m <SIZE>'", "accepted is a number"]);
     check(&["run"], &["-kernel <FILE>"]);
+    check(&["replay", "x", "--limit-seconds", "1"], &["--limit-seconds: accepted with a run"]);
+    check(&["hash", "x", "--report", "r"], &["--report: accepted with a run"]);
     check(&["--limit-instructions", "many"], &["'many'", "--limit-instructions"]);
     check(&["host", "--domu", "size=3"], &["--domu: size=3", "accepted are name=, kernel="]);
     check(&["host", "--domu", "name=a", "--domu", "name=a"], &["name=a", "taken"]);

@@ -144,6 +144,21 @@ fn nothing_is_found_where_nothing_is() {
     assert!(text.starts_with("future 0: status:33 at ") && text.contains("by 0 of 0"), "{text}");
 }
 
+/// The second processor says that it sleeps.
+#[test]
+fn an_expression() {
+    let asleep = "expr:{unsigned char} 0x7001 == 1 && $cr3 == 0 && $rip < 0x6100";
+    let (_, text) = explore("expression", &["--seeds", "1", "--until", asleep], 8);
+    assert!(text.starts_with(&format!("future 0: {asleep} at ")), "{text}");
+}
+
+/// A search that would go on for ever ends at the limit.
+#[test]
+fn a_limit_of_seconds() {
+    let words = ["--seeds", "1000000000000", "--budget", "1000", "--limit-seconds", "1"];
+    assert_eq!(explore("limit", &words, 124).1, "");
+}
+
 #[test]
 fn bad_words() {
     let to = directory("bad");
@@ -155,6 +170,8 @@ fn bad_words() {
     };
     says(&["/no/such"], "/no/such: No such file");
     says(&["--until", "lost", "x"], "accepted are text:TEXT");
+    says(&["--until", "expr:$nothing", "x"], "unknown register '$nothing'");
+    says(&["--limit-instructions", "5", "x"], "--limit-instructions: accepted with a run");
     says(&["--", "replay", "x"], "explore: accepted after -- are run, host and no verb");
     says(&["--dictionary", "/no/such", "x"], "--dictionary /no/such: No such file");
     fs::write(to.join("file"), "").unwrap();

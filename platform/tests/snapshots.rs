@@ -6,7 +6,7 @@ mod common;
 use common::guest;
 use common::turns::{TYPED, poll, run_to, set_up, start, work};
 use platform::machine::{Config, Input, Machine};
-use platform::snapshot::{self, Parent, Snapshot, SnapshotError};
+use platform::snapshot::{self, Lineage, Snapshot, SnapshotError};
 use platform::time::Icount;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -43,7 +43,7 @@ fn a_restored_machine_goes_on() {
             let mut first = machine(vcpus);
             run_to(&mut first, at, 1000);
             let (_, to) = file(&format!("goes-on-{vcpus}-{at}"));
-            let id = snapshot::write(&mut first, None, &to).unwrap();
+            let id = snapshot::write(&mut first, &to).unwrap();
             let snapshot = Snapshot::read(to).unwrap();
             assert_eq!((snapshot.id(), snapshot.parent()), (id, None));
             assert_eq!(snapshot.saved().now(), Icount(at));
@@ -77,17 +77,16 @@ fn machine_output(vcpus: u32, port: usize) -> Vec<u8> {
 #[test]
 fn increments() {
     let mut plain = machine(2);
-    let mut parent = None;
+    let mut lineage = Lineage::default();
     let mut names = Vec::new();
     let mut hashes = BTreeMap::new();
     for at in TIMES {
         run_to(&mut plain, at, 1000);
-        snapshot::write_alone(&mut plain, &file("alone").1).unwrap();
+        snapshot::write(&mut plain, &file("alone").1).unwrap();
         let name = format!("increment-{at}");
         let (path, to) = file(&name);
-        let id = snapshot::write(&mut plain, parent, &to).unwrap();
+        lineage.write(&mut plain, name, &to).unwrap();
         names.push(path);
-        parent = Some(Parent { file: name, id });
         let chain = names.iter().map(|path| Snapshot::read(File::open(path).unwrap()).unwrap());
         let chain: Vec<_> = chain.collect();
         assert!(chain[1..].iter().all(|s| s.pages().count() < 20), "few pages change");
@@ -114,7 +113,7 @@ fn small(name: &str) -> Vec<u8> {
     let mut machine = machine(2);
     run_to(&mut machine, 50_000, 1000);
     let (path, to) = file(name);
-    snapshot::write(&mut machine, None, &to).unwrap();
+    snapshot::write(&mut machine, &to).unwrap();
     fs::read(path).unwrap()
 }
 

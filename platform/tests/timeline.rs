@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::guest;
+use common::guest::{self, copy, outd};
 use common::turns::{COUNT, MAIN, TICK, TYPED, poll, run_to, set_up, start, work};
 use platform::machine::debugging::{
     Breakpoints, CodeBreakpoint, DataBreakpoint, Event, Hit, Position, Space, Who,
 };
-use platform::machine::{Config, Icount, Input, Machine};
+use platform::machine::{Config, Icount, Input, Machine, OptionalDevice};
 use platform::timeline::{End, Outcome, Past, Timeline};
 
 /// Where the run ends.
@@ -191,6 +191,56 @@ fn watchpoints() {
             timeline.go_to(position).unwrap();
         }
     }
+}
+
+/// A run in which `fw_cfg` writes its signature to [`SIGNATURE`], asked by the second of two OUTs.
+struct Asked;
+
+/// Where the signature goes.
+const SIGNATURE: u32 = 0x9100;
+
+impl Past for Asked {
+    type Error = ();
+
+    fn starts(&self) -> &[Icount] {
+        &[Icount(0)]
+    }
+
+    fn restore(&mut self, _: usize) -> Result<Machine, ()> {
+        // Control (select item 0, and read), length, address: QEMU, docs/specs/fw_cfg.rst.
+        let words = [0xa, 4, 0, SIGNATURE].map(u32::to_be_bytes).concat();
+        let ask = [outd(0x514, 0), outd(0x518, 0x9000_u32.swap_bytes())];
+        let program = [copy(0x9000, &words), ask.concat(), vec![0xeb, 0xfe]].concat();
+        let devices = vec![OptionalDevice::FwCfg];
+        Ok(guest::machine(Config { devices, ..Config::default() }, &program))
+    }
+}
+
+/// What a device stores is met after the instruction that has asked for it, going on, and before it, going back.
+#[test]
+fn a_device_stores() {
+    let mut timeline = Timeline::new(Asked, End::Time(Icount(10_000))).unwrap();
+    let watched = u64::from(SIGNATURE) + 2;
+    let (first, last, space) = (watched, watched, Space::Physical);
+    let data =
+        vec![DataBreakpoint { first, last, loads: false, stores: true, space, who: Who::Any }];
+    timeline.set_breakpoints(Breakpoints { data, ..Breakpoints::default() });
+    let hit = Hit::Data { address: watched, store: true };
+    let event = Event::Hit { processor: 0, hit };
+    let read = |timeline: &Timeline<Asked>, at: u64| {
+        let mut bytes = [0];
+        assert!(timeline.machine().read_physical(at, &mut bytes));
+        bytes[0]
+    };
+    assert_eq!(timeline.go_on(None), Outcome::Event(event));
+    assert_eq!(read(&timeline, watched), b'M');
+    let after = timeline.machine().position();
+    while timeline.go_on(None) == Outcome::More {}
+    assert_eq!(timeline.go_back(&mut || false), Ok(Outcome::Event(event)));
+    assert_eq!(timeline.machine().position().retired + 1, after.retired);
+    let rip = timeline.machine().processor(0).unwrap().state.rip;
+    assert_eq!((read(&timeline, watched), read(&timeline, rip)), (0, 0xef));
+    assert_eq!(timeline.go_back(&mut || false), Ok(Outcome::Begin));
 }
 
 /// What is asked of a run that ends, or does not go so far back.

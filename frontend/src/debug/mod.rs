@@ -10,7 +10,7 @@ mod domains;
 pub(crate) mod live;
 mod monitor;
 pub(crate) mod recorded;
-mod registers;
+pub(crate) mod registers;
 pub(crate) mod subject;
 mod target;
 mod why;

@@ -237,6 +237,16 @@ pub(crate) fn text(p: &Processor, icount: u64) -> String {
     })
 }
 
+/// The register `name` of `p`, its low 64 bits. None if there is no such register.
+pub(crate) fn named(p: &Processor, icount: u64, name: &str) -> Option<u64> {
+    rows().find(|row| row.name == name).map(|row| row.value(p, icount) as u64)
+}
+
+/// Whether there is a register `name`.
+pub(crate) fn is_known(name: &str) -> bool {
+    rows().any(|row| row.name == name)
+}
+
 fn rows() -> impl Iterator<Item = &'static Row> {
     FEATURES.iter().flat_map(|feature| &feature.rows)
 }

@@ -1,5 +1,7 @@
 //! What is looked for in a future.
 
+use crate::debug::registers;
+use crate::expression::{Expression, Subject};
 use crate::status::Status;
 use platform::machine::{Machine, MachineStop};
 
@@ -23,6 +25,8 @@ pub(crate) enum Condition {
     Halted,
     /// In so many instructions of machine time no serial port has sent a byte, and no VM exit has had a reason that is new.
     Stuck(u64),
+    /// An expression that is not zero of a processor, and its text.
+    Expression(String, Expression),
 }
 
 /// What is looked for unless the user says otherwise.
@@ -31,6 +35,9 @@ pub(crate) const USUAL: [Condition; 3] =
 
 /// Reads a condition of the command line.
 pub(crate) fn parse(text: &str) -> Result<Condition, String> {
+    if let Some(text) = text.strip_prefix("expr:") {
+        return expression(text);
+    }
     let (name, value) = text.split_once(':').unwrap_or((text, ""));
     let known = match (name, value) {
         ("text", text) if !text.is_empty() => Some(Condition::Text(text.into())),
@@ -43,9 +50,46 @@ pub(crate) fn parse(text: &str) -> Result<Condition, String> {
         _ => None,
     };
     known.ok_or_else(|| {
-        "accepted are text:TEXT, status:N, triple-fault, panic, failed-entry, halted and stuck:N"
+        "accepted are text:TEXT, status:N, triple-fault, panic, failed-entry, halted, stuck:N and expr:EXPRESSION"
             .into()
     })
+}
+
+/// Reads what follows `expr:`.
+fn expression(text: &str) -> Result<Condition, String> {
+    let (expression, rest) = Expression::read(text)?;
+    if !rest.is_empty() {
+        return Err(format!("unexpected '{rest}'"));
+    }
+    match expression.registers().into_iter().find(|name| !registers::is_known(name)) {
+        Some(name) => Err(format!("unknown register '${name}'")),
+        None => Ok(Condition::Expression(text.to_owned(), expression)),
+    }
+}
+
+/// A processor that an expression is about.
+struct Looked<'a> {
+    machine: &'a Machine,
+    processor: usize,
+}
+
+impl Subject for Looked<'_> {
+    fn register(&self, name: &str) -> Option<u64> {
+        let processor = self.machine.processor(self.processor)?;
+        registers::named(processor, self.machine.now().0, name)
+    }
+
+    fn memory(&self, address: u64, size: usize) -> Option<u64> {
+        let mut bytes = [0; 8];
+        let read = self.machine.peek_linear(self.processor, address, &mut bytes[..size]);
+        (read == size).then(|| u64::from_le_bytes(bytes))
+    }
+}
+
+/// Whether an expression is not zero of any processor. What cannot be told, because no memory is there, is not.
+fn holds(expression: &Expression, machine: &Machine) -> bool {
+    let mut all = (0..machine.processors().count()).map(|processor| Looked { machine, processor });
+    all.any(|subject| expression.value(&subject).is_ok_and(|value| value != 0))
 }
 
 impl std::fmt::Display for Condition {
@@ -58,6 +102,7 @@ impl std::fmt::Display for Condition {
             Condition::FailedEntry => f.write_str("failed-entry"),
             Condition::Halted => f.write_str("halted"),
             Condition::Stuck(time) => write!(f, "stuck:{time}"),
+            Condition::Expression(text, _) => write!(f, "expr:{text}"),
         }
     }
 }
@@ -106,6 +151,7 @@ impl<'a> Watch<'a> {
             Condition::FailedEntry => machine.processors().any(|p| !p.stats.vmx.refused.is_empty()),
             Condition::Halted => *stop == MachineStop::Idle,
             Condition::Stuck(time) => still >= *time,
+            Condition::Expression(_, expression) => holds(expression, machine),
         })
     }
 
@@ -155,10 +201,28 @@ mod tests {
 
     #[test]
     fn conditions_are_read_and_shown() {
-        for text in ["text:a:b", "status:33", "triple-fault", "panic", "halted", "stuck:5"] {
+        for text in [
+            "text:a:b",
+            "status:33",
+            "triple-fault",
+            "panic",
+            "halted",
+            "stuck:5",
+            "expr:$cr3 == 5",
+        ] {
             assert_eq!(parse(text).unwrap().to_string(), text);
         }
-        for text in ["", "text:", "status:256", "stuck:0", "panic:1", "lost"] {
+        for text in [
+            "",
+            "text:",
+            "status:256",
+            "stuck:0",
+            "panic:1",
+            "lost",
+            "expr:",
+            "expr:$foo",
+            "expr:1 2",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -15,6 +15,7 @@ mod shrink;
 mod words;
 
 use crate::input::{self, Event};
+use crate::limits::Limits;
 use crate::output;
 use crate::session;
 use crate::snapshot::{self, Chain};
@@ -40,7 +41,7 @@ const BATCH: u64 = 64;
 const DICTIONARY: u64 = 1 << 20;
 
 /// `strata explore`.
-pub(crate) fn run(mut asked: Explore) -> Result<Status, Failure> {
+pub(crate) fn run(mut asked: Explore, limits: &Limits) -> Result<Status, Failure> {
     let dictionary = asked.dictionary.as_deref().map(dictionary).transpose()?.unwrap_or_default();
     prepare(&asked.out)?;
     let begin = begin(&mut asked)?;
@@ -55,6 +56,7 @@ pub(crate) fn run(mut asked: Explore) -> Result<Status, Failure> {
     let pool = pool.map_err(Failure::emulator)?;
     let stop = Asked::default();
     stop.on_signals()?;
+    limits.limit_seconds.map_or(Ok(()), |seconds| stop.after(seconds))?;
     let search = Search { asked: &asked, begin: &begin, space: &space, stop: &stop };
     pool.install(|| search.run())
 }
@@ -143,7 +145,8 @@ impl Search<'_> {
             let futures: Vec<_> = futures.collect::<Result<_, _>>()?;
             if let Some(status) = self.stop.asked() {
                 self.tell(tried, found, &corpus, since);
-                return Ok(status);
+                let limit = status == Status::Limit;
+                return Ok(if limit && found > 0 { Status::Found } else { status });
             }
             for (number, done) in numbers.zip(&futures) {
                 tried = number + 1;

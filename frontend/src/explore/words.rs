@@ -22,8 +22,8 @@ pub(crate) struct Explore {
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1 << 48))]
     pub(crate) budget: u64,
     /// What is looked for, any of: text:TEXT on a serial port, status:N, triple-fault, panic (of pvpanic), failed-entry (to
-    /// a VM), halted (for ever), stuck:N (in N instructions no byte for a serial port, and no VM exit for a new reason);
-    /// may be repeated [default: triple-fault, panic and failed-entry]
+    /// a VM), halted (for ever), stuck:N (in N instructions no byte for a serial port, and no VM exit for a new reason),
+    /// expr:EXPRESSION (as gdb has them, of registers and memory, not zero of a processor); may be repeated [default: triple-fault, panic and failed-entry]
     #[arg(long, value_name = "CONDITION", value_parser = condition::parse)]
     pub(crate) until: Vec<Condition>,
     /// After how many futures in which something was found to end

@@ -1,8 +1,9 @@
 //! A person's commands, as QEMU has them.
 
-use super::{Control, Target, expression, memory, show};
+use super::{Control, Target, memory, show};
+use crate::expression::{Expression, Subject};
 use crate::keys;
-use platform::machine::Input;
+use platform::machine::{Input, Machine};
 use std::path::PathBuf;
 
 /// A command: its names, what it takes, and what it does.
@@ -99,6 +100,24 @@ fn choose(text: &str, processor: &mut usize, target: &mut dyn Target) -> Result<
     Ok(String::new())
 }
 
+/// A processor as the monitor shows one.
+struct Shown<'a> {
+    machine: &'a Machine,
+    processor: usize,
+}
+
+impl Subject for Shown<'_> {
+    fn register(&self, name: &str) -> Option<u64> {
+        show::register(self.machine, self.processor, name)
+    }
+
+    fn memory(&self, address: u64, size: usize) -> Option<u64> {
+        let mut bytes = [0; 8];
+        let read = self.machine.peek_linear(self.processor, address, &mut bytes[..size]);
+        (read == size).then(|| u64::from_le_bytes(bytes))
+    }
+}
+
 /// What shows memory or values.
 fn look(
     name: &str,
@@ -108,8 +127,8 @@ fn look(
 ) -> Result<String, String> {
     let machine = target.machine();
     let (format, text) = memory::format(text)?;
-    let register = |name: &str| show::register(machine, processor, name);
-    let (number, rest) = expression::value(text, &register)?;
+    let (expression, rest) = Expression::read(text)?;
+    let number = expression.value(&Shown { machine, processor })?;
     if !rest.is_empty() {
         return Err(format!("unexpected '{rest}'"));
     }

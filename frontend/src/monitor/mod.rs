@@ -1,12 +1,11 @@
 //! Monitors: people and programs that look at the machine and steer it, by QEMU's two languages.
 //!
 //! Reading order: this file (channels, what is asked of a machine), `line` (what a person types), `hmp` (a person's
-//! commands), `show` (what `info` prints), `memory` (`x`, `xp`), `expression`, `qmp` (a program's commands).
+//! commands), `show` (what `info` prints), `memory` (`x`, `xp`), `qmp` (a program's commands).
 //!
 //! Invariant: what comes is hostile. A line or a command has a bound, an answer too, and nobody who does not read
 //! holds up the machine.
 
-mod expression;
 mod hmp;
 mod line;
 mod memory;

@@ -14,7 +14,7 @@ mod shard;
 mod told;
 mod words;
 
-use crate::args::Limits;
+use crate::limits::Limits;
 use crate::status::{Failure, Status};
 use crate::stop::Stop;
 use shard::{Partition, ShardBy};

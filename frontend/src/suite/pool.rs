@@ -3,7 +3,7 @@
 
 use super::run::{report_file, run as run_one};
 use super::{Case, Outcome, Verdict, told};
-use crate::args::Limits;
+use crate::limits::Limits;
 use crate::status::Failure;
 use crate::stop::{self, Stop};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

@@ -1,7 +1,7 @@
 //! One test: a child process of this program, its output, its report, and the verdict.
 
 use super::{Case, Expect, Outcome, Verdict, words};
-use crate::args::Limits;
+use crate::limits::Limits;
 use crate::stop::Stop;
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};

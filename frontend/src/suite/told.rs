@@ -1,7 +1,7 @@
 //! What is told of tests: a line of each, and files in the forms that other programs read.
 
 use super::{Case, Outcome, Test, Verdict, run};
-use crate::args::Limits;
+use crate::limits::Limits;
 use crate::status::{Failure, one_line};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde_json::json;

@@ -68,6 +68,8 @@ pub(super) struct Debugging {
     last: usize,
     /// Numbers of the physical pages all accesses to which are looked at.
     frames: Vec<u64>,
+    /// Breakpoints on data at physical addresses, which devices may meet too.
+    pub(super) watched: Vec<DataBreakpoint>,
     /// For each processor the counts after its last step, since the machine was put where it began.
     ran: Vec<Option<(u64, u32)>>,
 }
@@ -123,6 +125,12 @@ impl Schedule {
         }
     }
 
+    /// A device has met a breakpoint on data; the processor that ran last has asked for the access.
+    pub(super) fn met_by_device(&mut self, hit: Option<Hit>) {
+        let Debugging { event, last, .. } = &mut self.debugging;
+        *event = event.or(hit.map(|hit| Event::Hit { processor: *last, hit }));
+    }
+
     /// The processors are put elsewhere, where `steps` have been made since the last instruction.
     pub(super) fn forget_debugging(&mut self, steps: u32) {
         let debugging = &mut self.debugging;
@@ -146,6 +154,8 @@ impl Machine {
         self.shared.code.break_at(at.offsets());
         self.shared.mmu.watch_pages(at.pages());
         let frames = at.frames();
+        let watched = at.data.iter().filter(|b| b.space == Space::Physical);
+        self.schedule.debugging.watched = watched.copied().collect();
         let old = std::mem::replace(&mut self.schedule.debugging.frames, frames.clone());
         for (frames, on) in [(old, false), (frames, true)] {
             let all = frames.iter().map(|n| HostPhys(n << 12));

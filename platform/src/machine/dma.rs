@@ -1,5 +1,6 @@
 //! Memory as it is lent to the board: for bus masters.
 
+use super::debugging::{DataBreakpoint, Hit, Who};
 use super::schedule::Shared;
 use crate::device::{DmaMemory, IoError};
 use cpu::CodeCache;
@@ -12,12 +13,15 @@ const VGA_WINDOW: Range<u64> = 0xa_0000..0xc_0000;
 const PAGE: u64 = 4096;
 
 impl Shared {
-    /// Lends memory to the devices that ask for some.
-    pub(super) fn lend_memory(&mut self) {
+    /// Lends memory to the devices that ask for some; the first breakpoint of `watched` that they meet.
+    pub(super) fn lend_memory(&mut self, watched: &[DataBreakpoint]) -> Option<Hit> {
         let Shared { mmu, code, chipset, .. } = self;
-        if chipset.board.wants_memory() {
-            chipset.board.lend_memory(&mut Lent { mmu, code });
+        if !chipset.board.wants_memory() {
+            return None;
         }
+        let mut lent = Lent { mmu, code, watched, hit: None };
+        chipset.board.lend_memory(&mut lent);
+        lent.hit
     }
 }
 
@@ -25,6 +29,9 @@ impl Shared {
 struct Lent<'a> {
     mmu: &'a mut Mmu,
     code: &'a mut CodeCache,
+    /// Breakpoints on data at physical addresses.
+    watched: &'a [DataBreakpoint],
+    hit: Option<Hit>,
 }
 
 /// The bus masters' range, if none of it is in the VGA window.
@@ -37,7 +44,9 @@ fn outside_vga(address: u64, length: usize) -> Result<HostPhys, IoError> {
 impl DmaMemory for Lent<'_> {
     fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), IoError> {
         let at = outside_vga(address, bytes.len())?;
-        self.mmu.read_slice(at, bytes).then_some(()).ok_or(IoError::NoResponse)
+        self.mmu.read_slice(at, bytes).then_some(()).ok_or(IoError::NoResponse)?;
+        self.note(address, bytes.len(), false);
+        Ok(())
     }
 
     /// A store like a processor's: shadow entries and decoded code made from the bytes go.
@@ -46,6 +55,7 @@ impl DmaMemory for Lent<'_> {
         if !self.mmu.write_slice(at, bytes) {
             return Err(IoError::NoResponse);
         }
+        self.note(address, bytes.len(), true);
         let mut rest = bytes;
         let mut at = address;
         while !rest.is_empty() {
@@ -58,6 +68,17 @@ impl DmaMemory for Lent<'_> {
 }
 
 impl Lent<'_> {
+    /// Notes the first breakpoint that an access of `length` bytes meets.
+    fn note(&mut self, address: u64, length: usize, store: bool) {
+        let Some(last) = (length as u64).checked_sub(1).map(|more| address + more) else { return };
+        let met = self.watched.iter().find(|b| {
+            let kind = if store { b.stores } else { b.loads };
+            kind && b.who == Who::Any && b.first <= last && address <= b.last
+        });
+        let hit = met.map(|b| Hit::Data { address: b.first.max(address), store });
+        self.hit = self.hit.or(hit);
+    }
+
     /// Drops code decoded from `length` bytes of a page.
     fn stored(&mut self, at: HostPhys, length: usize) {
         let dropped = self.mmu.kinds(at).code && self.code.note_store(at, length);

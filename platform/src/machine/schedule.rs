@@ -126,7 +126,8 @@ impl Schedule {
                 let taken = inputs.take_due(&mut chipset.board, Icount(now));
                 taken.iter().for_each(|input| self.perturb(input));
             }
-            shared.lend_memory();
+            let met = shared.lend_memory(&self.debugging.watched);
+            self.met_by_device(met);
             self.route(&mut shared.chipset);
             if now >= end {
                 return MachineStop::Budget;

@@ -15,16 +15,18 @@
 //! A full snapshot lists the pages that are not all zero. An incremental one has a parent, and lists the pages
 //! that have changed since.
 //!
-//! Reading order: `write`, `read`.
+//! Reading order: `write`, `lineage` (which increments follow which), `read`.
 
+mod lineage;
 mod read;
 mod write;
 
 use crate::machine::Saved;
 use crate::machine::pages::PageHash;
+pub use lineage::Lineage;
 pub use read::{Snapshot, SnapshotError, restore};
 use serde::{Deserialize, Serialize};
-pub use write::{write, write_alone};
+pub use write::write;
 
 /// How a snapshot begins.
 pub const MAGIC: [u8; 8] = *b"\x89STRATA\n";

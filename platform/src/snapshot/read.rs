@@ -161,14 +161,14 @@ impl Snapshot {
 }
 
 /// The machine of the last snapshot of `chain`: a full one, and increments each to the one before. Memory stays in the
-/// file of the full one until it is used: that file must not be changed while the machine is in use. `host` as in
+/// file that has the most of it until it is used: that file must not be changed while the machine is in use. `host` as in
 /// [`Machine::restore`].
 ///
 /// # Panics
 /// If there is no snapshot.
 pub fn restore(chain: &[Snapshot], host: &Config) -> Result<Machine, SnapshotError> {
-    let (full, last) = (&chain[0], &chain[chain.len() - 1]);
-    let size = full.saved().memory();
+    let last = &chain[chain.len() - 1];
+    let size = last.saved().memory();
     if chain.iter().any(|snapshot| snapshot.saved().memory() != size) {
         return Err(SnapshotError::Damaged(METADATA, "memory of another size than its parent's"));
     }
@@ -176,8 +176,12 @@ pub fn restore(chain: &[Snapshot], host: &Config) -> Result<Machine, SnapshotErr
     for (index, snapshot) in chain.iter().enumerate() {
         pages.extend(snapshot.pages().map(|(n, hash)| (n, (index, hash))));
     }
-    let mut ram = Ram::map(&full.file, full.memory, size).map_err(Error::Ram)?;
-    for (&n, &(index, _)) in pages.iter().filter(|(_, (index, _))| *index > 0) {
+    let mut counts = vec![0; chain.len()];
+    pages.values().for_each(|(index, _)| counts[*index] += 1);
+    let most = (0..chain.len()).max_by_key(|index| counts[*index]).unwrap_or(0);
+    let mapped = &chain[most];
+    let mut ram = Ram::map(&mapped.file, mapped.memory, size).map_err(Error::Ram)?;
+    for (&n, &(index, _)) in pages.iter().filter(|(_, (index, _))| *index != most) {
         *ram.page_mut(n) = chain[index].page(n)?;
     }
     ram.all_clean();

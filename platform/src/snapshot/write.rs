@@ -7,27 +7,21 @@ use super::{
 use crate::machine::Machine;
 use crate::machine::pages::PageHash;
 use rustix::fs::ftruncate;
-use rustix::io::pwrite;
+use rustix::io::pwritev;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::os::fd::AsFd;
 
-/// Writes `machine`, between two runs, to the empty file `to`: in full, or as an increment to `parent`, which is its
-/// last snapshot or what it was restored from. The pages that change from now on are those of the next increment.
-pub fn write(machine: &mut Machine, parent: Option<Parent>, to: &impl AsFd) -> io::Result<Id> {
-    let changed = machine.changed_pages();
-    let pages = if parent.is_some() { changed } else { machine.held_pages() };
-    write_pages(machine, parent, pages, to)
-}
+/// Pages that one call to the host writes: IOV_MAX of Linux.
+const AT_ONCE: usize = 1024;
 
-/// Writes `machine`, between two runs, to the empty file `to`, in full. The next increment does not follow this one: it
-/// is to the same parent as it would be without.
-pub fn write_alone(machine: &mut Machine, to: &impl AsFd) -> io::Result<Id> {
+/// Writes `machine`, between two runs, to the empty file `to`, in full.
+pub fn write(machine: &mut Machine, to: &impl AsFd) -> io::Result<Id> {
     let pages = machine.held_pages();
     write_pages(machine, None, pages, to)
 }
 
-fn write_pages(
+pub(super) fn write_pages(
     machine: &Machine,
     parent: Option<Parent>,
     pages: Vec<(usize, PageHash)>,
@@ -43,20 +37,28 @@ fn write_pages(
     let id = id_of(&bytes);
     let memory = memory_offset(bytes.len() as u64);
     ftruncate(to, memory.saturating_add(machine.page_count() as u64 * PAGE))?;
-    write_at(to, &header(bytes.len() as u64, &id), 0)?;
-    write_at(to, &bytes, METADATA)?;
-    for (n, _) in metadata.pages {
-        write_at(to, machine.page(n as usize), memory + u64::from(n) * PAGE)?;
+    write_at(to, &[&header(bytes.len() as u64, &id)], 0)?;
+    write_at(to, &[&bytes], METADATA)?;
+    for run in metadata.pages.chunk_by(|(n, _), (next, _)| n + 1 == *next) {
+        for run in run.chunks(AT_ONCE) {
+            let pages: Vec<_> = run.iter().map(|(n, _)| &machine.page(*n as usize)[..]).collect();
+            write_at(to, &pages, memory + u64::from(run[0].0) * PAGE)?;
+        }
     }
     Ok(id)
 }
 
-/// Writes all of `bytes` from byte `at` on.
-fn write_at(to: &impl AsFd, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match pwrite(to, bytes, at) {
+/// Writes all bytes of `parts`, one after the other, from byte `at` on.
+fn write_at(to: &impl AsFd, parts: &[&[u8]], mut at: u64) -> io::Result<()> {
+    let mut parts: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut rest = &mut parts[..];
+    while !rest.is_empty() {
+        match pwritev(to, rest, at) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(written) => (bytes, at) = (&bytes[written..], at + written as u64),
+            Ok(written) => {
+                IoSlice::advance_slices(&mut rest, written);
+                at += written as u64;
+            }
             Err(error) if error == rustix::io::Errno::INTR => {}
             Err(error) => return Err(error.into()),
         }

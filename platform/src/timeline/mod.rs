@@ -12,7 +12,7 @@ use crate::machine::{Machine, MachineStop, Trail};
 use crate::time::Icount;
 
 /// Instructions between two points that are made as the run goes on.
-const SPACING: u64 = 10_000_000;
+const SPACING: u64 = 25_000_000;
 /// Instructions before a position that was asked for at which a point is made: what is asked for next is near.
 const NEAR: u64 = 50_000;
 /// Instructions between two looks whether somebody has asked to stop.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use platform::boot::{BootFile, BootModule};
 use platform::machine::debugging::{Breakpoints, DataBreakpoint, Space, Who};
 use platform::machine::{Boot, Config, Icount, Machine, MachineStop};
-use platform::snapshot::{self, Parent, Snapshot};
+use platform::snapshot::{self, Lineage, Snapshot};
 use platform::timeline::{End, Outcome, Past, Timeline};
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -101,11 +101,12 @@ fn snapshots(guest: &Guest, directory: &Path) -> Result<u64> {
     let end = machine.now().0;
     row("instructions of machine time up to `/init`", "", &end.to_string());
     let mut files: Vec<PathBuf> = Vec::new();
-    let mut parent = None;
+    let mut lineage = Lineage::default();
     for n in 0..4 {
         let path = directory.join(format!("{n}.snapshot"));
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        let (id, took) = timed(|| Ok(snapshot::write(&mut machine, parent.take(), &file)?))?;
+        let name = format!("{n}.snapshot");
+        let (_, took) = timed(|| Ok(lineage.write(&mut machine, name, &file)?))?;
         let (_, synced) = timed(|| Ok(file.sync_all()?))?;
         let size = on_disk(&path)?;
         let measured = format!("{took:.0} ms, {synced:.0} ms more to the disk; {size:.1} MiB");
@@ -113,7 +114,6 @@ fn snapshots(guest: &Guest, directory: &Path) -> Result<u64> {
             0 => row("full snapshot, 1 GiB", "", &measured),
             _ => row("incremental snapshot, 100 M instructions later", "300 ms", &measured),
         }
-        parent = Some(Parent { file: format!("{n}.snapshot"), id });
         files.push(path);
         let to = machine.now().0 + INCREMENT;
         run(&mut machine, to, "")?;

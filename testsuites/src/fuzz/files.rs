@@ -38,7 +38,7 @@ impl Sample {
         let mut machine = machine();
         machine.run(5000);
         let file = file(&[]);
-        snapshot::write(&mut machine, None, &file).expect("a snapshot is written");
+        snapshot::write(&mut machine, &file).expect("a snapshot is written");
         let bytes = content(&file);
         let length = bytes[16..24].try_into().map_or(0, u64::from_le_bytes) as usize;
         let (header, rest) = bytes.split_at(HEADER);
@@ -137,7 +137,7 @@ fn load(bytes: &[u8]) -> bool {
     let Ok(mut machine) = snapshot::restore(&[snapshot], &Config::default()) else { return false };
     machine.run(BUDGET);
     machine.state_hash();
-    snapshot::write(&mut machine, None, &file(&[])).expect("a snapshot is written");
+    snapshot::write(&mut machine, &file(&[])).expect("a snapshot is written");
     true
 }
 
