@@ -74,3 +74,18 @@ fn saved_and_restored() {
     let suspended = run.stdout.find("OOM killer disabled").expect("not suspended");
     assert!(suspended < answer, "{}", run.stdout);
 }
+
+/// Two domUs at once, whose disks the kernel's backend (raw) and QEMU (qcow2) serve, with network cards on a bridge.
+#[test]
+fn disks_and_network() {
+    let run = run("pair mib=8");
+    assert_eq!(run.status, Some(0), "{}{}", run.stdout, run.stderr);
+    for name in ["blkback", "qdisk"] {
+        let domu = run.console(&format!("(dom0) ({name}) "));
+        for line in ["MARK userspace", "MARK disk", "MARK sent", "MARK peer", "MARK done"] {
+            assert!(domu.iter().any(|found| found == line), "{name}: no '{line}': {}", run.stdout);
+        }
+        let got = format!("MARK got-{name}");
+        assert!(run.console("(dom0) ").contains(&got), "no '{got}': {}", run.stdout);
+    }
+}

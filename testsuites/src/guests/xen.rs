@@ -14,9 +14,16 @@ use std::process::Command;
 use std::sync::PoisonError;
 
 /// Counts up when the builder makes something else of the same packages and script.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 const INIT: &str = include_str!("xen/dom0.sh");
+/// The first process of a domU with a disk and a network.
+const DEVICES: &str = include_str!("xen/devices.sh");
+/// What `xl` runs in dom0 for disks and network cards.
+const SCRIPTS: [(&str, &str); 2] = [
+    ("etc/xen/scripts/block", include_str!("xen/block.sh")),
+    ("etc/xen/scripts/vif-bridge", include_str!("xen/vif-bridge.sh")),
+];
 
 /// What dom0 runs with the word `commands`: a shell's line each.
 pub const COMMANDS: &str = include_str!("xen/commands.txt");
@@ -31,10 +38,12 @@ const PACKAGES: &str = "\
     libxentoollog1 libyajl2 libzstd1 qemu-system-data qemu-system-xen seabios \
     xen-hypervisor-4.17-amd64 xen-utils-4.17 xenstore-utils zlib1g";
 
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 11] = [
     "usr/bin/xenstore-exists",
     "usr/bin/xenstore-list",
     "usr/bin/xenstore-ls",
+    "usr/bin/xenstore-read",
+    "usr/bin/xenstore-write",
     "usr/lib/xen-4.17/bin/xen-init-dom0",
     "usr/lib/xen-4.17/bin/xenconsoled",
     "usr/lib/xen-4.17/bin/xenstored",
@@ -57,7 +66,7 @@ const FOLDERS: [&str; 14] = [
     "bin",
     "dev",
     "domu",
-    "etc/xen",
+    "etc/xen/scripts",
     "lib64",
     "modules",
     "proc",
@@ -70,9 +79,23 @@ const FOLDERS: [&str; 14] = [
     "var/log/xen",
 ];
 
-/// The modules that dom0 loads, in the order of loading.
-const MODULES: [&str; 5] =
-    ["xen-evtchn.ko", "xen-gntdev.ko", "xen-gntalloc.ko", "xen-privcmd.ko", "xenfs.ko"];
+/// The modules that dom0 loads, in the order of loading: the first five always, the others for disks and network cards.
+const MODULES: [&str; 11] = [
+    "xen-evtchn.ko",
+    "xen-gntdev.ko",
+    "xen-gntalloc.ko",
+    "xen-privcmd.ko",
+    "xenfs.ko",
+    "loop.ko",
+    "xen-blkback.ko",
+    "llc.ko",
+    "stp.ko",
+    "bridge.ko",
+    "xen-netback.ko",
+];
+
+/// The modules of a domU with a disk and a network.
+const FRONTENDS: [&str; 2] = ["xen-blkfront.ko", "xen-netfront.ko"];
 
 /// The menu of the CD.
 const MENU: &str = "\
@@ -158,7 +181,8 @@ pub fn xen() -> Result<Xen> {
 fn stamp(linux: &Linux) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(RECIPE.to_le_bytes());
-    hash.update([INIT, COMMANDS, PACKAGES, MENU].concat());
+    hash.update([INIT, DEVICES, COMMANDS, PACKAGES, MENU].concat());
+    hash.update(SCRIPTS.map(|(_, text)| text).concat());
     hash.update([PROGRAMS.concat(), FILES.concat()].concat());
     hash.update(linux.packages()?);
     let sum = hash.finalize();
@@ -180,17 +204,47 @@ fn build(tmp: &Path, linux: &Linux) -> Result<()> {
     root::copy(&pool, &root, &FILES)?;
     root::install(&linux.dir().join("busybox"), &root, "bin/busybox")?;
     root::script(&root, "init", INIT)?;
+    SCRIPTS.iter().try_for_each(|(name, text)| root::script(&root, name, text))?;
     fs::write(root.join("commands"), COMMANDS)?;
-    fs::write(root.join("etc/xen/xl.conf"), "autoballoon=\"off\"\nrun_hotplug_scripts=0\n")?;
+    fs::write(root.join("etc/xen/xl.conf"), "autoballoon=\"off\"\n")?;
     let package = linux.package(1)?;
     root::modules(&package, &tmp.join("kernel"), &root, &MODULES)?;
     fetched.push(package);
     root::install(&linux.vmlinuz(), &root, "domu/vmlinuz")?;
     root::install(&linux.initrd(), &root, "domu/initrd")?;
+    fs::write(root.join("domu/devices"), devices(tmp, linux)?)?;
+    fs::write(root.join("domu/disk.qcow2"), qcow2(256 << 20))?;
     cd(&tmp.join("cd"), &root)?;
     fs::write(out.join("dom0.cpio"), root::archive(&root)?)?;
     fs::write(out.join("packages.txt"), list(&fetched)?)?;
     Ok(())
+}
+
+/// The initramfs of a domU with a disk and a network.
+fn devices(tmp: &Path, linux: &Linux) -> Result<Vec<u8>> {
+    let root = tmp.join("devices");
+    root::folders(&root, &["bin", "dev", "modules", "proc", "sys", "tmp"])?;
+    root::install(&linux.dir().join("busybox"), &root, "bin/busybox")?;
+    root::script(&root, "init", DEVICES)?;
+    root::modules(&linux.package(0)?, &tmp.join("cloud"), &root, &FRONTENDS)?;
+    root::archive(&root)
+}
+
+/// A disk of `size` bytes in QEMU's format qcow2, version 2, with nothing on it. QEMU, docs/interop/qcow2.txt.
+fn qcow2(size: u64) -> Vec<u8> {
+    const CLUSTER: u64 = 1 << 16;
+    let [table, block, l1] = [1, 2, 3].map(|n| n * CLUSTER);
+    let l1_entries = size.div_ceil(CLUSTER * CLUSTER / 8) as u32;
+    let mut disk = [&b"QFI\xfb"[..], &2_u32.to_be_bytes()].concat();
+    // No file behind it; clusters of 2^16 bytes; no encryption; one cluster of the table of references; no snapshots.
+    disk.extend([&[0; 12][..], &16_u32.to_be_bytes(), &size.to_be_bytes(), &[0; 4]].concat());
+    disk.extend([&l1_entries.to_be_bytes()[..], &l1.to_be_bytes(), &table.to_be_bytes()].concat());
+    disk.extend([&1_u32.to_be_bytes()[..], &[0; 12]].concat());
+    disk.resize(4 * CLUSTER as usize, 0);
+    disk[table as usize..][..8].copy_from_slice(&block.to_be_bytes());
+    // One reference to each of the four clusters that there are.
+    disk[block as usize..][..8].copy_from_slice(&[0, 1, 0, 1, 0, 1, 0, 1]);
+    disk
 }
 
 /// Makes `domu/cd.iso` in `root`: the domU's kernel behind GRUB, for a BIOS, by way of `tree`.
