@@ -10,7 +10,7 @@ use platform::snapshot::{self, Lineage, Snapshot, SnapshotError};
 use platform::time::Icount;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// An empty file of this name.
 fn file(name: &str) -> (PathBuf, File) {
@@ -97,6 +97,36 @@ fn increments() {
         assert_eq!(restored.state_hash(), plain.state_hash(), "at {at}");
         assert_eq!(restored.held_pages(), plain.held_pages(), "at {at}");
     }
+}
+
+/// A snapshot with those that it is an increment to, the full one first.
+fn chain(path: &Path) -> Vec<Snapshot> {
+    let snapshot = Snapshot::read(File::open(path).unwrap()).unwrap();
+    let parent = snapshot.parent().map(|parent| path.with_file_name(&parent.file));
+    let mut chain = parent.map(|path| chain(&path)).unwrap_or_default();
+    chain.push(snapshot);
+    chain
+}
+
+/// In a long run each snapshot is restored by few files, whichever of them has the most pages.
+#[test]
+fn a_long_lineage() {
+    let mut plain = machine(2);
+    let mut lineage = Lineage::default();
+    let mut most = 0;
+    for n in 0..40 {
+        run_to(&mut plain, n * END / 40, 1000);
+        let name = format!("lineage-{n}");
+        let (path, to) = file(&name);
+        lineage.write(&mut plain, name, &to).unwrap();
+        let chain = chain(&path);
+        most = most.max(chain.len());
+        let mut restored = snapshot::restore(&chain, &Config::default()).unwrap();
+        assert_eq!(restored.state_hash(), plain.state_hash(), "snapshot {n}");
+        assert_eq!(restored.held_pages(), plain.held_pages(), "snapshot {n}");
+    }
+    // Number 31 follows on 30, and so on to 16, and that on 0.
+    assert_eq!(most, 17);
 }
 
 /// Reads, verifies and restores `bytes`.
