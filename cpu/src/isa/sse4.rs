@@ -95,7 +95,9 @@ fn insert_single(a: u128, lane: u32, imm: u8) -> u128 {
 
 /// Dot products of `N` halves: `imm` chooses factors (high half) and results (low half). The steps
 /// after one that found an unmasked exception are not done. SDM vol. 2, "DPPS": "Exceptions are
-/// determined separately for each add and multiply operation."
+/// determined separately for each add and multiply operation." Which of several NaNs an element gets follows from the
+/// order of operands, which is that of Intel's processors (Sapphire Rapids): of singles the neighbour's product comes
+/// before the element's own, else what is the element's own comes first.
 pub(super) fn dots<F: Float + Lane, const N: usize>(
     e: &mut Env,
     a: [u128; N],
@@ -109,14 +111,17 @@ pub(super) fn dots<F: Float + Lane, const N: usize>(
             t[k][lane] = simd::arith(e, Op::Mul, lane_of(a[k], lane), lane_of(b[k], lane));
         }
     }
-    let mut left = n;
-    while left > 1 && !e.trapped() {
-        left /= 2;
-        for (k, lane) in (0..N).flat_map(|k| (0..left).map(move |lane| (k, lane))) {
-            t[k][lane] = simd::arith(e, Op::Add, t[k][2 * lane], t[k][2 * lane + 1]);
+    let mut distance = 1;
+    while distance < n && !e.trapped() {
+        let before = t;
+        for (k, lane) in (0..N).flat_map(|k| (0..n).map(move |lane| (k, lane))) {
+            let (own, other) = (before[k][lane], before[k][lane ^ distance]);
+            let (x, y) = if (n, distance) == (4, 1) { (other, own) } else { (own, other) };
+            t[k][lane] = simd::arith(e, Op::Add, x, y);
         }
+        distance *= 2;
     }
-    t.map(|t| build::<F>(|k| if imm >> k & 1 != 0 { t[0] } else { zero }))
+    t.map(|t| build::<F>(|k| if imm >> k & 1 != 0 { t[k] } else { zero }))
 }
 
 fn dot<F: Float + Lane>(e: &mut Env, a: u128, b: u128, imm: u8) -> u128 {

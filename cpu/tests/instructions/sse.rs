@@ -82,6 +82,12 @@ fn excluded(code: Code) -> bool {
     matches!(code.mnemonic(), Rcpps | Rcpss | Rsqrtps | Rsqrtss | Maskmovdqu | Maskmovq)
         || matches!(code.mnemonic(), Vrcpps | Vrcpss | Vrsqrtps | Vrsqrtss | Vmaskmovdqu)
         || matches!(code.mnemonic(), Ldmxcsr | Stmxcsr | Vldmxcsr | Vstmxcsr)
+        || matches!(code.mnemonic(), Dpps | Dppd | Vdpps | Vdppd) && !host_is_intels()
+}
+
+/// Whether the host's processor is Intel's: of several NaNs dot products choose others than AMD's.
+fn host_is_intels() -> bool {
+    std::arch::x86_64::__cpuid(0).ebx == u32::from_le_bytes(*b"Genu")
 }
 
 fn family(features: &[CpuidFeature], count: u32) {

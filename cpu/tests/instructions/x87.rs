@@ -61,6 +61,10 @@ fn restricted(code: Code, mut s: State) -> State {
         Fld => s.fx[0] |= 2,
         _ => {}
     }
+    // What FPREM leaves as it is underflows on AMD's processors, unless that is masked.
+    if matches!(code.mnemonic(), Fprem | Fprem1) {
+        s.fx[0] |= 0x10;
+    }
     // A push of an empty register onto a full stack: which fault comes first differs.
     if code == Code::Fld_sti {
         let top = s.get16(2) >> 11 & 7;
