@@ -68,10 +68,10 @@ pub(crate) struct Record {
     /// The directory of the recording, which is made
     #[arg(short, long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Instructions of machine time between two state hashes
+    /// Instructions of machine time between two state hashes, more while processors are idle
     #[arg(long, value_name = "N", default_value_t = 1_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) hash_every: u64,
-    /// Instructions of machine time between two snapshots
+    /// Instructions of machine time between two snapshots, more while processors are idle
     #[arg(long, value_name = "N", default_value_t = 1_000_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) snapshot_every: u64,
     /// What to run: the words after "strata", with their verb; nothing for the main job

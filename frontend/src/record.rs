@@ -19,13 +19,48 @@ pub(crate) struct Every {
     pub(crate) snapshot: u64,
 }
 
+/// Of so much machine time one instruction is retired at least where processors are not idle. A guest that polls a
+/// device retires one in two hundred.
+const BUSY: u64 = 1000;
+
+/// When something is to be written next: when so much machine time has passed, unless the processors were idle.
+#[derive(Debug, Clone, Copy, Default)]
+struct Due {
+    /// Machine time between two.
+    every: u64,
+    /// The machine time of the next look.
+    at: u64,
+    /// Instructions that are to be retired by then.
+    retired: u64,
+}
+
+impl Due {
+    /// `every` instructions of machine time from here on.
+    fn after(machine: &Machine, every: u64) -> Due {
+        let at = machine.now().0.saturating_add(every);
+        Due { every, at, retired: machine.retired().saturating_add(every / BUSY) }
+    }
+
+    /// Whether it is to be written here; else when the next look is, if this was one.
+    fn is_here(&mut self, machine: &Machine) -> bool {
+        if machine.now().0 < self.at {
+            return false;
+        }
+        let idle = machine.retired() < self.retired;
+        if idle {
+            self.at = machine.now().0.saturating_add(self.every);
+        }
+        !idle
+    }
+}
+
 /// Writes a recording.
 pub(crate) struct Recorder {
     directory: PathBuf,
     log: Writer<File>,
     every: Every,
-    next_hash: u64,
-    next_snapshot: u64,
+    hash: Due,
+    snapshot: Due,
     /// Snapshots so far.
     count: u32,
     /// Those of the run that is recorded.
@@ -46,14 +81,15 @@ impl Recorder {
             _ => wrong(e.to_string()),
         })?;
         let (directory, lineage) = (directory.to_owned(), Lineage::default());
-        Ok(Recorder { directory, log, every, next_hash: 0, next_snapshot: 0, count: 0, lineage })
+        let [hash, snapshot] = [Due::default(); 2];
+        Ok(Recorder { directory, log, every, hash, snapshot, count: 0, lineage })
     }
 
     /// A run begins: the machine is as after power-on, with what it boots in memory.
     pub(crate) fn begin(&mut self, machine: &mut Machine) -> Result<(), Failure> {
         self.lineage = Lineage::default();
         self.snapshot(machine, true)?;
-        self.next_hash = machine.now().0.saturating_add(self.every.hash);
+        self.hash = Due::after(machine, self.every.hash);
         Ok(())
     }
 
@@ -64,16 +100,15 @@ impl Recorder {
 
     /// When something is to be written next.
     pub(crate) fn due(&self) -> u64 {
-        self.next_hash.min(self.next_snapshot)
+        self.hash.at.min(self.snapshot.at)
     }
 
     /// The machine has come to a time of its own: writes what is due.
     pub(crate) fn look(&mut self, machine: &mut Machine) -> Result<(), Failure> {
-        let now = machine.now();
-        let kept = now.0 >= self.next_snapshot;
-        if kept || now.0 >= self.next_hash {
-            self.next_hash = now.0.saturating_add(self.every.hash);
-            self.add(&Frame::Hash { at: now, hash: machine.state_hash() })?;
+        let kept = self.snapshot.is_here(machine);
+        if self.hash.is_here(machine) || kept {
+            self.hash = Due::after(machine, self.every.hash);
+            self.add(&Frame::Hash { at: machine.now(), hash: machine.state_hash() })?;
         }
         if kept { self.snapshot(machine, false) } else { Ok(()) }
     }
@@ -96,7 +131,7 @@ impl Recorder {
         let path = self.directory.join(&file);
         let id = snapshot::write_next(machine, &path, &mut self.lineage)?;
         self.count += 1;
-        self.next_snapshot = at.0.saturating_add(self.every.snapshot);
+        self.snapshot = Due::after(machine, self.every.snapshot);
         self.add(&Frame::Snapshot { at, file, id, begins })?;
         self.log.sync().map_err(|error| self.failed(&error))
     }

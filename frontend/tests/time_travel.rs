@@ -49,7 +49,6 @@ fn says(directory: &Path, words: &str, status: i32, expect: &str) {
 
 /// A guest that sends back what it receives, counts as it waits, and ends the run after `q`.
 fn echo(directory: &Path) {
-    const BASE: u32 = 0x10_0000;
     let code = [
         0x66, 0xba, 0xfd, 0x03, // wait: mov dx, 3fdh
         0xff, 0x05, 0, 0, 0x20, 0, // inc dword [200000h]
@@ -61,12 +60,55 @@ fn echo(directory: &Path) {
         0x75, 0xe7, // jne wait
         0xb0, 0x10, 0xe6, 0xf4, // mov al, 10h; out 0f4h, al
     ];
+    guest(directory, "echo", &code);
+}
+
+/// A guest that waits for 40 interrupts of the interval timer, as firmware leaves it, and ends the run: more than two
+/// seconds in some hundred instructions.
+fn idle(directory: &Path) {
+    let code = [
+        0xbc, 0, 0, 9, 0, // mov esp, 90000h
+        0xc7, 0x05, 0x40, 0x50, 0, 0, 0, 0x60, 0, 0, // mov dword [5040h], 6000h: vector 8
+        0x8c, 0xc8, 0x66, 0xa3, 0x42, 0x50, 0, 0, // mov eax, cs; mov [5042h], ax
+        0xc7, 0x05, 0x44, 0x50, 0, 0, 0, 0x8e, 0, 0, // mov dword [5044h], 8e00h
+        0xc7, 0x05, 0, 0x60, 0, 0, 0xb0, 0x20, 0xe6,
+        0x20, // its handler: mov al, 20h; out 20h, al
+        0xc7, 0x05, 4, 0x60, 0, 0, 0xcf, 0, 0, 0, // iretd
+        0xc7, 0x05, 0xf0, 0x5f, 0, 0, 0xff, 0, 0, 0x50, // mov dword [5ff0h], 500000ffh
+        0xc7, 0x05, 0xf4, 0x5f, 0, 0, 0, 0, 0, 0, // mov dword [5ff4h], 0
+        0x0f, 0x01, 0x1d, 0xf0, 0x5f, 0, 0, // lidt [5ff0h]
+        0xb0, 0xfe, 0xe6, 0x21, // mov al, 0feh; out 21h, al
+        0xb9, 40, 0, 0, 0, 0xfb, // mov ecx, 40; sti
+        0xf4, 0x49, 0x75, 0xfc, // wait: hlt; dec ecx; jnz wait
+        0xb0, 0x10, 0xe6, 0xf4, // mov al, 10h; out 0f4h, al
+    ];
+    guest(directory, "idle", &code);
+}
+
+/// A multiboot image `name` with `code`.
+fn guest(directory: &Path, name: &str, code: &[u8]) {
+    const BASE: u32 = 0x10_0000;
     let (magic, flags) = (0x1BAD_B002_u32, 1 << 16);
     let checksum = 0u32.wrapping_sub(magic).wrapping_sub(flags);
     let header = [magic, flags, checksum, BASE, BASE, 0, 0, BASE + 32];
     let mut image: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
     image.extend(code);
-    fs::write(directory.join("echo"), image).unwrap();
+    fs::write(directory.join(name), image).unwrap();
+}
+
+/// While a guest is idle nothing is written, however often it would be by the machine's time.
+#[test]
+fn an_idle_guest_fills_no_disk() {
+    let dir = directory("idle");
+    idle(&dir);
+    let words = "record -o rec --hash-every 1000000 --snapshot-every 1000000 -- run -m 16 -kernel idle \
+                 -device isa-debug-exit,iobase=0xf4,iosize=4";
+    check(&dir, words, "", 33);
+    let log = fs::File::open(dir.join("rec").join(platform::recording::FILE)).unwrap();
+    let frames = Recording::read(log).unwrap().frames;
+    assert!(matches!(frames[..], [Frame::Snapshot { .. }, Frame::End { .. }]), "{frames:?}");
+    assert!(frames[1].at().0 > 2_000_000_000, "{frames:?}");
+    check(&dir, "replay rec --verify", "", 0);
 }
 
 const RUN: &str =
