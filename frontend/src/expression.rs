@@ -3,6 +3,8 @@
 
 /// Expressions in one another.
 const DEPTH: u32 = 64;
+/// Operators of one expression, which lie in one another too: `1+1+1` is `(1+1)+1`.
+const OPERATORS: u32 = 256;
 
 /// What an expression is about.
 pub(crate) trait Subject {
@@ -60,7 +62,7 @@ const LEVELS: [&[Operator]; 10] = [
 impl Expression {
     /// Reads the expression with which `text` begins; what follows is left.
     pub(crate) fn read(text: &str) -> Result<(Expression, &str), String> {
-        let mut parser = Parser { rest: text, depth: 0 };
+        let mut parser = Parser { rest: text, depth: 0, operators: 0 };
         let node = parser.binary(0)?;
         Ok((Expression(node), parser.rest.trim_start()))
     }
@@ -191,6 +193,7 @@ fn apply(operator: Operator, a: Number, b: Number) -> Option<Number> {
 struct Parser<'a> {
     rest: &'a str,
     depth: u32,
+    operators: u32,
 }
 
 impl<'a> Parser<'a> {
@@ -221,6 +224,10 @@ impl<'a> Parser<'a> {
         }
         let mut left = self.binary(level + 1)?;
         while let Some(operator) = self.operator(level) {
+            self.operators += 1;
+            if self.operators > OPERATORS {
+                return Err("too many operators".into());
+            }
             let right = self.binary(level + 1)?;
             left = Node::Binary(operator, Box::new(left), Box::new(right));
         }
@@ -377,6 +384,7 @@ mod tests {
         check("*5", Err("after * stands (TYPE *)"));
         check(&"(".repeat(5000), Err("too many expressions in one another"));
         check(&"-".repeat(5000), Err("too many expressions in one another"));
+        check(&"1+".repeat(50_000), Err("too many operators"));
         check("0x8000000000000000 / -1", Ok((0, "")));
     }
 }
