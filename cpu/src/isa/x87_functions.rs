@@ -137,10 +137,8 @@ fn remainder<const NEAR: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
         if a.is_zero() {
             return a;
         }
-        // What is less than the divisor, and than half of it, stays: also where underflow is not masked.
-        let stays = distance < -1 || distance == -1 && (!NEAR || a.sig <= b.sig);
-        if b.is_infinite() || stays {
-            return a;
+        if b.is_infinite() || distance < -1 {
+            return e.round(&X80, a.wide());
         }
         if distance >= 64 {
             codes = Some(C2);
@@ -169,8 +167,11 @@ fn partial(e: &mut Env, a: &Num, b: &Num, distance: i32) -> Num {
 /// The remainder, `None` for zero, and the quotient's low bits.
 fn whole<const NEAR: bool>(a: &Num, b: &Num, distance: i32) -> (Option<Wide>, u64) {
     if distance < 0 {
-        // More than half of the divisor.
+        // Half of the divisor at least, or less than that.
         let (twice, m) = (a.sig as u128, b.sig as u128);
+        if !NEAR || twice <= m {
+            return (Some(a.wide()), 0);
+        }
         return (Wide::new(!a.sign, b.exp + 64 - 1, 2 * m - twice), 1);
     }
     let (q, rest) = divide_steps(a.sig, b.sig, distance as u32);

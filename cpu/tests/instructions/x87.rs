@@ -61,7 +61,8 @@ fn restricted(code: Code, mut s: State) -> State {
         Fld => s.fx[0] |= 2,
         _ => {}
     }
-    // What FPREM leaves as it is underflows on AMD's processors, unless that is masked.
+    // A dividend that stays as it is underflows, unless that is masked: always on AMD's processors, and ours, but not
+    // always on Intel's (Sapphire Rapids).
     if matches!(code.mnemonic(), Fprem | Fprem1) {
         s.fx[0] |= 0x10;
     }

@@ -274,7 +274,7 @@ pub const TABLE: &[Row] = &[
     Row { when: names!(Dppd | Vdppd), loose: Loose::Nans(64),
           why: "which of several NaNs an element gets: SDM vol. 2, \"DPPD\", says nothing; ours is Intel's (Sapphire Rapids)" },
     Row { when: names!(Fprem | Fprem1), loose: Loose::Underflow,
-          why: "what stays as it is underflows on AMD's processors, not on Intel's (Sapphire Rapids)" },
+          why: "a dividend that stays as it is underflows always on AMD's processors, not always on Intel's (Sapphire Rapids)" },
     Row { when: wraps_masked, loose: Loose::All,
           why: "implementation-specific: SDM vol. 3, \"Limit Checking\"; Zen 3 and Zen 4 go on at 0, Zen 5 after the end" },
     Row { when: |case, i| gathers(i) && case.step, loose: Loose::All,
