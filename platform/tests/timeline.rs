@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::guest::{self, copy, outd};
+use common::guest::{self, copy, outd, store};
 use common::turns::{COUNT, MAIN, TICK, TYPED, poll, run_to, set_up, start, work};
 use platform::machine::debugging::{
     Breakpoints, CodeBreakpoint, DataBreakpoint, Event, Hit, Position, Space, Who,
@@ -241,6 +241,68 @@ fn a_device_stores() {
     let rip = timeline.machine().processor(0).unwrap().state.rip;
     assert_eq!((read(&timeline, watched), read(&timeline, rip)), (0, 0xef));
     assert_eq!(timeline.go_back(&mut || false), Ok(Outcome::Begin));
+}
+
+/// A run that stores to [`OFTEN`] some thousand times, once to [`ONCE`], and then counts down for long.
+struct Long(Vec<Icount>);
+
+/// What is stored to some thousand times.
+const OFTEN: u32 = 0x9000;
+/// What is stored to once.
+const ONCE: u32 = 0xa000;
+/// Where that run ends.
+const LONG: u64 = 150_000_000;
+
+impl Past for Long {
+    type Error = ();
+
+    fn starts(&self) -> &[Icount] {
+        &self.0
+    }
+
+    fn restore(&mut self, n: usize) -> Result<Machine, ()> {
+        // mov ecx, count; again: body; dec ecx; jnz again
+        let again = |count: u32, body: &[u8]| {
+            let back = -5 - body.len() as i8;
+            [&[0xb9][..], &count.to_le_bytes(), body, &[0x83, 0xe9, 1, 0x75, back as u8]].concat()
+        };
+        // inc dword [OFTEN]
+        let often = [&[0xff, 0x05][..], &OFTEN.to_le_bytes()].concat();
+        let rest = [store(ONCE, 1), again(u32::MAX, &[])].concat();
+        let mut machine = guest::machine(Config::default(), &[again(5000, &often), rest].concat());
+        run_to(&mut machine, self.0[n].0, LONG);
+        Ok(machine)
+    }
+}
+
+/// What was last, far back: the same as on the way forward, from where there are points and where there are none, with
+/// little and with much to be met there.
+#[test]
+fn far_back() {
+    for starts in [vec![0], vec![0, 100_000_000]] {
+        for word in [ONCE, OFTEN] {
+            let starts = starts.iter().copied().map(Icount).collect();
+            let mut timeline = Timeline::new(Long(starts), End::Time(Icount(LONG))).unwrap();
+            let (first, last, space) = (word.into(), word.into(), Space::Linear);
+            let stores =
+                DataBreakpoint { first, last, loads: false, stores: true, space, who: Who::Any };
+            let data = vec![stores];
+            timeline.set_breakpoints(Breakpoints { data, ..Breakpoints::default() });
+            assert_eq!(timeline.go_to_time(Icount(LONG)), Ok(true));
+            let hit = Hit::Data { address: word.into(), store: true };
+            let event = Event::Hit { processor: 0, hit };
+            assert_eq!(timeline.go_back(&mut || false), Ok(Outcome::Event(event)));
+            // The store comes after 5000 rounds of three instructions, or in the last of them.
+            let before = if word == ONCE { 15_001 } else { 14_998 };
+            assert_eq!(timeline.machine().position().retired, before);
+            let next = timeline.go_back(&mut || false);
+            if word == ONCE {
+                assert_eq!(next, Ok(Outcome::Begin));
+            } else {
+                assert_eq!(timeline.machine().position().retired, before - 3);
+            }
+        }
+    }
 }
 
 /// What is asked of a run that ends, or does not go so far back.

@@ -157,9 +157,10 @@ impl Machine {
         let watched = at.data.iter().filter(|b| b.space == Space::Physical);
         self.schedule.debugging.watched = watched.copied().collect();
         let old = std::mem::replace(&mut self.schedule.debugging.frames, frames.clone());
-        for (frames, on) in [(old, false), (frames, true)] {
-            let all = frames.iter().map(|n| HostPhys(n << 12));
-            all.for_each(|at| self.shared.mmu.set_kind(at, PageKind::SlowPath, on));
+        // A change of kind drops translations: what stays watched stays as it is.
+        for (frames, others, on) in [(&old, &frames, false), (&frames, &old, true)] {
+            let changed = frames.iter().filter(|n| !others.contains(n)).map(|n| HostPhys(n << 12));
+            changed.for_each(|at| self.shared.mmu.set_kind(at, PageKind::SlowPath, on));
         }
         self.schedule.processors.iter_mut().for_each(|p| p.cpu.break_at(at.clone()));
     }

@@ -1,7 +1,13 @@
 //! Backwards: what was last before here.
 
-use super::{Outcome, Past, Timeline};
+use super::{Outcome, Past, SPACING, Timeline};
 use crate::machine::debugging::{Breakpoints, Event, Hit, Position};
+use crate::time::Icount;
+
+/// The most instructions between a point and the one at which a search from it ends, if there is no start between.
+const LONGEST: u64 = 8 * SPACING;
+/// The most breakpoints that a search meets before it looks for the last of them from halfway on.
+const CROWD: u64 = 1000;
 
 /// A breakpoint that was met on the way, and where.
 #[derive(Clone, Copy)]
@@ -9,6 +15,18 @@ struct Met {
     event: Event,
     /// Where the machine was when it was told.
     at: Position,
+}
+
+/// What a search comes to.
+enum Search {
+    /// The last breakpoint that is met.
+    Met(Met),
+    /// No breakpoint is met.
+    Nothing,
+    /// There are too many to go on.
+    Crowded,
+    /// Somebody has asked to stop.
+    Interrupted,
 }
 
 impl<P: Past> Timeline<P> {
@@ -36,46 +54,67 @@ impl<P: Past> Timeline<P> {
     /// Goes back to the last breakpoint that is met before here: a breakpoint on an instruction, or where a VM exit
     /// has been made; before the instruction that accesses data. `asked` says whether to stop.
     ///
+    /// Each stretch that is searched is twice as long as the one after it, so that a machine that has to go far back
+    /// is seldom put elsewhere.
+    ///
     /// # Errors
     /// The machine cannot be had.
     pub fn go_back(&mut self, asked: &mut dyn FnMut() -> bool) -> Result<Outcome, P::Error> {
         let mut goal = self.machine.position();
+        let mut stretch = 0;
         loop {
             self.machine.break_at(&Breakpoints::default());
-            if !self.put_to_point_before(goal)? {
+            if !self.put_back(goal, stretch)? {
                 return Ok(Outcome::Begin);
             }
             let from = self.machine.position();
             self.machine.break_at(&self.breakpoints);
-            let Some(met) = self.last_met(goal, asked) else { return Ok(Outcome::Interrupted) };
+            let search = self.search(goal, asked);
             self.machine.break_at(&Breakpoints::default());
-            if let Some(met) = met {
-                self.go_to_met(&met)?;
-                return Ok(Outcome::Event(met.event));
+            match search {
+                Search::Met(met) => {
+                    self.go_to_met(&met)?;
+                    return Ok(Outcome::Event(met.event));
+                }
+                Search::Nothing => {
+                    goal = from;
+                    stretch = (stretch * 2).clamp(SPACING, LONGEST);
+                }
+                Search::Crowded => {
+                    let here = self.machine.position().retired;
+                    self.run_to(Position::first(here.midpoint(goal.retired), 0));
+                    self.mark();
+                    stretch = 0;
+                }
+                Search::Interrupted => return Ok(Outcome::Interrupted),
             }
-            goal = from;
         }
     }
 
-    /// The last breakpoint that is met from here on before `goal`. None if somebody has asked to stop.
-    fn last_met(&mut self, goal: Position, asked: &mut dyn FnMut() -> bool) -> Option<Option<Met>> {
-        let mut met = None;
+    /// Searches for the last breakpoint that is met from here on before `goal`; not among many, if it is not near.
+    fn search(&mut self, goal: Position, asked: &mut dyn FnMut() -> bool) -> Search {
+        let mut found = Search::Nothing;
+        let mut count = 0;
         let counts = |p: Position| (p.retired, p.steps);
         loop {
-            let outcome = self.run(Some(Position { at: Default::default(), ..goal }), super::LOOK);
+            let outcome = self.run(Some(Position { at: Icount(0), ..goal }), super::LOOK);
             let at = self.machine.position();
             if let Outcome::Event(event) = outcome {
                 let after =
                     matches!(event, Event::Hit { hit: Hit::Data { .. } | Hit::Vmwrite { .. }, .. });
                 if at < goal || after && counts(at) <= counts(goal) {
-                    met = Some(Met { event, at });
+                    found = Search::Met(Met { event, at });
                 }
+                count += 1;
             }
             if counts(at) >= counts(goal) || outcome == Outcome::End {
-                return Some(met);
+                return found;
+            }
+            if count >= CROWD && goal.retired.saturating_sub(at.retired) > CROWD {
+                return Search::Crowded;
             }
             if outcome == Outcome::More && asked() {
-                return None;
+                return Search::Interrupted;
             }
         }
     }
@@ -112,22 +151,39 @@ impl<P: Past> Timeline<P> {
     /// Puts the machine to the last point before `position`. False, with the machine at the begin of the run, if there
     /// is none.
     fn put_to_point_before(&mut self, position: Position) -> Result<bool, P::Error> {
-        if let Some(point) = self.trail.last_before(position) {
+        let here = self.trail.positions().next().unwrap_or_default();
+        if !self.put_back(position, 0)? {
+            return Ok(false);
+        }
+        if self.machine.position() < here {
+            // From the start to where the points were, with points between.
+            self.run_to(Position { at: Icount(0), ..here });
+            if let Some(point) = self.trail.last_before(position) {
+                self.trail.rewind(&mut self.machine, point);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Puts the machine to the last point that is so many instructions before `position`, or, where there is none, to
+    /// the first point before it, or to the last start. False, with the machine at the begin of the run, if that is
+    /// not before `position`.
+    fn put_back(&mut self, position: Position, stretch: u64) -> Result<bool, P::Error> {
+        let far = Position::first(position.retired.saturating_sub(stretch), 0);
+        let first = self.trail.positions().next().unwrap_or_default();
+        let point = match stretch {
+            0 => self.trail.last_before(position),
+            _ => self.trail.last_before(far).or_else(|| (first < position).then_some(first)),
+        };
+        if let Some(point) = point {
             self.trail.rewind(&mut self.machine, point);
             return Ok(true);
         }
-        let first = self.trail.positions().next().unwrap_or_default();
-        let at_begin = self.past.starts().first().is_none_or(|start| *start >= first.at);
-        if at_begin {
+        if self.past.starts().first().is_none_or(|start| *start >= first.at) {
             self.trail.rewind(&mut self.machine, first);
             return Ok(false);
         }
         self.start_before(position)?;
-        // From the start to where the points were, with points between.
-        self.run_to(Position { at: Default::default(), ..first });
-        Ok(self
-            .trail
-            .last_before(position)
-            .is_some_and(|point| self.trail.rewind(&mut self.machine, point)))
+        Ok(self.machine.position() < position)
     }
 }
