@@ -59,7 +59,7 @@ impl Replay {
         let Frame::Snapshot { at, file, id, .. } = &self.frames[start] else {
             return Err(self.wrong("no snapshot"));
         };
-        let mut machine = self.restore(file, id, &Config::default())?;
+        let mut machine = self.load(file, id, &Config::default())?;
         let mut player = Player { replay: self, audience: &mut Nobody, agreed: *at };
         // The state of the snapshot is that to which the part before is compared.
         if let Some(Frame::Hash { hash, .. }) = start.checked_sub(1).map(|n| &self.frames[n]) {

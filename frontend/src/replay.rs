@@ -60,10 +60,9 @@ impl Replay {
     }
 
     /// The machine of a snapshot of the recording, the pages of which are compared with what was written.
-    pub(crate) fn restore(&self, file: &str, id: &Id, host: &Config) -> Result<Machine, Failure> {
+    pub(crate) fn load(&self, file: &str, id: &Id, host: &Config) -> Result<Machine, Failure> {
         let (path, chain) = self.chain(file, id)?;
-        chain.verify(&path)?;
-        chain.restore(&path, host)
+        chain.load(&path, host)
     }
 
     /// Plays all, or up to machine time `to` of the last run in it. The machine as it is then.
@@ -81,7 +80,7 @@ impl Replay {
                 if let Some(machine) = &mut machine {
                     player.run_to_end(machine)?;
                 }
-                machine = Some(self.restore(file, id, host)?);
+                machine = Some(self.load(file, id, host)?);
                 continue;
             }
             let machine = machine.as_mut().ok_or_else(|| self.wrong("no snapshot"))?;
@@ -114,7 +113,7 @@ impl Replay {
         let Some(Frame::Snapshot { file, id, .. }) = self.frames.get(n) else {
             return Err(self.wrong("no snapshot"));
         };
-        let mut machine = self.restore(file, id, host)?;
+        let mut machine = self.load(file, id, host)?;
         for frame in self.frames[n + 1..].iter().take_while(|frame| !begins(frame)) {
             if let Frame::Input { at, input } = frame {
                 machine.input(*at, input.clone());

@@ -95,11 +95,22 @@ impl Chain {
         self.0.iter().try_for_each(Snapshot::verify).map_err(|e| Failure::usage(path.display(), e))
     }
 
-    /// The machine. `host` says what is written down and how code is kept.
+    /// The machine, whose memory stays in the files until it is used. `host` says what is written down and how code is
+    /// kept.
     pub(crate) fn restore(&self, path: &Path, host: &Config) -> Result<Machine, Failure> {
-        let size = self.last().saved().memory();
-        memory::grant(size).map_err(|why| Failure::usage(path.display(), why))?;
+        self.grant(path)?;
         snapshot::restore(&self.0, host).map_err(|e| Failure::usage(path.display(), e))
+    }
+
+    /// The machine, all pages of which are read and compared with what was written. `host` as in [`Chain::restore`].
+    pub(crate) fn load(&self, path: &Path, host: &Config) -> Result<Machine, Failure> {
+        self.grant(path)?;
+        snapshot::load(&self.0, host).map_err(|e| Failure::usage(path.display(), e))
+    }
+
+    fn grant(&self, path: &Path) -> Result<(), Failure> {
+        let size = self.last().saved().memory();
+        memory::grant(size).map_err(|why| Failure::usage(path.display(), why))
     }
 }
 

@@ -24,7 +24,7 @@ mod write;
 use crate::machine::Saved;
 use crate::machine::pages::PageHash;
 pub use lineage::Lineage;
-pub use read::{Snapshot, SnapshotError, restore};
+pub use read::{Snapshot, SnapshotError, load, restore};
 use serde::{Deserialize, Serialize};
 pub use write::write;
 

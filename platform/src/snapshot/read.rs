@@ -132,12 +132,16 @@ impl Snapshot {
         for n in self.pages().map(|(n, _)| n).chain(self.stored_pages()?) {
             let listed = self.metadata.pages.binary_search_by_key(&(n as u32), |(n, _)| *n);
             let hash = listed.map_or(pages::ZERO_PAGE, |at| self.metadata.pages[at].1);
-            if pages::hash(&self.page(n)?) != hash {
-                let what = "a page of memory is not what was written";
-                return Err(SnapshotError::Damaged(self.page_offset(n), what));
-            }
+            self.check(n, &self.page(n)?, hash)?;
         }
         Ok(())
+    }
+
+    /// Compares what page `n` holds with its hash.
+    fn check(&self, n: usize, page: &[u8; 4096], hash: PageHash) -> Result<(), SnapshotError> {
+        let what = "a page of memory is not what was written";
+        let is_so = pages::hash(page) == hash;
+        is_so.then_some(()).ok_or_else(|| SnapshotError::Damaged(self.page_offset(n), what))
     }
 
     /// The pages for which the file has no hole, and which are not listed.
@@ -160,6 +164,24 @@ impl Snapshot {
     }
 }
 
+/// The pages of memory that the last snapshot of `chain` stands for: in which file of the chain each is, and its hash.
+type Pages = BTreeMap<usize, (usize, PageHash)>;
+
+/// The last snapshot of `chain`, a full one and increments each to the one before, the size of its memory, and its
+/// pages.
+fn pages_of(chain: &[Snapshot]) -> Result<(&Snapshot, u64, Pages), SnapshotError> {
+    let last = &chain[chain.len() - 1];
+    let size = last.saved().memory();
+    if chain.iter().any(|snapshot| snapshot.saved().memory() != size) {
+        return Err(SnapshotError::Damaged(METADATA, "memory of another size than its parent's"));
+    }
+    let mut pages = Pages::new();
+    for (index, snapshot) in chain.iter().enumerate() {
+        pages.extend(snapshot.pages().map(|(n, hash)| (n, (index, hash))));
+    }
+    Ok((last, size, pages))
+}
+
 /// The machine of the last snapshot of `chain`: a full one, and increments each to the one before. Memory stays in the
 /// file that has the most of it until it is used: that file must not be changed while the machine is in use. `host` as in
 /// [`Machine::restore`].
@@ -167,15 +189,7 @@ impl Snapshot {
 /// # Panics
 /// If there is no snapshot.
 pub fn restore(chain: &[Snapshot], host: &Config) -> Result<Machine, SnapshotError> {
-    let last = &chain[chain.len() - 1];
-    let size = last.saved().memory();
-    if chain.iter().any(|snapshot| snapshot.saved().memory() != size) {
-        return Err(SnapshotError::Damaged(METADATA, "memory of another size than its parent's"));
-    }
-    let mut pages = BTreeMap::new();
-    for (index, snapshot) in chain.iter().enumerate() {
-        pages.extend(snapshot.pages().map(|(n, hash)| (n, (index, hash))));
-    }
+    let (last, size, pages) = pages_of(chain)?;
     let mut counts = vec![0; chain.len()];
     pages.values().for_each(|(index, _)| counts[*index] += 1);
     let most = (0..chain.len()).max_by_key(|index| counts[*index]).unwrap_or(0);
@@ -184,6 +198,30 @@ pub fn restore(chain: &[Snapshot], host: &Config) -> Result<Machine, SnapshotErr
     for (&n, &(index, _)) in pages.iter().filter(|(_, (index, _))| *index != most) {
         *ram.page_mut(n) = chain[index].page(n)?;
     }
+    machine_of(last, ram, pages, host)
+}
+
+/// As [`restore`], with all pages read and compared with their hashes. Nothing stays in the files.
+///
+/// # Panics
+/// If there is no snapshot.
+pub fn load(chain: &[Snapshot], host: &Config) -> Result<Machine, SnapshotError> {
+    let (last, size, pages) = pages_of(chain)?;
+    let mut ram = Ram::new(size).map_err(Error::Ram)?;
+    for (&n, &(index, hash)) in &pages {
+        let page = ram.page_mut(n);
+        read_at(&chain[index].file, page, chain[index].page_offset(n))?;
+        chain[index].check(n, page, hash)?;
+    }
+    machine_of(last, ram, pages, host)
+}
+
+fn machine_of(
+    last: &Snapshot,
+    mut ram: Ram,
+    pages: Pages,
+    host: &Config,
+) -> Result<Machine, SnapshotError> {
     ram.all_clean();
     let held: Vec<_> = pages.into_iter().map(|(n, (_, hash))| (n, hash)).collect();
     Ok(Machine::restore(last.saved().clone(), ram, &held, host)?)

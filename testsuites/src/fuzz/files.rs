@@ -134,6 +134,7 @@ fn changed(right: &[u8], edits: &[u8]) -> Vec<u8> {
 fn load(bytes: &[u8]) -> bool {
     let Ok(snapshot) = Snapshot::read(file(bytes)) else { return false };
     _ = snapshot.verify();
+    drop(snapshot::load(std::slice::from_ref(&snapshot), &Config::default()));
     let Ok(mut machine) = snapshot::restore(&[snapshot], &Config::default()) else { return false };
     machine.run(BUDGET);
     machine.state_hash();
