@@ -56,7 +56,14 @@ fn build(kernel: &str, tmp: &Path) -> Result<()> {
     let deb = |name: &str| packages::fetch(name, &cache().join("packages"));
     let version = kernel.trim_start_matches("linux-image-").split('.').take(2);
     let source = format!("linux-source-{}", version.collect::<Vec<_>>().join("."));
-    let (symbols, source) = (deb(&format!("{kernel}-dbg"))?, deb(&source)?);
+    let symbols = deb(&format!("{kernel}-dbg")).with_context(|| {
+        let guests = cache();
+        format!(
+            "the Linux guest has another kernel than Debian's lists; remove {} and build it anew",
+            guests.join("linux-*").display()
+        )
+    })?;
+    let source = deb(&source)?;
     let [k, s] = [tmp.join("kernel"), tmp.join("source")];
     packages::unpack_part(&symbols, "usr/lib/debug/boot/vmlinux-", &k)?;
     fs::rename(find(&k.join("usr/lib/debug/boot"), "vmlinux-")?, out.join("vmlinux-debug"))?;
