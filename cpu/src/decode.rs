@@ -123,9 +123,6 @@ fn adjust(mode: CodeMode, bytes: &[u8], i: &mut Instruction) {
         i.set_segment_prefix(Register::None);
     }
     match i.code() {
-        Code::Pause if long && bytes.len() > 2 && bytes[bytes.len() - 2] & 0xf1 == 0x41 => {
-            *i = exchange(bytes, i.ip());
-        }
         // W1 is VPINSRQ and VPEXTRQ, which 64-bit mode alone has.
         Code::VEX_Vpinsrd_xmm_xmm_rm32_imm8 | Code::VEX_Vpextrd_rm32_xmm_imm8
             if !long && vex_w(bytes) =>
@@ -134,15 +131,6 @@ fn adjust(mode: CodeMode, bytes: &[u8], i: &mut Instruction) {
         }
         _ => {}
     }
-}
-
-/// With REX.B, F3 90 is no PAUSE but XCHG R8, rAX, with a prefix that means nothing there.
-fn exchange(bytes: &[u8], ip: u64) -> Instruction {
-    const DS: u8 = 0x3e;
-    let plain: Vec<u8> = bytes.iter().map(|b| if *b == 0xf3 { DS } else { *b }).collect();
-    let mut i = Decoder::with_ip(64, &plain, ip, iced_x86::DecoderOptions::NONE).decode();
-    i.set_segment_prefix(Register::None);
-    i
 }
 
 /// W of a three-byte VEX prefix.
@@ -206,10 +194,10 @@ fn writes(i: &Instruction) -> u32 {
     if !certain {
         return 0;
     }
-    // Multiplications, divisions and bit tests, which leave SF undefined, keep some of what they leave
-    // undefined. The others compute it.
+    // Divisions and bit tests, which leave SF undefined, keep what they leave undefined. The others compute it.
     let undefined = i.rflags_undefined();
-    let kept = if undefined & RflagsBits::SF != 0 { undefined } else { 0 };
+    let computed = matches!(i.mnemonic(), Mnemonic::Mul | Mnemonic::Imul);
+    let kept = if undefined & RflagsBits::SF != 0 && !computed { undefined } else { 0 };
     i.rflags_modified() & !kept & ALL_FLAGS
 }
 

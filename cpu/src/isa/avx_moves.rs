@@ -300,10 +300,17 @@ fn gather<const SIZE: usize, const INDEX: usize>(cpu: &mut Cpu, i: &Instruction)
     done
 }
 
-/// `VCVTPH2PS`.
+/// `VCVTPH2PS`. Alignment is not checked here and below. SDM vol. 2, "Exceptions Type 11".
 fn from_half(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.check_avx()?;
-    let [b, _] = operand(cpu, i, 1, width(i, 0) / 2)?;
+    let b = if i.op1_kind() == OpKind::Memory {
+        let (_, la) = cpu.memory_operand(i, width(i, 0) / 2, false)?;
+        let mut bytes = [0; 16];
+        cpu.load_unaligned(la, &mut bytes[..width(i, 0) / 2])?;
+        u128::from_le_bytes(bytes)
+    } else {
+        cpu.vector(i.op1_register())[0]
+    };
     let n = width(i, 0) / 4;
     let r = under_mxcsr(cpu, |e| {
         let mut r = [0; 32];
@@ -324,8 +331,8 @@ fn to_half(cpu: &mut Cpu, i: &Instruction) -> Done {
     let n = width(i, 1) / 4;
     let imm = immediate(i);
     if i.op0_kind() == OpKind::Memory {
-        let (s, la) = cpu.memory_operand(i, 2 * n, true)?;
-        cpu.probe(s, la, 2 * n, AccessKind::Write)?;
+        let (_, la) = cpu.memory_operand(i, 2 * n, true)?;
+        cpu.probe_unaligned(la, 2 * n, AccessKind::Write)?;
     }
     let r = under_mxcsr(cpu, |e| {
         let rm = if imm & 4 != 0 { e.rm } else { Rounding::of(imm as u32) };
@@ -337,8 +344,8 @@ fn to_half(cpu: &mut Cpu, i: &Instruction) -> Done {
         cpu.set_vector(i.op0_register(), [r, 0]);
         return Ok(());
     }
-    let (s, la) = cpu.memory_operand(i, 2 * n, true)?;
-    cpu.store_bytes(s, la, &r.to_le_bytes()[..2 * n])
+    let (_, la) = cpu.memory_operand(i, 2 * n, true)?;
+    cpu.store_unaligned(la, &r.to_le_bytes()[..2 * n])
 }
 
 /// `VMOVDDUP`, whose XMM form reads 8 bytes of memory.

@@ -199,12 +199,8 @@ unsafe impl<A: Rm, W: Word, const OP: u8> Semantics for Scan<A, W, OP> {
             // The other flags stay (undefined).
             BSF | BSR => ((*cpu).state.flags.status() & !flags::ZF) | flag(v == 0, flags::ZF),
             POPCNT => flag(v == 0, flags::ZF),
-            // SF, AF, PF, OF are undefined; the oracle's host keeps OF and clears the others.
-            _ => {
-                ((*cpu).state.flags.status() & flags::OF)
-                    | flag(res == 0, flags::ZF)
-                    | flag(v == 0, flags::CF)
-            }
+            // SF, AF, PF, OF are undefined; Intel's silicon clears them.
+            _ => flag(res == 0, flags::ZF) | flag(v == 0, flags::CF),
         };
         (*cpu).state.flags.set_status(status);
         Flow::Next(1)
@@ -221,13 +217,11 @@ fn movbe<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     cpu.write(i, 0, W::of(v))
 }
 
-/// Sets SF and ZF from `res` and the given CF; OF = AF = PF = 0.
+/// Sets SF and ZF from `res` and the given CF; OF = 0, and so are AF and PF, which the SDM leaves undefined.
 fn bmi_flags<W: Word>(cpu: &mut Cpu, res: W, cf: bool) {
     let zf = if res.u() == 0 { flags::ZF } else { 0 };
     let sf = if res.s() < 0 { flags::SF } else { 0 };
-    // Undefined in the SDM, the parity on silicon.
-    let pf = if (res.u() as u8).count_ones().is_multiple_of(2) { flags::PF } else { 0 };
-    cpu.state.flags.set_status(zf | sf | pf | cf as u64);
+    cpu.state.flags.set_status(zf | sf | cf as u64);
 }
 
 /// `ANDN`.
@@ -260,9 +254,8 @@ fn bextr<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let v = if start < 64 { v >> start } else { 0 };
     let v = if len < 64 { v & ((1 << len) - 1) } else { v };
     cpu.set_reg(i.op0_register(), v);
-    let pf = if (v as u8).count_ones().is_multiple_of(2) { flags::PF } else { 0 };
-    // AF and PF are undefined; silicon sets the one, and the other by the result.
-    cpu.state.flags.set_status(flags::AF | pf | if v == 0 { flags::ZF } else { 0 });
+    // AF, SF and PF are undefined; Intel's silicon clears them.
+    cpu.state.flags.set_status(if v == 0 { flags::ZF } else { 0 });
     Ok(())
 }
 

@@ -265,10 +265,9 @@ fn decimal<const SUB: bool>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> 
     let res = if SUB { old.wrapping_sub(by) } else { old.wrapping_add(by) };
     let borrow = SUB && low && old < 6;
     u8::put(&mut cpu.state.regs[gpr::RAX], res);
-    // OF is undefined: silicon has that of the addition or subtraction.
-    let (class, src) = if SUB { (class::SUB, old) } else { (class::ADD, by) };
-    cpu.state.flags.set_cc(class, res, src);
-    let s = cpu.state.flags.status() & !(flags::CF | flags::AF);
+    // OF is undefined: Intel's silicon clears it.
+    cpu.state.flags.set_cc(class::LOGIC, res, 0u8);
+    let s = cpu.state.flags.status();
     let cf = high || borrow;
     cpu.state.flags.set_status(s | cf as u64 | if low { flags::AF } else { 0 });
     Ok(())
@@ -281,10 +280,9 @@ fn ascii<const SUB: bool>(cpu: &mut Cpu, _: &Instruction) -> Result<(), Trap> {
     let by = if adjust { 0x106 } else { 0 };
     let res = if SUB { ax.wrapping_sub(by) } else { ax.wrapping_add(by) };
     u16::put(&mut cpu.state.regs[gpr::RAX], res & 0xff0f);
-    // OF, SF, ZF, PF are undefined: silicon has those of the sum before it is masked.
-    let (class, src) = if SUB { (class::SUB, ax) } else { (class::ADD, by) };
-    cpu.state.flags.set_cc(class, res, src);
-    let s = cpu.state.flags.status() & !(flags::CF | flags::AF);
+    // OF, SF, ZF, PF are undefined: Intel's silicon has those of AL.
+    cpu.state.flags.set_cc(class::LOGIC, res as u8 & 0xf, 0u8);
+    let s = cpu.state.flags.status();
     cpu.state.flags.set_status(s | if adjust { flags::CF | flags::AF } else { 0 });
     Ok(())
 }

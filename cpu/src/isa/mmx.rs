@@ -110,6 +110,8 @@ pub(super) fn binary<P: Pure, const SIZE: usize>(cpu: &mut Cpu, i: &Instruction)
 fn export<P: Pure, W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.check_mmx()?;
     let v = P::run(0, cpu.mm(number(i.op1_register())) as u128, immediate(i));
+    // TOP is 0 on Intel's silicon also where a store faults.
+    cpu.state.fpu.set_top(0);
     cpu.write(i, 0, W::of(v as u64))?;
     cpu.enter_mmx();
     Ok(())
@@ -119,6 +121,7 @@ fn export<P: Pure, W: Word>(cpu: &mut Cpu, i: &Instruction) -> Done {
 fn store(cpu: &mut Cpu, i: &Instruction) -> Done {
     cpu.check_mmx()?;
     let v = cpu.mm(number(i.op1_register()));
+    cpu.state.fpu.set_top(0);
     if i.op0_kind() == OpKind::Memory {
         cpu.store_operand(i, v)?;
     }

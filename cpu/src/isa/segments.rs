@@ -147,16 +147,23 @@ fn mov_from_segment(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     cpu.store_selector(i, v as u64)
 }
 
-/// `PUSH Sreg`: a 32-bit push writes 16 bits.
+/// `PUSH Sreg`: a 32-bit push writes 16 bits, and the rest of the word stays. SDM vol. 2, "PUSH".
 fn push_segment<const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let v = cpu.state.sys.seg[segment_number(i.op0_register())].selector;
-    cpu.push(SIZE, v as u64)
+    if SIZE != 4 {
+        return cpu.push(SIZE, v as u64);
+    }
+    let sp = cpu.stack_pointer(-(SIZE as i64));
+    let la = cpu.linear(seg::SS, sp, 2, true)?;
+    cpu.store_at(seg::SS, la, v)?;
+    cpu.set_stack_pointer(sp);
+    Ok(())
 }
 
-/// `POP Sreg`.
+/// `POP Sreg`: a 32-bit pop reads 16 bits, as Intel's silicon does.
 fn pop_segment<const SIZE: usize>(cpu: &mut Cpu, i: &Instruction) -> Outcome {
     let s = segment_number(i.op0_register());
-    let selector = cpu.peek(0, SIZE)? as u16;
+    let selector = cpu.peek(0, if SIZE == 4 { 2 } else { SIZE })? as u16;
     let before = cpu.state.regs[gpr::RSP];
     let sp = cpu.stack_pointer(SIZE as i64);
     cpu.set_stack_pointer(sp);

@@ -243,7 +243,7 @@ fn double_over<W: Word, const LEFT: bool>(
     let top = |k: u32| res.u() >> (W::BITS - k) & 1;
     let of = !LEFT && top(1) != top(2);
     let s = cpu.state.flags.status();
-    cpu.state.flags.set_status(s | flags::AF | if of { flags::OF } else { 0 });
+    cpu.state.flags.set_status(s | if of { flags::OF } else { 0 });
     Ok(())
 }
 

@@ -107,6 +107,31 @@ fn at_once(cpu: &Cpu, i: &Instruction, s: &Strings) -> Option<u64> {
     (off && i.has_rep_prefix() && (1..=CHUNK).contains(&count)).then_some(count)
 }
 
+/// [`repeat`] of a comparison. A fault, trap or interrupt between iterations finds the flags as they were before the
+/// instruction. SDM vol. 2, "REP/REPE/REPZ/REPNE/REPNZ".
+fn repeat_comparison(
+    cpu: &mut Cpu,
+    i: &Instruction,
+    s: &Strings,
+    step: impl FnMut(&mut Cpu, u64) -> Result<(u64, bool), Trap>,
+) -> Result<(), Trap> {
+    let before = cpu.state.flags;
+    let done = repeat(cpu, i, s, step);
+    if done.is_err() {
+        cpu.state.flags = before;
+    }
+    done
+}
+
+/// MOVS and STOS with 32-bit addresses: in 64-bit mode Intel's silicon clears the upper halves of the index registers
+/// also where a count of 0 or a fault lets nothing be done. The SDM leaves it open.
+fn clear_upper(cpu: &mut Cpu, i: &Instruction, s: &Strings, indices: &[usize]) {
+    let rep = i.has_rep_prefix() || i.has_repne_prefix();
+    if rep && s.mask == 0xffff_ffff {
+        indices.iter().for_each(|r| s.advance(cpu, *r, 0));
+    }
+}
+
 /// Runs `element` or bulk steps as the REP prefix says. `step` does up to the given number of
 /// iterations and returns how many, and whether a REPE/REPNE condition ended the loop.
 fn repeat(
@@ -123,6 +148,7 @@ fn repeat(
     loop {
         let count = s.offset(cpu, gpr::RCX);
         if count == 0 {
+            s.set(cpu, gpr::RCX, 0);
             break;
         }
         if budget == 0 || cpu.env.io {
@@ -160,6 +186,7 @@ fn movs<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
             return Ok(());
         }
     }
+    clear_upper(cpu, i, &s, &[gpr::RSI, gpr::RDI]);
     repeat(cpu, i, &s, |cpu, n| {
         let (from, to) = (s.offset(cpu, gpr::RSI), s.offset(cpu, gpr::RDI));
         let src = cpu.linear(s.source, from, W::BYTES, false)?;
@@ -226,6 +253,7 @@ fn stos<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
             return Ok(());
         }
     }
+    clear_upper(cpu, i, &s, &[gpr::RDI]);
     repeat(cpu, i, &s, |cpu, n| {
         let to = s.offset(cpu, gpr::RDI);
         let dst = cpu.linear(seg::ES, to, W::BYTES, true)?;
@@ -277,7 +305,7 @@ fn compare<W: Word>(cpu: &mut Cpu, i: &Instruction, a: W, b: W) -> bool {
 
 fn scas<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let s = Strings::new::<W>(cpu, i);
-    repeat(cpu, i, &s, |cpu, _| {
+    repeat_comparison(cpu, i, &s, |cpu, _| {
         let dst = cpu.linear(seg::ES, s.offset(cpu, gpr::RDI), W::BYTES, false)?;
         let b = cpu.load_at::<W>(seg::ES, dst)?;
         let a = W::of(cpu.state.regs[gpr::RAX]);
@@ -288,7 +316,7 @@ fn scas<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
 
 fn cmps<W: Word>(cpu: &mut Cpu, i: &Instruction) -> Result<(), Trap> {
     let s = Strings::new::<W>(cpu, i);
-    repeat(cpu, i, &s, |cpu, _| {
+    repeat_comparison(cpu, i, &s, |cpu, _| {
         let src = cpu.linear(s.source, s.offset(cpu, gpr::RSI), W::BYTES, false)?;
         let dst = cpu.linear(seg::ES, s.offset(cpu, gpr::RDI), W::BYTES, false)?;
         let b = cpu.load_at::<W>(seg::ES, dst)?;

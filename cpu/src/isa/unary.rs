@@ -65,11 +65,11 @@ fn un<W: Word, const OP: u8>(s: &Operands) -> Handler {
     }
 }
 
-/// Flags of a multiplication: CF = OF = the high half matters; the undefined ones as silicon has them.
+/// Flags of a multiplication: CF = OF = the high half matters. SF, ZF, AF and PF are undefined: Intel's silicon has
+/// SF and PF of the low half and clears the others.
 #[inline(always)]
-fn multiply_flags(cpu: &mut Cpu, overflow: bool) {
-    // SF, ZF, AF, PF are undefined; the oracle's host (AMD EPYC) leaves them alone.
-    cpu.state.flags.set_cf_of(if overflow { flags::CF | flags::OF } else { 0 });
+fn multiply_flags<W: Word>(cpu: &mut Cpu, low: W, overflow: bool) {
+    cpu.state.flags.set_product(low, if overflow { flags::CF | flags::OF } else { 0 });
 }
 
 /// `a * b` signed: the low half, and whether it is not the whole.
@@ -90,7 +90,7 @@ unsafe fn imul<W: Word>(cpu: *mut Cpu, d: u8, a: W, b: W, flags: bool) -> Flow {
     let (low, _, over) = signed_product(a, b);
     put(cpu, d, low);
     if flags {
-        multiply_flags(&mut *cpu, over);
+        multiply_flags(&mut *cpu, low, over);
     }
     Flow::Next(1)
 }
@@ -164,7 +164,7 @@ unsafe impl<A: Rm, W: Word, const SIGNED: bool> Semantics for MulWide<A, W, SIGN
         };
         put(cpu, 0, low);
         put(cpu, high_offset::<W>(), W::of(high));
-        multiply_flags(&mut *cpu, over);
+        multiply_flags(&mut *cpu, low, over);
         Flow::Next(1)
     }
 }
@@ -202,9 +202,7 @@ unsafe impl<A: Rm, W: Word, const SIGNED: bool> Semantics for DivWide<A, W, SIGN
         };
         put(cpu, 0, W::of(q));
         put(cpu, high_offset::<W>(), W::of(r));
-        // All status flags are undefined; the oracle's host keeps CF and OF, sets AF, clears the others.
-        let keep = (*cpu).state.flags.status() & (flags::CF | flags::OF);
-        (*cpu).state.flags.set_status(keep | flags::AF);
+        // All status flags are undefined; Intel's silicon leaves them as they are.
         Flow::Next(1)
     }
 }

@@ -14,7 +14,6 @@ use crate::state::fpu::{C0, C1, C2, C3, F80};
 use crate::state::{Fpu, flags};
 use crate::trap::Trap;
 use iced_x86::Instruction;
-use mmu::AccessKind;
 use std::cmp::Ordering;
 
 type Done = Result<(), Trap>;
@@ -154,11 +153,11 @@ fn load_f80(cpu: &mut Cpu, i: &Instruction) -> Result<F80, Trap> {
     Ok(F80 { m, se: u16::from_le_bytes([b[8], b[9]]) })
 }
 
-fn store_f80(cpu: &mut Cpu, (s, la): (usize, u64), v: F80) -> Done {
+fn store_f80(cpu: &mut Cpu, i: &Instruction, v: F80) -> Done {
     let mut b = [0; 10];
     b[..8].copy_from_slice(&v.m.to_le_bytes());
     b[8..].copy_from_slice(&v.se.to_le_bytes());
-    cpu.store_bytes(s, la, &b)
+    store_bytes(cpu, i, &b)
 }
 
 fn fld_m80(cpu: &mut Cpu, i: &Instruction) -> Done {
@@ -232,13 +231,10 @@ fn storing(f: &mut Fpu, nothing: u64, convert: impl FnOnce(&mut Env, Num) -> u64
     f.report(&e).then_some(v)
 }
 
-/// Starts a waiting instruction that stores: its memory operand has to be writable, whether an
-/// exception keeps it from being stored to or not.
-pub(super) fn target(cpu: &mut Cpu, i: &Instruction, size: usize) -> Result<(usize, u64), Trap> {
-    cpu.x87_check()?;
-    let (s, la) = cpu.memory_operand(i, size, true)?;
-    cpu.probe(s, la, size, AccessKind::Write)?;
-    Ok((s, la))
+/// Stores to the memory operand, which is not looked at where an exception keeps it from being stored to.
+pub(super) fn store_bytes(cpu: &mut Cpu, i: &Instruction, bytes: &[u8]) -> Done {
+    let (s, la) = cpu.memory_operand(i, bytes.len(), true)?;
+    cpu.store_bytes(s, la, bytes)
 }
 
 /// Stores the value that `convert` makes of ST(0), in `size` bytes.
@@ -249,10 +245,10 @@ fn store(
     nothing: u64,
     convert: impl FnOnce(&mut Env, Num) -> u64,
 ) -> Done {
-    let (s, la) = target(cpu, i, size)?;
+    cpu.x87_check()?;
     let before = cpu.state.fpu.sw;
     if let Some(v) = storing(&mut cpu.state.fpu, nothing, convert) {
-        let done = cpu.store_bytes(s, la, &v.to_le_bytes()[..size]);
+        let done = store_bytes(cpu, i, &v.to_le_bytes()[..size]);
         if done.is_err() {
             cpu.state.fpu.sw = before;
             return done;
@@ -282,13 +278,13 @@ fn fst_mem<const SRC: u8, const POP: bool>(cpu: &mut Cpu, i: &Instruction) -> Do
 }
 
 fn fstp_m80(cpu: &mut Cpu, i: &Instruction) -> Done {
-    let at = target(cpu, i, 10)?;
+    cpu.x87_check()?;
     let before = cpu.state.fpu.sw;
     let f = &mut cpu.state.fpu;
     f.set_sw(C1, false);
     let v = if !f.empty(0) { Some(f.st(0)) } else { f.stack_fault(false).then_some(INDEFINITE) };
     if let Some(v) = v {
-        let done = store_f80(cpu, at, v);
+        let done = store_f80(cpu, i, v);
         if done.is_err() {
             cpu.state.fpu.sw = before;
             return done;

@@ -137,7 +137,11 @@ fn remainder<const NEAR: bool>(cpu: &mut Cpu, i: &Instruction) -> Done {
         if a.is_zero() {
             return a;
         }
-        if b.is_infinite() || distance < -1 {
+        if b.is_infinite() {
+            // Intel's silicon raises no underflow here, as it does wherever else a dividend stays as it is.
+            return a;
+        }
+        if distance < -1 {
             return e.round(&X80, a.wide());
         }
         if distance >= 64 {
@@ -281,7 +285,7 @@ fn decimal(n: u64, sign: bool) -> [u8; 10] {
 fn fbstp(cpu: &mut Cpu, i: &Instruction) -> Done {
     const INDEFINITE_DECIMAL: [u8; 10] = [0, 0, 0, 0, 0, 0, 0, 0xc0, 0xff, 0xff];
     const LIMIT: u64 = 1_000_000_000_000_000_000;
-    let (s, la) = super::x87::target(cpu, i, 10)?;
+    cpu.x87_check()?;
     let mut f = cpu.state.fpu.clone();
     let (written, b) = if f.empty(0) {
         (f.stack_fault(false), INDEFINITE_DECIMAL)
@@ -300,7 +304,7 @@ fn fbstp(cpu: &mut Cpu, i: &Instruction) -> Done {
         (f.report(&e), b)
     };
     if written {
-        cpu.store_bytes(s, la, &b)?;
+        super::x87::store_bytes(cpu, i, &b)?;
         f.pop();
     }
     cpu.state.fpu = f;

@@ -74,9 +74,9 @@ pub mod class {
     pub const INC: u32 = 5 | BIT;
     /// res of DEC; bit 0 of src = the carry before.
     pub const DEC: u32 = 6 | BIT;
-    /// res of SHL; src = the last bit shifted out; AF = 1 (undefined; silicon).
+    /// res of SHL; src = the last bit shifted out; AF = 0 (undefined; Intel's silicon).
     pub const SHL: u32 = 7 | BIT;
-    /// res of SHR or SAR; src = the value shifted by count - 1 (its bit 0 is CF); AF = 1 (undefined; silicon).
+    /// res of SHR or SAR; src = the value shifted by count - 1 (its bit 0 is CF); AF = 0 as for SHL.
     pub const SHR: u32 = 8 | BIT;
     /// src holds the six flags at their places in RFLAGS.
     pub const BITS: u32 = 9 | BIT;
@@ -196,6 +196,15 @@ impl Flags {
         self.op = class::BITS * 4;
     }
 
+    /// After a multiplication: CF and OF from their places in `bits`, SF and PF by the low half, the others clear.
+    #[inline(always)]
+    pub fn set_product<W: Word>(&mut self, low: W, bits: u64) {
+        // 3 has the sign and the parity of 0, and is not 0.
+        self.res = if low.u() == 0 { 3 } else { low.u() };
+        self.src = bits;
+        self.op = class::KEPT * 4 + W::SIZE;
+    }
+
     /// Sets CF and OF from their places in `bits`; the other status flags stay as they are.
     #[inline(always)]
     pub fn set_cf_of(&mut self, bits: u64) {
@@ -306,7 +315,6 @@ impl Flags {
             class::INC => res & 0xf == 0,
             class::DEC => res & 0xf == 0xf,
             class::BITS | class::KEPT => src & AF != 0,
-            class::SHL | class::SHR => true,
             _ => false,
         }
     }

@@ -86,7 +86,7 @@ fn excluded(code: Code) -> bool {
 }
 
 /// Whether the host's processor is Intel's: of several NaNs dot products choose others than AMD's.
-fn host_is_intels() -> bool {
+pub(super) fn host_is_intels() -> bool {
     std::arch::x86_64::__cpuid(0).ebx == u32::from_le_bytes(*b"Genu")
 }
 

@@ -61,9 +61,9 @@ fn restricted(code: Code, mut s: State) -> State {
         Fld => s.fx[0] |= 2,
         _ => {}
     }
-    // A dividend that stays as it is underflows, unless that is masked: always on AMD's processors, and ours, but not
-    // always on Intel's (Sapphire Rapids).
-    if matches!(code.mnemonic(), Fprem | Fprem1) {
+    // A dividend that stays as it is underflows, unless that is masked: on AMD's processors also where the divisor is
+    // infinite.
+    if matches!(code.mnemonic(), Fprem | Fprem1) && !super::sse::host_is_intels() {
         s.fx[0] |= 0x10;
     }
     // A push of an empty register onto a full stack: which fault comes first differs.

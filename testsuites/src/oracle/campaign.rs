@@ -6,6 +6,7 @@ use super::differences::normalize;
 use super::host::Host;
 use super::ours::Ours;
 use super::shrink::shrink;
+use super::silicon::Silicon;
 use super::{Case, Mode, Outcome, Random, generate, wild};
 use anyhow::{Result, bail};
 use iced_x86::Code;
@@ -96,7 +97,7 @@ impl Pair {
         let mut case = case.clone();
         let out = self.run(std::slice::from_mut(&mut case))?.pop();
         let Some((Some(host), ours)) = out else { return Ok(vec![]) };
-        Ok(compare(&case, &host, &ours))
+        Ok(compare(&case, Silicon::host(), &host, &ours))
     }
 
     /// The smallest case like this one that shows a difference, with its outcomes.
@@ -181,7 +182,7 @@ impl Report {
         let Some(host) = host else { return self.deaths.push(case) };
         self.run += 1;
         *self.forms.entry(form).or_default() += 1;
-        if compare(&case, &host, &ours).is_empty() {
+        if compare(&case, Silicon::host(), &host, &ours).is_empty() {
             return;
         }
         let n = self.failed.entry(form).or_default();

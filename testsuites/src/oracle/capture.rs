@@ -3,6 +3,7 @@
 use super::case::{Event, Mode, Outcome};
 use super::differences::{compared, normalize, shown};
 use super::host::Host;
+use super::silicon::Silicon;
 use super::{Case, Random, generate, row};
 use anyhow::{Result, anyhow};
 use iced_x86::Code;
@@ -39,12 +40,14 @@ fn rows_of(host: &mut Host, mode: Mode, code: Code, n: usize, seed: u64) -> Resu
     let page = 1 + r.below(64);
     let cases: Vec<Case> = (0..TRIES)
         .filter_map(|_| generate::case(mode, code, page, r))
-        .filter(|case| compared(case) && !case.inward() && !generate::endless(case))
+        .filter(|case| {
+            compared(case, Silicon::host()) && !case.inward() && !generate::endless(case)
+        })
         .collect();
     let outcomes = host.run(&cases)?;
     let mut pairs: Vec<(&Case, Outcome)> =
         cases.iter().zip(outcomes).filter_map(|(c, o)| Some((c, o?))).collect();
-    pairs.retain(|(case, o)| o.event.vector != Event::SYSCALL && shown(case, o));
+    pairs.retain(|(case, o)| o.event.vector != Event::SYSCALL && shown(case, Silicon::host(), o));
     // Those that ran to their end first, but one that did not is worth a row too.
     pairs.sort_by_key(|(_, o)| !matches!(o.event.vector, 1 | 3));
     let fault = pairs.pop();

@@ -2,7 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_types)]
 
 use super::campaign::{Difference, Pair, Plan, Report};
-use super::{Mode, capture, compare::compare, row, vectors};
+use super::{Mode, capture, compare::compare, row, silicon::Silicon, vectors};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use iced_x86::Code;
@@ -84,7 +84,7 @@ fn bar(cases: u64) -> ProgressBar {
 }
 
 fn write_rows(o: &Options, plan: &Plan, n: usize) -> Result<()> {
-    let path = o.vectors.join("silicon.txt");
+    let path = o.vectors.join(format!("{}.txt", Silicon::host().name()));
     let old = fs::read_to_string(&path).unwrap_or_default();
     let mut rows: Vec<String> =
         old.lines().filter(|l| vectors::useful(l)).map(str::to_string).collect();
@@ -126,7 +126,7 @@ fn show(o: &Options, report: &Report) -> Result<()> {
 }
 
 fn print(d: &Difference) {
-    println!("{}", compare(&d.case, &d.host, &d.ours).join("\n"));
+    println!("{}", compare(&d.case, Silicon::host(), &d.host, &d.ours).join("\n"));
     for (who, outcome) in [("host", &d.host), ("ours", &d.ours)] {
         let row = row::write(&d.case, outcome);
         let (before, after) = row.split_once(" => ").unwrap_or((&row, ""));
@@ -138,7 +138,7 @@ fn print(d: &Difference) {
 }
 
 fn add(o: &Options, d: &Difference) -> Result<()> {
-    let path = o.vectors.join("found.txt");
+    let path = o.vectors.join(format!("{}-found.txt", Silicon::host().name()));
     let open = fs::OpenOptions::new().append(true).create(true).open(&path);
     let mut file = open.with_context(|| format!("{}", path.display()))?;
     writeln!(file, "{}", row::write(&d.case, &d.host))?;

@@ -2,15 +2,16 @@
 
 use super::case::{Case, Outcome};
 use super::differences;
+use super::silicon::Silicon;
 use std::fmt::LowerHex;
 
-/// The differences, a line each; nothing if there are none.
-pub fn compare(case: &Case, host: &Outcome, ours: &Outcome) -> Vec<String> {
+/// The differences between silicon's outcome and ours, a line each; nothing if there are none.
+pub fn compare(case: &Case, silicon: Silicon, host: &Outcome, ours: &Outcome) -> Vec<String> {
     if host == ours {
         return Vec::new();
     }
     let mut host = host.clone();
-    differences::settle(case, &mut host, ours);
+    differences::settle(case, silicon, &mut host, ours);
     let host = &host;
     if host == ours {
         return Vec::new();

@@ -34,12 +34,6 @@ fn map(size: usize, kind: i32) -> Result<*mut u8> {
     Ok(p.cast())
 }
 
-/// Whether the host's processor is AMD's, as which the rows of [`super::differences::TABLE`] know it. On Intel's some
-/// thousand forms differ in what the SDM calls undefined, flags above all.
-pub fn is_amds() -> bool {
-    std::arch::x86_64::__cpuid(0).ebx == u32::from_le_bytes(*b"Auth")
-}
-
 /// What this host lacks, if anything.
 pub fn missing() -> Option<&'static str> {
     let have = std::arch::is_x86_feature_detected!("avx2");

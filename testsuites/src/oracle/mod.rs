@@ -24,10 +24,12 @@ pub mod generate;
 pub mod host;
 pub mod ours;
 pub mod row;
+pub mod rows;
 pub mod segments;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod shared;
 pub mod shrink;
+pub mod silicon;
 pub mod vary;
 pub mod vectors;
 pub mod wild;
