@@ -1,5 +1,7 @@
-//! What commands in dom0 say on two hypervisors, compared.
+//! What commands in dom0 say on two hypervisors, compared; and what creating, saving and restoring domUs costs.
 
+use crate::bench::peers::Run;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What a command has printed and how it ended.
@@ -56,6 +58,54 @@ pub fn answers(console: &[String]) -> Vec<Answer> {
     all
 }
 
+/// The tools' calls on dom0's console, a kind each: lines `CALL PROGRAM NUMBER OPERATION RESULT`.
+#[must_use]
+pub fn calls(console: &[String]) -> BTreeSet<String> {
+    console.iter().filter_map(|line| line.strip_prefix("CALL ")).map(str::to_owned).collect()
+}
+
+/// Words for dom0: the domUs whose way is measured.
+pub const STEPS: &str = "domus=pvh,hvm,saved";
+
+/// Parts of a run with [`STEPS`]: a name, and the ends of the lines at which the part begins (the start if that is
+/// empty) and ends.
+const PARTS: [(&str, &str, &str); 5] = [
+    ("dom0 to userspace", "", "MARK userspace"),
+    ("PVH create to mark", "MARK create-pvh", "(pvh) MARK userspace"),
+    ("HVM create to mark", "MARK create-hvm", "(hvm) MARK userspace"),
+    ("save", "MARK saving", "MARK restoring"),
+    ("restore", "MARK restoring", "MARK running"),
+];
+
+/// What a run with [`STEPS`] has cost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Figures {
+    /// CPU seconds of each part.
+    pub seconds: Vec<(&'static str, f64)>,
+    /// The VM exits by reason, as the summary has them.
+    pub exits: String,
+}
+
+impl Figures {
+    /// Those of `run`; none if a part is missing.
+    #[must_use]
+    pub fn new(run: &Run) -> Option<Self> {
+        let at = |mark: &str| {
+            let is =
+                |line: &str| line.rsplit_once(' ').is_some_and(|(line, _)| line.ends_with(mark));
+            run.lines.iter().find(|(line, _)| is(line)).map(|(_, seconds)| *seconds)
+        };
+        let part = |(name, from, to): (&'static str, &str, &str)| {
+            let from = if from.is_empty() { Some(0.0) } else { at(from) };
+            Some((name, at(to)? - from?))
+        };
+        let seconds = PARTS.into_iter().map(part).collect::<Option<_>>()?;
+        let exits = run.summary.lines().skip_while(|line| *line != "VM exits").skip(1);
+        let exits = exits.take_while(|line| line.starts_with(' '));
+        Some(Self { seconds, exits: exits.map(|line| format!("{line}\n")).collect() })
+    }
+}
+
 /// Compares two answers. What must differ: UUIDs, which are random, and what has a decimal point, which are seconds of
 /// processor time and versions.
 #[must_use]
@@ -93,6 +143,41 @@ mod tests {
             ["[ 0.1] boot", "STATUS 1 0", "SAID 1 a  b", "(a) x", "STATUS 2 1", "SAID 1 old"];
         let console = console.map(str::to_owned);
         assert_eq!(answers(&console), [said(0, &["a  b"]), said(1, &[])]);
+    }
+
+    #[test]
+    fn calls_of_a_console() {
+        let lines = ["CALL xl 36 1 ok", "SAID 1 CALL", "CALL xl 12 6 error 22", "CALL xl 36 1 ok"];
+        let all = calls(&lines.map(str::to_owned));
+        assert_eq!(all.into_iter().collect::<Vec<_>>(), ["xl 12 6 error 22", "xl 36 1 ok"]);
+    }
+
+    #[test]
+    fn figures() {
+        let lines = [
+            "(dom0) MARK userspace 1.4",
+            "(dom0) MARK create-pvh 2",
+            "(dom0) (pvh) MARK userspace 1.1",
+            "(dom0) MARK create-hvm 3",
+            "(dom0) (hvm) MARK userspace 9",
+            "(dom0) MARK saving 7",
+            "(dom0) MARK restoring 8",
+            "(dom0) MARK running 9",
+        ];
+        let lines = lines.iter().zip(1..);
+        let mut run = Run {
+            lines: lines.map(|(line, n)| ((*line).to_owned(), f64::from(n * n))).collect(),
+            summary: "a\nVM exits\n  3  VMCALL\n  2  HLT\ntranslations\n  1  x\n".to_owned(),
+            ..Run::default()
+        };
+        let found = Figures::new(&run).unwrap();
+        let seconds: Vec<f64> = found.seconds.iter().map(|(_, seconds)| *seconds).collect();
+        assert_eq!(
+            (seconds, found.exits),
+            (vec![1.0, 5.0, 9.0, 13.0, 15.0], "  3  VMCALL\n  2  HLT\n".into())
+        );
+        run.lines.pop();
+        assert_eq!(Figures::new(&run), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::table::Table;
 use super::vcpu::Vcpu;
 use super::vioapic::Vioapic;
 use super::vuart::Vuart;
-use alloc::{boxed::Box, string::String, vec::Vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 /// The connection of an event channel port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -200,6 +200,14 @@ impl Domain {
             return Err(Errno::Inval);
         }
         self.channels.get(port as usize).ok_or(Errno::Inval)
+    }
+
+    /// What it holds beside memory, in words.
+    pub fn holds(&self) -> String {
+        let ports = self.channels.used().count();
+        let lent = self.grants.active.used().filter(|entry| entry.in_use()).count();
+        let borrowed = self.grants.mapped.used().count();
+        format!("{ports} event channels, {lent} of its grants in use, {borrowed} of others' mapped")
     }
 
     /// True while the domain exists for others: not shut down, not dying.

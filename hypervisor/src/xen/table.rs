@@ -42,6 +42,11 @@ impl<T: Copy + Default + PartialEq> Table<T> {
         self.blocks.get_mut(index / Self::BLOCK)?.get_mut(index % Self::BLOCK)
     }
 
+    /// The entries that are in use.
+    pub fn used(&self) -> impl Iterator<Item = &T> {
+        self.blocks.iter().flatten().filter(|entry| **entry != T::default())
+    }
+
     /// Makes the table at least `len` entries long; [`Errno::NoMem`] if there is no memory.
     pub fn grow(&mut self, len: usize) -> Result<(), Errno> {
         while self.len() < len {
@@ -97,6 +102,7 @@ mod tests {
             [Some(7), Some(7), None]
         );
         assert_eq!([3, 1999].map(|_| table.insert(Some(8), limit)), [Ok(3), Ok(1999)]);
+        assert_eq!(table.used().count(), 1999);
         assert_eq!((table.get(0), table.get(1999)), (Some(&None), Some(&Some(8))));
         assert_eq!(table.get(table.len()), None);
         assert_eq!(table.remove(usize::MAX), None);

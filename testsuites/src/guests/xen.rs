@@ -3,7 +3,7 @@
 //! dom0's first process (`xen/dom0.sh`) says which domUs it creates. The domU is the guest of
 //! [`linux`]: with `work=none` it says that it has come to userspace, and powers off.
 
-use super::{BUILDING, Linux, cached, linux, list, root};
+use super::{BUILDING, Linux, Linux32, cached, linux, linux32, list, root};
 use crate::strata::{self, Ended};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
@@ -14,13 +14,16 @@ use std::process::Command;
 use std::sync::PoisonError;
 
 /// Counts up when the builder makes something else of the same packages and script.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 
 const INIT: &str = include_str!("xen/dom0.sh");
 /// The first process of a domU with a disk and a network.
 const DEVICES: &str = include_str!("xen/devices.sh");
-/// What `xl` runs in dom0 for disks and network cards.
-const SCRIPTS: [(&str, &str); 2] = [
+/// Parts of dom0's first process, and what `xl` runs in dom0 for disks and network cards.
+const SCRIPTS: [(&str, &str); 5] = [
+    ("pairs.sh", include_str!("xen/pairs.sh")),
+    ("systems.sh", include_str!("xen/systems.sh")),
+    ("watch.sh", include_str!("xen/watch.sh")),
     ("etc/xen/scripts/block", include_str!("xen/block.sh")),
     ("etc/xen/scripts/vif-bridge", include_str!("xen/vif-bridge.sh")),
 ];
@@ -28,8 +31,9 @@ const SCRIPTS: [(&str, &str); 2] = [
 /// What dom0 runs with the word `commands`: a shell's line each.
 pub const COMMANDS: &str = include_str!("xen/commands.txt");
 
-/// Xen, its tools, the device model with its ROMs, and the libraries that these need.
+/// Xen, its tools, the device model with its ROMs, the libraries that these need, and what HVM domUs boot beside Linux.
 const PACKAGES: &str = "\
+    gnumach-image-1.8-486:i386 ipxe ipxe-qemu memtest86+ \
     libbz2-1.0 libc6 libdw1 libelf1 libfdt1 libffi8 libgcc-s1 libglib2.0-0 \
     libgstreamer-plugins-base1.0-0 libgstreamer1.0-0 libjpeg62-turbo liblz4-1 liblzma5 libopus0 \
     liborc-0.4-0 libpcre2-8-0 libpixman-1-0 libsasl2-2 libspice-server1 libssl3 libstdc++6 \
@@ -38,12 +42,13 @@ const PACKAGES: &str = "\
     libxentoollog1 libyajl2 libzstd1 qemu-system-data qemu-system-xen seabios \
     xen-hypervisor-4.17-amd64 xen-utils-4.17 xenstore-utils zlib1g";
 
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 12] = [
     "usr/bin/xenstore-exists",
     "usr/bin/xenstore-list",
     "usr/bin/xenstore-ls",
     "usr/bin/xenstore-read",
     "usr/bin/xenstore-write",
+    "usr/lib/xen-4.17/bin/lsevtchn",
     "usr/lib/xen-4.17/bin/xen-init-dom0",
     "usr/lib/xen-4.17/bin/xenconsoled",
     "usr/lib/xen-4.17/bin/xenstored",
@@ -53,13 +58,16 @@ const PROGRAMS: [&str; 11] = [
 ];
 
 /// What `xl` and the device model load into an HVM domU, and what they read themselves.
-const FILES: [&str; 6] = [
+const FILES: [&str; 9] = [
+    "usr/lib/ipxe/qemu/efi-rtl8139.rom",
     "usr/lib/xen-4.17/boot/hvmloader",
     "usr/share/qemu/keymaps/en-us",
     "usr/share/qemu/kvmvapic.bin",
     "usr/share/qemu/linuxboot.bin",
     "usr/share/qemu/linuxboot_dma.bin",
+    "usr/share/qemu/multiboot.bin",
     "usr/share/seabios/bios-256k.bin",
+    "usr/share/seabios/vgabios-stdvga.bin",
 ];
 
 const FOLDERS: [&str; 14] = [
@@ -80,7 +88,7 @@ const FOLDERS: [&str; 14] = [
 ];
 
 /// The modules that dom0 loads, in the order of loading: the first five always, the others for disks and network cards.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 12] = [
     "xen-evtchn.ko",
     "xen-gntdev.ko",
     "xen-gntalloc.ko",
@@ -92,6 +100,7 @@ const MODULES: [&str; 11] = [
     "stp.ko",
     "bridge.ko",
     "xen-netback.ko",
+    "tun.ko",
 ];
 
 /// The modules of a domU with a disk and a network.
@@ -105,6 +114,13 @@ terminal_output serial
 linux /boot/vmlinuz console=hvc0 work=none
 initrd /boot/initrd
 boot
+";
+
+/// The configuration of GRUB without a menu.
+const PROMPT: &str = "\
+serial --unit=0 --speed=115200
+terminal_input serial
+terminal_output serial
 ";
 
 /// The largest Xen that is taken; Debian's is a fifth as large.
@@ -138,21 +154,51 @@ impl Xen {
     /// # Errors
     /// When there is no `strata`, and it cannot be built.
     pub fn run(&self, hypervisor: Hypervisor, append: &str, limit: &str) -> Result<Ended> {
+        self.run_with([512, 1024], hypervisor, append, &["--limit-instructions", limit])
+    }
+
+    /// The same with dom0's MiB, the machine's, and more words for `strata`.
+    ///
+    /// # Errors
+    /// As for [`Xen::run`].
+    pub fn run_with(
+        &self,
+        memory: [u32; 2],
+        hypervisor: Hypervisor,
+        append: &str,
+        more: &[&str],
+    ) -> Result<Ended> {
+        let words = self.words(memory, hypervisor, append);
+        let words: Vec<&str> =
+            words.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        strata::run(&words)
+    }
+
+    /// The words for `strata` that run the guest.
+    pub fn words(
+        &self,
+        [dom0_mib, mib]: [u32; 2],
+        hypervisor: Hypervisor,
+        append: &str,
+    ) -> Vec<String> {
         let append = append.replace(',', ",,");
         let [xen, kernel, initrd] =
             [self.xen(), self.kernel(), self.initrd()].map(|path| path.display().to_string());
         let modules = format!("{kernel} console=hvc0 {append},{initrd}");
-        let dom0 =
-            format!("kernel={kernel},initrd={initrd},memory=512M,append=console=hvc0 {append}");
-        let options = "console=com1 com1=115200,8n1 dom0_mem=512M,max:512M";
+        let dom0 = format!(
+            "kernel={kernel},initrd={initrd},memory={dom0_mib}M,append=console=hvc0 {append}"
+        );
+        let options = format!("console=com1 com1=115200,8n1 dom0_mem={dom0_mib}M,max:{dom0_mib}M");
+        let memory = format!("{mib}M");
         let words = match hypervisor {
             Hypervisor::Xen => {
-                let words = ["run", "-m", "1024", "-kernel", &xen, "-initrd", &modules];
-                [&words[..], &["-append", options, "-display", "none", "-no-reboot"]].concat()
+                let words = ["run", "-m", &memory, "-kernel", &xen, "-initrd", &modules];
+                [&words[..], &["-append", &options, "-display", "none", "-no-reboot"]].concat()
             }
-            Hypervisor::Strata => vec!["host", "--memory", "1024M", "--dom0", &dom0],
+            Hypervisor::Strata => vec!["host", "--memory", &memory, "--dom0", &dom0],
         };
-        strata::run(&[&words[..], &["-serial", "stdio", "--limit-instructions", limit]].concat())
+        let serial = ["-serial", "stdio"];
+        words.into_iter().chain(serial).map(str::to_owned).collect()
     }
 }
 
@@ -171,9 +217,9 @@ pub enum Hypervisor {
 /// When Debian's packages cannot be had, or are not what the builder expects, or `grub-mkrescue` is
 /// not there.
 pub fn xen() -> Result<Xen> {
-    let linux = linux()?;
+    let (linux, linux32) = (linux()?, linux32()?);
     let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let dir = cached(&stamp(&linux)?, |tmp| build(tmp, &linux))?;
+    let dir = cached(&stamp(&linux)?, |tmp| build(tmp, &linux, &linux32))?;
     Ok(Xen { linux, dir })
 }
 
@@ -181,7 +227,7 @@ pub fn xen() -> Result<Xen> {
 fn stamp(linux: &Linux) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(RECIPE.to_le_bytes());
-    hash.update([INIT, DEVICES, COMMANDS, PACKAGES, MENU].concat());
+    hash.update([INIT, DEVICES, COMMANDS, PACKAGES, MENU, PROMPT].concat());
     hash.update(SCRIPTS.map(|(_, text)| text).concat());
     hash.update([PROGRAMS.concat(), FILES.concat()].concat());
     hash.update(linux.packages()?);
@@ -190,7 +236,7 @@ fn stamp(linux: &Linux) -> Result<String> {
 }
 
 /// Builds everything in `tmp/out`.
-fn build(tmp: &Path, linux: &Linux) -> Result<()> {
+fn build(tmp: &Path, linux: &Linux, linux32: &Linux32) -> Result<()> {
     let [out, pool, root] = ["out", "pool", "root"].map(|name| tmp.join(name));
     fs::create_dir_all(&out)?;
     let mut fetched = root::unpack(PACKAGES, &pool)?;
@@ -215,9 +261,28 @@ fn build(tmp: &Path, linux: &Linux) -> Result<()> {
     fs::write(root.join("domu/devices"), devices(tmp, linux)?)?;
     fs::write(root.join("domu/disk.qcow2"), qcow2(256 << 20))?;
     cd(&tmp.join("cd"), &root)?;
+    systems(&pool, linux32, &root)?;
     fs::write(out.join("dom0.cpio"), root::archive(&root)?)?;
     fs::write(out.join("packages.txt"), list(&fetched)?)?;
     Ok(())
+}
+
+/// What HVM domUs boot beside the 64-bit Linux: a 32-bit one, GNU Mach, iPXE, memtest86+, and GRUB without a menu.
+fn systems(pool: &Path, linux32: &Linux32, root: &Path) -> Result<()> {
+    root::install(&linux32.vmlinuz(), root, "domu/vmlinuz32")?;
+    root::install(&linux32.initrd(), root, "domu/initrd32")?;
+    root::install(&pool.join("boot/ipxe.lkrn"), root, "domu/ipxe")?;
+    fs::write(root.join("domu/ipxe-script"), "#!ipxe\nshell\n")?;
+    root::install(&pool.join("boot/memtest86+x64.bin"), root, "domu/memtest")?;
+    let packed = fs::read(pool.join("boot/gnumach-1.8-486.gz")).context("no GNU Mach")?;
+    let mut mach = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..]).take(XEN_LIMIT).read_to_end(&mut mach)?;
+    fs::write(root.join("domu/mach"), mach)?;
+    let tree = root.join("../grub");
+    root::folders(&tree, &["boot/grub"])?;
+    fs::write(tree.join("boot/grub/grub.cfg"), PROMPT)?;
+    let modules = "--install-modules=biosdisk iso9660 serial terminal normal";
+    grub("grub.iso", &[modules, &tree.display().to_string()], root)
 }
 
 /// The initramfs of a domU with a disk and a network.
@@ -255,8 +320,13 @@ fn cd(tree: &Path, root: &Path) -> Result<()> {
         fs::copy(root.join("domu").join(name), tree.join("boot").join(name))?;
     }
     let modules = "--install-modules=biosdisk iso9660 linux serial terminal normal boot";
+    grub("cd.iso", &[modules, &tree.display().to_string()], root)
+}
+
+/// Makes the CD `name` in `root`'s `domu`: GRUB, for a BIOS.
+fn grub(name: &str, words: &[&str], root: &Path) -> Result<()> {
     let mut make = Command::new("grub-mkrescue");
-    make.arg("-o").arg(root.join("domu/cd.iso")).args(["--compress=no", modules]).arg(tree);
+    make.arg("-o").arg(root.join("domu").join(name)).arg("--compress=no").args(words);
     // What is on the CD has the time of the recipe.
     let made = make.env("SOURCE_DATE_EPOCH", "1700000000").output().context("grub-mkrescue")?;
     let said = String::from_utf8_lossy(&made.stderr);

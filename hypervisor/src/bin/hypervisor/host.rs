@@ -26,7 +26,7 @@ use hypervisor::vmx::exit::{self, Interruption};
 use hypervisor::vmx::field;
 use hypervisor::xen::build::acpi_tables;
 use hypervisor::xen::console::{Focus, Typed};
-use hypervisor::xen::{DomId, Event, Xen};
+use hypervisor::xen::{DomId, Event, HostServices, Xen};
 use runtime::cpu::rdtsc;
 
 const RFLAGS_IF: u64 = 1 << 9;
@@ -385,7 +385,9 @@ impl Host {
     /// A key for the hypervisor itself.
     pub(crate) fn key(&mut self, key: u8) {
         match key {
-            b'h' | b'?' => self.note("'h' pressed -> keys: d the domains, h this list"),
+            b'h' | b'?' => {
+                self.note("'h' pressed -> keys: d the domains, g what they hold, h this list")
+            }
             b'd' => {
                 self.note("'d' pressed -> the domains");
                 let lines = self.xen.domains.iter().map(|(dom, domain)| {
@@ -394,6 +396,15 @@ impl Host {
                     format!("domain {} ({name}): {} vCPUs, {state}", dom.0, domain.vcpus.len())
                 });
                 lines.collect::<Vec<_>>().iter().for_each(|line| self.note(line));
+            }
+            b'g' => {
+                self.note("'g' pressed -> what the domains hold");
+                let lines = self.xen.domains.iter().map(|(dom, domain)| {
+                    let pages = self.memory.pages(*dom);
+                    format!("domain {}: {pages} pages, {}", dom.0, domain.holds())
+                });
+                lines.collect::<Vec<_>>().iter().for_each(|line| self.note(line));
+                self.note(&format!("free: {} pages", self.memory.free_pages()));
             }
             _ => {}
         }

@@ -168,7 +168,11 @@ impl Call<'_> {
         let mut status: EvtchnStatus = self.load(arg)?;
         let dom = self.target(status.dom)?;
         let domain = self.xen.domain(dom)?;
-        let channel = *domain.channel(status.port)?;
+        // Port 0 is there, and closed: who goes through all ports begins with it.
+        let channel = match status.port {
+            0 => Channel::default(),
+            port => *domain.channel(port)?,
+        };
         (status.status, status.u0, status.u1) = match channel.state {
             PortState::Closed => (op::STAT_CLOSED, 0, 0),
             PortState::Unbound { remote } => (op::STAT_UNBOUND, remote.0.into(), 0),

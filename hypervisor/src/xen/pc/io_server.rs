@@ -125,10 +125,19 @@ impl IoServer {
         }
     }
 
-    /// True if it answers for all of an access.
+    /// True if it answers for all of an access, which may lie in several ranges next to each other: QEMU tells of the
+    /// address of PCI configuration in three: the reset register lies in the midst.
     pub fn answers(&self, space: Space, first: u64, last: u64) -> bool {
         let ranges = &self.ranges[space as usize];
-        self.enabled && ranges.iter().any(|&(start, end)| start <= first && last <= end)
+        let end_of = |at: u64| ranges.iter().find(|range| (range.0..=range.1).contains(&at));
+        let mut next = first;
+        while let Some(&(_, end)) = end_of(next).filter(|_| self.enabled) {
+            if end >= last {
+                return true;
+            }
+            next = end + 1;
+        }
+        false
     }
 
     /// Puts a request of `vcpu` into the page.
@@ -155,6 +164,30 @@ impl IoServer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn ranges_next_to_each_other() {
+        let port = vec![(0xCF9, 0xCF9), (0xCFA, 0xCFB), (0xCF8, 0xCF8), (0xCFD, u64::MAX)];
+        let mut server = IoServer {
+            id: 0,
+            owner: DomId(0),
+            enabled: true,
+            page: 0,
+            buffered: None,
+            ports: Vec::new(),
+            ranges: [port, Vec::new(), Vec::new()],
+        };
+        let answers = |server: &IoServer, first, last| server.answers(Space::Port, first, last);
+        for (first, last) in [(0xCF8, 0xCFB), (0xCF9, 0xCFA), (0xCFB, 0xCFB), (0xCFD, u64::MAX)] {
+            assert!(answers(&server, first, last), "{first:x}");
+        }
+        for (first, last) in [(0xCF7, 0xCF8), (0xCFA, 0xCFD), (0xCFC, 0xCFC), (0, u64::MAX)] {
+            assert!(!answers(&server, first, last), "{first:x}");
+        }
+        server.enabled = false;
+        assert!(!answers(&server, 0xCF8, 0xCF8));
+    }
 
     /// Offsets and values as a C program with Xen's headers has them.
     #[test]

@@ -137,6 +137,9 @@ fn closing_leaves_the_peer_unbound() {
     let status = EvtchnStatus { dom: domid::SELF, port: one, ..Default::default() };
     let (_, status) = world.op(1, nr::EVENT_CHANNEL_OP, op::STATUS, status);
     assert_eq!((status.status, status.u0), (op::STAT_UNBOUND, 2));
+    let (result, reserved) =
+        world.op(1, nr::EVENT_CHANNEL_OP, op::STATUS, EvtchnStatus { port: 0, ..status });
+    assert_eq!((result, reserved.status), (0, op::STAT_CLOSED));
     assert_eq!(port_op(&mut world, 1, op::SEND, one), 0, "swallowed");
     assert_eq!(bind(&mut world, 2, 1, one).0, 0, "and bound again");
 }

@@ -52,7 +52,13 @@ fn a_page_is_shared_and_returned() {
     world.put(0, 100 << 12, &GetPhysid { phys_id: 0xBEEF });
     assert_eq!(world.get::<GetPhysid>(1, 0x3000).phys_id, 0xBEEF);
     assert_eq!(flags(&world, 8), op::GTF_PERMIT_ACCESS | op::GTF_READING | op::GTF_WRITING);
+    let holds = |world: &World, dom| world.xen.domain(DomId(dom)).unwrap().holds();
+    let lent = "0 event channels, 1 of its grants in use, 0 of others' mapped";
+    let borrowed = "0 event channels, 0 of its grants in use, 1 of others' mapped";
+    assert_eq!([holds(&world, 1), holds(&world, 0)], [lent, borrowed]);
     assert_eq!(unmap(&mut world, 100, done.handle), 0);
+    assert!(holds(&world, 1).contains(", 0 of its grants in use"));
+    assert!(holds(&world, 0).contains(", 0 of others' mapped"));
     assert_eq!(flags(&world, 8), op::GTF_PERMIT_ACCESS);
     assert_eq!(world.host.lookup(DomId(0), 100), None);
     assert_eq!(world.host.free_pages(), free);

@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # The first process of a domU with a disk and a network card. It makes a file system, writes as many MiB as the word
-# mib=N says, and reads them when the file system has been mounted anew. Then it sends to dom0, and the domUs 10.0.0.2 and
-# 10.0.0.3 send to each other.
+# mib=N says, and reads them when the file system has been mounted anew. Then, with the word host=N, it sends to dom0, and
+# the domUs 10.0.0.2 and 10.0.0.3 send to each other. With the word endless it reads the disk until that fails.
 /bin/busybox --install -s /bin
 mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev; mount -t tmpfs t /tmp
 exec </dev/console >/dev/console 2>&1
@@ -12,6 +12,17 @@ word() { sed -n "s/.*\b$1=\([0-9]*\).*/\1/p" /proc/cmdline; }
 for m in /modules/*.ko; do insmod "$m"; done
 
 until [ -b /dev/xvda ]; do usleep 10000; done
+if grep -qw endless /proc/cmdline; then
+    n=0
+    while dd if=/dev/xvda of=/dev/null iflag=direct bs=64k count=64 2>/tmp/failed; do
+        n=$((n + 1))
+        mark "reads-$n"
+        usleep 200000
+    done
+    mark error
+    cat /tmp/failed
+    sleep 1000
+fi
 mke2fs -F /dev/xvda >/tmp/made
 mkdir /mnt
 # A chain: what is written follows from what was written before.
@@ -28,6 +39,10 @@ mount -t ext4 /dev/xvda /mnt && sha256sum </mnt/file >/tmp/read && umount /mnt
 cmp /tmp/written /tmp/read && mark disk
 
 host=$(word host)
+if [ ! "$host" ]; then
+    mark done
+    poweroff -f
+fi
 seq 100000 >/tmp/sent
 ip link set eth0 up
 ip address add "10.0.0.$host/24" dev eth0

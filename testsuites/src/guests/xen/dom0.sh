@@ -1,14 +1,18 @@
 #!/bin/busybox sh
 # The first process of Linux as Xen's dom0. It starts Xen's tools, creates the domUs that the word
-# domus=pv,pvh,smp,saved,pair,hvm,hvm2,cd on the kernel's command line names, one after another, each until it has ended,
-# and powers off. With the word cycles=N it then creates and destroys so many, which leaves as much memory free
-# as before. With the word commands it runs those of the file /commands, each with its status and what it prints.
+# domus=pv,pvh,smp,saved,hvm,hvm2,cd,grub on the kernel's command line names, one after another, each until it has ended,
+# and powers off. With the words pair= and kills= there are domUs with disks and network cards, see /pairs.sh.
+# With the word cycles=N it then creates and destroys so many, which leaves everything as before, and destroys the
+# domains whose numbers hostile= names.
+# With the word commands it runs those of the file /commands, each with its status and what it prints.
 # Lines of a domU's console begin with its name in parentheses.
 /bin/busybox --install -s /bin
 export PATH=/bin:/usr/bin:/usr/lib/xen-4.17/bin
-mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev; mount -t tmpfs t /run
+mount -t proc p /proc; mount -t sysfs s /sys; mount -t devtmpfs d /dev; mount -t tmpfs -o size=100% t /run
 exec </dev/console >/dev/console 2>&1
-mark() { echo "MARK $1 $(cut -d' ' -f1 /proc/uptime)"; }
+mark() { echo "MARK $1 $(cut -d' ' -f1 /proc/uptime)" >/dev/console; }
+# word NAME: what the word NAME= of the command line says, with blanks for commas.
+word() { sed -n "s/.*\b$1=\([^ ]*\).*/\1/p" /proc/cmdline | tr ',' ' '; }
 mark userspace
 mkdir -p /dev/pts; mount -t devpts p /dev/pts
 ln -s /run /var/run
@@ -27,7 +31,8 @@ configuration() {
     memory=192
     case $1 in
         saved) memory=96 ;;
-        blkback | qdisk) memory=128 ;;
+        *blkback | *qdisk | unbound) memory=128 ;;
+        grub) memory=64 ;;
     esac
     echo "name='$1'
 memory=$memory
@@ -38,7 +43,7 @@ on_crash='destroy'"
         pv | pvh) echo "type='$1'" ;;
         smp) printf "type='pvh'\nvcpus=2\n" ;;
         saved) echo "type='pvh'" ;;
-        blkback | qdisk) ;;
+        blkback | qdisk | unbound) echo "type='pvh'" ;;
         *) echo "type='hvm'
 serial='file:/var/log/xen/serial-$1.log'
 vga='none'
@@ -48,7 +53,9 @@ vnc=0" ;;
     esac
     [ "$1" = hvm2 ] && echo "vcpus=2"
     case $1 in
-        blkback | qdisk) devices "$1" ;;
+        *blkback | *qdisk | unbound) devices "$1" ;;
+        grub) echo "boot='d'
+disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/grub.iso']" ;;
         cd) echo "boot='d'
 disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/cd.iso']" ;;
         *) echo "kernel='/domu/vmlinuz'
@@ -57,60 +64,29 @@ cmdline='console=hvc0 work=none $([ "$1" = saved ] && echo hold)'" ;;
     esac
 }
 
-# devices NAME: a disk of 256 MiB, which the kernel's backend or QEMU serves, and a network card.
-devices() {
-    mib=$(sed -n 's/.*\bmib=\([0-9]*\).*/\1/p' /proc/cmdline)
-    case $1 in
-        blkback) host=2; disk=format=raw,target=/dev/loop0 ;;
-        qdisk) host=3; disk=format=qcow2,backendtype=qdisk,target=/run/qdisk.img ;;
-    esac
-    echo "type='pvh'
-kernel='/domu/vmlinuz'
-ramdisk='/domu/devices'
-cmdline='console=hvc0 mib=$mib host=$host'
-disk=['vdev=xvda,access=rw,$disk']
-vif=['mac=00:16:3e:00:00:0$host']"
-}
+# screened: an HVM domain that has a screen, which nobody looks at.
+screened() { printf "type='hvm'\nvga='stdvga'\nvnc=0\nusb=0\n"; }
 
-# backends: the disks' files, and a bridge with dom0's address.
-backends() {
-    for m in /modules/[5-9]-*.ko /modules/??-*.ko; do insmod "$m"; done
-    cp /domu/disk.qcow2 /run/qdisk.img
-    truncate -s 256M /run/blkback.img
-    losetup /dev/loop0 /run/blkback.img
-    brctl addbr xenbr0
-    ip address add 10.0.0.1/24 dev xenbr0
-    ip link set xenbr0 up
+# screen NAME: the text on its screen, which QEMU reads where the domain writes it.
+screen() {
+    rm -f "/run/$1.screen"
+    xl qemu-monitor-command "$1" "pmemsave 0xb8000 4000 \"/run/$1.screen\"" >/dev/null
+    sed 's/\(.\)./\1/g' "/run/$1.screen" | fold -w 80
 }
 
 # await FILE TEXT: until the text is in the file.
 await() { until grep -q "$2" "$1"; do usleep 100000; done; }
-
-# pair: two domUs at once, each with a disk and a network card, that send to dom0 and to each other.
-pair() {
-    backends
-    for side in blkback qdisk; do
-        configuration $side >/run/$side.cfg
-        log=/var/log/xen/guest-$side.log
-        : >$log
-        tail -f $log | while read -r line; do echo "($side) $line" >/dev/console; done &
-        # It would leave at once if it came to an end of its input.
-        tail -f /dev/null | nc -l -p 500$host >/run/got-$side &
-        xl create -q /run/$side.cfg || return
-    done
-    for side in blkback qdisk; do
-        await /var/log/xen/guest-$side.log 'MARK done'
-        seq 100000 | cmp - /run/got-$side && mark "got-$side"
-    done
-    while xl list blkback || xl list qdisk; do usleep 100000; done
-}
 
 # saved CONFIGURATION LOG: a domU that is saved, restored, asked whether it still answers, moved to this very host
 # while it runs, and destroyed.
 saved() {
     xl create -q "$1" || return
     await "$2" 'MARK done'
-    xl save saved /run/saved.img && xl restore /run/saved.img || return
+    mark saving
+    xl save saved /run/saved.img || return
+    mark restoring
+    xl restore /run/saved.img || return
+    mark running
     xl sysrq saved h
     await "$2" 'sysrq: HELP'
     mark restored
@@ -120,7 +96,7 @@ saved() {
     rm /run/saved.img
 }
 
-for name in $(sed -n 's/.*\bdomus=\([^ ]*\).*/\1/p' /proc/cmdline | tr ',' ' '); do
+for name in $(word domus); do
     log=/var/log/xen/guest-$name.log
     : >"$log"
     configuration "$name" >"/run/$name.cfg"
@@ -128,27 +104,49 @@ for name in $(sed -n 's/.*\bdomus=\([^ ]*\).*/\1/p' /proc/cmdline | tr ',' ' ');
     tail -n +1 -f "$log" | while read -r line; do echo "($name) $line"; done &
     follower=$!
     case $name in
-        pair) pair >"/run/$name.txt" 2>&1 ;;
         saved) saved "/run/$name.cfg" "$log" >"/run/$name.txt" 2>&1 ;;
         # In the foreground: until the domain's end.
         *) xl create -F "/run/$name.cfg" >"/run/$name.txt" 2>&1 ;;
     esac || cat "/run/$name.txt" /var/log/xen/*-"$name".log
-    grep MARK "/run/$name.txt"
     sleep 2
     kill $follower
     mark "ended-$name"
 done
-free() { xl info | sed -n 's/^free_memory *: //p'; }
-cycles=$(sed -n 's/.*\bcycles=\([0-9]*\).*/\1/p' /proc/cmdline)
+. /pairs.sh
+. /systems.sh
+
+# holdings: what is free, and what dom0 holds of pages, event channels and grants.
+holdings() {
+    xl info | grep '^free_memory'
+    echo "channels of dom0: $(lsevtchn 0 | wc -l)"
+    xl debug-keys g
+    xl dmesg | tac | sed "/'g' pressed/q" | grep -E 'domain 0: .* pages|free: ' | sort
+}
+
+# cycle: a domain that is created and destroyed.
+cycle() { xl create -p -q /run/saved.cfg && xl destroy saved; }
+
+cycles=$(word cycles)
 if [ "$cycles" ]; then
     configuration saved >/run/saved.cfg
-    before=$(free)
-    for i in $(seq "$cycles"); do xl create -p -q /run/saved.cfg && xl destroy saved; done
-    [ "$(free)" = "$before" ] && mark "cycles-$cycles" || echo "free: $before before, $(free) after"
+    # The first one has dom0 set up what it keeps.
+    cycle
+    sleep 1
+    holdings >/run/before
+    for i in $(seq "$cycles"); do cycle; done
+    sleep 1
+    holdings >/run/after
+    sed 's/^/before: /' /run/before
+    sed 's/^/after: /' /run/after
+    cmp /run/before /run/after && mark "cycles-$cycles"
+    xl list
+    for id in $(word hostile); do xl destroy "$id" && mark "ended-$id"; done
 fi
 if grep -qw commands /proc/cmdline; then
     configuration saved | sed "s/'saved'/'a'/" >/run/a.cfg
     dmesg -n 1
+    . /watch.sh
+    watch
     n=0
     while read -r line; do
         n=$((n + 1))
@@ -156,6 +154,7 @@ if grep -qw commands /proc/cmdline; then
         echo "STATUS $n $?"
         sed "s/^/SAID $n /" /run/said
     done </commands
+    watched
 fi
 xl list
 mark done

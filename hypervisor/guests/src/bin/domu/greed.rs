@@ -176,6 +176,23 @@ pub(crate) fn offer_nothing() {
     spin(LONG);
 }
 
+/// Takes all ports and gives them back, makes calls that are refused, and touches what is not there, for ever.
+pub(crate) fn pest() -> ! {
+    loop {
+        let ports = (0..).map_while(|_| hypercalls::alloc_unbound(0).ok()).last();
+        for port in 1..=ports.unwrap_or(0) {
+            assert!(hypercalls::close(port).is_ok(), "port {port}");
+        }
+        // Those of memory, lists and timers take their first argument for something else.
+        for number in (0..64).filter(|number| !matches!(number, 12 | 13 | 15)) {
+            assert!(hypercalls::refused(number, 100).is_err(), "hypercall {number}");
+        }
+        assert!(hypercalls::domctl(2, 0).is_err(), "a domU destroyed dom0");
+        // SAFETY: no memory is there; the hypervisor answers as an empty bus does.
+        unsafe { (0x7FFF_0000 as *const u32).read_volatile() };
+    }
+}
+
 /// Computes twenty times the same, and prints how far it has come, and when.
 pub(crate) fn progress() {
     let begin = now();

@@ -33,6 +33,7 @@ pub(crate) fn commit(name: &str) {
         "offer-nothing" => greed::offer_nothing(),
         "measure" => greed::measure(),
         "progress" => greed::progress(),
+        "pest" => greed::pest(),
         "forge" => forge(),
         _ if name.starts_with("hoard-") => hoard(name[6..].parse().expect("a domain's number")),
         _ if name.starts_with("outgrow-") => outgrow(name[8..].parse().expect("a domain's number")),
