@@ -41,6 +41,19 @@ fn paravirtualised_domus() {
     assert_eq!(first.state().unwrap(), second.state().unwrap());
 }
 
+/// The same for hardware domUs: QEMU's loader and the firmware's CD bring a kernel of one sector.
+#[test]
+fn hardware_domus_of_a_sector() {
+    let [first, second] = [run("small,smallcd"), run("small,smallcd")];
+    assert_eq!(first.status, Some(0), "{}{}", first.stdout, first.stderr);
+    for kind in ["small", "smallcd"] {
+        let has = |prefix: &str, line: &str| first.console(prefix).iter().any(|l| l == line);
+        assert!(has(&format!("({kind}) "), "MARK small"), "{kind}: {}", first.stdout);
+        assert!(has("", &format!("MARK ended-{kind}")), "{kind}: {}", first.stdout);
+    }
+    assert_eq!(first.state().unwrap(), second.state().unwrap());
+}
+
 /// Every kind, twice.
 #[test]
 #[ignore = "takes minutes: hardware domUs load their kernels by programmed I/O"]

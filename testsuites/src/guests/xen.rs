@@ -1,7 +1,10 @@
 //! Debian's Xen, with Debian's Linux as dom0, Xen's tools and QEMU as the device model, and as domU.
 //!
 //! dom0's first process (`xen/dom0.sh`) says which domUs it creates. The domU is the guest of
-//! [`linux`]: with `work=none` it says that it has come to userspace, and powers off.
+//! [`linux`]: with `work=none` it says that it has come to userspace, and powers off. `small` makes a
+//! kernel of one sector.
+
+mod small;
 
 use super::{BUILDING, Linux, Linux32, cached, linux, linux32, list, root};
 use crate::strata::{self, Ended};
@@ -14,7 +17,7 @@ use std::process::Command;
 use std::sync::PoisonError;
 
 /// Counts up when the builder makes something else of the same packages and script.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 
 const INIT: &str = include_str!("xen/dom0.sh");
 /// The first process of a domU with a disk and a network.
@@ -262,6 +265,8 @@ fn build(tmp: &Path, linux: &Linux, linux32: &Linux32) -> Result<()> {
     fs::write(root.join("domu/disk.qcow2"), qcow2(256 << 20))?;
     cd(&tmp.join("cd"), &root)?;
     systems(&pool, linux32, &root)?;
+    fs::write(root.join("domu/small"), small::bzimage())?;
+    small::cd(&tmp.join("small"), &root.join("domu/small.iso"))?;
     fs::write(out.join("dom0.cpio"), root::archive(&root)?)?;
     fs::write(out.join("packages.txt"), list(&fetched)?)?;
     Ok(())

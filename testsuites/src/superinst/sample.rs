@@ -8,7 +8,7 @@ use platform::boot::{BootFile, BootModule};
 use platform::machine::{Boot, Config, Machine, MachineStop};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A guest that powers off when its work is done.
 #[derive(Debug, clap::Args)]
@@ -16,9 +16,9 @@ pub struct Guest {
     /// The kernel to run
     #[arg(long)]
     kernel: PathBuf,
-    /// The initial ramdisk
-    #[arg(long)]
-    initrd: PathBuf,
+    /// The initial ramdisk, or multiboot modules as with QEMU: "FILE WORDS,FILE WORDS"
+    #[arg(long, value_delimiter = ',')]
+    initrd: Vec<String>,
     /// The kernel's command line
     #[arg(long, default_value = "console=ttyS0 panic=-1")]
     append: String,
@@ -74,13 +74,19 @@ impl Guest {
             cpu_model: self.cpu.clone(),
             ..Config::default()
         };
-        let read = |path: &PathBuf| fs::read(path).with_context(|| path.display().to_string());
-        let (kernel, initrd) = (read(&self.kernel)?, read(&self.initrd)?);
-        let file = |name, bytes| BootFile { name, bytes };
-        let module = BootModule { file: file("initrd", &initrd), cmdline: "" };
-        let (kernel, cmdline) = (file("kernel", &kernel), &self.append);
+        let read = |path: &Path| fs::read(path).with_context(|| path.display().to_string());
+        let kernel = read(&self.kernel)?;
+        let parts = self.initrd.iter().map(|text| text.split_once(' ').unwrap_or((text, "")));
+        let contents: Vec<_> = parts
+            .map(|(path, words)| anyhow::Ok((path, read(Path::new(path))?, words)))
+            .collect::<Result<_>>()?;
+        let modules: Vec<_> = contents
+            .iter()
+            .map(|(name, bytes, cmdline)| BootModule { file: BootFile { name, bytes }, cmdline })
+            .collect();
+        let (kernel, cmdline) = (BootFile { name: "kernel", bytes: &kernel }, &self.append);
         let mut machine = Machine::new(&config)?;
-        machine.boot(&Boot { kernel, modules: &[module], cmdline })?;
+        machine.boot(&Boot { kernel, modules: &modules, cmdline })?;
         Ok(machine)
     }
 }

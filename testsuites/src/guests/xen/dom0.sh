@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # The first process of Linux as Xen's dom0. It starts Xen's tools, creates the domUs that the word
-# domus=pv,pvh,smp,saved,hvm,hvm2,cd,grub on the kernel's command line names, one after another, each until it has ended,
-# and powers off. With the words pair= and kills= there are domUs with disks and network cards, see /pairs.sh.
+# domus=pv,pvh,smp,saved,hvm,hvm2,cd,grub,small,smallcd on the kernel's command line names, one after another, each until
+# it has ended, and powers off. With the words pair= and kills= there are domUs with disks and network cards, see /pairs.sh.
 # With the word cycles=N it then creates and destroys so many, which leaves everything as before, and destroys the
 # domains whose numbers hostile= names.
 # With the word commands it runs those of the file /commands, each with its status and what it prints.
@@ -58,6 +58,9 @@ vnc=0" ;;
 disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/grub.iso']" ;;
         cd) echo "boot='d'
 disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/cd.iso']" ;;
+        smallcd) echo "boot='d'
+disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/small.iso']" ;;
+        small) echo "kernel='/domu/small'" ;;
         *) echo "kernel='/domu/vmlinuz'
 ramdisk='/domu/initrd'
 cmdline='console=hvc0 work=none $([ "$1" = saved ] && echo hold)'" ;;
@@ -98,6 +101,8 @@ saved() {
 
 for name in $(word domus); do
     log=/var/log/xen/guest-$name.log
+    # Of these the serial port is the console.
+    case $name in small*) log=/var/log/xen/serial-$name.log ;; esac
     : >"$log"
     configuration "$name" >"/run/$name.cfg"
     mark "create-$name"
