@@ -151,7 +151,7 @@ if grep -qw commands /proc/cmdline; then
     configuration saved | sed "s/'saved'/'a'/" >/run/a.cfg
     dmesg -n 1
     . /watch.sh
-    watch
+    if grep -qw watch /proc/cmdline; then watch; fi
     n=0
     while read -r line; do
         n=$((n + 1))
@@ -159,7 +159,7 @@ if grep -qw commands /proc/cmdline; then
         echo "STATUS $n $?"
         sed "s/^/SAID $n /" /run/said
     done </commands
-    watched
+    if grep -qw watch /proc/cmdline; then watched; fi
 fi
 xl list
 mark done

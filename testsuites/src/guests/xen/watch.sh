@@ -1,4 +1,4 @@
-# Part of dom0's first process, for the word commands: what the tools ask of the hypervisor, by a probe of the kernel's
+# Part of dom0's first process, for the words commands and watch: what the tools ask of the hypervisor, by a probe of the kernel's
 # where it returns to a program. At that place the caller's registers are in memory, so that what came of a hypercall
 # in a multicall, as libxenctrl wraps those of memory, can be read where the caller will.
 
