@@ -194,10 +194,10 @@ fn writes(i: &Instruction) -> u32 {
     if !certain {
         return 0;
     }
-    // Divisions and bit tests, which leave SF undefined, keep what they leave undefined. The others compute it.
+    // Divisions and bit tests, which leave SF undefined, keep what they leave undefined. The others compute it, also
+    // multiplications, which are taken with the former: the superinstructions have been chosen so.
     let undefined = i.rflags_undefined();
-    let computed = matches!(i.mnemonic(), Mnemonic::Mul | Mnemonic::Imul);
-    let kept = if undefined & RflagsBits::SF != 0 && !computed { undefined } else { 0 };
+    let kept = if undefined & RflagsBits::SF != 0 { undefined } else { 0 };
     i.rflags_modified() & !kept & ALL_FLAGS
 }
 
