@@ -61,7 +61,7 @@ impl<P: Past> Timeline<P> {
     /// The machine cannot be had.
     pub fn go_back(&mut self, asked: &mut dyn FnMut() -> bool) -> Result<Outcome, P::Error> {
         let mut goal = self.machine.position();
-        let mut stretch = 0;
+        let (mut stretch, mut patient) = (0, false);
         loop {
             self.machine.break_at(&Breakpoints::default());
             if !self.put_back(goal, stretch)? {
@@ -69,7 +69,7 @@ impl<P: Past> Timeline<P> {
             }
             let from = self.machine.position();
             self.machine.break_at(&self.breakpoints);
-            let search = self.search(goal, asked);
+            let search = self.search(goal, patient, asked);
             self.machine.break_at(&Breakpoints::default());
             match search {
                 Search::Met(met) => {
@@ -77,13 +77,15 @@ impl<P: Past> Timeline<P> {
                     return Ok(Outcome::Event(met.event));
                 }
                 Search::Nothing => {
-                    goal = from;
+                    (goal, patient) = (from, false);
                     stretch = (stretch * 2).clamp(SPACING, LONGEST);
                 }
                 Search::Crowded => {
                     let here = self.machine.position().retired;
                     self.run_to(Position::first(here.midpoint(goal.retired), 0));
                     self.mark();
+                    // There is no point where the machine cannot be saved.
+                    patient = self.trail.last_before(goal).is_none_or(|point| point <= from);
                     stretch = 0;
                 }
                 Search::Interrupted => return Ok(Outcome::Interrupted),
@@ -91,8 +93,9 @@ impl<P: Past> Timeline<P> {
         }
     }
 
-    /// Searches for the last breakpoint that is met from here on before `goal`; not among many, if it is not near.
-    fn search(&mut self, goal: Position, asked: &mut dyn FnMut() -> bool) -> Search {
+    /// Searches for the last breakpoint that is met from here on before `goal`; not among many, if it is not near
+    /// and nobody is `patient`.
+    fn search(&mut self, goal: Position, patient: bool, asked: &mut dyn FnMut() -> bool) -> Search {
         let mut found = Search::Nothing;
         let mut count = 0;
         let counts = |p: Position| (p.retired, p.steps);
@@ -110,7 +113,7 @@ impl<P: Past> Timeline<P> {
             if counts(at) >= counts(goal) || outcome == Outcome::End {
                 return found;
             }
-            if count >= CROWD && goal.retired.saturating_sub(at.retired) > CROWD {
+            if !patient && count >= CROWD && goal.retired.saturating_sub(at.retired) > CROWD {
                 return Search::Crowded;
             }
             if outcome == Outcome::More && asked() {
