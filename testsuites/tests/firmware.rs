@@ -1,5 +1,5 @@
 //! Programs of Debian that ask much of firmware and of what it leaves behind: Linux with the 8259s alone, by the MP
-//! table instead of ACPI, and reset by way of real mode; memtest86+, whose image is no multiple of 16 bytes.
+//! table instead of ACPI, and reset by way of real mode; memtest86+, whose image is no multiple of 16 bytes; GNU Mach, which knows PCs of long ago.
 
 use testsuites::guests;
 use testsuites::outcome::Needed;
@@ -57,10 +57,27 @@ fn reset_by_the_bios() {
 /// Its screen, by serial line: it tests, and has found no error yet.
 #[test]
 fn memtest() {
-    for image in guests::memtest().needed("memtest86+").map(text) {
+    for image in guests::images::memtest().needed("memtest86+").map(text) {
         let words = ["run", "-m", "64", "-kernel", &image, "-append", "console=ttyS0,115200"];
         let rest = ["-serial", "stdio", "-display", "none", "--limit-instructions", "1000000000"];
         let run = strata::run(&[&words[..], &rest[..]].concat()).needed("strata");
         check(&run, 124, &["Memtest86+ v", "Memory  :   64MB", "Errors: 0", "25% ##########"]);
+    }
+}
+
+/// It looks for SCSI adapters at the ports of ISA cards, by the second for 32 bits, before it misses its first program.
+#[test]
+fn mach() {
+    let images = guests::images::mach().needed("GNU Mach").map(text);
+    for (image, limit) in images.iter().zip(["200000000", "6000000000"]) {
+        let words = ["run", "-m", "128", "-kernel", image, "-append", "console=com0"];
+        let rest = ["-serial", "stdio", "-display", "none", "--limit-instructions", limit];
+        let run = strata::run(&[&words[..], &rest[..]].concat()).needed("strata");
+        let last = "bootstrap_create: No bootstrap code loaded with the kernel!";
+        check(
+            &run,
+            124,
+            &["GNU Mach 1.8", "biosmem: physical memory map", "com 2 out of range", last],
+        );
     }
 }

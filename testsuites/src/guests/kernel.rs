@@ -22,3 +22,10 @@ pub fn unxz(packed: &[u8]) -> Result<Vec<u8>> {
     lzma_rust2::XzReader::new(packed, false).take(LIMIT).read_to_end(&mut out)?;
     Ok(out)
 }
+
+/// Unpacks one gzip stream.
+pub fn gunzip(packed: &[u8]) -> Result<Vec<u8>> {
+    let mut out = Vec::new();
+    flate2::read::GzDecoder::new(packed).take(LIMIT).read_to_end(&mut out)?;
+    Ok(out)
+}

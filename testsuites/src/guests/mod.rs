@@ -4,10 +4,11 @@
 //! initramfs whose `/init` runs a fixed mix of work and powers off. Marker lines on its console:
 //! `MARK name uptime-seconds`. [`Linux::work`] says what the work must print. [`linux32`] is the same
 //! with Debian's 32-bit kernel. [`userland`] gives the programs of Debian that the 64-bit kernel runs
-//! to compare them with the host; [`xen`] Xen with its tools, [`kvm`] KVM with QEMU; [`symbols`] what a debugger
-//! needs for the 64-bit kernel.
+//! to compare them with the host; [`xen`] Xen with its tools, [`kvm`] KVM with QEMU; [`images`] kernels that need nothing
+//! beside them; [`symbols`] what a debugger needs for the 64-bit kernel.
 
 pub mod cpio;
+pub mod images;
 pub mod kernel;
 pub mod kvm;
 mod packages;
@@ -222,27 +223,6 @@ fn build32(tmp: &Path) -> Result<()> {
     fs::write(out.join("initrd.gz"), initrd(&program, &[])?)?;
     fs::write(out.join("packages.txt"), list(&[kernel, busybox])?)?;
     Ok(())
-}
-
-/// Debian's memtest86+, a bzImage for 64 bits and one for 32, fetched at the first call on this machine.
-///
-/// # Errors
-/// When the package cannot be had, or does not hold them.
-pub fn memtest() -> Result<[PathBuf; 2]> {
-    let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-    let package = packages::fetch("memtest86+", &cache().join("packages"))?;
-    let stem = package.file.file_stem().context("a package has a name")?;
-    let name = stem.to_string_lossy().into_owned();
-    let dir = cached(&name, |tmp| {
-        let out = tmp.join("out");
-        fs::create_dir_all(&out)?;
-        packages::unpack(&package, &out)?;
-        Ok(fs::write(out.join("packages.txt"), list(&[package])?)?)
-    })?;
-    let image = |bits: &str| dir.join(format!("boot/memtest86+{bits}.bin"));
-    let images = ["x64", "ia32"].map(image);
-    anyhow::ensure!(images.iter().all(|image| image.is_file()), "no images in memtest86+");
-    Ok(images)
 }
 
 /// The program in the unpacked package `busybox-static`.

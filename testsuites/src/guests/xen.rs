@@ -6,12 +6,11 @@
 
 mod small;
 
-use super::{BUILDING, Linux, Linux32, cached, linux, linux32, list, root};
+use super::{BUILDING, Linux, Linux32, cached, kernel, linux, linux32, list, root};
 use crate::strata::{self, Ended};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::PoisonError;
@@ -125,9 +124,6 @@ serial --unit=0 --speed=115200
 terminal_input serial
 terminal_output serial
 ";
-
-/// The largest Xen that is taken; Debian's is a fifth as large.
-const XEN_LIMIT: u64 = 16 << 20;
 
 /// The built guest: the files of one folder, and dom0's kernel from [`Linux`].
 #[derive(Debug, Clone)]
@@ -244,9 +240,7 @@ fn build(tmp: &Path, linux: &Linux, linux32: &Linux32) -> Result<()> {
     fs::create_dir_all(&out)?;
     let mut fetched = root::unpack(PACKAGES, &pool)?;
     let packed = fs::read(pool.join("boot/xen-4.17-amd64.gz")).context("no Xen")?;
-    let mut xen = Vec::new();
-    flate2::read::GzDecoder::new(&packed[..]).take(XEN_LIMIT).read_to_end(&mut xen)?;
-    fs::write(out.join("xen"), xen)?;
+    fs::write(out.join("xen"), kernel::gunzip(&packed)?)?;
 
     root::folders(&root, &FOLDERS)?;
     root::programs(&pool, &root, &PROGRAMS)?;
@@ -280,9 +274,7 @@ fn systems(pool: &Path, linux32: &Linux32, root: &Path) -> Result<()> {
     fs::write(root.join("domu/ipxe-script"), "#!ipxe\nshell\n")?;
     root::install(&pool.join("boot/memtest86+x64.bin"), root, "domu/memtest")?;
     let packed = fs::read(pool.join("boot/gnumach-1.8-486.gz")).context("no GNU Mach")?;
-    let mut mach = Vec::new();
-    flate2::read::GzDecoder::new(&packed[..]).take(XEN_LIMIT).read_to_end(&mut mach)?;
-    fs::write(root.join("domu/mach"), mach)?;
+    fs::write(root.join("domu/mach"), kernel::gunzip(&packed)?)?;
     let tree = root.join("../grub");
     root::folders(&tree, &["boot/grub"])?;
     fs::write(tree.join("boot/grub/grub.cfg"), PROMPT)?;
