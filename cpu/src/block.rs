@@ -2,7 +2,7 @@
 //!
 //! A block is a run of operations that starts at one instruction and stays in one page. Blocks are
 //! found by frame, page offset and mode; a store to a page that holds code drops the blocks that
-//! overlap it, and only those (64-byte chunks tell data that merely shares a page with code).
+//! overlap it, and only those (a bit for each byte tells data that merely shares a page with code).
 //! Links into a dropped block are reset. A dropped block's memory stays until the whole cache is
 //! flushed, from the outer loop, when it has grown past its budget: no operation in flight dangles.
 //!
@@ -149,10 +149,39 @@ pub struct Decoded {
     pub second: Option<u64>,
 }
 
-#[derive(Default)]
+/// Bytes of a page, a bit for each.
+struct PageBytes([u64; 64]);
+
+impl PageBytes {
+    const NONE: PageBytes = PageBytes([0; 64]);
+
+    /// Calls `each` with the words of the bytes from `first` to before `end`, and their bits there, until it is true.
+    fn any(&mut self, first: u16, end: u16, mut each: impl FnMut(&mut u64, u64) -> bool) -> bool {
+        let last = end.clamp(first + 1, 4096) - 1;
+        let words = &mut self.0[usize::from(first >> 6)..=usize::from(last >> 6)];
+        let ends = words.len() - 1;
+        words.iter_mut().enumerate().any(|(index, word)| {
+            let from = if index == 0 { u64::MAX << (first & 63) } else { u64::MAX };
+            let to = if index == ends { u64::MAX >> (63 - (last & 63)) } else { u64::MAX };
+            each(word, from & to)
+        })
+    }
+
+    fn insert(&mut self, first: u16, end: u16) {
+        self.any(first, end, |word, bits| {
+            *word |= bits;
+            false
+        });
+    }
+
+    fn overlaps(&mut self, first: u16, end: u16) -> bool {
+        self.any(first, end, |word, bits| *word & bits != 0)
+    }
+}
+
 struct Page {
-    /// Which 64-byte chunks hold decoded code.
-    chunks: u64,
+    /// Which bytes are decoded code.
+    code: PageBytes,
     /// Sorted by key: (short key, block index).
     starts: Vec<(u32, u32)>,
     /// Blocks of the page before that end in this one.
@@ -209,12 +238,6 @@ pub struct CodeStats {
     pub flushes: u64,
     /// BlockLimit operations held at once.
     pub peak_ops: u64,
-}
-
-fn chunk_mask(po: u16, end: u16) -> u64 {
-    let first = po.min(4095) >> 6;
-    let last = (end.min(4096).max(po + 1) - 1) >> 6;
-    (u64::MAX << first) & (u64::MAX >> (63 - last))
 }
 
 impl CodeCache {
@@ -283,7 +306,9 @@ impl CodeCache {
             self.frames.resize(f + 1, 0);
         }
         if self.frames[f] == 0 {
-            self.pages.push(Page::default());
+            self.hold(size_of::<Page>());
+            let (starts, tails) = (Vec::new(), Vec::new());
+            self.pages.push(Page { code: PageBytes::NONE, starts, tails });
             self.frames[f] = self.pages.len() as u32;
         }
         mmu.set_kind(HostPhys(frame << 12), PageKind::Code, true);
@@ -313,12 +338,12 @@ impl CodeCache {
         let Decoded { ops, stubs, sides, end, second } = decoded;
         let index = self.blocks.len() as u32;
         let page = self.page(mmu, key.frame);
-        page.chunks |= chunk_mask(key.page_offset, end);
+        page.code.insert(key.page_offset, end);
         let at = page.starts.partition_point(|s| s.0 < key.short());
         page.starts.insert(at, (key.short(), index));
         if let Some(frame) = second {
             let page = self.page(mmu, frame);
-            page.chunks |= 1;
+            page.code.insert(0, end - 4096);
             page.tails.push(index);
         }
         let first = self.ops.put(&ops);
@@ -364,7 +389,7 @@ impl CodeCache {
         let Some(page) = self.find_page(p.0 >> 12) else { return false };
         let po = (p.0 & 4095) as u16;
         let end = (po as usize + len).min(4096) as u16;
-        if self.pages[page].chunks & chunk_mask(po, end) == 0 {
+        if !self.pages[page].code.overlaps(po, end) {
             return false;
         }
         let doomed: Vec<u32> = {
@@ -401,7 +426,10 @@ impl CodeCache {
 
     /// Whether no block lies in the frame of `p` any more.
     pub fn vacant(&self, p: HostPhys) -> bool {
-        self.find_page(p.0 >> 12).is_none_or(|page| self.pages[page].chunks == 0)
+        self.find_page(p.0 >> 12).is_none_or(|page| {
+            let page = &self.pages[page];
+            page.starts.is_empty() && page.tails.is_empty()
+        })
     }
 
     /// Drops the block that starts with `op`, if it is live.
@@ -456,8 +484,12 @@ impl CodeCache {
         let (blocks, page) = (&self.blocks, &mut self.pages[page]);
         page.starts.retain(|s| blocks[s.1 as usize].live);
         page.tails.retain(|&t| blocks[t as usize].live);
-        let own = page.starts.iter().map(|s| &blocks[s.1 as usize]);
-        let chunks = own.fold(0, |m, b| m | chunk_mask(b.key.page_offset, b.end));
-        page.chunks = chunks | !page.tails.is_empty() as u64;
+        page.code = PageBytes::NONE;
+        for block in page.starts.iter().map(|s| &blocks[s.1 as usize]) {
+            page.code.insert(block.key.page_offset, block.end);
+        }
+        for &tail in &page.tails {
+            page.code.insert(0, blocks[tail as usize].end - 4096);
+        }
     }
 }
