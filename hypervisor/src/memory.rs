@@ -1,7 +1,9 @@
 //! The machine's memory as the ABI logic needs it: frames with owners, one EPT per domain.
 
+pub mod stand_in;
+
 use crate::dirty_log::DirtyLog;
-use crate::ept::{self, Ept, Leaf, NoMemory, Replaced};
+use crate::ept::{Ept, NoMemory};
 use crate::p2m::{leaf_of, mapping_of};
 use crate::phys::Physical;
 use crate::xen::abi::Errno;
@@ -10,7 +12,6 @@ use crate::xen::grant_table::MAX_FRAMES;
 use crate::xen::host_services::{BLOCK, DomId, HostServices, Mapping, P2mKind};
 use crate::xen::pc::io_server;
 use alloc::collections::BTreeMap;
-use alloc::vec;
 use alloc::vec::Vec;
 
 /// Frames of a 2-MiB page.
@@ -27,9 +28,8 @@ pub struct Memory<P> {
     set_aside: BTreeMap<DomId, u64>,
     /// The sum of those.
     kept: u64,
-    /// Set when a translation that a processor may have cached was changed or removed: it must
-    /// drop them (INVEPT) before it runs a guest again.
-    pub stale: bool,
+    /// EPT pointers of tables in which a translation that a processor may have cached was changed or removed.
+    stale: Vec<u64>,
     /// What others than its own processors have stored to while a domain's stores are written down, or was mapped.
     written: DirtyLog,
     /// Reads the time-stamp counter.
@@ -48,27 +48,6 @@ struct Map {
     logs: bool,
     /// Frames for what the freestanding part keeps of the domain.
     spare: Vec<u64>,
-}
-
-/// A frame of the hypervisor's own to which a frame of a domain leads for the time of an instruction.
-#[derive(Debug)]
-pub struct StandIn {
-    /// The domain's frame.
-    pub gfn: u64,
-    /// Address of the hypervisor's.
-    pub frame: u64,
-    replaced: Replaced,
-}
-
-/// The words of a page that differ after an instruction, and the one at offset `written`, even if it holds what it
-/// held: offsets and values.
-pub fn written_words(before: &[u8], after: &[u8], written: Option<usize>) -> Vec<(usize, u32)> {
-    let ((before, _), (after, _)) = (before.as_chunks::<4>(), after.as_chunks::<4>());
-    let differs = |&(word, (old, new)): &(usize, (&[u8; 4], &[u8; 4]))| {
-        old != new || written.is_some_and(|at| at / 4 == word)
-    };
-    let words = before.iter().zip(after).enumerate().filter(differs);
-    words.map(|(word, (_, new))| (word * 4, u32::from_le_bytes(*new))).collect()
 }
 
 /// Tables for what every domain has, and for scattered mappings.
@@ -118,7 +97,7 @@ impl<P: Physical> Memory<P> {
             maps,
             set_aside,
             kept: 0,
-            stale: false,
+            stale: Vec::new(),
             written: DirtyLog::default(),
             clock,
         }
@@ -232,45 +211,11 @@ impl<P: Physical> Memory<P> {
         map.ept.map_large(physical, &mut || map.table(frames), gfn, leaf_of(mapping))
     }
 
-    /// Has frame `gfn` of `dom` lead to a frame of its own that holds what `gfn` led to, or ones, and can be read
-    /// and perhaps `written`. None if there is no memory.
-    pub fn stand_in(&mut self, dom: DomId, gfn: u64, written: bool) -> Option<StandIn> {
-        let ept = self.maps.get(&dom).filter(|_| gfn < ept::GFN_END)?.ept;
-        let old = ept.lookup(&self.physical, gfn);
-        let frame = self.own_frame()?;
-        let mut page = vec![0xFF; 4096];
-        if let Some(leaf) = old {
-            self.physical.read(leaf.mfn << 12, &mut page);
-        }
-        self.physical.write(frame, &page);
-        let write = if written { ept::WRITE } else { 0 };
-        let flags = ept::READ | write | ept::WRITE_BACK;
-        let leaf = Leaf { mfn: frame >> 12, flags, kind: 0 };
-        let (physical, frames) = (&mut self.physical, &mut self.frames);
-        self.stale = true;
-        match ept.replace(physical, &mut || table(frames), gfn, leaf) {
-            Ok(replaced) => Some(StandIn { gfn, frame, replaced }),
-            Err(replaced) => {
-                self.take_back(StandIn { gfn, frame, replaced });
-                None
-            }
-        }
-    }
-
-    /// Ends [`Self::stand_in`].
-    pub fn take_back(&mut self, stand_in: StandIn) {
-        for table in Ept::restore(&mut self.physical, stand_in.replaced) {
-            self.give_back(table);
-        }
-        self.give_back(stand_in.frame);
-        self.stale = true;
-    }
-
     /// Ends what [`HostServices::log_dirty`] has begun.
     fn end_log(&mut self, dom: DomId) {
         let Some(map) = self.maps.get_mut(&dom).filter(|map| map.logs) else { return };
         map.logs = false;
-        self.stale = true;
+        note_stale(&mut self.stale, map.ept);
         if self.maps.values().all(|map| !map.logs) {
             self.written.end();
         }
@@ -286,8 +231,20 @@ impl<P: Physical> Memory<P> {
             map.ept.tables(physical, &mut |table| {
                 frames.put(table >> 12);
             });
-            self.stale = true;
+            note_stale(&mut self.stale, map.ept);
         }
+    }
+
+    /// The EPT pointers of which a processor must drop what it has cached (INVEPT) before it runs a guest again.
+    pub fn take_stale(&mut self) -> Vec<u64> {
+        core::mem::take(&mut self.stale)
+    }
+}
+
+/// Notes that translations of `ept` are gone or others.
+fn note_stale(stale: &mut Vec<u64>, ept: Ept) {
+    if !stale.contains(&ept.pointer()) {
+        stale.push(ept.pointer());
     }
 }
 
@@ -350,7 +307,9 @@ impl<P: Physical> HostServices for Memory<P> {
         let Self { physical, frames, maps, stale, .. } = self;
         let map = maps.get_mut(&dom).ok_or(Errno::Srch)?;
         let ept = map.ept;
-        *stale |= ept.lookup(physical, gfn).is_some();
+        if ept.lookup(physical, gfn).is_some() {
+            note_stale(stale, ept);
+        }
         let new_table = &mut || map.table(frames);
         match mapping {
             Some(mapping) => ept.map(physical, new_table, gfn, leaf_of(mapping)),
@@ -398,7 +357,7 @@ impl<P: Physical> HostServices for Memory<P> {
         if let Some(table) = cut.table {
             frames.put(table >> 12);
         }
-        *stale = true;
+        note_stale(stale, ept);
         Some(cut.end)
     }
 
@@ -408,8 +367,9 @@ impl<P: Physical> HostServices for Memory<P> {
             return Ok(());
         }
         self.written.begin(self.max_mfn()).map_err(|_| Errno::NoMem)?;
-        self.maps.get_mut(&dom).ok_or(Errno::Srch)?.logs = true;
-        self.stale = true;
+        let map = self.maps.get_mut(&dom).ok_or(Errno::Srch)?;
+        map.logs = true;
+        note_stale(&mut self.stale, map.ept);
         Ok(())
     }
 
@@ -428,7 +388,9 @@ impl<P: Physical> HostServices for Memory<P> {
                 block[index as usize / 8] |= 1_u8 << (index % 8);
             }
         }
-        *stale |= clean;
+        if clean {
+            note_stale(stale, ept);
+        }
         block
     }
 
@@ -454,9 +416,9 @@ mod tests {
     use super::*;
     use crate::phys::TestMemory;
 
-    const DOM: DomId = DomId(1);
+    pub(super) const DOM: DomId = DomId(1);
 
-    fn memory(frames: u64) -> Memory<TestMemory> {
+    pub(super) fn memory(frames: u64) -> Memory<TestMemory> {
         let mut table = FrameTable::default();
         table.add(1..frames);
         let mut memory = Memory::new(TestMemory(vec![0xAA; (frames as usize) << 12]), table, || 0);
@@ -471,47 +433,6 @@ mod tests {
         assert_eq!(found.and_then(|m| memory.owner(m.mfn)), owner);
     }
 
-    /// A frame that leads nowhere, and one that may only be read: both can be written for a while, and nothing
-    /// of it is left.
-    #[test]
-    fn a_page_stands_in() {
-        let mut m = memory(2048);
-        let mfn = m.alloc(DOM).expect("memory");
-        m.write(mfn, 8, b"text");
-        m.set(DOM, 5, Some(Mapping { mfn, kind: P2mKind::RamRo })).expect("memory");
-        let free = m.free_pages();
-        for (gfn, holds) in [(5, *b"text"), (0x1234_5678, [0xFF; 4])] {
-            let before = m.lookup(DOM, gfn);
-            let page = m.stand_in(DOM, gfn, true).expect("memory");
-            let now = m.lookup(DOM, gfn).expect("mapped");
-            assert_eq!((now.kind, now.mfn << 12), (P2mKind::Ram, page.frame));
-            let mut bytes = [0; 4];
-            m.physical.read(page.frame + 8, &mut bytes);
-            assert_eq!(bytes, holds);
-            m.physical.write(page.frame + 8, b"else");
-            m.take_back(page);
-            assert_eq!((m.lookup(DOM, gfn), m.free_pages()), (before, free));
-            assert!(core::mem::take(&mut m.stale));
-        }
-        let mut bytes = [0; 4];
-        m.read(mfn, 8, &mut bytes);
-        assert_eq!(bytes, *b"text");
-        assert!(m.stand_in(DOM, ept::GFN_END, true).is_none());
-        assert!(m.stand_in(DomId(9), 0, true).is_none());
-        assert_eq!(m.free_pages(), free);
-    }
-
-    #[test]
-    fn what_was_written_is_seen() {
-        let before: Vec<u8> = (0..16).collect();
-        let mut after = before.clone();
-        assert_eq!(written_words(&before, &after, None), []);
-        assert_eq!(written_words(&before, &after, Some(6)), [(4, 0x0706_0504)]);
-        after[15] = 0xAA;
-        assert_eq!(written_words(&before, &after, None), [(12, 0xAA0E_0D0C)]);
-        assert_eq!(written_words(&before, &after, Some(0))[0], (0, 0x0302_0100));
-    }
-
     #[test]
     fn ram_is_zeroed_and_owned() {
         let mut m = memory(2048);
@@ -524,7 +445,7 @@ mod tests {
             assert_eq!(word, [0; 8]);
         }
         check(&m, 515, None, None);
-        assert!(!m.stale);
+        assert_eq!(m.take_stale(), []);
     }
 
     #[test]
@@ -534,7 +455,7 @@ mod tests {
         m.set(DOM, 5, None).expect("memory");
         check(&m, 5, None, None);
         check(&m, 6, Some(P2mKind::Ram), Some(DOM));
-        assert!(m.stale);
+        assert_eq!(m.take_stale(), m.ept_pointer(DOM).as_slice());
     }
 
     #[test]
@@ -580,7 +501,7 @@ mod tests {
         }
         assert_eq!(ends, [(512, 512), (1024, 1024), (1536, 1030), ((3 << 18) + 512, 1031)]);
         assert_eq!(gone[1030], Mapping { mfn: 9, kind: P2mKind::Foreign });
-        assert!(m.stale);
+        assert_eq!(m.take_stale(), m.ept_pointer(DOM).as_slice());
         check(&m, 0, None, None);
         check(&m, 1029, None, None);
     }

@@ -80,7 +80,7 @@ impl Counts {
         self.refer(domain.shared_info);
         domain.grants.frames.iter().for_each(|&mfn| self.refer(mfn));
         for server in domain.pc.iter().flat_map(|pc| &pc.servers) {
-            let buffered = server.buffered.map(|(page, _)| page);
+            let buffered = server.buffered.map(|ring| ring.page);
             [Some(server.page), buffered].into_iter().flatten().for_each(|mfn| self.refer(mfn));
         }
         let moved = domain.vcpus.iter().filter(|vcpu| vcpu.info_registered);

@@ -8,6 +8,7 @@ use crate::xen::frames::FrameTable;
 use crate::xen::guest_memory::{Paging, read_gpa, write_gpa};
 use crate::xen::hypercall::{Context, Flow};
 use crate::xen::pc::Pc;
+use crate::xen::pc::buffered::Buffering;
 use crate::xen::vcpu::Activity;
 use crate::xen::{Action, DomId, DomainConfig, Width, Xen};
 use alloc::boxed::Box;
@@ -136,7 +137,7 @@ impl World {
     /// Makes [`HVM`] what it is, with a device model in dom0 that answers for everything.
     fn give_pc(&mut self) {
         self.xen.domain_mut(HVM).expect("a domain").pc = Some(Box::new(Pc::new(0)));
-        self.xen.create_server(&mut self.memory, HVM, DOM0, true).expect("a server");
+        self.xen.create_server(&mut self.memory, HVM, DOM0, Buffering::Atomic).expect("a server");
         let pc = self.xen.pc_mut(HVM).expect("a PC");
         pc.servers[0].ranges = [(); 3].map(|()| alloc::vec![(0, u64::MAX)]);
         pc.servers[0].enabled = true;

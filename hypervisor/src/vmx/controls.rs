@@ -89,7 +89,7 @@ pub const EPT_REQUIRED: &[(u64, &str)] = &[
     (1 << 14, "write-back EPT structures"),
     (1 << 16, "2-MByte EPT pages"),
     (1 << 20, "INVEPT"),
-    (1 << 26, "all-context INVEPT"),
+    (1 << 25, "single-context INVEPT"),
 ];
 
 /// The bits that `IA32_VMX_EPT_VPID_CAP` must show before VPIDs are used: INVVPID, all-context.

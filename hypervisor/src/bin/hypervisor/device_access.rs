@@ -1,22 +1,26 @@
 //! Accesses of an HVM domain to its devices, which the hypervisor or a device model emulates.
 //!
 //! An instruction whose access a device model answers waits: its vCPU does not run, and goes on here when it
-//! is chosen again. Memory is accessed by the instruction itself, on pages that stand in ([`crate::stand_in`]):
-//! what it reads is asked for before, in the size that it reads, and what it has written is sent on after.
+//! is chosen again. Moves are carried out here. Any other instruction accesses memory by itself, on pages that stand in
+//! ([`crate::stand_in`]): what it reads is asked for before, in the size that it reads, and what it has written is sent
+//! on after.
 
-use crate::exits::{Outcome, advance, paging};
+use crate::exits::{Outcome, advance, advance_by, paging};
 use crate::host::{Host, Slot};
 use crate::stand_in::Page;
 use crate::string_io::address_mask;
 use crate::vmx_ops;
 use alloc::collections::VecDeque;
 use alloc::format;
+use alloc::vec;
 use alloc::vec::Vec;
 use hypervisor::phys::Physical;
 use hypervisor::vmx::{exit, field};
 use hypervisor::xen::guest_memory::read_gpa;
 use hypervisor::xen::pc::io_server::{Access, Space};
-use hypervisor::xen::pc::operand::{self, CodeSize, Operand};
+use hypervisor::xen::pc::moves::{self, Action, Move};
+use hypervisor::xen::pc::operand::{self, CodeSize, LONGEST, Operand};
+use hypervisor::xen::pc::strings::{self, Strings};
 use hypervisor::xen::{DomId, HostServices};
 use runtime::cpu::rdtsc;
 
@@ -24,6 +28,7 @@ const PAGE: u64 = 4096;
 const RAX: u8 = 0;
 const RCX: u8 = 1;
 const RFLAGS_DF: u64 = 1 << 10;
+const RFLAGS_RF: u64 = 1 << 16;
 /// The most readings of an instruction: two operands, each on two pages.
 const MOST_READINGS: usize = 4;
 /// The largest operand.
@@ -52,7 +57,11 @@ pub(crate) enum Wait {
     Element(exit::Io),
     /// Elements of INS or OUTS that the model moves by itself.
     Elements(exit::Io, u32),
-    /// A read from device memory.
+    /// A move from or to device memory.
+    Move(Move),
+    /// Elements of MOVS or STOS.
+    Strings(Strings, u32),
+    /// A read from device memory, of another instruction.
     Read(Reading),
     /// Writes to device memory that are not made yet, after the one that is waited for.
     Writes(VecDeque<Access>),
@@ -101,6 +110,8 @@ impl Host {
                 Wait::Port(io) => self.finish_port(index, io, answer),
                 Wait::Element(io) => self.finish_element(index, io, answer),
                 Wait::Elements(io, count) => self.finish_strings(index, io, count),
+                Wait::Move(action) => self.finish_move(index, action, answer),
+                Wait::Strings(strings, count) => self.finish_string_moves(index, strings, count),
                 Wait::Read(mut reading) => {
                     reading.take(answer);
                     self.read_on(index, reading);
@@ -120,7 +131,7 @@ impl Host {
         true
     }
 
-    fn access(&mut self, index: usize, access: Access) -> Option<u64> {
+    pub(crate) fn access(&mut self, index: usize, access: Access) -> Option<u64> {
         let key = self.slots[index].key();
         self.timers_changed = true;
         self.xen.access(&mut self.memory, key, access, rdtsc())
@@ -165,7 +176,7 @@ impl Host {
         }
         let mut data = [0; 8];
         let size = usize::from(io.size());
-        if !io.is_in() && self.load(index, linear, &mut data[..size]).is_none() {
+        if !io.is_in() && self.load(index, linear, &mut data[..size]) < size {
             return self.string_fault(index, linear, io);
         }
         let written = (!io.is_in()).then_some(u64::from_le_bytes(data));
@@ -183,7 +194,7 @@ impl Host {
             return (1, 0);
         };
         let ram = self.memory.lookup(dom, gpa >> 12).is_some_and(|map| map.kind.is_own());
-        if !ram || !self.xen.takes_strings(dom, io.port(), io.size()) {
+        if !ram || !self.xen.takes_strings(dom, &port(io, None)) {
             return (1, gpa);
         }
         let offset = gpa % PAGE;
@@ -196,14 +207,21 @@ impl Host {
         (fit.min(left) as u32, gpa)
     }
 
-    fn load(&self, index: usize, linear: u64, data: &mut [u8]) -> Option<()> {
+    /// Reads memory of the guest's, up to the end of `data` or to what cannot be read; how many bytes.
+    fn load(&self, index: usize, linear: u64, data: &mut [u8]) -> usize {
         let dom = self.slots[index].dom;
-        for (at, byte) in data.iter_mut().enumerate() {
-            let at = linear.wrapping_add(at as u64);
-            let gpa = paging().translate(&self.memory, dom, at, false).ok()?;
-            read_gpa(&self.memory, dom, gpa, core::slice::from_mut(byte)).ok()?;
+        let mut done = 0;
+        while done < data.len() {
+            let at = linear.wrapping_add(done as u64);
+            let end = data.len().min(done + (PAGE - at % PAGE) as usize);
+            let gpa = paging().translate(&self.memory, dom, at, false);
+            let read = |gpa| read_gpa(&self.memory, dom, gpa, &mut data[done..end]);
+            if gpa.and_then(read).is_err() {
+                break;
+            }
+            done = end;
         }
-        Some(())
+        done
     }
 
     fn finish_element(&mut self, index: usize, io: exit::Io, value: u64) {
@@ -215,8 +233,34 @@ impl Host {
         self.finish_strings(index, io, 1);
     }
 
-    /// The memory operand of the instruction that has exited.
-    pub(crate) fn operand(&self, index: usize) -> Option<Operand> {
+    /// An access of an HVM domain to guest-physical memory where it has none: by a move, or by whatever instruction
+    /// there is. None if that one is not known.
+    pub(crate) fn device_memory(
+        &mut self,
+        index: usize,
+        gpa: u64,
+        written: bool,
+    ) -> Option<Outcome> {
+        let (bytes, code) = self.code(index);
+        if let Some(strings) = strings::decode(&bytes, code)
+            && self.move_strings(index, gpa, strings, written)
+        {
+            return Some(Ok(()));
+        }
+        match moves::decode(&bytes, code) {
+            Some(action) if gpa % PAGE + u64::from(action.size) <= PAGE => {
+                self.move_of_device(index, gpa, action);
+                Some(Ok(()))
+            }
+            _ => {
+                let operand = operand::operand(&bytes, code).filter(|op| op.size <= LARGEST)?;
+                Some(self.access_by_step(index, gpa, operand, written))
+            }
+        }
+    }
+
+    /// The bytes at the instruction pointer, as far as they can be read, and how they are to be taken.
+    fn code(&self, index: usize) -> (Vec<u8>, CodeSize) {
         let rights = vmx_ops::read(field::GUEST_CS_ACCESS);
         let long = rights & 1 << 13 != 0 && paging().efer & 1 << 10 != 0;
         let code = match (long, rights & 1 << 14 != 0) {
@@ -226,18 +270,48 @@ impl Host {
         };
         let base = if long { 0 } else { vmx_ops::read(field::GUEST_CS_BASE) };
         let linear = base.wrapping_add(vmx_ops::read(field::GUEST_RIP));
-        let mut bytes = [0; operand::LONGEST];
-        let known = (0..bytes.len()).take_while(|&at| {
-            let at_linear = linear.wrapping_add(at as u64);
-            let at_linear = if long { at_linear } else { at_linear & 0xFFFF_FFFF };
-            self.load(index, at_linear, &mut bytes[at..=at]).is_some()
-        });
-        let known = known.count();
-        operand::operand(&bytes[..known], code).filter(|operand| operand.size <= LARGEST)
+        // What goes on at address 0 after 4 GiB is not looked at.
+        let end = if long { u64::MAX } else { 1 << 32 };
+        let linear = if long { linear } else { linear & 0xFFFF_FFFF };
+        let mut bytes = vec![0; (end - linear).min(LONGEST as u64) as usize];
+        let known = self.load(index, linear, &mut bytes);
+        bytes.truncate(known);
+        (bytes, code)
     }
 
-    /// The instruction that has exited accesses device memory at `gpa`.
-    pub(crate) fn device_memory(
+    /// Carries a move out.
+    fn move_of_device(&mut self, index: usize, gpa: u64, action: Move) {
+        let vcpu = &self.slots[index].vcpu;
+        let written = match action.action {
+            Action::Load { .. } => None,
+            Action::Store(register) => Some(register.part(vcpu.gpr(register.number))),
+            Action::StoreImmediate(value) => Some(value),
+        };
+        match self.access(index, Access::new(Space::Memory, gpa, action.size, written)) {
+            Some(value) => self.finish_move(index, action, value),
+            None => self.slots[index].wait = Some(Wait::Move(action)),
+        }
+    }
+
+    /// Ends a move that has read `value`, if it reads.
+    fn finish_move(&mut self, index: usize, action: Move, value: u64) {
+        if let Action::Load { to, .. } = action.action {
+            let vcpu = &mut self.slots[index].vcpu;
+            vcpu.set_gpr(to.number, to.merged(vcpu.gpr(to.number), action.extended(value)));
+        }
+        self.finish_instruction(action.length);
+    }
+
+    /// Skips an instruction of `length` bytes that has been carried out.
+    pub(crate) fn finish_instruction(&mut self, length: u8) {
+        // The exit was as for a fault, which sets RF.
+        let flags = vmx_ops::read(field::GUEST_RFLAGS);
+        vmx_ops::write(field::GUEST_RFLAGS, flags & !RFLAGS_RF);
+        advance_by(length.into());
+    }
+
+    /// The instruction, which has the memory operand `operand`, accesses device memory at `gpa`.
+    fn access_by_step(
         &mut self,
         index: usize,
         gpa: u64,

@@ -222,7 +222,6 @@ impl Host {
         };
         resources.frames.ept = ept;
         self.slots.iter().filter(|slot| slot.dom == dom).for_each(|slot| slot.vcpu.set_ept(ept));
-        self.memory.stale = true;
     }
 
     fn start(&mut self, dom: DomId, id: u32, start: Start<'_>) {

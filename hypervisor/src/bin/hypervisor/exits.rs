@@ -36,7 +36,11 @@ const RBX: u8 = 3;
 
 /// Skips the instruction that exited; shadows of STI and MOV SS end, a single step is due.
 pub(crate) fn advance() {
-    let length = vmx_ops::read(field::EXIT_INSTRUCTION_LENGTH);
+    advance_by(vmx_ops::read(field::EXIT_INSTRUCTION_LENGTH));
+}
+
+/// Skips an instruction of `length` bytes, as [`advance`] does.
+pub(crate) fn advance_by(length: u64) {
     let old = vmx_ops::read(field::GUEST_RIP);
     let mut rip = old.wrapping_add(length);
     // Outside 64-bit mode the instruction pointer wraps at 32 bits.

@@ -90,12 +90,13 @@ impl Host {
         if qualification & 1 << 7 != 0 && qualification & 1 << 8 == 0 {
             return refused("page table in missing memory");
         }
+        let written = qualification & 2 != 0;
         if self.xen.pc(self.slots[index].dom).is_some()
-            && let Some(operand) = self.operand(index)
+            && let Some(outcome) = self.device_memory(index, gpa, written)
         {
-            return self.device_memory(index, gpa, operand, qualification & 2 != 0);
+            return outcome;
         }
-        self.stand_in(index, gpa, qualification & 2 != 0)
+        self.stand_in(index, gpa, written)
     }
 }
 

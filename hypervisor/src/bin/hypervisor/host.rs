@@ -259,9 +259,7 @@ impl Host {
     }
 
     fn enter_guest(&mut self, index: usize) {
-        if core::mem::take(&mut self.memory.stale) {
-            vmx_ops::invalidate_ept();
-        }
+        self.memory.take_stale().into_iter().for_each(vmx_ops::invalidate_ept);
         if self.slots[index].vcpu.enter() {
             self.exited(index);
         } else {

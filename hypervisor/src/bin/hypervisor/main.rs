@@ -20,6 +20,7 @@ mod report;
 mod rtc;
 mod stand_in;
 mod string_io;
+mod string_moves;
 mod traps;
 mod vmx_ops;
 mod vmx_state;

@@ -15,7 +15,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-use hypervisor::memory::{StandIn, written_words};
+use hypervisor::memory::stand_in::{StandIn, written_words};
 use hypervisor::phys::Physical;
 use hypervisor::vmx::controls::MONITOR_TRAP_FLAG;
 use hypervisor::vmx::field;

@@ -141,11 +141,11 @@ pub(crate) fn clear(region: u64) {
     unsafe { asm!("vmclear [{}]", in(reg) &region) };
 }
 
-/// INVEPT, all contexts.
-pub(crate) fn invalidate_ept() {
-    let descriptor = [0_u64; 2];
+/// INVEPT of the tables of one EPT pointer.
+pub(crate) fn invalidate_ept(pointer: u64) {
+    let descriptor = [pointer, 0];
     // SAFETY: drops cached translations only.
-    unsafe { asm!("invept {}, [{}]", in(reg) 2_u64, in(reg) &descriptor) };
+    unsafe { asm!("invept {}, [{}]", in(reg) 1_u64, in(reg) &descriptor) };
 }
 
 /// INVVPID, all contexts.

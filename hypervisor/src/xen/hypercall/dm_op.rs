@@ -5,6 +5,7 @@ use super::super::abi::layout::{DmOpBuf, Field};
 use super::super::abi::nr::dm as op;
 use super::super::abi::{Errno, nr::domid};
 use super::super::host_services::{DomId, GFN_LIMIT, Mapping, P2mKind};
+use super::super::pc::buffered::Buffering;
 use super::super::pc::io_server::{MOST_RANGES, Space};
 use super::super::vlapic::Message;
 use super::{Args, Call, Step};
@@ -126,15 +127,12 @@ impl Call<'_> {
     }
 
     fn create_io_server(&mut self, call: &mut Operation) -> Result<(), Errno> {
-        /// `HVM_IOREQSRV_BUFIOREQ_*`: none, as ports tell, or by each request.
-        const MOST_BUFFERED: u8 = 2;
-        let buffered: u8 = call.field(0);
-        let pad: [u8; 3] = call.field(1);
-        if buffered > MOST_BUFFERED || pad != [0; 3] {
+        let buffered = Buffering::of(call.field(0)).ok_or(Errno::Inval)?;
+        if call.field::<[u8; 3]>(1) != [0; 3] {
             return Err(Errno::Inval);
         }
         let owner = self.c.dom;
-        let id = self.xen.create_server(self.host, call.dom, owner, buffered != 0)?;
+        let id = self.xen.create_server(self.host, call.dom, owner, buffered)?;
         call.put(4, id);
         Ok(())
     }
@@ -215,7 +213,7 @@ impl Call<'_> {
         }
         let pc = self.xen.pc(call.dom).ok_or(Errno::Inval)?;
         let server = pc.servers.iter().find(|server| server.id == id).ok_or(Errno::NoEnt)?;
-        let port = server.buffered.map_or(0, |(_, port)| port);
+        let port = server.buffered.map_or(0, |ring| ring.port);
         if call.field::<u16>(2) & NO_GFNS == 0 {
             return Err(Errno::OpNotSupp);
         }

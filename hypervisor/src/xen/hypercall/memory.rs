@@ -277,7 +277,7 @@ impl Call<'_> {
             return Err(Errno::Perm);
         }
         match frame {
-            0 => server.buffered.map(|(page, _)| page).ok_or(Errno::NoEnt),
+            0 => server.buffered.map(|ring| ring.page).ok_or(Errno::NoEnt),
             1 => Ok(server.page),
             _ => Err(Errno::Inval),
         }

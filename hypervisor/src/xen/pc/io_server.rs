@@ -6,6 +6,7 @@
 //! by an event channel of that vCPU, whose end in the domain is the hypervisor's.
 
 use super::super::host_services::{DomId, HostServices};
+use super::buffered::Ring;
 use alloc::vec::Vec;
 
 /// The most servers of a domain: `MAX_NR_IOREQ_SERVERS`.
@@ -109,8 +110,8 @@ pub struct IoServer {
     pub enabled: bool,
     /// The machine frame of the requests.
     pub page: u64,
-    /// The machine frame of requests that need no answer, and the port that tells of them.
-    pub buffered: Option<(u64, u32)>,
+    /// Requests that need no answer.
+    pub buffered: Option<Ring>,
     /// The port of each vCPU, in the domain that is served.
     pub ports: Vec<u32>,
     /// The ranges of each space, first and last, that it answers for.

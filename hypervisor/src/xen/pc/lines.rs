@@ -41,6 +41,15 @@ fn link(device: u32, intx: u32) -> usize {
     ((device + intx) & 3) as usize
 }
 
+/// The numbers of the bits that are set.
+pub(super) fn ones(mut word: u64) -> impl Iterator<Item = u32> {
+    core::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (bit < 64).then_some(bit)
+    })
+}
+
 fn set(word: &mut u16, bit: u8, level: bool) {
     *word = *word & !(1 << bit) | u16::from(level) << bit;
 }
@@ -109,9 +118,7 @@ impl Lines {
 
     fn asserted(&self) -> impl Iterator<Item = (u32, u32)> {
         let lines = self.intx.iter().zip(0..);
-        lines.flat_map(|(&word, intx)| {
-            (0..32).filter(move |device| word >> device & 1 != 0).map(move |device| (device, intx))
-        })
+        lines.flat_map(|(&word, intx)| ones(word.into()).map(move |device| (device, intx)))
     }
 
     /// The levels of the ISA lines, links included.

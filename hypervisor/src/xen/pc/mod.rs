@@ -3,8 +3,10 @@
 //! Interrupt controllers and timers are here; disks, network, PCI configuration and all else are a
 //! device model's ([`io_server`]). An access that nobody answers reads ones.
 
+pub mod buffered;
 pub mod io_server;
 pub mod lines;
+pub mod moves;
 pub mod operand;
 pub mod pic;
 pub mod pit;
@@ -12,6 +14,7 @@ pub mod pm_timer;
 pub mod records;
 pub mod rtc;
 mod servers;
+pub mod strings;
 
 use super::Xen;
 use super::host_services::{DomId, HostServices};
@@ -295,10 +298,10 @@ impl Xen {
         pc.lines.set_internal(Internal::Sci, pc.pm.line());
         let (isa, inputs) = (pc.lines.isa(), pc.lines.inputs());
         let (old_isa, old_inputs) = core::mem::replace(&mut pc.driven, (isa, inputs));
-        for irq in (0..16).filter(|&irq| irq != CASCADE && (isa ^ old_isa) >> irq & 1 != 0) {
-            pc.pic.set_line(irq, isa >> irq & 1 != 0);
+        for irq in lines::ones(u64::from((isa ^ old_isa) & !(1 << CASCADE))) {
+            pc.pic.set_line(irq as u8, isa >> irq & 1 != 0);
         }
-        for input in (0..lines::INPUTS).filter(|input| (inputs ^ old_inputs) >> input & 1 != 0) {
+        for input in lines::ones(inputs ^ old_inputs) {
             self.set_gsi(host, dom, input, inputs >> input & 1 != 0);
         }
         self.wake(host, dom, 0);

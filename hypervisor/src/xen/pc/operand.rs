@@ -3,6 +3,8 @@
 //! A device must see an access of the width that the instruction has, and no read that the instruction
 //! does not make. What the instruction computes is the processor's business. SDM vol. 2, "Opcode Map".
 
+use super::moves::Register;
+
 /// A memory operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Operand {
@@ -28,10 +30,84 @@ pub const LONGEST: usize = 15;
 
 /// What stands before the opcode.
 #[derive(Debug, Clone, Copy, Default)]
-struct Prefixes {
+pub(super) struct Prefixes {
     word: bool,
     rep: u8,
-    wide: bool,
+    /// LOCK.
+    pub(super) lock: bool,
+    /// Addresses are of the size that is not the usual one.
+    pub(super) address: bool,
+    /// The REX prefix; 0 without one.
+    rex: u8,
+    /// The last segment prefix; 0 without one.
+    segment: u8,
+}
+
+impl Prefixes {
+    /// The prefixes of the instruction that `bytes` begins with, its opcode, and where it goes on.
+    pub(super) fn read(bytes: &[u8], code: CodeSize) -> Option<(Self, u8, usize)> {
+        let mut prefixes = Self::default();
+        let mut at = 0;
+        loop {
+            let byte = *bytes.get(at)?;
+            at += 1;
+            // REX counts right before the opcode.
+            let rex = core::mem::take(&mut prefixes.rex);
+            match byte {
+                0x66 => prefixes.word = true,
+                0x67 => prefixes.address = true,
+                0xF0 => prefixes.lock = true,
+                0xF2 | 0xF3 => prefixes.rep = byte,
+                0x64 | 0x65 => prefixes.segment = byte,
+                // In 64-bit mode these mean nothing.
+                0x2E | 0x36 | 0x3E | 0x26 if code == CodeSize::Bits64 => {}
+                0x2E | 0x36 | 0x3E | 0x26 => prefixes.segment = byte,
+                0x40..=0x4F if code == CodeSize::Bits64 => {
+                    prefixes.rex = byte;
+                }
+                opcode => {
+                    prefixes.rex = rex;
+                    return Some((prefixes, opcode, at));
+                }
+            }
+        }
+    }
+
+    /// The size of operands that are no bytes.
+    pub(super) fn full(&self, code: CodeSize) -> usize {
+        match (self.wide(), self.word != (code == CodeSize::Bits16)) {
+            (true, _) => 8,
+            (false, true) => 2,
+            (false, false) => 4,
+        }
+    }
+
+    /// REX.W.
+    fn wide(&self) -> bool {
+        self.rex & 8 != 0
+    }
+
+    /// REP, REPE or REPNE.
+    pub(super) fn repeated(&self) -> bool {
+        self.rep != 0
+    }
+
+    /// The number of the segment of an operand that is usually in DS: ES 0 to GS 5.
+    pub(super) fn segment(&self) -> u8 {
+        match self.segment {
+            0x64 => 4,
+            0x65 => 5,
+            0 => 3,
+            prefix => prefix >> 3 & 3,
+        }
+    }
+
+    /// The register of a reg field, for an operand of `width` bytes.
+    pub(super) fn register(&self, reg: u8, width: u8) -> Register {
+        let high = width == 1 && self.rex == 0 && reg >= 4;
+        let number = if high { reg - 4 } else { reg | (self.rex & 4) << 1 };
+        Register { number, width, high }
+    }
 }
 
 /// An opcode with what decides its operand.
@@ -56,28 +132,9 @@ fn modified(size: usize, modified: bool) -> Option<Operand> {
 /// The memory operand of the instruction that `bytes` begins with; none if it is not known here. That
 /// the instruction has one is given: it has reached memory.
 pub fn operand(bytes: &[u8], code: CodeSize) -> Option<Operand> {
-    let mut bytes = bytes.iter().copied();
-    let mut prefixes = Prefixes::default();
-    let opcode = loop {
-        match bytes.next()? {
-            0x66 => prefixes.word = true,
-            byte @ (0xF2 | 0xF3) => prefixes.rep = byte,
-            0x67 | 0xF0 | 0x2E | 0x36 | 0x3E | 0x26 | 0x64 | 0x65 => {}
-            rex @ 0x40..=0x4F if code == CodeSize::Bits64 => {
-                prefixes.wide = rex & 8 != 0;
-                break bytes.next()?;
-            }
-            opcode => break opcode,
-        }
-    };
-    let narrow = prefixes.word != (code == CodeSize::Bits16);
-    let full = if prefixes.wide {
-        8
-    } else if narrow {
-        2
-    } else {
-        4
-    };
+    let (prefixes, opcode, at) = Prefixes::read(bytes, code)?;
+    let mut bytes = bytes[at..].iter().copied();
+    let full = prefixes.full(code);
     let mut form = Form { opcode, reg: 0, prefixes, full, code };
     if opcode != 0x0F {
         form.reg = bytes.next().unwrap_or(0) >> 3 & 7;
@@ -157,7 +214,7 @@ fn two_bytes(form: &Form) -> Option<Operand> {
     match opcode {
         0x00 => read(2),
         0x40..=0x4F | 0xA3 | 0xAF | 0xB8 | 0xBC | 0xBD => read(full),
-        0xC3 => read(if prefixes.wide { 8 } else { 4 }),
+        0xC3 => read(if prefixes.wide() { 8 } else { 4 }),
         0x90..=0x9F => read(1),
         0xA4 | 0xA5 | 0xAB | 0xAC | 0xAD | 0xB3 | 0xBB => modified(full, true),
         0xBA => modified(full, reg != 4),
@@ -166,16 +223,16 @@ fn two_bytes(form: &Form) -> Option<Operand> {
         0xB2 | 0xB4 | 0xB5 => read(full + 2),
         0xB6 | 0xBE => read(1),
         0xB7 | 0xBF => read(2),
-        0xC7 if reg == 1 => modified(if prefixes.wide { 16 } else { 8 }, true),
+        0xC7 if reg == 1 => modified(if prefixes.wide() { 16 } else { 8 }, true),
         _ => vector(form),
     }
 }
 
 /// MMX and SSE operands.
 fn vector(form: &Form) -> Option<Operand> {
-    let &Form { opcode, prefixes: Prefixes { word, rep, wide }, .. } = form;
+    let &Form { opcode, prefixes: Prefixes { word, rep, .. }, .. } = form;
     let mmx = if word { 16 } else { 8 };
-    let integer = if wide { 8 } else { 4 };
+    let integer = if form.prefixes.wide() { 8 } else { 4 };
     read(match opcode {
         0x10 | 0x11 | 0x51..=0x53 | 0x58 | 0x59 | 0x5C..=0x5F | 0xC2 => by_prefix(form, 16, 4, 8),
         0x12 | 0x16 => by_prefix(form, 8, 16, 8),

@@ -2,9 +2,11 @@
 
 use super::super::abi::Errno;
 use super::super::domain::{Channel, PortState};
-use super::super::host_services::{DomId, HostServices};
+use super::super::host_services::{DomId, HostServices, PAGE_SIZE};
 use super::super::vcpu::Io;
+use super::super::{vioapic, vlapic};
 use super::Xen;
+use super::buffered::{Buffering, Ring};
 use super::io_server::{Access, IoServer, MOST, Space};
 use alloc::vec::Vec;
 
@@ -20,6 +22,12 @@ impl Xen {
         let Some(pc) = self.pc(dom) else { return nobody };
         let access = pc.translated(access);
         let Some(server) = pc.server(&access) else { return nobody };
+        if let Some(ring) = server.buffered
+            && ring.put(host, &access)
+        {
+            self.notify(host, dom, ring.port);
+            return nobody;
+        }
         let (id, port) = (server.id, server.ports.get(vcpu as usize).copied());
         server.ask(host, vcpu, &access);
         let Ok(state) = self.vcpu_mut(dom, vcpu) else { return nobody };
@@ -28,11 +36,12 @@ impl Xen {
         None
     }
 
-    /// True if a device model would carry out a string instruction's elements at a port by itself.
-    pub fn takes_strings(&self, dom: DomId, port: u16, size: u8) -> bool {
-        let access = Access::new(Space::Port, port.into(), size, None);
-        let pc = self.pc(dom);
-        pc.is_some_and(|pc| pc.translated(access) == access && pc.server(&access).is_some())
+    /// True if a device model would carry out a string instruction's elements by itself.
+    pub fn takes_strings(&self, dom: DomId, access: &Access) -> bool {
+        let page = access.addr & !(PAGE_SIZE as u64 - 1);
+        let apic = access.space == Space::Memory && [vlapic::PAGE, vioapic::PAGE].contains(&page);
+        let pc = self.pc(dom).filter(|pc| !apic && pc.translated(*access) == *access);
+        pc.is_some_and(|pc| pc.server(access).is_some())
     }
 
     /// The answer that a vCPU has waited for.
@@ -62,7 +71,8 @@ impl Xen {
         let place = |server: &IoServer| server.ports.iter().position(|&known| known == port);
         let found = pc.servers.iter().find_map(|server| Some((server, place(server)?)));
         let Some((server, vcpu)) = found else {
-            let buffered = |server: &IoServer| server.buffered.is_some_and(|(_, p)| p == port);
+            let buffered =
+                |server: &IoServer| server.buffered.is_some_and(|ring| ring.port == port);
             return pc.servers.iter().any(buffered);
         };
         let vcpu = vcpu as u32;
@@ -84,7 +94,7 @@ impl Xen {
         host: &mut dyn HostServices,
         dom: DomId,
         owner: DomId,
-        buffered: bool,
+        buffered: Buffering,
     ) -> Result<u16, Errno> {
         let pc = self.pc(dom).ok_or(Errno::Inval)?;
         let free = |id: &u16| pc.servers.iter().all(|server| server.id != *id);
@@ -115,16 +125,19 @@ impl Xen {
         dom: DomId,
         server: &mut IoServer,
         vcpus: u32,
-        buffered: bool,
+        buffered: Buffering,
     ) -> Result<(), Errno> {
         let state = PortState::Unbound { remote: server.owner };
         for vcpu in 0..vcpus {
             server.ports.push(self.domain_mut(dom)?.open_port(Channel { state, vcpu })?);
         }
-        if buffered {
+        if buffered != Buffering::Off {
             let page = host.alloc_shared(dom).ok_or(Errno::NoMem)?;
             match self.domain_mut(dom)?.open_port(Channel { state, vcpu: 0 }) {
-                Ok(port) => server.buffered = Some((page, port)),
+                Ok(port) => {
+                    let atomic = buffered == Buffering::Atomic;
+                    server.buffered = Some(Ring { page, port, atomic });
+                }
                 Err(error) => {
                     host.put(page);
                     return Err(error);
@@ -157,14 +170,14 @@ impl Xen {
 
     /// Gives back what a server that is in no list has.
     fn close_server(&mut self, host: &mut dyn HostServices, dom: DomId, server: &IoServer) {
-        let buffered = server.buffered.map(|(_, port)| port);
+        let buffered = server.buffered.map(|ring| ring.port);
         for port in server.ports.iter().copied().chain(buffered) {
             // It is open.
             let _ = self.close_port(host, dom, port);
         }
         host.put(server.page);
-        if let Some((page, _)) = server.buffered {
-            host.put(page);
+        if let Some(ring) = server.buffered {
+            host.put(ring.page);
         }
     }
 
@@ -180,7 +193,7 @@ impl Xen {
     /// True if the end of a channel in `dom` belongs to the hypervisor, so that `dom` may not close or use the port.
     pub(in super::super) fn port_of_server(&self, dom: DomId, port: u32) -> bool {
         let of = |server: &IoServer| {
-            server.ports.contains(&port) || server.buffered.is_some_and(|(_, p)| p == port)
+            server.ports.contains(&port) || server.buffered.is_some_and(|ring| ring.port == port)
         };
         self.pc(dom).is_some_and(|pc| pc.servers.iter().any(of))
     }

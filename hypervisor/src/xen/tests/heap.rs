@@ -8,6 +8,7 @@ use crate::xen::abi::nr::{GrantStatus, domid, gnt, hypercall as nr};
 use crate::xen::domain::{DomainConfig, HEAP, MAX_VCPUS};
 use crate::xen::host_services::DomId;
 use crate::xen::pc::Pc;
+use crate::xen::pc::buffered::Ring;
 use crate::xen::pc::io_server::{IoServer, MOST, MOST_RANGES};
 use crate::xen::testing::World;
 use crate::xen::vcpu::{Activity, Poll};
@@ -99,7 +100,7 @@ fn full_pc() -> Box<Pc> {
         owner: DomId(0),
         enabled: true,
         page: 0,
-        buffered: Some((0, 0)),
+        buffered: Some(Ring { page: 0, port: 0, atomic: true }),
         ports: alloc::vec![0; MAX_VCPUS as usize],
         ranges: [ranges(), ranges(), ranges()],
     }));
