@@ -165,7 +165,7 @@ fn device_models_are_killed() {
 #[ignore = "a quarter of an hour: cargo test --release --workspace --test xl -- --ignored"]
 fn different_systems() {
     let names = ["pvh", "debian64", "debian32", "memtest", "mach", "ipxe", "grub"];
-    let run = run_with([768, 2048], "systems", &[]);
+    let run = run_with([768, 2048], &format!("systems={}", names.join(",")), &[]);
     has(
         &run,
         &names.map(|name| format!("MARK reached-{name}")).each_ref().map(String::as_str),

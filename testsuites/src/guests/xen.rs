@@ -60,7 +60,7 @@ const PROGRAMS: [&str; 12] = [
 ];
 
 /// What `xl` and the device model load into an HVM domU, and what they read themselves.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "usr/lib/ipxe/qemu/efi-rtl8139.rom",
     "usr/lib/xen-4.17/boot/hvmloader",
     "usr/share/qemu/keymaps/en-us",
@@ -68,6 +68,7 @@ const FILES: [&str; 9] = [
     "usr/share/qemu/linuxboot.bin",
     "usr/share/qemu/linuxboot_dma.bin",
     "usr/share/qemu/multiboot.bin",
+    "usr/share/qemu/multiboot_dma.bin",
     "usr/share/seabios/bios-256k.bin",
     "usr/share/seabios/vgabios-stdvga.bin",
 ];
@@ -271,7 +272,6 @@ fn systems(pool: &Path, linux32: &Linux32, root: &Path) -> Result<()> {
     root::install(&linux32.vmlinuz(), root, "domu/vmlinuz32")?;
     root::install(&linux32.initrd(), root, "domu/initrd32")?;
     root::install(&pool.join("boot/ipxe.lkrn"), root, "domu/ipxe")?;
-    fs::write(root.join("domu/ipxe-script"), "#!ipxe\nshell\n")?;
     root::install(&pool.join("boot/memtest86+x64.bin"), root, "domu/memtest")?;
     let packed = fs::read(pool.join("boot/gnumach-1.8-486.gz")).context("no GNU Mach")?;
     fs::write(root.join("domu/mach"), kernel::gunzip(&packed)?)?;

@@ -1,5 +1,5 @@
-# Part of dom0's first process: with the word systems, HVM domUs with systems of different kinds and a PVH one, all there
-# at once until each has come to what shows that it works.
+# Part of dom0's first process: the word systems= names domUs with systems of different kinds, HVM but for pvh, which are
+# all there at once until each has come to what shows that it works.
 
 # system NAME: its configuration.
 system() {
@@ -16,7 +16,7 @@ serial='file:/var/log/xen/serial-%s.log'\n" "$1" ;;
 cmdline='console=hvc0 work=none hold'\n" ;;
         debian32) printf "kernel='/domu/vmlinuz32'\nramdisk='/domu/initrd32'
 cmdline='console=ttyS0 xen_nopv work=none hold'\n" ;;
-        ipxe) printf "kernel='/domu/ipxe'\nramdisk='/domu/ipxe-script'\n" ;;
+        ipxe) printf "kernel='/domu/ipxe'\ncmdline='shell'\n" ;;
         grub) printf "boot='d'
 disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/grub.iso']\n" ;;
         *) echo "kernel='/domu/$1'" ;;
@@ -36,7 +36,7 @@ reached() {
 }
 
 systems() {
-    systems='pvh debian64 debian32 memtest mach ipxe grub'
+    systems=$(word systems)
     for system in $systems; do
         system "$system" >"/run/$system.cfg"
         : >"/var/log/xen/guest-$system.log"
@@ -53,10 +53,12 @@ systems() {
         waiting=$still
     done
     xl list
-    for system in memtest mach ipxe; do
-        screen "$system" | sed "s/^/($system) /; s/ *$//"
+    for system in $systems; do
+        case $system in
+            memtest | mach | ipxe) screen "$system" | sed "s/^/($system) /; s/ *$//" ;;
+        esac
+        xl destroy "$system"
     done
-    for system in $systems; do xl destroy "$system"; done
 }
 
-if grep -qw systems /proc/cmdline; then systems; fi
+if grep -q 'systems=' /proc/cmdline; then systems; fi
