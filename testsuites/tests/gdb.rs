@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use testsuites::guests::xen::{self, Hypervisor};
 use testsuites::guests::{self, symbols};
 use testsuites::outcome::{self, Needed};
-use testsuites::strata;
+use testsuites::strata::{self, Ended};
 
 /// What every script begins with: `say` prints what the test reads, `number` is a register's value.
 const BEGIN: &str = r#"
@@ -54,12 +55,16 @@ fn place(name: &str) -> PathBuf {
 
 /// Records the main job, whose snapshots are so far apart, in a directory of this name.
 fn recorded(name: &str, every: &str) -> PathBuf {
+    record(name, every, &["--limit-instructions", "2000000000"]).0
+}
+
+/// Records the run of `words` in a directory of this name.
+fn record(name: &str, every: &str, words: &[&str]) -> (PathBuf, Ended) {
     let path = place(name);
-    let words = ["record", "-o", path.to_str().unwrap(), "--snapshot-every", every];
-    let ended = strata::run(&[&words[..], &["--", "--limit-instructions", "2000000000"]].concat());
-    let ended = ended.needed("strata");
+    let record = ["record", "-o", path.to_str().unwrap(), "--snapshot-every", every, "--"];
+    let ended = strata::run(&[&record[..], words].concat()).needed("strata");
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
-    path
+    (path, ended)
 }
 
 /// Runs gdb with `script` on `target`; what the script says.
@@ -147,6 +152,47 @@ fn across_vm_exits() {
         "done",
     ];
     assert_eq!(said, expect);
+    fs::remove_dir_all(recording).unwrap();
+}
+
+/// The last byte that an HVM domU writes to its serial port; from there to the event by which QEMU, in dom0, answers;
+/// and from the answer back.
+const ANSWER: &str = r#"
+run("monitor goto end")
+run("maintenance flush register-cache")
+def asked():
+    monitor("last-exit 30")
+    run("reverse-stepi")
+asked()
+while number("vmx_guest") == 0 or number("rdx") & 0xffff != 0x3f8:
+    asked()
+time, domu = number("icount"), number("eptp")
+code = int(gdb.parse_and_eval("*(unsigned char *)($cs_base + $rip)"))
+say("asked", hex(code), number("rax") & 0xff)
+monitor("next-exit 18")
+while number("rax") != 32 or number("rdi") != 4:
+    monitor("next-exit 18")
+run("reverse-stepi")
+say("answer", "vmcall" in run("x/i $rip"), number("eptp") not in (0, domu), number("icount") > time)
+asked()
+say("back", number("icount") == time, number("eptp") == domu)
+"#;
+
+/// Debian's `xl` in dom0 creates an HVM domU; the run is recorded and replayed.
+#[test]
+fn a_device_models_answer() {
+    if !has_gdb() {
+        return;
+    }
+    let guest = xen::xen().needed("the Xen guest");
+    let words = guest.words([512, 1024], Hypervisor::Strata, "domus=small");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let (recording, ended) = record("answer", "500000000", &words);
+    assert!(ended.stdout.contains("MARK small"), "{}", ended.stdout);
+    let replayed = strata::run(&["replay", recording.to_str().unwrap()]).needed("strata");
+    assert_eq!(replayed.state().unwrap(), ended.state().unwrap());
+    let said = gdb("answer-script", &on(&recording), ANSWER);
+    assert_eq!(said, ["asked 0xee 10", "answer True True True", "back True True", "done"]);
     fs::remove_dir_all(recording).unwrap();
 }
 

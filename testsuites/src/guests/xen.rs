@@ -60,15 +60,13 @@ const PROGRAMS: [&str; 12] = [
 ];
 
 /// What `xl` and the device model load into an HVM domU, and what they read themselves.
-const FILES: [&str; 10] = [
+const FILES: [&str; 8] = [
     "usr/lib/ipxe/qemu/efi-rtl8139.rom",
     "usr/lib/xen-4.17/boot/hvmloader",
     "usr/share/qemu/keymaps/en-us",
     "usr/share/qemu/kvmvapic.bin",
     "usr/share/qemu/linuxboot.bin",
     "usr/share/qemu/linuxboot_dma.bin",
-    "usr/share/qemu/multiboot.bin",
-    "usr/share/qemu/multiboot_dma.bin",
     "usr/share/seabios/bios-256k.bin",
     "usr/share/seabios/vgabios-stdvga.bin",
 ];
@@ -116,6 +114,13 @@ serial --unit=0 --speed=115200
 terminal_output serial
 linux /boot/vmlinuz console=hvc0 work=none
 initrd /boot/initrd
+boot
+";
+
+/// The menu of the CD with GNU Mach, whose console is the screen.
+const MACH: &str = "\
+set timeout=0
+multiboot /boot/mach
 boot
 ";
 
@@ -227,7 +232,7 @@ pub fn xen() -> Result<Xen> {
 fn stamp(linux: &Linux) -> Result<String> {
     let mut hash = Sha256::new();
     hash.update(RECIPE.to_le_bytes());
-    hash.update([INIT, DEVICES, COMMANDS, PACKAGES, MENU, PROMPT].concat());
+    hash.update([INIT, DEVICES, COMMANDS, PACKAGES, MENU, PROMPT, MACH].concat());
     hash.update(SCRIPTS.map(|(_, text)| text).concat());
     hash.update([PROGRAMS.concat(), FILES.concat()].concat());
     hash.update(linux.packages()?);
@@ -273,13 +278,19 @@ fn systems(pool: &Path, linux32: &Linux32, root: &Path) -> Result<()> {
     root::install(&linux32.initrd(), root, "domu/initrd32")?;
     root::install(&pool.join("boot/ipxe.lkrn"), root, "domu/ipxe")?;
     root::install(&pool.join("boot/memtest86+x64.bin"), root, "domu/memtest")?;
-    let packed = fs::read(pool.join("boot/gnumach-1.8-486.gz")).context("no GNU Mach")?;
-    fs::write(root.join("domu/mach"), kernel::gunzip(&packed)?)?;
     let tree = root.join("../grub");
     root::folders(&tree, &["boot/grub"])?;
     fs::write(tree.join("boot/grub/grub.cfg"), PROMPT)?;
     let modules = "--install-modules=biosdisk iso9660 serial terminal normal";
-    grub("grub.iso", &[modules, &tree.display().to_string()], root)
+    grub("grub.iso", &[modules, &tree.display().to_string()], root)?;
+    // QEMU's own loader of multiboot kernels wants a way to the files that it does not have with Xen.
+    let tree = root.join("../mach");
+    root::folders(&tree, &["boot/grub"])?;
+    fs::write(tree.join("boot/grub/grub.cfg"), MACH)?;
+    let packed = fs::read(pool.join("boot/gnumach-1.8-486.gz")).context("no GNU Mach")?;
+    fs::write(tree.join("boot/mach"), kernel::gunzip(&packed)?)?;
+    let modules = "--install-modules=biosdisk iso9660 multiboot normal boot";
+    grub("mach.iso", &[modules, &tree.display().to_string()], root)
 }
 
 /// The initramfs of a domU with a disk and a network.

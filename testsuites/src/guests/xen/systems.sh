@@ -8,7 +8,7 @@ system() {
         pvh) printf "type='pvh'\nmemory=128\n" ;;
         debian64 | debian32 | grub) printf "type='hvm'\nmemory=192\nvga='none'\nnographic=1\nusb=0\nvnc=0
 serial='file:/var/log/xen/serial-%s.log'\n" "$1" ;;
-        memtest) screened; echo "memory=32" ;;
+        memtest) screened; echo "memory=48" ;;
         *) screened; echo "memory=64" ;;
     esac
     case $1 in
@@ -17,8 +17,8 @@ cmdline='console=hvc0 work=none hold'\n" ;;
         debian32) printf "kernel='/domu/vmlinuz32'\nramdisk='/domu/initrd32'
 cmdline='console=ttyS0 xen_nopv work=none hold'\n" ;;
         ipxe) printf "kernel='/domu/ipxe'\ncmdline='shell'\n" ;;
-        grub) printf "boot='d'
-disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/grub.iso']\n" ;;
+        grub | mach) printf "boot='d'
+disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/%s.iso']\n" "$1" ;;
         *) echo "kernel='/domu/$1'" ;;
     esac
 }
@@ -45,10 +45,16 @@ systems() {
     done
     waiting=$systems
     while [ "$waiting" ]; do
-        sleep 1
+        sleep 3
         still=
         for system in $waiting; do
-            if reached "$system"; then mark "reached-$system"; else still="$still $system"; fi
+            if reached "$system"; then
+                mark "reached-$system"
+                # A prompt would ask for keys for ever, and leave the others less time.
+                xl pause "$system"
+            else
+                still="$still $system"
+            fi
         done
         waiting=$still
     done
