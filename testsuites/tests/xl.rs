@@ -160,15 +160,22 @@ fn device_models_are_killed() {
     kills(["grub", "qdisk", "hqdisk"]);
 }
 
-/// Systems of different kinds, each an HVM domU but one, are there at once and come to their marks.
+/// Systems of different kinds, each an HVM domU but pvh, are there at once and come to their marks.
+#[track_caller]
+fn systems(memory: [u32; 2], names: &[&str]) {
+    let run = run_with(memory, &format!("systems={}", names.join(",")), &[]);
+    let marks: Vec<String> = names.iter().map(|name| format!("MARK reached-{name}")).collect();
+    has(&run, &marks.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+}
+
+/// Firmware, and what is like firmware: real mode, protected mode without paging, and a screen.
 #[test]
-#[ignore = "a quarter of an hour: cargo test --release --workspace --test xl -- --ignored"]
+fn prompts() {
+    systems([512, 1024], &["ipxe", "grub"]);
+}
+
+#[test]
+#[ignore = "half an hour: cargo test --release --workspace --test xl -- --ignored"]
 fn different_systems() {
-    let names = ["pvh", "debian64", "debian32", "memtest", "mach", "ipxe", "grub"];
-    let run = run_with([768, 2048], &format!("systems={}", names.join(",")), &[]);
-    has(
-        &run,
-        &names.map(|name| format!("MARK reached-{name}")).each_ref().map(String::as_str),
-        &[],
-    );
+    systems([768, 2048], &["pvh", "debian64", "debian32", "memtest", "mach", "ipxe", "grub"]);
 }

@@ -29,6 +29,8 @@ const RAX: u8 = 0;
 const RCX: u8 = 1;
 const RFLAGS_DF: u64 = 1 << 10;
 const RFLAGS_RF: u64 = 1 << 16;
+/// The breakpoints that are on.
+const DR7_ENABLED: u64 = 0xFF;
 /// The most readings of an instruction: two operands, each on two pages.
 const MOST_READINGS: usize = 4;
 /// The largest operand.
@@ -242,12 +244,14 @@ impl Host {
         written: bool,
     ) -> Option<Outcome> {
         let (bytes, code) = self.code(index);
-        if let Some(strings) = strings::decode(&bytes, code)
+        // With breakpoints the processor is to see the access.
+        let breaks = vmx_ops::read(field::GUEST_DR7) & DR7_ENABLED != 0;
+        if let Some(strings) = strings::decode(&bytes, code).filter(|_| !breaks)
             && self.move_strings(index, gpa, strings, written)
         {
             return Some(Ok(()));
         }
-        match moves::decode(&bytes, code) {
+        match moves::decode(&bytes, code).filter(|_| !breaks) {
             Some(action) if gpa % PAGE + u64::from(action.size) <= PAGE => {
                 self.move_of_device(index, gpa, action);
                 Some(Ok(()))

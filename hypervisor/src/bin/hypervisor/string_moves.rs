@@ -19,9 +19,9 @@ const RDI: u8 = 7;
 const CR0_PG: u64 = 1 << 31;
 /// TF and DF.
 const RFLAGS_NOT_PLAIN: u64 = 1 << 8 | 1 << 10;
-/// The breakpoints that are on.
-const DR7_ENABLED: u64 = 0xFF;
 const ES: u8 = 0;
+/// The most elements that are stored at once: others are to have the processor soon.
+const MOST_STORED: u32 = 256;
 /// Of a segment's access rights: unusable, present, no system segment, code, expands down, writable or readable.
 const UNUSABLE: u64 = 1 << 16;
 const PRESENT: u64 = 1 << 7;
@@ -60,8 +60,7 @@ impl Host {
         written: bool,
     ) -> bool {
         let flags = vmx_ops::read(field::GUEST_RFLAGS);
-        let dr7 = vmx_ops::read(field::GUEST_DR7);
-        if paging().cr0 & CR0_PG != 0 || flags & RFLAGS_NOT_PLAIN != 0 || dr7 & DR7_ENABLED != 0 {
+        if paging().cr0 & CR0_PG != 0 || flags & RFLAGS_NOT_PLAIN != 0 {
             return false;
         }
         let vcpu = &self.slots[index].vcpu;
@@ -77,7 +76,7 @@ impl Host {
             return false;
         }
         if strings.source.is_none() {
-            self.store_elements(index, gpa, strings, count);
+            self.store_elements(index, gpa, strings, count.min(MOST_STORED));
             return true;
         }
         self.copy_elements(index, gpa, (ram.0, written), strings, count)
