@@ -58,7 +58,7 @@ pub fn answers(console: &[String]) -> Vec<Answer> {
     all
 }
 
-/// The tools' calls on dom0's console, a kind each: lines `CALL PROGRAM NUMBER OPERATION RESULT`.
+/// The tools' calls on dom0's console, a kind each: lines `CALL NUMBER OPERATION RESULT`.
 #[must_use]
 pub fn calls(console: &[String]) -> BTreeSet<String> {
     console.iter().filter_map(|line| line.strip_prefix("CALL ")).map(str::to_owned).collect()
@@ -147,9 +147,9 @@ mod tests {
 
     #[test]
     fn calls_of_a_console() {
-        let lines = ["CALL xl 36 1 ok", "SAID 1 CALL", "CALL xl 12 6 error 22", "CALL xl 36 1 ok"];
+        let lines = ["CALL 36 1 ok", "SAID 1 CALL", "CALL 12 6 error 22", "CALL 36 1 ok"];
         let all = calls(&lines.map(str::to_owned));
-        assert_eq!(all.into_iter().collect::<Vec<_>>(), ["xl 12 6 error 22", "xl 36 1 ok"]);
+        assert_eq!(all.into_iter().collect::<Vec<_>>(), ["12 6 error 22", "36 1 ok"]);
     }
 
     #[test]

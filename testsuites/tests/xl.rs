@@ -52,9 +52,17 @@ fn check(run: &Ended, kinds: &str) {
         assert_eq!(shown.get(..3), Some(&expected.map(String::from)[..]), "{}", run.stdout);
         assert!(has(&format!("MARK ended-{kind}")), "{kind}: {}", run.stdout);
     }
-    let list: Vec<_> = dom0.iter().skip_while(|line| !line.starts_with("Name ")).collect();
-    assert!(list.get(1).is_some_and(|line| line.starts_with("Domain-0 ")), "{}", run.stdout);
-    assert_eq!(list.get(2).map(|line| &line[..]), Some("MARK done"), "a domU is left");
+    alone(run);
+}
+
+/// The last list of domains has dom0 alone.
+#[track_caller]
+fn alone(run: &Ended) {
+    let dom0 = run.console("(dom0) ");
+    let at = dom0.iter().rposition(|line| line.starts_with("Name ")).expect("no list");
+    let [list @ .., done] = &dom0[at + 1..] else { panic!("no end: {}", run.stdout) };
+    assert_eq!((list.len(), &done[..]), (1, "MARK done"), "a domU is left: {list:?}");
+    assert!(list[0].starts_with("Domain-0 "), "{list:?}");
 }
 
 /// One with a vCPU and one with two, twice.
@@ -92,6 +100,7 @@ fn saved_and_restored() {
     let ended = [1, 2, 3, 4].map(|id| format!("MARK ended-{id}"));
     has(&run, &["MARK restored", "MARK migrated", "MARK cycles-3"], &[("saved", &["MARK done"])]);
     has(&run, &ended.each_ref().map(String::as_str), &[]);
+    alone(&run);
     let answer = run.stdout.find("sysrq: HELP").expect("no answer");
     let suspended = run.stdout.find("OOM killer disabled").expect("not suspended");
     assert!(suspended < answer, "{}", run.stdout);

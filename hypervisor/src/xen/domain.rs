@@ -147,6 +147,8 @@ pub struct Domain {
     pub max_gfn: u64,
     /// The most it may own.
     pub max_pages: u64,
+    /// The pages, its own among them, that its tools have claimed.
+    pub claimed: u64,
     /// The machine frame of its `shared_info`.
     pub shared_info: u64,
     /// The guest frame at which the domain has mapped that frame, all-ones before.

@@ -60,6 +60,7 @@ impl Xen {
             max_ports: u32::MAX,
             max_gfn: 0,
             max_pages,
+            claimed: 0,
             shared_info: shared,
             shared_info_gfn: u64::MAX,
             width: Width::Long,

@@ -1,7 +1,8 @@
-//! `on-xen`: Xen's own tools in dom0 say the same on the bundled hypervisor as on Debian's Xen, both on Strata.
-//! dom0 runs the lines of `src/guests/xen/commands.txt`; for each the status and the lines printed are compared.
-//! Status 0: all statuses are the same. `on-xen calls` compares the hypercalls too, `on-xen figures` the CPU seconds that it takes to create, save and
-//! restore domUs.
+//! `on-xen`: Xen's tools in dom0 on the bundled hypervisor beside Debian's Xen.
+//!
+//! Both run on Strata. dom0 runs the lines of `src/guests/xen/commands.txt`; for each the status and the lines printed
+//! are compared. Status 0: all statuses are the same. `on-xen calls` compares the tools' hypercalls and what comes of
+//! them too, `on-xen figures` the CPU seconds that it takes to create, save and restore domUs.
 
 #![expect(clippy::print_stdout, reason = "a command")]
 

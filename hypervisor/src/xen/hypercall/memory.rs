@@ -41,7 +41,9 @@ impl Call<'_> {
             }
             op::SET_POD_TARGET | op::GET_POD_TARGET => self.pod_target(arg),
             op::GET_VNUMAINFO => Err(Errno::OpNotSupp),
-            // Claims and page sharing do not exist here; the tools expect exactly this answer.
+            op::CLAIM_PAGES => self.claim_pages(arg),
+            // No page is ever shared.
+            op::GET_SHARING_FREED_PAGES | op::GET_SHARING_SHARED_PAGES => Ok(0),
             _ => Err(Errno::NoSys),
         }
         .map(Step::Done)
@@ -329,7 +331,8 @@ impl Call<'_> {
         let frames = extent(gfn, order)?;
         let domain = self.xen.domain(dom)?;
         let room = domain.max_pages.saturating_sub(self.host.pages(dom));
-        if room < frames.end - frames.start || domain.dying {
+        let count = frames.end - frames.start;
+        if room < count || domain.dying || self.unclaimed(dom)? < count {
             return Err(Errno::NoMem);
         }
         if order == MAX_ORDER && frames.clone().all(|gfn| self.host.lookup(dom, gfn).is_none()) {

@@ -1,5 +1,6 @@
 //! Hypercalls: the register ABI, the table of handlers, and multicalls.
 
+mod claim;
 mod console;
 mod dm_op;
 mod domctl;

@@ -56,6 +56,8 @@ impl Call<'_> {
             op::SYS_CPUPOOL_OP => self.cpupool_op(at)?,
             op::SYS_CPU_FEATURESET => self.featureset(at)?,
             op::SYS_CPU_POLICY => self.system_policy(at)?,
+            // The processor neither counts nor shares out a domain's cache and bandwidth.
+            op::SYS_PSR_CMT_OP | op::SYS_PSR_ALLOC => return Err(Errno::NoDev),
             _ => return Err(Errno::NoSys),
         }
         Ok(0)
@@ -140,6 +142,7 @@ impl Call<'_> {
             capabilities: op::CAP_HVM | op::CAP_HAP | op::CAP_GNTTAB_V1,
             total_pages: self.host.total_pages(),
             free_pages: self.host.free_pages(),
+            outstanding_pages: self.xen.claims(self.host),
             max_mfn: self.host.max_mfn(),
             ..PhysInfo::default()
         }

@@ -118,6 +118,38 @@ fn populate_and_decrease() {
     assert_eq!(reserve(&mut world, op::POPULATE_PHYSMAP, &[5], 40), 0);
 }
 
+/// Dom0 claims `pages` for domain `dom`; the result, and what is outstanding then.
+fn claim(world: &mut World, dom: u16, pages: u64) -> (i64, u64) {
+    let arg = MemoryReservation { nr_extents: pages, domid: dom, ..Default::default() };
+    let result = world.op(0, nr::MEMORY_OP, op::CLAIM_PAGES, arg).0;
+    (result, world.xen.claims(&world.host))
+}
+
+#[test]
+fn claims() {
+    let mut world = World::new();
+    let (inval, no_memory) = (Errno::Inval.result(), Errno::NoMem.result());
+    world.xen.domain_mut(DomId(2)).unwrap().max_pages = 1 << 20;
+    assert_eq!(claim(&mut world, 1, PAGES), (inval, 0), "no more than it has");
+    assert_eq!(claim(&mut world, 1, 65), (inval, 0), "more than it may have");
+    assert_eq!(claim(&mut world, 77, 10), (inval, 0));
+    assert_eq!(claim(&mut world, 2, 1 << 19), (no_memory, 0));
+    // What is left to the other is one page.
+    let free = world.host.free_pages();
+    assert_eq!(claim(&mut world, 2, PAGES + free - 1), (0, free - 1));
+    assert_eq!(claim(&mut world, 2, PAGES + 1), (inval, free - 1), "there is a claim");
+    assert_eq!(reserve(&mut world, op::POPULATE_PHYSMAP, &[100, 101], 0), 1);
+    assert_eq!(claim(&mut world, 2, 0), (0, 0));
+    assert_eq!(reserve(&mut world, op::POPULATE_PHYSMAP, &[101], 0), 1);
+    let arg = MemoryReservation { nr_extents: 40, domid: 1, ..Default::default() };
+    assert_eq!(world.op(1, nr::MEMORY_OP, op::CLAIM_PAGES, arg).0, Errno::Perm.result());
+    let arg = MemoryReservation { extent_order: 1, ..arg };
+    assert_eq!(world.op(0, nr::MEMORY_OP, op::CLAIM_PAGES, arg).0, inval);
+    for op in [op::GET_SHARING_FREED_PAGES, op::GET_SHARING_SHARED_PAGES] {
+        assert_eq!(world.op(0, nr::MEMORY_OP, op, MemoryDomain { domid: 0 }).0, 0);
+    }
+}
+
 /// Builds page tables of one kind at 0x10000 that map linear 0x1234000 (and a large page) and
 /// walks them.
 #[track_caller]

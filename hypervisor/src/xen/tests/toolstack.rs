@@ -325,6 +325,14 @@ fn processor(leaf: u32, subleaf: u32) -> [u32; 4] {
 }
 
 #[test]
+fn caches_are_not_shared_out() {
+    let mut world = World::new();
+    for cmd in [ctl::SYS_PSR_CMT_OP, ctl::SYS_PSR_ALLOC] {
+        assert_eq!(sysctl(&mut world, cmd, MaxVcpus { max: 0 }).0, Errno::NoDev.result());
+    }
+}
+
+#[test]
 fn processors_are_described() {
     let mut world = World::new();
     world.xen.processor = CpuPolicy::of(processor);

@@ -32,6 +32,7 @@ impl Call<'_> {
             flags: info_flags(domain),
             tot_pages: self.host.pages(domain.id),
             max_pages: domain.max_pages,
+            outstanding_pages: domain.outstanding(self.host),
             shared_info_frame: domain.shared_info_gfn,
             cpu_time: cpu_time.fold(0, u64::saturating_add),
             nr_online_vcpus: online as u32,
