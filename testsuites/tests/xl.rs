@@ -184,7 +184,7 @@ fn prompts() {
 }
 
 #[test]
-#[ignore = "half an hour: cargo test --release --workspace --test xl -- --ignored"]
+#[ignore = "ten minutes: cargo test --release --workspace --test xl -- --ignored"]
 fn different_systems() {
     systems([768, 2048], &["pvh", "debian64", "debian32", "memtest", "mach", "ipxe", "grub"]);
 }

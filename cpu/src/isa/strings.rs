@@ -126,8 +126,7 @@ fn repeat_comparison(
 /// MOVS and STOS with 32-bit addresses: in 64-bit mode Intel's silicon clears the upper halves of the index registers
 /// also where a count of 0 or a fault lets nothing be done. The SDM leaves it open.
 fn clear_upper(cpu: &mut Cpu, i: &Instruction, s: &Strings, indices: &[usize]) {
-    let rep = i.has_rep_prefix() || i.has_repne_prefix();
-    if rep && s.mask == 0xffff_ffff {
+    if s.mask == 0xffff_ffff && (i.has_rep_prefix() || i.has_repne_prefix()) {
         indices.iter().for_each(|r| s.advance(cpu, *r, 0));
     }
 }
@@ -148,7 +147,9 @@ fn repeat(
     loop {
         let count = s.offset(cpu, gpr::RCX);
         if count == 0 {
-            s.set(cpu, gpr::RCX, 0);
+            if s.mask == 0xffff_ffff {
+                s.set(cpu, gpr::RCX, 0);
+            }
             break;
         }
         if budget == 0 || cpu.env.io {
