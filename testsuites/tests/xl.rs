@@ -106,6 +106,24 @@ fn saved_and_restored() {
     assert!(suspended < answer, "{}", run.stdout);
 }
 
+/// An HVM domU without drivers for Xen goes on where it was saved, and is moved while it runs: with the state of the
+/// hypervisor's devices and of QEMU's.
+#[test]
+fn saved_with_its_devices() {
+    let run = run_with([512, 1024], "domus=ticks", &[]);
+    has(&run, &["MARK restored", "MARK migrated"], &[]);
+    alone(&run);
+}
+
+/// The same with Linux, which has drivers for Xen.
+#[test]
+#[ignore = "a quarter of an hour: cargo test --release --workspace --test xl -- --ignored"]
+fn linux_saved_with_its_devices() {
+    let run = run_with([512, 1024], "domus=hvmsaved", &[]);
+    has(&run, &["MARK restored", "MARK migrated"], &[("hvmsaved", &["MARK done"])]);
+    alone(&run);
+}
+
 /// A hundred times, alone and beside hostile domUs.
 #[test]
 #[ignore = "half an hour: cargo test --release --workspace --test xl -- --ignored"]

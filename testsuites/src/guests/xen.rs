@@ -266,6 +266,7 @@ fn build(tmp: &Path, linux: &Linux, linux32: &Linux32) -> Result<()> {
     cd(&tmp.join("cd"), &root)?;
     systems(&pool, linux32, &root)?;
     fs::write(root.join("domu/small"), small::bzimage())?;
+    fs::write(root.join("domu/ticks"), small::ticks())?;
     small::cd(&tmp.join("small"), &root.join("domu/small.iso"))?;
     fs::write(out.join("dom0.cpio"), root::archive(&root)?)?;
     fs::write(out.join("packages.txt"), list(&fetched)?)?;

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # The first process of Linux as Xen's dom0. It starts Xen's tools, creates the domUs that the word
-# domus=pv,pvh,smp,saved,hvm,hvm2,cd,grub,small,smallcd on the kernel's command line names, one after another, each until
+# domus=pv,pvh,smp,saved,hvm,hvm2,hvmsaved,cd,grub,small,smallcd,ticks on the kernel's command line names, one after another, each until
 # it has ended, and powers off. With the words pair= and kills= there are domUs with disks and network cards, see /pairs.sh.
 # With the word cycles=N it then creates and destroys so many, which leaves everything as before, and destroys the
 # domains whose numbers hostile= names.
@@ -30,7 +30,8 @@ mark tools
 configuration() {
     memory=192
     case $1 in
-        saved) memory=96 ;;
+        *saved) memory=96 ;;
+        ticks) memory=32 ;;
         *blkback | *qdisk | unbound) memory=128 ;;
         grub) memory=64 ;;
     esac
@@ -60,10 +61,10 @@ disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/grub.iso']" ;;
 disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/cd.iso']" ;;
         smallcd) echo "boot='d'
 disk=['format=raw,vdev=hdc,access=ro,devtype=cdrom,target=/domu/small.iso']" ;;
-        small) echo "kernel='/domu/small'" ;;
+        small | ticks) echo "kernel='/domu/$1'" ;;
         *) echo "kernel='/domu/vmlinuz'
 ramdisk='/domu/initrd'
-cmdline='console=hvc0 work=none $([ "$1" = saved ] && echo hold)'" ;;
+cmdline='console=hvc0 work=none $(case $1 in *saved) echo hold ;; esac)'" ;;
     esac
 }
 
@@ -80,36 +81,54 @@ screen() {
 # await FILE TEXT: until the text is in the file.
 await() { until grep -q "$2" "$1"; do usleep 100000; done; }
 
-# saved CONFIGURATION LOG: a domU that is saved, restored, asked whether it still answers, moved to this very host
-# while it runs, and destroyed.
+# saved NAME LOG: a domU that is saved, restored, asked whether it still answers, moved to this very host while it runs,
+# and destroyed.
 saved() {
-    xl create -q "$1" || return
+    xl create -q "/run/$1.cfg" || return
     await "$2" 'MARK done'
     mark saving
-    xl save saved /run/saved.img || return
+    xl save "$1" /run/saved.img || return
     mark restoring
     xl restore /run/saved.img || return
     mark running
-    xl sysrq saved h
+    xl sysrq "$1" h
     await "$2" 'sysrq: HELP'
     mark restored
-    xl migrate -s '' saved 'xl migrate-receive' || return
+    xl migrate -s '' "$1" 'xl migrate-receive' || return
     mark migrated
-    xl destroy saved
+    xl destroy "$1"
     rm /run/saved.img
+}
+
+# ticks LOG: the same with an HVM domU that knows nothing of Xen and only goes on.
+ticks() {
+    xl create -q /run/ticks.cfg || return
+    await "$1" tick
+    xl save ticks /run/ticks.img || return
+    xl restore /run/ticks.img || return
+    : >"$1"
+    await "$1" tick
+    mark restored
+    xl migrate -s '' ticks 'xl migrate-receive' || return
+    : >"$1"
+    await "$1" tick
+    mark migrated
+    xl destroy ticks
+    rm /run/ticks.img
 }
 
 for name in $(word domus); do
     log=/var/log/xen/guest-$name.log
     # Of these the serial port is the console.
-    case $name in small*) log=/var/log/xen/serial-$name.log ;; esac
+    case $name in small* | ticks) log=/var/log/xen/serial-$name.log ;; esac
     : >"$log"
     configuration "$name" >"/run/$name.cfg"
     mark "create-$name"
     tail -n +1 -f "$log" | while read -r line; do echo "($name) $line"; done &
     follower=$!
     case $name in
-        saved) saved "/run/$name.cfg" "$log" >"/run/$name.txt" 2>&1 ;;
+        *saved) saved "$name" "$log" >"/run/$name.txt" 2>&1 ;;
+        ticks) ticks "$log" >"/run/$name.txt" 2>&1 ;;
         # In the foreground: until the domain's end.
         *) xl create -F "/run/$name.cfg" >"/run/$name.txt" 2>&1 ;;
     esac || cat "/run/$name.txt" /var/log/xen/*-"$name".log

@@ -1,5 +1,5 @@
-//! The smallest kernel of a hardware domU: real-mode code that says so on COM1 and powers off. As a bzImage it comes by
-//! QEMU's loader, as the boot sector of a CD by the firmware.
+//! The smallest kernels of a hardware domU: real-mode code that says so on COM1 and powers off, or goes on saying so.
+//! As a bzImage one comes by QEMU's loader, as the boot sector of a CD by the firmware.
 
 use anyhow::{Context, Result, ensure};
 use std::fs;
@@ -32,9 +32,44 @@ const CODE: [u8; 35] = [
     0x90, 0x90, 0x90,
 ];
 
-/// The kernel as a bzImage: one sector of header, one of code, and a paragraph of what is to be protected-mode code.
-/// Linux, Documentation/arch/x86/boot.rst.
+/// What the other prints, once a second.
+const TICK: &[u8] = b"tick\n\0";
+
+/// Waits for 18 interrupts, which are those of the timer, prints the text that follows, and so on for ever.
+#[rustfmt::skip]
+const TICKS: [u8; 32] = [
+    0xe8, 0, 0, // call next
+    0x5e, // next: pop si
+    0x81, 0xc6, 29, 0, // add si, text - next
+    0xfb, // sti
+    0xfc, // cld
+    0xb9, 18, 0, // again: mov cx, 18
+    0xf4, // wait: hlt
+    0xe2, 0xfd, // loop wait
+    0x56, // push si
+    0x2e, 0xac, // char: lodsb cs:[si]
+    0x84, 0xc0, // test al, al
+    0x74, 6, // jz done
+    0xba, 0xf8, 3, // mov dx, 3f8h
+    0xee, // out dx, al
+    0xeb, 0xf4, // jmp char
+    0x5e, // done: pop si
+    0xeb, 0xea, // jmp again
+];
+
+/// The kernel that powers off.
 pub(super) fn bzimage() -> Vec<u8> {
+    image(&[&CODE[..], TEXT].concat())
+}
+
+/// The kernel that goes on.
+pub(super) fn ticks() -> Vec<u8> {
+    image(&[&TICKS[..], TICK].concat())
+}
+
+/// The code of a kernel as a bzImage: one sector of header, one of code, and a paragraph of what is to be protected-mode code.
+/// Linux, Documentation/arch/x86/boot.rst.
+fn image(code: &[u8]) -> Vec<u8> {
     const SETUP: usize = 2 * 512;
     let mut image = vec![0; SETUP + 16];
     image[0x1f1] = 1; // Sectors of code
@@ -43,9 +78,8 @@ pub(super) fn bzimage() -> Vec<u8> {
     image[0x206..0x208].copy_from_slice(&[6, 2]); // Protocol 2.06
     image[0x211] = 1; // Loaded high
     image[0x214..0x218].copy_from_slice(&0x10_0000_u32.to_le_bytes());
-    let code = [&CODE[..], TEXT].concat();
     // The jump at 200h leads behind the header.
-    image[0x268..][..code.len()].copy_from_slice(&code);
+    image[0x268..][..code.len()].copy_from_slice(code);
     image
 }
 
@@ -76,6 +110,7 @@ mod tests {
     #[test]
     fn places() {
         assert_eq!(3 + CODE[6] as usize, CODE.len());
+        assert_eq!(3 + TICKS[6] as usize, TICKS.len());
         let image = bzimage();
         assert_eq!(0x202 + image[0x201] as usize, 0x268);
         assert!(image[0x268..].starts_with(&CODE));
