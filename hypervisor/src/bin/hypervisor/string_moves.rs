@@ -65,8 +65,13 @@ impl Host {
         }
         let vcpu = &self.slots[index].vcpu;
         let offset = |register| vcpu.gpr(register) & strings.mask;
-        let to = reach(ES, offset(RDI), true);
-        let from = strings.source.map(|segment| reach(segment, offset(RSI), false));
+        // A real-mode domain's segments may be longer than its addresses, which wrap.
+        let within = |segment, offset, written| {
+            let (linear, bytes) = reach(segment, offset, written)?;
+            Some((linear, bytes.min(strings.before_wrap(offset))))
+        };
+        let to = within(ES, offset(RDI), true);
+        let from = strings.source.map(|segment| within(segment, offset(RSI), false));
         let left = if strings.repeated { offset(RCX) } else { 1 };
         let (Some(to), Some(from)) = (to, from.unwrap_or(to)) else { return false };
         let (device, ram) = if written { (to, from) } else { (from, to) };

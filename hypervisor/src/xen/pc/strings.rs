@@ -18,6 +18,11 @@ pub struct Strings {
 }
 
 impl Strings {
+    /// The bytes from address `offset` on before the address register begins at 0 again.
+    pub fn before_wrap(&self, offset: u64) -> u64 {
+        (self.mask - (offset & self.mask)).saturating_add(1)
+    }
+
     /// The value of an address or count register after `change`; a 32-bit one clears the upper half.
     pub fn advanced(&self, register: u64, change: u64) -> u64 {
         let kept = if self.mask == 0xFFFF { register & !self.mask } else { 0 };
@@ -114,5 +119,8 @@ mod tests {
         assert_eq!(of(0xFFFF).advanced(old, 4), 0x1111_2222_FFFF_0002);
         assert_eq!(of(0xFFFF_FFFF).advanced(old, 4), 2);
         assert_eq!(of(u64::MAX).advanced(old, 4), 0x1111_2223_0000_0002);
+        assert_eq!(of(0xFFFF).before_wrap(0xFFF0), 0x10);
+        assert_eq!(of(0xFFFF_FFFF).before_wrap(0xFFF0), 0xFFFF_0010);
+        assert_eq!(of(u64::MAX).before_wrap(0), u64::MAX);
     }
 }
